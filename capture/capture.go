@@ -1,0 +1,119 @@
+// Package capture turns frames into packets, packets into flows and flows into ordered bytes.
+//
+// In: capture files and interfaces (Source). Out: flow records (Conn), progress of living flows (Progress),
+// oddities (Weird) and, per flow, the payload of each direction in order (Stream). It is the only package that
+// imports gopacket.
+//
+// It does not see what the bytes mean: that is the business of package decoders.
+package capture
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Time is packet time in nanoseconds since the Unix epoch: the only clock of everything behind a Source.
+type Time int64
+
+// Seconds gives t as seconds since the epoch, as Zeek's logs print it.
+func (t Time) Seconds() float64 { return float64(t) / 1e9 }
+
+// Std converts to the standard library's type, in UTC.
+func (t Time) Std() time.Time { return time.Unix(0, int64(t)).UTC() }
+
+// Sub gives the duration t-u.
+func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
+
+// Add gives t+d.
+func (t Time) Add(d time.Duration) Time { return t + Time(d) }
+
+// Dir is the direction of bytes in a flow.
+type Dir uint8
+
+// The two directions. The originator opened the flow, or is believed to have done so.
+const (
+	Orig Dir = 0
+	Resp Dir = 1
+)
+
+// Peer is the other direction.
+func (d Dir) Peer() Dir { return d ^ 1 }
+
+func (d Dir) String() string {
+	if d == Orig {
+		return "orig"
+	}
+	return "resp"
+}
+
+// At says when something was seen: the packet's time and its ordinal, the frame number of the capture counted
+// from 1, which is what Wireshark shows and `go to packet` takes.
+type At struct {
+	Time   Time
+	Packet uint64
+}
+
+// Flow is the identity of a flow, as every event carries it. It is immutable once an event has it.
+type Flow struct {
+	UID         string         // Zeek style, C + 17 characters; a hash of tuple and start, equal in every run
+	CommunityID string         // Community ID v1, seed 0
+	Start       Time           // time of the first packet
+	Orig, Resp  netip.AddrPort // for ICMP the ports are type and counterpart type or code, as Zeek has them
+	Proto       uint8          // IP protocol number
+	Tunnels     []string       // UIDs of the tunnels it ran in, outermost first; mostly nil
+}
+
+// IP protocol numbers that the engine knows by name.
+const (
+	ProtoICMP   = 1
+	ProtoTCP    = 6
+	ProtoUDP    = 17
+	ProtoICMPv6 = 58
+	ProtoSCTP   = 132
+)
+
+// ProtoName is Zeek's transport name: tcp, udp, icmp or unknown_transport.
+func ProtoName(p uint8) string {
+	switch p {
+	case ProtoTCP:
+		return "tcp"
+	case ProtoUDP:
+		return "udp"
+	case ProtoICMP, ProtoICMPv6:
+		return "icmp"
+	}
+	return "unknown_transport"
+}
+
+// Src is the address that sends in direction d.
+func (f *Flow) Src(d Dir) netip.AddrPort {
+	if d == Orig {
+		return f.Orig
+	}
+	return f.Resp
+}
+
+// Dst is the address that receives in direction d.
+func (f *Flow) Dst(d Dir) netip.AddrPort { return f.Src(d.Peer()) }
+
+// Weird is something that a well-behaved network does not do, by Zeek's name where Zeek has one.
+type Weird struct {
+	At
+	Flow *Flow          // nil when the packet belongs to no flow
+	Src  netip.AddrPort // used when Flow is nil; may be invalid
+	Dst  netip.AddrPort
+	Name string
+	Addl string // detail, bounded, may be empty
+	From string // what noticed it, upper case as Zeek writes its analyzers: TCP, HTTP, DNS, IP; may be empty
+}
+
+// Progress says that a living flow has moved bytes since it was last told of. Sums of the deltas over the life of
+// a flow equal its totals exactly.
+type Progress struct {
+	At
+	Flow *Flow
+	// Payload bytes since the last Progress of this flow, by direction; from headers, gaps included.
+	Bytes [2]uint64
+	// Guessed is set when the flow was picked up mid-stream and its direction is a guess.
+	Guessed bool
+}

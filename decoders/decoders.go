@@ -1,0 +1,85 @@
+// Package decoders is the contract between ordered bytes and typed events, and the machine that finds the decoder
+// for a stream (Mux).
+//
+// In: payload of one flow, direction by direction, in order. Out: events, plain structs that own their memory. Each
+// protocol is a folder below this one; it exports a Spec, and one line in the engine's registry turns it on. A
+// decoder never imports another (ray, an interpretation of HTTP, reads http's event types).
+//
+// A protocol is chosen by its bytes. Ports are not asked at all: a probe sees the beginning of both directions.
+package decoders
+
+import (
+	"errors"
+
+	"github.com/raytap/raytap/capture"
+)
+
+// Decoder reads one flow.
+//
+// The stream holds the bytes, the decoder holds the state: Decode is offered all bytes of a direction that are
+// there and not used yet, returns how many it used, and is offered the rest again with more behind it. (0, nil)
+// means "more, please". After Decode made progress the other direction's held bytes are offered again, so a decoder
+// that must wait for an answer may leave bytes unused. b is borrowed: valid only during the call.
+//
+// An error means "this is not my protocol after all" and detaches the decoder; ErrSwitch ends it in good order.
+// For datagrams Decode is called once for each, with all of it; what is not used is dropped.
+type Decoder interface {
+	Decode(dir capture.Dir, b []byte) (used int, err error)
+	// Gap says that n bytes of dir, between what was used and what comes next, were never captured. Bytes that were
+	// held are gone. With false the decoder gives up and is detached.
+	Gap(dir capture.Dir, n int64) (ok bool)
+	// End says that dir sends no more: FIN, RST, or the end of the flow. It is called at most once for each direction,
+	// and always before the decoder is dropped, unless Decode returned an error. Events that wait are to be emitted now.
+	End(dir capture.Dir)
+}
+
+// ErrSwitch ends a decoder at an agreed place: the stream goes on in another protocol (CONNECT, Upgrade, SOCKS). What
+// Decode did not use, and everything the other direction holds, is probed afresh.
+var ErrSwitch = errors.New("decoders: protocol switch")
+
+// Context is what a decoder knows of its flow and how it speaks.
+type Context interface {
+	// Flow is the identity that events carry. It may differ between calls until the first Emit, not after.
+	Flow() *capture.Flow
+	// At is the packet that is being decoded; in End, the last packet of the flow or the moment of its time-out.
+	At() capture.At
+	// Emit hands an event on. The event owns its memory: nothing in it may alias b.
+	Emit(ev any)
+	// Weird reports an oddity by Zeek's name where Zeek has one. addl is copied.
+	Weird(name, addl string)
+	// Confirm says that the bytes are this protocol; service is written into the service column of conn.log.
+	Confirm(service string)
+	// Nest opens a stream inside this one (WebSocket messages, say), which is probed and decoded on its own.
+	Nest() Nested
+}
+
+// Nested is a stream carried inside another protocol.
+type Nested interface {
+	Data(dir capture.Dir, b []byte)
+	Gap(dir capture.Dir, n int64)
+	End(dir capture.Dir)
+}
+
+// Verdict is a probe's answer.
+type Verdict uint8
+
+// The four answers of a probe.
+const (
+	No      Verdict = iota // cannot be this protocol
+	Maybe                  // needs more bytes
+	Yes                    // it is, and the originator is the client
+	Flipped                // it is, but the flow's originator is the server
+)
+
+// Probe looks at the beginning of both directions (either may be empty) and says whether this could be the protocol.
+// mid is set when the flow was picked up after its beginning, so that the bytes may start inside a message; a probe
+// should then be as strict as it can.
+type Probe func(orig, resp []byte, mid bool) Verdict
+
+// Spec registers a decoder. The first Spec of the registry whose probe says Yes gets the flow.
+type Spec struct {
+	Name     string // as the service column has it: http, dns
+	Stream   Probe  // for TCP and nested streams; nil: not over streams
+	Datagram Probe  // for UDP, resp is always empty when orig is not; nil: not over datagrams
+	New      func(ctx Context) Decoder
+}

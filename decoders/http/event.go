@@ -1,0 +1,85 @@
+package http
+
+import (
+	"strings"
+
+	"github.com/raytap/raytap/capture"
+)
+
+// Transaction is one request with its answer. Either may be missing (nil): a capture that starts or stops in
+// between, a lost segment, a server that never answered.
+type Transaction struct {
+	capture.At               // of the request's first byte, or of the response's if there is no request
+	Flow       *capture.Flow // the originator is the client
+	Depth      int           // 1 for the first transaction of the flow
+	Request    *Request
+	Response   *Response
+}
+
+// Request is what the client sent.
+type Request struct {
+	capture.At            // of the packet with the first byte
+	Done       capture.At // of the packet that completed it; zero when it never was
+	Method     string     // as sent
+	Target     string     // request-target as sent, raw
+	Version    string     // "1.1", "1.0", "0.9"
+	Header     Header
+	Trailer    Header
+	Body       Body
+}
+
+// Response is what the server answered.
+type Response struct {
+	capture.At
+	Done    capture.At
+	Version string
+	Status  int
+	Reason  string
+	Header  Header
+	Trailer Header
+	Body    Body
+	// Informational is the last 1xx answer before this one, 0 if none.
+	Informational       int
+	InformationalReason string
+}
+
+// Body is the entity of a message.
+type Body struct {
+	Len       int64  // bytes after transfer coding was removed (chunk framing), before content coding was
+	Data      []byte // the beginning after content coding was removed, as long as the bound allows; nil if not wanted
+	Truncated bool   // Data is shorter than the decoded body, by the bound
+	Missing   int64  // bytes lost to gaps inside the body
+	Encoding  string // content codings that were removed, as sent ("gzip"); "" if none
+	Undecoded bool   // a content coding could not be removed (unknown, broken): Data is as sent
+	Chunked   bool   // came in chunks
+	Chunks    int    // how many of them held data
+	TinyChunk int    // length of the largest chunk when every chunk but the last was the same small size; 0 otherwise
+	Conflict  bool   // framing was ambiguous: Content-Length against Transfer-Encoding or itself
+	Complete  bool   // the whole body was seen
+}
+
+// Field is one header line.
+type Field struct{ Name, Value string }
+
+// Header is the header lines of a message in the order they were sent, bounded in number and size.
+type Header []Field
+
+// Get gives the first value of a name, without regard to case.
+func (h Header) Get(name string) string {
+	for i := range h {
+		if len(h[i].Name) == len(name) && strings.EqualFold(h[i].Name, name) {
+			return h[i].Value
+		}
+	}
+	return ""
+}
+
+// Has says whether a name occurs.
+func (h Header) Has(name string) bool {
+	for i := range h {
+		if len(h[i].Name) == len(name) && strings.EqualFold(h[i].Name, name) {
+			return true
+		}
+	}
+	return false
+}

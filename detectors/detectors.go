@@ -1,0 +1,136 @@
+// Package detectors is the contract between events and findings.
+//
+// In: every event of a run, in order, on one goroutine. Out: findings, each a sentence that says who did what to whom
+// and carries its evidence. Each detector is a folder below this one; one line in the engine's registry turns it on.
+// The Go type of an event is its topic: a detector says On(bus, func(t *http.Transaction) {...}) and keeps whatever
+// state it needs in plain, bounded tables.
+package detectors
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+
+	"github.com/raytap/raytap/capture"
+)
+
+// Severity orders findings.
+type Severity uint8
+
+// Severities, ascending.
+const (
+	Info Severity = iota
+	Low
+	Medium
+	High
+	Critical
+)
+
+var severityNames = [...]string{"info", "low", "medium", "high", "critical"}
+
+func (s Severity) String() string { return severityNames[min(int(s), len(severityNames)-1)] }
+
+// ParseSeverity reads a severity's name.
+func ParseSeverity(s string) (Severity, error) {
+	for i, n := range severityNames {
+		if s == n {
+			return Severity(i), nil
+		}
+	}
+	return 0, fmt.Errorf("detectors: unknown severity %q (info, low, medium, high, critical)", s)
+}
+
+// Outcome says what came of what was tried.
+type Outcome string
+
+// Outcomes. An attempt is rated at least one severity below a success.
+const (
+	Succeeded Outcome = "succeeded" // the answer shows that it worked
+	Attempted Outcome = "attempted" // refused, failed, or blocked
+	Unknown   Outcome = "unknown"   // no answer was seen
+	Observed  Outcome = "observed"  // nothing to succeed or fail: a fact of the traffic
+)
+
+// Evidence is one thing that a finding rests on.
+type Evidence struct {
+	Field  string // where it was: "entrypoint", "request", "share"
+	Value  string // bounded excerpt, secrets masked
+	Packet uint64 // ordinal of the packet that carried it
+}
+
+// Finding is what a detector says.
+type Finding struct {
+	capture.At
+	Rule       string // detector/claim
+	Severity   Severity
+	Confidence int // 0..100
+	Outcome    Outcome
+	Msg        string // the sentence
+	Sub        string // one line of detail, may be empty
+	Src, Dst   netip.Addr
+	Port       uint16        // port at Dst, 0 if none
+	Flow       *capture.Flow // the flow it was seen in; nil for findings over many
+	Evidence   []Evidence
+	Count      int // how often it was said in the suppression window, 1 for the first
+	// Key overrides what makes two findings the same (default: rule, src, dst); what is said again within
+	// SuppressFor is counted, not repeated, unless it is more severe than before.
+	Key string
+}
+
+// Rule describes one claim of a detector, for `raytap rules`, the logs and the documents. Techniques are ids of the
+// data file.
+type Rule struct {
+	Name           string // "jobsubmit/external"
+	Note           string // Zeek notice type after Raytap::, "Job_Submit_External"
+	Severity       Severity
+	Says           string   // what it claims, one sentence
+	ATLAS, ATTACK  []string // technique ids
+	Needs          string   // what it must see on the wire
+	FalsePositives string   // known ones
+}
+
+// Spec registers a detector.
+type Spec struct {
+	Name  string
+	Rules []Rule
+	New   func(env *Env, bus *Bus)
+}
+
+// Env is what all detectors share.
+type Env struct {
+	Home     *Networks
+	Settings map[string]any // a detector's settings by its name; nil: its defaults
+}
+
+// Bus carries events to detectors and their findings out. It belongs to one goroutine.
+type Bus struct {
+	subs map[reflect.Type][]func(any)
+	find func(*Finding)
+}
+
+// NewBus makes a bus that hands findings to find.
+func NewBus(find func(*Finding)) *Bus {
+	return &Bus{subs: map[reflect.Type][]func(any){}, find: find}
+}
+
+// On subscribes f to events of type T.
+func On[T any](b *Bus, f func(T)) {
+	t := reflect.TypeFor[T]()
+	b.subs[t] = append(b.subs[t], func(ev any) { f(ev.(T)) })
+}
+
+// Publish hands ev to everyone who asked for its type, in the order they asked.
+func (b *Bus) Publish(ev any) {
+	for _, f := range b.subs[reflect.TypeOf(ev)] {
+		f(ev)
+	}
+}
+
+// Wants says whether anyone asked for events of ev's type.
+func (b *Bus) Wants(ev any) bool { return len(b.subs[reflect.TypeOf(ev)]) > 0 }
+
+// Report says f: it is published to whoever subscribed to *Finding, and handed out.
+func (b *Bus) Report(f *Finding) {
+	b.Publish(f)
+	b.find(f)
+}

@@ -41,6 +41,8 @@ type Response struct {
 	// Informational is the last 1xx answer before this one, 0 if none.
 	Informational       int
 	InformationalReason string
+
+	hasReason bool // there was a reason phrase, if only an empty one
 }
 
 // Body is the entity of a message.
@@ -56,6 +58,15 @@ type Body struct {
 	TinyChunk int    // length of the largest chunk when every chunk but the last was the same small size; 0 otherwise
 	Conflict  bool   // framing was ambiguous: Content-Length against Transfer-Encoding or itself
 	Complete  bool   // the whole body was seen
+	// Decoded is how many bytes the body has without its content coding: counted for gzip and deflate (unless
+	// Options.SkipCodings) and for bodies that were wanted, otherwise the same as Len.
+	Decoded int64
+	// MIME is what the first bytes look like, by the signatures that Zeek names files with; "" if they look like
+	// nothing known.
+	MIME string
+
+	rowLen int64  // length as Zeek counts it: see sink
+	parts  []part // of a multipart body, what Zeek makes files of
 }
 
 // Field is one header line.

@@ -1,0 +1,36 @@
+# raytap: build, test, measure. Everything needs Go alone; what a target needs besides, it says.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+export CGO_ENABLED = 0
+
+.PHONY: build test race fuzz bench check clean
+
+build: ## bin/raytap, static
+	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
+
+test: ## all tests; those over the public corpus and against other tools skip with a message where these are missing
+	$(GO) test ./...
+
+race: ## the engine under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -short ./...
+
+FUZZTIME ?= 20s
+fuzz: ## every fuzz target for FUZZTIME
+	@for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "$$p $$f"; $(GO) test $$p -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; \
+	  done; \
+	done
+
+bench: ## packets per CPU second and memory per flow
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+check: ## what a change must pass besides the tests
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.1 ./...
+
+clean:
+	rm -rf bin raytap-logs

@@ -1,0 +1,331 @@
+package capture
+
+import (
+	"encoding/binary"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Time-outs by packet time. They are Zeek's defaults, so that a quiet flow ends in our conn.log where it ends in Zeek's.
+const (
+	idleShort       = time.Minute     // UDP, ICMP, other protocols, and TCP before its handshake is through
+	idleTCP         = 5 * time.Minute // established TCP
+	idleInteractive = time.Hour       // TCP to the ports of FTP, SSH, Telnet, rlogin
+	attemptDelay    = 5 * time.Second // a SYN that nobody answered
+	closeDelay      = 5 * time.Second // a closed connection lingers for its last packets
+	// A flow on a name service's port is looked at this often, and ends when it was quiet for almost as long: each
+	// exchange is a flow of its own, so that a resolver's port reused within the minute does not merge them.
+	nameCheck = 10 * time.Second
+	nameQuiet = 9 * time.Second
+)
+
+const (
+	// Progress is told after this many bytes, or when some are untold for progressEvery: fine enough that 1,000
+	// parallel flows hide at most 64 MB from a sum, coarse enough to cost a bulk flow one event in 45 packets.
+	progressBytes = 64 << 10
+	progressEvery = 10 * time.Second
+	// History longer than this tells nothing more; Zeek's grows without bound.
+	historyLimit = 64
+	// Services of one flow. Four protocols inside each other is the most that nesting allows.
+	serviceLimit = 4
+)
+
+// flowKey identifies a flow in either direction: the smaller endpoint stands first. ICMP messages without a
+// counterpart keep their direction.
+type flowKey struct {
+	lo, hi         [16]byte
+	loPort, hiPort uint16
+	proto          uint8
+	kind           uint8 // bit 0: IPv6, bit 1: one way
+}
+
+func keyOf(p *Packet) flowKey {
+	k, _ := orient(p)
+	return k
+}
+
+// orient makes the key and says on which side of it the packet's source stands.
+func orient(p *Packet) (k flowKey, side uint8) {
+	k.proto = p.Proto
+	if p.V6 {
+		k.kind = 1
+	}
+	swap := false
+	if p.OneWay {
+		k.kind |= 2
+	} else {
+		a0, b0 := binary.BigEndian.Uint64(p.Src[:8]), binary.BigEndian.Uint64(p.Dst[:8])
+		a1, b1 := binary.BigEndian.Uint64(p.Src[8:]), binary.BigEndian.Uint64(p.Dst[8:])
+		switch {
+		case a0 != b0:
+			swap = a0 > b0
+		case a1 != b1:
+			swap = a1 > b1
+		default:
+			swap = p.SrcPort > p.DstPort
+		}
+	}
+	if swap {
+		k.lo, k.hi, k.loPort, k.hiPort = p.Dst, p.Src, p.DstPort, p.SrcPort
+		return k, 1
+	}
+	k.lo, k.hi, k.loPort, k.hiPort = p.Src, p.Dst, p.SrcPort, p.DstPort
+	return k, 0
+}
+
+func (k *flowKey) bytes(b *[40]byte) {
+	copy(b[0:], k.lo[:])
+	copy(b[16:], k.hi[:])
+	binary.BigEndian.PutUint16(b[32:], k.loPort)
+	binary.BigEndian.PutUint16(b[34:], k.hiPort)
+	b[36], b[37], b[38], b[39] = k.proto, k.kind, 0, 0
+}
+
+func (k *flowKey) hash() uint64 {
+	var b [40]byte
+	k.bytes(&b)
+	return xxhash.Sum64(b[:])
+}
+
+// FlowHash is the hash that places a packet: equal for both directions of a flow.
+func FlowHash(p *Packet) uint64 {
+	k, _ := orient(p)
+	return k.hash()
+}
+
+func (k *flowKey) addr(side uint8) netip.AddrPort {
+	a, port := k.lo, k.loPort
+	if side == 1 {
+		a, port = k.hi, k.hiPort
+	}
+	return netip.AddrPortFrom(unpackAddr(a, k.kind&1 != 0), port)
+}
+
+// Host is a flow as its Stream knows it.
+type Host interface {
+	Flow() *Flow
+	At() At
+	Emit(ev any)
+	Service(name string)
+	Flip() bool
+}
+
+// Stream takes the bytes of one flow. Slices are borrowed. Once it is Idle, bytes are counted but no longer put in
+// order for it.
+type Stream interface {
+	Data(dir Dir, b []byte)
+	Datagram(dir Dir, b []byte)
+	Gap(dir Dir, n int64)
+	End(dir Dir)
+	Finish()
+	Idle() bool
+}
+
+// Conn is the end of a flow: the row of conn.log. Indices are Orig and Resp.
+type Conn struct {
+	At
+	Flow     *Flow
+	Duration time.Duration // first to last packet that meant something, see Zeek's conn.log
+	Bytes    [2]uint64     // payload; TCP: from sequence numbers
+	Pkts     [2]uint64
+	IPBytes  [2]uint64
+	State    string // S0, S1, SF, ...
+	History  string
+	Missed   uint64 // bytes in gaps of an established connection
+	Services []string
+	Local    [2]bool // in the local networks
+	Guessed  bool    // picked up mid-stream: who opened it is a guess
+}
+
+// flow is what the table knows of a flow. Sides are those of the key; which of them is the originator is origSide.
+type flow struct {
+	sh       *Shard
+	key      flowKey
+	hash     uint64
+	idx      int32 // own place in the slab
+	slot     int32 // timer slot, -1: none
+	wnext    int32 // neighbours in the timer slot
+	wprev    int32
+	origSide uint8
+	mid      bool // picked up after its beginning
+	opened   bool // stream was asked for
+	attempt  bool // the 5 s timer of a SYN is running
+	active   [2]bool
+	histSeen uint32
+	timeout  time.Duration
+	start    Time // raw packet times: what the log says
+	last     Time
+	seen     Time // engine time of the last packet: what the timers go by
+	deleteAt Time // a closed connection's end, 0: not closed
+	checkAt  Time // next look at a flow of a name service, 0: it is none
+	pkts     [2]uint64
+	ipBytes  [2]uint64
+	payload  [2]uint64 // new payload bytes by headers, retransmissions not counted twice
+	told     [2]uint64 // of those, what Progress said
+	toldAt   Time
+	missed   uint64
+	bad      [2]uint32 // checksum errors of datagrams
+	hist     []byte
+	tcp      *tcpConn
+	id       *Flow
+	stream   Stream
+	services []string
+	tunnels  []string
+	tunnel   *Tunnel
+}
+
+// dir is the direction of bytes sent by side.
+func (f *flow) dir(side uint8) Dir { return Dir(side ^ f.origSide) }
+
+// Flow implements Host.
+func (f *flow) Flow() *Flow {
+	if f.id == nil {
+		var ub [48]byte
+		f.key.bytes((*[40]byte)(ub[:40]))
+		binary.BigEndian.PutUint64(ub[40:], uint64(f.start))
+		o, r := f.key.addr(f.origSide), f.key.addr(f.origSide^1)
+		ports := f.key.proto == ProtoTCP || f.key.proto == ProtoUDP || f.key.proto == ProtoICMP ||
+			f.key.proto == ProtoICMPv6 || f.key.proto == ProtoSCTP
+		f.id = &Flow{
+			UID: NewUID('C', ub[:]), Start: f.start, Orig: o, Resp: r, Proto: f.key.proto, Tunnels: f.tunnels,
+			CommunityID: communityID(o.Addr().AsSlice(), r.Addr().AsSlice(), o.Port(), r.Port(), f.key.proto, ports,
+				f.key.kind&2 != 0),
+		}
+	}
+	return f.id
+}
+
+// At implements Host.
+func (f *flow) At() At { return f.sh.at }
+
+// Emit implements Host.
+func (f *flow) Emit(ev any) { f.sh.cfg.Emit(ev) }
+
+// Service implements Host.
+func (f *flow) Service(name string) {
+	if len(f.services) < serviceLimit && !slices.Contains(f.services, name) {
+		f.services = append(f.services, name)
+	}
+}
+
+// Flip implements Host.
+func (f *flow) Flip() bool {
+	if f.id != nil {
+		return false
+	}
+	f.flip()
+	return true
+}
+
+func (f *flow) flip() {
+	f.origSide ^= 1
+	f.addHist('^')
+	if f.tcp != nil {
+		f.tcp.firstSeen = f.tcp.firstSeen>>1&1 | f.tcp.firstSeen<<1&2
+		f.tcp.partial = false
+	}
+}
+
+func (f *flow) addHist(c byte) {
+	if len(f.hist) < historyLimit {
+		f.hist = append(f.hist, c)
+	}
+}
+
+// mark adds an upper-case history letter, in the case of side's role, unless its bit says that it is there already.
+// It returns whether it was.
+func (f *flow) mark(side uint8, bit uint32, c byte) bool {
+	if f.dir(side) == Resp {
+		bit <<= 16
+	}
+	if f.histSeen&bit != 0 {
+		return true
+	}
+	f.histSeen |= bit
+	f.again(side, c)
+	return false
+}
+
+func (f *flow) again(side uint8, c byte) {
+	if f.dir(side) == Resp {
+		c |= 0x20
+	}
+	f.addHist(c)
+}
+
+// scaled counts an occurrence and adds its letter at the 1st, 10th, 100th, ...
+func (f *flow) scaled(side uint8, n *uint32, c byte) {
+	if *n == math.MaxUint32 {
+		return
+	}
+	*n++
+	for t := uint64(1); t <= uint64(*n); t *= 10 {
+		if t == uint64(*n) {
+			f.again(side, c)
+		}
+	}
+}
+
+func (f *flow) weird(name, addl, from string) {
+	f.Emit(&Weird{At: f.sh.at, Flow: f.Flow(), Name: name, Addl: addl, From: from})
+}
+
+// over says whether the flow's time is up.
+func (f *flow) over() bool {
+	now := f.sh.now
+	if f.checkAt != 0 && f.checkAt <= now {
+		if now.Sub(f.seen) >= nameQuiet {
+			return true
+		}
+		f.checkAt = now.Add(nameCheck)
+	}
+	return f.deadline() <= now
+}
+
+// deadline is when the flow is to be looked at, and mostly ends, if nothing more is seen of it.
+func (f *flow) deadline() Time {
+	if f.deleteAt != 0 {
+		return f.deleteAt
+	}
+	d := f.seen.Add(f.timeout)
+	if f.checkAt != 0 {
+		d = min(d, f.checkAt)
+	}
+	if f.tcp != nil {
+		if f.attempt && f.tcp.unanswered(f) {
+			d = min(d, f.start.Add(attemptDelay))
+		}
+		if f.tcp.halfClosed() {
+			d = min(d, f.seen.Add(closeDelay))
+		}
+	}
+	return d
+}
+
+// progress tells of new bytes, if there are enough of them or they waited long enough.
+func (f *flow) progress(force bool) {
+	n := [2]uint64{f.payload[0] - f.told[0], f.payload[1] - f.told[1]}
+	sum := n[0] + n[1]
+	if sum == 0 || !force && sum < progressBytes && f.sh.now.Sub(f.toldAt) < progressEvery {
+		return
+	}
+	f.told, f.toldAt = f.payload, f.sh.now
+	o := f.origSide
+	f.Emit(&Progress{At: f.sh.at, Flow: f.Flow(), Bytes: [2]uint64{n[o], n[o^1]}, Guessed: f.mid})
+}
+
+// open makes the flow's stream at its first payload.
+func (f *flow) open() Stream {
+	if !f.opened {
+		f.opened = true
+		f.stream = f.sh.cfg.Open(f, f.mid)
+	}
+	return f.stream
+}
+
+// live says whether anybody wants the flow's bytes in order.
+func (f *flow) live() bool { return !f.opened || f.stream != nil && !f.stream.Idle() }

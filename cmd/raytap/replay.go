@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/pprof"
+	"runtime/trace"
+	"syscall"
+	"time"
+
+	"github.com/raytap/raytap"
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/terminal"
+	"github.com/raytap/raytap/sinks/zeek"
+)
+
+const replaySynopsis = `replay [flags] FILE...
+
+Reads captures (pcap, pcapng; plain, gzip or zstd), several of them as one in order of time; - is standard input.
+Writes Zeek logs to a directory, and findings and totals to the terminal.
+
+Exit status: 0 read to the end; 1 an input could not be read, was cut short or is damaged (what came before is
+written), or the output could not be written; 2 wrong usage; 3 a finding reached --fail-on, whatever else happened;
+130 interrupted (what came before is written).
+
+Flags may stand anywhere; those given win over the configuration file.
+`
+
+func replay(args []string, stdout, stderr *os.File) int {
+	f := newFlags("replay", replaySynopsis)
+	cfg := raytap.DefaultConfig()
+	var home []string
+	f.String("out", cfg.Out, "`DIR` to write logs to; those of an earlier run are replaced (default "+cfg.Out+")")
+	f.String("format", cfg.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+cfg.Format+")")
+	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated (default: private, loopback, link-local, CGNAT, ULA)",
+		func(s string) error { home = append(home, s); return nil })
+	f.Int("workers", cfg.Workers, "goroutines that decode, `N` (default: the processors)")
+	f.String("filter", cfg.Filter, "only packets that match `BPF`, in tcpdump's language")
+	f.String("fail-on", cfg.FailOn, "exit with 3 if a finding reaches `SEVERITY`: info, low, medium, high, critical")
+	f.Bool("quiet", false, "print nothing but errors")
+	f.Bool("ignore-checksums", false, "take packets whose checksum is wrong, too")
+	config := f.String("config", "", "read settings from `FILE` (YAML)")
+	cpuprofile := f.String("cpuprofile", "", "")
+	memprofile := f.String("memprofile", "", "")
+	tracefile := f.String("trace", "", "")
+	f.hidden["cpuprofile"], f.hidden["memprofile"], f.hidden["trace"] = true, true, true
+
+	files, err := f.parse(args)
+	if err != nil {
+		return f.fail(err, stdout, stderr)
+	}
+	if *config != "" {
+		if cfg, err = raytap.LoadConfig(*config); err != nil {
+			complain(stderr, err)
+			return exitUsage
+		}
+	}
+	f.override(&cfg, home)
+	if err := cfg.Check(); err != nil {
+		complain(stderr, err)
+		return exitUsage
+	}
+	if len(files) == 0 {
+		return f.fail(errors.New("no capture given"), stdout, stderr)
+	}
+
+	stop, err := profile(*cpuprofile, *memprofile, *tracefile)
+	if err != nil {
+		complain(stderr, err)
+		return exitUsage
+	}
+	code := replayFiles(cfg, files, stdout, stderr)
+	if err := stop(); err != nil {
+		complain(stderr, err)
+		code = max(code, exitInput)
+	}
+	return code
+}
+
+// override puts the flags that were given over the configuration.
+func (f *flags) override(cfg *raytap.Config, home []string) {
+	f.given(func(name, s string, v any) {
+		switch name {
+		case "out":
+			cfg.Out = s
+		case "format":
+			cfg.Format = s
+		case "home":
+			cfg.Home = home
+		case "workers":
+			cfg.Workers = v.(int)
+		case "filter":
+			cfg.Filter = s
+		case "fail-on":
+			cfg.FailOn = s
+		case "quiet":
+			cfg.Quiet = v.(bool)
+		case "ignore-checksums":
+			cfg.IgnoreChecksums = v.(bool)
+		}
+	})
+}
+
+func replayFiles(cfg raytap.Config, files []string, stdout, stderr *os.File) int {
+	code := exitOK
+	fail := func(err error) {
+		complain(stderr, err)
+		code = exitInput
+	}
+	var srcs []capture.Source
+	for _, name := range files {
+		src, err := capture.OpenFile(name)
+		if err != nil {
+			fail(err)
+			continue
+		}
+		defer src.Close()
+		srcs = append(srcs, src)
+	}
+	if len(srcs) == 0 {
+		return code
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	var caught os.Signal
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case caught = <-signals:
+			signal.Stop(signals) // a second one kills: the first may have to wait for a read that never returns
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+
+	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules()})
+	if err != nil {
+		fail(err)
+		return code
+	}
+	opt := terminal.Options{Width: terminal.Width(stdout)}
+	opt.Color = opt.Width > 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	people := terminal.New(opt)
+
+	start := time.Now()
+	var progress *terminal.Progress
+	if !cfg.Quiet && terminal.Width(stderr) > 0 {
+		progress = terminal.NewProgress(stderr, start)
+		cfg.Progress = func(s raytap.Stats) { progress.Show(time.Now(), s.Packets, s.Bytes) }
+	}
+	stats, err := raytap.Run(ctx, cfg, capture.Merge(srcs...), logs, people)
+	elapsed := time.Since(start)
+	cancel()
+	<-done
+	if progress != nil {
+		progress.Clear()
+	}
+	interrupted := caught != nil && errors.Is(err, context.Canceled)
+	if err != nil && !interrupted {
+		fail(err)
+	}
+	if err := logs.Close(stats.Last); err != nil {
+		fail(err)
+	}
+	if !cfg.Quiet {
+		if err := people.Report(stdout, totals(&stats, elapsed)); err != nil {
+			fail(fmt.Errorf("cannot print the findings: %w", err))
+		}
+	}
+	if interrupted {
+		fmt.Fprintln(stderr, "raytap: interrupted; what was read before is written")
+		code = exitSignal
+		if s, ok := caught.(syscall.Signal); ok {
+			code += int(s)
+		}
+	}
+	if cfg.FailOn != "" {
+		if at, err := detectors.ParseSeverity(cfg.FailOn); err == nil && people.Reached(at) {
+			code = exitFinding
+		}
+	}
+	return code
+}
+
+func totals(s *raytap.Stats, elapsed time.Duration) terminal.Totals {
+	t := terminal.Totals{Packets: s.Packets, Bytes: s.Bytes, Flows: s.Flow.Flows, First: s.First, Last: s.Last, Elapsed: elapsed}
+	for _, l := range s.Losses() {
+		t.Losses = append(t.Losses, terminal.Loss(l))
+	}
+	return t
+}
+
+// profile starts what the hidden flags ask for; what it returns writes it.
+func profile(cpu, mem, traces string) (stop func() error, err error) {
+	var ends []func() error
+	begin := func(name string, start func(io.Writer) error, end func(io.Writer) error) error {
+		if name == "" {
+			return nil
+		}
+		w, err := os.Create(name)
+		if err != nil {
+			return err
+		}
+		ends = append(ends, func() error { return errors.Join(end(w), w.Close()) })
+		return start(w)
+	}
+	err = errors.Join(
+		begin(cpu, pprof.StartCPUProfile, func(io.Writer) error { pprof.StopCPUProfile(); return nil }),
+		begin(traces, trace.Start, func(io.Writer) error { trace.Stop(); return nil }),
+		begin(mem, func(io.Writer) error { return nil }, func(w io.Writer) error { runtime.GC(); return pprof.WriteHeapProfile(w) }),
+	)
+	return func() error {
+		var errs []error
+		for _, end := range ends {
+			errs = append(errs, end())
+		}
+		return errors.Join(errs...)
+	}, err
+}

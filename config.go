@@ -1,0 +1,454 @@
+package raytap
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/egress"
+)
+
+// Config says how to run. DefaultConfig gives the defaults; the zero value runs too, with one worker for each
+// processor and the default home networks.
+//
+// A configuration file has the keys that the tags name, and a section for each detector that takes settings:
+//
+//	home: [10.0.0.0/8, 2001:db8::/32]   # what counts as inside; addresses or networks
+//	workers: 4                          # 0: the processors
+//	filter: "not port 22"               # tcpdump's language
+//	ignore_checksums: true
+//	max_flows: 200000
+//	out: raytap-logs
+//	format: json                        # zeek, json
+//	fail_on: high                       # info, low, medium, high, critical; none if not given
+//	quiet: false
+//	egress:
+//	  bytes: 1GB                        # plain bytes, or with kB, MB, GB, TB (powers of 1000), KiB, MiB, ... (of 1024)
+//	  window: 30m                       # as Go writes durations: 90s, 1h30m
+type Config struct {
+	Home            []string `yaml:"home"`
+	Workers         int      `yaml:"workers"`
+	Filter          string   `yaml:"filter"`
+	IgnoreChecksums bool     `yaml:"ignore_checksums"`
+	MaxFlows        int      `yaml:"max_flows"`
+	Out             string   `yaml:"out"`
+	Format          string   `yaml:"format"`
+	FailOn          string   `yaml:"fail_on"`
+	Quiet           bool     `yaml:"quiet"`
+
+	Egress egress.Config `yaml:"egress"`
+
+	// Progress, if set, is told how far the run is, after each batch of packets and on the goroutine that called Run.
+	Progress func(Stats) `yaml:"-"`
+}
+
+// settings gives each detector its section, by its name. A section is a field of Config and a line here.
+func (c *Config) settings() map[string]any {
+	return map[string]any{
+		"egress": &c.Egress,
+	}
+}
+
+// DefaultConfig gives the settings of a run for which nothing is said.
+func DefaultConfig() Config {
+	return Config{
+		Home:     append([]string(nil), detectors.DefaultHome...),
+		MaxFlows: capture.DefaultMaxFlows,
+		Out:      "raytap-logs",
+		Format:   "zeek",
+		Egress:   egress.Default(),
+	}
+}
+
+// home gives the networks that count as inside.
+func (c *Config) home() (*detectors.Networks, error) {
+	if len(c.Home) == 0 {
+		return detectors.ParseNetworks(detectors.DefaultHome)
+	}
+	return detectors.ParseNetworks(c.Home)
+}
+
+// zeekLocal is what Zeek takes for local when nobody says otherwise (Site::private_address_space): what the IANA
+// registries of special-purpose addresses (RFC 6890) keep off the Internet, documentation and benchmarks included.
+var zeekLocal = []string{
+	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+	"192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/24", "239.0.0.0/8",
+	"240.0.0.0/4", "255.255.255.255/32",
+	"::/128", "::1/128", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:2::/48", "2001:db8::/32", "fc00::/7", "fe80::/10", "fec0::/10",
+	// The same in 6to4 (RFC 3056).
+	"2002::/24", "2002:a00::/24", "2002:6440::/26", "2002:7f00::/24", "2002:a9fe::/32", "2002:ac10::/28", "2002:c000::/40",
+	"2002:c000:200::/40", "2002:c0a8::/32", "2002:c612::/31", "2002:c633:6400::/40", "2002:cb00:7100::/40", "2002:e000::/40",
+	"2002:ef00::/24", "2002:f000::/20", "2002:ffff:ffff::/48",
+}
+
+// local gives what tells local_orig and local_resp of conn.log: the home networks where they were given, otherwise
+// what Zeek would say. Findings go by home alone, to which documentation addresses do not belong.
+func (c *Config) local() func(addr [16]byte, v6 bool) bool {
+	nets := c.Home
+	if len(nets) == 0 || slices.Equal(nets, detectors.DefaultHome) {
+		nets = zeekLocal
+	}
+	local, err := detectors.ParseNetworks(nets)
+	if err != nil {
+		return nil
+	}
+	return func(addr [16]byte, v6 bool) bool {
+		p := capture.Packet{Src: addr, V6: v6}
+		return local.Contains(p.SrcAddr())
+	}
+}
+
+const (
+	// A configuration is written by hand; this is a thousand times the longest one in sight.
+	maxConfigFile = 1 << 20
+	// The flow table is allocated as it fills; below this it would forget flows on any real network.
+	minMaxFlows = 64
+	maxMaxFlows = 1 << 26
+	maxWorkers  = 4096
+)
+
+// check says what is wrong with the value of a key of the configuration or the flag of that name. For a list it is
+// asked for each element. A key without an entry takes what its type takes.
+func check(key string, v any) error {
+	switch key {
+	case "home":
+		if _, err := detectors.ParseNetworks([]string{v.(string)}); err != nil {
+			return errors.New(strings.TrimPrefix(err.Error(), "detectors: "))
+		}
+	case "workers":
+		if n := v.(int); n < 0 || n > maxWorkers {
+			return fmt.Errorf("%d is not between 0 and %d", n, maxWorkers)
+		}
+	case "max_flows":
+		if n := v.(int); n != 0 && (n < minMaxFlows || n > maxMaxFlows) {
+			return fmt.Errorf("%d is not between %d and %d", n, minMaxFlows, maxMaxFlows)
+		}
+	case "filter":
+		// Most captures are Ethernet; what only another link type refuses is found when its frames come.
+		if s := v.(string); s != "" {
+			if _, err := capture.CompileFilter(s, 1); err != nil {
+				return errors.New(strings.TrimPrefix(err.Error(), "capture: "))
+			}
+		}
+	case "out":
+		if v.(string) == "" {
+			return errors.New("is empty")
+		}
+	case "format":
+		if s := v.(string); s != "zeek" && s != "json" {
+			return fmt.Errorf("%q is not a format (zeek, json)", s)
+		}
+	case "egress.bytes", "egress.serving", "egress.public_serving", "egress.long_used":
+		if v.(uint64) == 0 {
+			return errors.New("0 would speak of every byte")
+		}
+	case "egress.window":
+		if v.(time.Duration) < time.Second {
+			return errors.New("is shorter than a second")
+		}
+	case "egress.allow":
+		if v.(string) == "" {
+			return errors.New("an empty name would allow everything")
+		}
+	case "fail_on":
+		if s := v.(string); s != "" {
+			if _, err := detectors.ParseSeverity(s); err != nil {
+				return errors.New(strings.TrimPrefix(err.Error(), "detectors: "))
+			}
+		}
+	}
+	return nil
+}
+
+// Check says what is wrong with the values, naming the key.
+func (c *Config) Check() error {
+	if err := checkAll(reflect.ValueOf(c).Elem(), ""); err != nil {
+		return fmt.Errorf("raytap: %w", err)
+	}
+	return nil
+}
+
+func checkAll(v reflect.Value, prefix string) error {
+	for i := range v.NumField() {
+		key, ok := keyOf(v.Type().Field(i))
+		if !ok {
+			continue
+		}
+		key = prefix + key
+		switch f := v.Field(i); f.Kind() {
+		case reflect.Struct:
+			if err := checkAll(f, key+"."); err != nil {
+				return err
+			}
+		case reflect.Slice:
+			for j := range f.Len() {
+				if err := check(key, f.Index(j).Interface()); err != nil {
+					return fmt.Errorf("%s: %w", key, err)
+				}
+			}
+		default:
+			if err := check(key, f.Interface()); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+		}
+	}
+	return nil
+}
+
+// LoadConfig reads a configuration file over the defaults. Its errors name file, line and key: unknown and repeated
+// keys, values of the wrong type, and values that make no sense.
+func LoadConfig(name string) (Config, error) {
+	c := DefaultConfig()
+	info, err := os.Stat(name)
+	if err != nil {
+		return c, fmt.Errorf("raytap: configuration: %w", err)
+	}
+	if info.Size() > maxConfigFile {
+		return c, fmt.Errorf("raytap: configuration %s: over %d bytes", name, maxConfigFile)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return c, fmt.Errorf("raytap: configuration: %w", err)
+	}
+	if err := c.read(b); err != nil {
+		return c, fmt.Errorf("raytap: %s:%w", name, err)
+	}
+	return c, nil
+}
+
+// keyError is a mistake in a configuration: "LINE: KEY: reason".
+type keyError struct {
+	line   int
+	key    string
+	reason string
+}
+
+func (e *keyError) Error() string {
+	if e.key == "" {
+		return fmt.Sprintf("%d: %s", e.line, e.reason)
+	}
+	return fmt.Sprintf("%d: %s: %s", e.line, e.key, e.reason)
+}
+
+func (c *Config) read(b []byte) error {
+	f, err := parser.ParseBytes(b, 0)
+	if err != nil {
+		line := 1
+		var y yaml.Error
+		if errors.As(err, &y) {
+			if t := y.GetToken(); t != nil && t.Position != nil {
+				line = t.Position.Line
+			}
+			return &keyError{line, "", y.GetMessage()}
+		}
+		return &keyError{line, "", err.Error()}
+	}
+	var body ast.Node
+	for _, d := range f.Docs {
+		if d.Body == nil || d.Body.Type() == ast.CommentType {
+			continue
+		}
+		if body != nil {
+			return &keyError{line(d.Body), "", "a second document"}
+		}
+		body = d.Body
+	}
+	if body == nil {
+		return nil
+	}
+	return fill(reflect.ValueOf(c).Elem(), body, "")
+}
+
+func line(n ast.Node) int {
+	if t := n.GetToken(); t != nil && t.Position != nil {
+		return t.Position.Line
+	}
+	return 1
+}
+
+// keyOf is the configuration's name of a field.
+func keyOf(f reflect.StructField) (string, bool) {
+	key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	if key == "-" || !f.IsExported() {
+		return "", false
+	}
+	if key == "" {
+		key = strings.ToLower(f.Name)
+	}
+	return key, true
+}
+
+// fill sets v from a node; key is the path that leads to it. It goes over the syntax tree itself, because the
+// decoder of the library turns numbers into strings and words into numbers without a word.
+func fill(v reflect.Value, n ast.Node, key string) error {
+	bad := func(format string, a ...any) error { return &keyError{line(n), key, fmt.Sprintf(format, a...)} }
+	if v.Kind() == reflect.Struct {
+		return fillStruct(v, n, key)
+	}
+	if v.Kind() == reflect.Slice {
+		if n.Type() == ast.NullType {
+			v.SetZero()
+			return nil
+		}
+		seq, ok := n.(*ast.SequenceNode)
+		if !ok {
+			return bad("must be a list")
+		}
+		list := reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values))
+		for i, e := range seq.Values {
+			if err := fill(list.Index(i), e, key); err != nil {
+				return err
+			}
+		}
+		v.Set(list)
+		return nil
+	}
+	text, quoted, ok := scalar(n)
+	if !ok {
+		return bad("must be a single value")
+	}
+	switch p := v.Addr().Interface().(type) {
+	case *string:
+		if n.Type() == ast.BoolType || n.Type() == ast.NullType {
+			return bad("%s is not text; put it in quotes if it is meant", text)
+		}
+		*p = text
+	case *bool:
+		b, ok := n.(*ast.BoolNode)
+		if !ok {
+			return bad("%s is neither true nor false", text)
+		}
+		*p = b.Value
+	case *int:
+		i, err := strconv.Atoi(text)
+		if err != nil || quoted {
+			return bad("%s is not a whole number", text)
+		}
+		*p = i
+	case *uint64:
+		u, err := parseSize(text)
+		if err != nil {
+			return bad("%v", err)
+		}
+		*p = u
+	case *float64:
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil || quoted || math.IsNaN(f) || math.IsInf(f, 0) {
+			return bad("%s is not a number", text)
+		}
+		*p = f
+	case *time.Duration:
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			return bad("%q is not a duration (90s, 10m, 1h30m)", text)
+		}
+		*p = d
+	default:
+		return bad("cannot be set in a file")
+	}
+	if err := check(key, v.Interface()); err != nil {
+		return bad("%v", err)
+	}
+	return nil
+}
+
+func fillStruct(v reflect.Value, n ast.Node, key string) error {
+	var pairs []*ast.MappingValueNode
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		pairs = n.Values
+	case *ast.MappingValueNode:
+		pairs = []*ast.MappingValueNode{n}
+	case *ast.NullNode:
+		return nil
+	default:
+		return &keyError{line(n), key, "must have keys with values"}
+	}
+	fields := map[string]int{}
+	var known []string
+	for i := range v.NumField() {
+		if k, ok := keyOf(v.Type().Field(i)); ok {
+			fields[k] = i
+			known = append(known, k)
+		}
+	}
+	seen := map[string]bool{}
+	for _, p := range pairs {
+		name, _, ok := scalar(p.Key)
+		if !ok {
+			return &keyError{line(p.Key), key, "a key must be a name"}
+		}
+		path := name
+		if key != "" {
+			path = key + "." + name
+		}
+		i, ok := fields[name]
+		if !ok {
+			return &keyError{line(p.Key), path, "unknown key (known: " + strings.Join(known, ", ") + ")"}
+		}
+		if seen[name] {
+			return &keyError{line(p.Key), path, "stands here for the second time"}
+		}
+		seen[name] = true
+		if p.Value == nil || p.Value.Type() == ast.NullType && v.Field(i).Kind() != reflect.Struct && v.Field(i).Kind() != reflect.Slice {
+			return &keyError{line(p.Key), path, "has no value"}
+		}
+		if err := fill(v.Field(i), p.Value, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scalar gives the text of a single value and whether it was quoted.
+func scalar(n ast.Node) (text string, quoted, ok bool) {
+	switch n := n.(type) {
+	case *ast.StringNode:
+		return n.Value, n.Token.Type == token.SingleQuoteType || n.Token.Type == token.DoubleQuoteType, true
+	case *ast.LiteralNode:
+		return strings.TrimSuffix(n.Value.Value, "\n"), true, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode, *ast.InfinityNode, *ast.NanNode:
+		return n.GetToken().Value, false, true
+	}
+	return "", false, false
+}
+
+// parseSize reads a number of bytes or of anything else.
+func parseSize(s string) (uint64, error) {
+	units := [...]struct {
+		name string
+		n    float64
+	}{
+		{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+		{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
+	}
+	bad := fmt.Errorf("%q is not a size (1000000, 100MB, 1.5GB, 64MiB)", s)
+	if n, err := strconv.ParseUint(s, 10, 64); err == nil {
+		return n, nil
+	}
+	for _, u := range units {
+		num, ok := strings.CutSuffix(s, u.name)
+		if !ok {
+			continue
+		}
+		f, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
+		if err != nil || math.IsNaN(f) || f < 0 || f*u.n >= 1<<63 {
+			return 0, bad
+		}
+		return uint64(math.Round(f * u.n)), nil
+	}
+	return 0, bad
+}

@@ -1,0 +1,180 @@
+// Package decodertest feeds decoders in tests the way the engine does, and the way an attacker does: cut at random
+// places, with the buffers overwritten after every call.
+package decodertest
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
+)
+
+// Step is one thing that happens to a flow. Without Data, Gap and End it is nothing.
+type Step struct {
+	Dir  capture.Dir
+	Data []byte
+	Gap  int64
+	End  bool
+}
+
+// C and S are shorthands: bytes of the client and of the server.
+func C(s string) Step { return Step{Dir: capture.Orig, Data: []byte(s)} }
+
+// S is what the server sends.
+func S(s string) Step { return Step{Dir: capture.Resp, Data: []byte(s)} }
+
+// host is a flow that remembers what was emitted.
+type host struct {
+	flow     *capture.Flow
+	at       capture.At
+	events   []any
+	asSaid   []string // each event as it was when emitted
+	services []string
+	flips    bool
+}
+
+func newHost(flips bool) *host {
+	return &host{flips: flips, flow: &capture.Flow{
+		UID: "CTestTestTestTest01", CommunityID: "1:test", Start: 1_700_000_000e9, Proto: capture.ProtoTCP,
+		Orig: netip.MustParseAddrPort("10.0.0.1:40000"), Resp: netip.MustParseAddrPort("10.0.0.2:8265"),
+	}}
+}
+
+func (h *host) Flow() *capture.Flow { return h.flow }
+func (h *host) At() capture.At      { return h.at }
+func (h *host) Service(s string)    { h.services = append(h.services, s) }
+
+func (h *host) Flip() bool {
+	if len(h.events) > 0 || !h.flips {
+		return false
+	}
+	h.flow.Orig, h.flow.Resp = h.flow.Resp, h.flow.Orig
+	return true
+}
+
+func (h *host) Emit(ev any) {
+	h.events = append(h.events, ev)
+	h.asSaid = append(h.asSaid, Snapshot(ev))
+}
+
+// Snapshot renders an event completely, so that two can be compared.
+func Snapshot(ev any) string {
+	b, err := json.Marshal(ev)
+	if err != nil {
+		return fmt.Sprintf("%T %+v", ev, ev)
+	}
+	return fmt.Sprintf("%T %s", ev, b)
+}
+
+// Run feeds the steps to a Mux over specs as one stream, each step one packet a millisecond after the one before,
+// ends both directions and returns what was emitted.
+func Run(t testing.TB, spec decoders.Spec, steps ...Step) []any {
+	t.Helper()
+	return RunAll(t, []decoders.Spec{spec}, steps...)
+}
+
+// RunAll is Run with several decoders to choose from.
+func RunAll(t testing.TB, specs []decoders.Spec, steps ...Step) []any {
+	t.Helper()
+	h := stream(specs, steps, nil)
+	check(t, h)
+	return h.events
+}
+
+// Services returns what the decoder confirmed.
+func Services(t testing.TB, spec decoders.Spec, steps ...Step) []string {
+	t.Helper()
+	return stream([]decoders.Spec{spec}, steps, nil).services
+}
+
+// stream runs the steps; with a random source the data is cut and every buffer overwritten after use.
+func stream(specs []decoders.Spec, steps []Step, cut *rand.Rand) *host {
+	h := newHost(false)
+	m := decoders.NewMux(h, specs, false)
+	for i, s := range steps {
+		h.at = capture.At{Time: h.flow.Start + capture.Time(i)*1e6, Packet: uint64(i + 1)}
+		b := s.Data
+		for len(b) > 0 {
+			n := len(b)
+			if cut != nil {
+				n = 1 + cut.IntN(min(len(b), 1<<cut.IntN(12)))
+			}
+			piece := append([]byte(nil), b[:n]...)
+			m.Data(s.Dir, piece)
+			for j := range piece {
+				piece[j] = 0xAA
+			}
+			b = b[n:]
+		}
+		if s.Gap > 0 {
+			m.Gap(s.Dir, s.Gap)
+		}
+		if s.End {
+			m.End(s.Dir)
+		}
+	}
+	m.Finish()
+	return h
+}
+
+// RunDatagrams feeds each step's data as one datagram.
+func RunDatagrams(t testing.TB, spec decoders.Spec, steps ...Step) []any {
+	t.Helper()
+	h := newHost(true)
+	h.flow.Proto = capture.ProtoUDP
+	m := decoders.NewMux(h, []decoders.Spec{spec}, false)
+	for i, s := range steps {
+		h.at = capture.At{Time: h.flow.Start + capture.Time(i)*1e6, Packet: uint64(i + 1)}
+		piece := append([]byte(nil), s.Data...)
+		m.Datagram(s.Dir, piece)
+		for j := range piece {
+			piece[j] = 0xAA
+		}
+	}
+	m.Finish()
+	check(t, h)
+	return h.events
+}
+
+func check(t testing.TB, h *host) {
+	t.Helper()
+	for i, ev := range h.events {
+		if now := Snapshot(ev); now != h.asSaid[i] {
+			t.Errorf("event %d changed after it was emitted: it aliases borrowed bytes\n  then %s\n  now  %s", i, h.asSaid[i], now)
+		}
+	}
+}
+
+// CutAndPoison runs the steps whole and then many times cut at random places, and wants the same events each time,
+// with none of them aliasing its input.
+func CutAndPoison(t testing.TB, spec decoders.Spec, steps ...Step) {
+	t.Helper()
+	CutAndPoisonAll(t, []decoders.Spec{spec}, steps...)
+}
+
+// CutAndPoisonAll is CutAndPoison with several decoders to choose from.
+func CutAndPoisonAll(t testing.TB, specs []decoders.Spec, steps ...Step) {
+	t.Helper()
+	want := stream(specs, steps, nil)
+	check(t, want)
+	for seed := range uint64(50) {
+		got := stream(specs, steps, rand.New(rand.NewPCG(seed, 1)))
+		check(t, got)
+		for i := range max(len(want.asSaid), len(got.asSaid)) {
+			w, g := "(none)", "(none)"
+			if i < len(want.asSaid) {
+				w = want.asSaid[i]
+			}
+			if i < len(got.asSaid) {
+				g = got.asSaid[i]
+			}
+			if w != g {
+				t.Fatalf("seed %d: event %d depends on where the bytes were cut\n  whole %s\n  cut   %s", seed, i, w, g)
+			}
+		}
+	}
+}

@@ -1,0 +1,302 @@
+package dns
+
+import (
+	"encoding/binary"
+	"strconv"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
+)
+
+const (
+	// Messages of one id, and ids, that wait in one flow for their counterpart; with more of either all of them are
+	// written as unmatched, as Zeek does (max_pending_msgs, max_pending_query_ids): they will not be matched any more.
+	pendingPerID = 50
+	pendingIDs   = 50
+	// Bytes that what waits may hold in one flow. A zone transfer is a stream of answers to one query, up to 64 KiB
+	// each, which Zeek keeps by the fifty.
+	pendingBytes = 256 << 10
+)
+
+type decoder struct {
+	ctx       decoders.Context
+	started   bool // the flow was looked at
+	datagrams bool
+	multicast bool
+	netbios   bool // port 137 on either side
+	toNetBIOS bool // the responder's port is 137
+	confirmed bool
+	limited   bool // weirdPending was told
+
+	queries, replies pending
+
+	have  [2]int  // bytes that were offered of a message that is not whole
+	total [2]int  // its length with its prefix; 0 if not known
+	skip  [2]int  // bytes to drop: the rest of a message that lost some
+	lost  [2]bool // the beginning of the next message is not known
+	ended [2]bool
+
+	owner, target name   // scratch
+	text          []byte // scratch
+}
+
+func newDecoder(ctx decoders.Context) decoders.Decoder { return &decoder{ctx: ctx} }
+
+// Decode implements decoders.Decoder.
+func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
+	if !d.started {
+		d.start()
+	}
+	if d.datagrams {
+		d.message(b)
+		return len(b), nil
+	}
+	if n := min(d.skip[dir], len(b)); n > 0 {
+		d.skip[dir] -= n
+		return n, nil
+	}
+	if d.lost[dir] {
+		if probeMessage(b, true) == decoders.No {
+			return len(b), nil
+		}
+		d.lost[dir] = false
+	}
+	if len(b) < 2 {
+		d.have[dir], d.total[dir] = len(b), 0
+		return 0, nil
+	}
+	n := 2 + int(binary.BigEndian.Uint16(b))
+	if len(b) < n {
+		d.have[dir], d.total[dir] = len(b), n
+		return 0, nil
+	}
+	d.have[dir], d.total[dir] = 0, 0
+	d.message(b[2:n])
+	return n, nil
+}
+
+// Gap implements decoders.Decoder. The length before each message tells where the next one begins, as long as the gap
+// ends inside the message that it began in.
+func (d *decoder) Gap(dir capture.Dir, n int64) bool {
+	if d.datagrams {
+		return true
+	}
+	if d.skip[dir] > 0 && n <= int64(d.skip[dir]) {
+		d.skip[dir] -= int(n)
+		return true
+	}
+	rest := d.total[dir] - d.have[dir]
+	if d.skip[dir] == 0 && d.total[dir] > 0 && n <= int64(rest) {
+		d.skip[dir] = rest - int(n)
+	} else if !d.lost[dir] {
+		d.ctx.Weird(weirdLost, "")
+		d.skip[dir], d.lost[dir] = 0, true
+	}
+	d.have[dir], d.total[dir] = 0, 0
+	return true
+}
+
+// End implements decoders.Decoder.
+func (d *decoder) End(dir capture.Dir) {
+	d.ended[dir] = true
+	if d.ended[0] && d.ended[1] {
+		d.write(&d.queries, nil)
+		d.write(&d.replies, nil)
+	}
+}
+
+// start looks at the flow, which is settled by the time of the first message.
+func (d *decoder) start() {
+	f := d.ctx.Flow()
+	d.started = true
+	d.datagrams = f.Proto == capture.ProtoUDP
+	d.multicast = f.Resp.Addr().IsMulticast()
+	d.toNetBIOS = f.Resp.Port() == netbiosPort
+	d.netbios = d.toNetBIOS || f.Orig.Port() == netbiosPort
+}
+
+// message reads one whole message, pairs it and writes what is complete.
+func (d *decoder) message(b []byte) {
+	m := message{d: d, b: b}
+	if len(b) < headerLen {
+		m.weird(weirdHeader, "")
+		return
+	}
+	m.h = readHeader(b)
+	op := m.h.opcode()
+	if op != opQuery && op != opNotify && op != opUpdate {
+		if !d.netbios {
+			m.weird(weirdOpcode, strconv.Itoa(int(op)))
+			return
+		}
+		// Releases, refreshes and their like: read for what is odd in them, not logged (nor does Zeek).
+		m.tx = &Transaction{}
+		if m.read() {
+			d.confirm()
+		}
+		return
+	}
+	m.tx = d.session(&m)
+	if m.h.response() {
+		m.reply()
+	} else {
+		m.query()
+	}
+	if m.read() {
+		d.confirm()
+	}
+	if m.h.response() {
+		m.answered()
+	}
+	d.finish(&m)
+}
+
+func (d *decoder) confirm() {
+	if !d.confirmed {
+		d.confirmed = true
+		d.ctx.Confirm("dns")
+	}
+}
+
+// session finds what the message completes, or begins something new.
+func (d *decoder) session(m *message) *Transaction {
+	if !d.multicast {
+		other := &d.replies
+		if m.h.response() {
+			other = &d.queries
+		}
+		if tx := other.take(m.h.id); tx != nil {
+			return tx
+		}
+	}
+	return &Transaction{At: d.ctx.At(), Flow: d.ctx.Flow(), ID: m.h.id, NetBIOS: d.netbios, Multicast: d.multicast}
+}
+
+func (m *message) query() {
+	tx := m.tx
+	tx.Asked, tx.Opcode = true, m.h.opcode()
+	tx.QuerySize = len(m.b)
+	tx.Questions = 0 // an answer that came first may have left its own
+}
+
+func (m *message) reply() {
+	tx := m.tx
+	tx.Answered, tx.Opcode = true, m.h.opcode()
+	tx.Reply = m.d.ctx.At()
+	tx.ReplySize = len(m.b)
+	tx.RCode = uint16(m.h.rcode())
+	tx.AA, tx.RA, tx.Cut = m.h.aa(), m.h.ra(), m.h.tc()
+	if tx.RCode != 0 && m.h.qd == 0 {
+		tx.Rejected = true
+	}
+}
+
+func (m *message) answered() {
+	if m.tx.Asked {
+		m.tx.RTT = m.tx.Reply.Time.Sub(m.tx.Time)
+	}
+}
+
+// finish writes the transaction if it is complete and lets it wait otherwise.
+func (d *decoder) finish(m *message) {
+	tx := m.tx
+	if tx.Asked && tx.Answered || d.multicast {
+		d.ctx.Emit(tx)
+		return
+	}
+	q := &d.queries
+	if m.h.response() {
+		q = &d.replies
+	}
+	if full, only := q.crowded(tx); full {
+		if !d.limited {
+			d.limited = true
+			d.ctx.Weird(weirdPending, "")
+		}
+		d.write(q, only)
+	}
+	q.put(tx)
+}
+
+// write emits what waits in q: all of it, or all with the id of only.
+func (d *decoder) write(q *pending, only *Transaction) {
+	kept := q.list[:0]
+	for _, tx := range q.list {
+		if only != nil && tx.ID != only.ID {
+			kept = append(kept, tx)
+			continue
+		}
+		q.bytes -= tx.size()
+		d.ctx.Emit(tx)
+	}
+	clear(q.list[len(kept):])
+	q.list = kept
+	if q.ids--; only == nil {
+		q.ids = 0
+	}
+}
+
+// pending is what waits, in the order it came.
+type pending struct {
+	list  []*Transaction
+	ids   int // different ones
+	bytes int
+}
+
+// size is about what a transaction holds.
+func (t *Transaction) size() int {
+	n := 384 + len(t.Query) + len(t.Sent)
+	for i := range t.Answers {
+		n += 128 + len(t.Answers[i].Name) + len(t.Answers[i].Data) + 24*len(t.Answers[i].Hints)
+	}
+	return n
+}
+
+// has says how many with an id wait.
+func (p *pending) has(id uint16) (n int) {
+	for _, tx := range p.list {
+		if tx.ID == id {
+			n++
+		}
+	}
+	return n
+}
+
+// take removes the oldest with an id, or returns nil.
+func (p *pending) take(id uint16) *Transaction {
+	for i, tx := range p.list {
+		if tx.ID == id {
+			p.bytes -= tx.size()
+			copy(p.list[i:], p.list[i+1:])
+			p.list[len(p.list)-1] = nil
+			p.list = p.list[:len(p.list)-1]
+			if p.has(id) == 0 {
+				p.ids--
+			}
+			return tx
+		}
+	}
+	return nil
+}
+
+// crowded says whether something must go before tx can wait: all, or what has the id of only.
+func (p *pending) crowded(tx *Transaction) (full bool, only *Transaction) {
+	if p.bytes+tx.size() > pendingBytes {
+		return true, nil
+	}
+	if len(p.list) <= min(pendingIDs, pendingPerID) {
+		return false, nil
+	}
+	if n := p.has(tx.ID); n > 0 {
+		return n > pendingPerID, tx
+	}
+	return p.ids > pendingIDs, nil
+}
+
+func (p *pending) put(tx *Transaction) {
+	if p.has(tx.ID) == 0 {
+		p.ids++
+	}
+	p.bytes += tx.size()
+	p.list = append(p.list, tx)
+}

@@ -1,0 +1,278 @@
+package dns
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"strconv"
+
+	mdns "github.com/miekg/dns"
+)
+
+const (
+	// Bytes of text kept of one record: where Zeek cuts a string of a log (Log::default_max_field_string_bytes).
+	textLimit = 4096
+	// Data longer than this is not turned into the presentation format: the library builds some of it by repeated
+	// concatenation, which is quadratic. Real CAA, HTTPS and TLSA records have under 200 bytes.
+	presentLimit = 512
+	// Addresses kept of the hints of one record; large providers publish two of each kind.
+	hintLimit = 16
+)
+
+// rdata reads the data of one record, msg[off:end], into a, and says whether the rest of the message can be trusted.
+func (m *message) rdata(a *Answer, off, end int) bool {
+	d, b := m.d, m.b
+	size := end - off
+	a.logged = true
+	switch a.Type {
+	case typeA:
+		if size != 4 {
+			m.weird(weirdBadLen, "")
+			return false
+		}
+		a.Addr = netip.AddrFrom4([4]byte(b[off:end]))
+	case typeAAAA, typeA6:
+		// Zeek reads an A6 record (RFC 2874, historic) as if it were an AAAA one.
+		if size < 16 || size != 16 && a.Type == typeAAAA {
+			m.weird(weirdBadLen, "")
+			return false
+		}
+		addr := netip.AddrFrom16([16]byte(b[off : off+16])).Unmap()
+		if a.Type == typeA6 {
+			a.Data = addr.String()
+		} else {
+			a.Addr = addr
+		}
+	case typeNS, typeCNAME, typePTR:
+		return m.target(a, off, end)
+	case typeMX:
+		return m.target(a, off+2, end)
+	case typeSRV:
+		if d.toNetBIOS {
+			a.logged = false // NBSTAT: a table of names, which is not read
+			return true
+		}
+		return m.target(a, off+6, end)
+	case typeSOA:
+		next, ok := m.name(&d.target, off)
+		if !ok {
+			return false
+		}
+		a.Data = m.text(d.target.lowered())
+		if next, ok = m.name(&d.target, next); !ok || next+20 > end {
+			a.Data = ""
+			return false
+		}
+		if next+20 != end {
+			m.weird(weirdMismatch, "")
+		}
+	case typeTXT:
+		return m.strings(a, "TXT ", off, end)
+	case typeSPF:
+		return m.strings(a, "SPF ", off, end)
+	case typeNAPTR:
+		return m.naptr(a, off, end)
+	case typeNSEC:
+		next, ok := m.name(&d.target, off)
+		if !ok || next > end {
+			return false
+		}
+		d.text = append(d.text[:0], "NSEC "...)
+		d.text = append(d.text, a.Name...)
+		d.text = append(d.text, ' ')
+		a.Data = m.text(append(d.text, d.target.lowered()...))
+	case typeWKS:
+		a.logged = false
+		m.tx.reported++ // Zeek counts it and prints nothing
+	case typeBINDS:
+		if size < 5 {
+			return false
+		}
+		a.Data = "BIND9 signing signal"
+	case typeLOC:
+		if size != 16 {
+			m.weird(weirdLOC, "")
+			return false
+		}
+		m.decode(a, off, end)
+	case typeDS, typeSSHFP, typeRRSIG, typeDNSKEY, typeNSEC3, typeNSEC3PARAM:
+		m.decode(a, off, end)
+	case typeHINFO, typeCAA, typeSVCB, typeHTTPS:
+		a.logged = false
+		m.decode(a, off, end)
+	case typeNBS, typeOPT, typeTKEY, typeTSIG:
+		a.logged = false
+	default:
+		m.weird(weirdType, strconv.Itoa(int(a.Type)))
+		d.text = append(d.text[:0], "<unknown type="...)
+		d.text = strconv.AppendUint(d.text, uint64(a.Type), 10)
+		a.Data = m.text(append(d.text, '>'))
+	}
+	return true
+}
+
+// target reads the name that is, or ends, a record's data.
+func (m *message) target(a *Answer, off, end int) bool {
+	if off > end {
+		m.weird(weirdBadLen, "")
+		return false
+	}
+	next, ok := m.name(&m.d.target, off)
+	if !ok {
+		return false
+	}
+	if next != end {
+		m.weird(weirdMismatch, "")
+	}
+	a.Data = m.text(m.d.target.lowered())
+	return true
+}
+
+// strings reads text as Zeek prints it: each string with a word and its length before it.
+func (m *message) strings(a *Answer, word string, off, end int) bool {
+	d, b := m.d, m.b
+	d.text = d.text[:0]
+	for off < end {
+		n := int(b[off])
+		off++
+		if n > end-off {
+			m.weird(weirdText, "")
+			a.Data = m.text(d.text)
+			return false
+		}
+		if len(d.text) <= textLimit { // beyond it nothing is kept
+			if len(d.text) > 0 {
+				d.text = append(d.text, ' ')
+			}
+			d.text = append(d.text, word...)
+			d.text = strconv.AppendUint(d.text, uint64(n), 10)
+			d.text = append(d.text, ' ')
+			d.text = append(d.text, b[off:off+n]...)
+		}
+		off += n
+	}
+	a.Data = m.text(d.text)
+	return true
+}
+
+// naptr reads a NAPTR record (RFC 3403 section 4.1).
+func (m *message) naptr(a *Answer, off, end int) bool {
+	d, b := m.d, m.b
+	if end-off < 5 {
+		m.weird(weirdNAPTR, "")
+		return false
+	}
+	d.text = append(d.text[:0], "NAPTR "...)
+	d.text = strconv.AppendUint(d.text, uint64(binary.BigEndian.Uint16(b[off:])), 10)
+	d.text = append(d.text, ' ')
+	d.text = strconv.AppendUint(d.text, uint64(binary.BigEndian.Uint16(b[off+2:])), 10)
+	off += 4
+	var n int
+	for range 3 { // flags, service, regexp
+		if off >= end || int(b[off]) > end-off-1 {
+			m.weird(weirdNAPTR, "")
+			return false
+		}
+		n = int(b[off])
+		d.text = append(d.text, ' ')
+		d.text = append(d.text, b[off+1:off+1+n]...)
+		off += 1 + n
+	}
+	if next, ok := m.name(&d.target, off); !ok || next > end {
+		m.weird(weirdNAPTR, "")
+		return false
+	}
+	if n > 0 && d.target.n > 0 {
+		d.text = append(d.text, ' ')
+	}
+	a.Data = m.text(append(d.text, d.target.bytes()...))
+	return true
+}
+
+// decode reads what is left to the library. Data that it refuses is a weird and leaves a without text.
+func (m *message) decode(a *Answer, off, end int) {
+	h := mdns.RR_Header{Name: ".", Rrtype: a.Type, Class: a.Class, Ttl: a.TTL, Rdlength: uint16(end - off)}
+	rr, _, err := mdns.UnpackRRWithHeader(h, m.b[:end], off)
+	if err != nil {
+		a.logged = false
+		if a.Type == typeSVCB || a.Type == typeHTTPS {
+			m.weird(weirdSVCB, "")
+		} else {
+			m.weird(weirdBadLen, "")
+		}
+		return
+	}
+	t := m.d.text[:0]
+	switch r := rr.(type) {
+	case *mdns.RRSIG:
+		t = append(t, "RRSIG "...)
+		t = strconv.AppendUint(t, uint64(r.TypeCovered), 10)
+		t = append(t, ' ')
+		// The signer's name stands behind 18 bytes (RFC 4034 section 3.1).
+		if _, ok := m.name(&m.d.target, off+18); !ok {
+			a.logged = false
+			return
+		}
+		if m.d.target.n == 0 {
+			t = append(t, "<Root>"...)
+		}
+		t = append(t, m.d.target.lowered()...)
+	case *mdns.DNSKEY:
+		t = strconv.AppendUint(append(t, "DNSKEY "...), uint64(r.Algorithm), 10)
+	case *mdns.DS:
+		t = strconv.AppendUint(append(t, "DS "...), uint64(r.Algorithm), 10)
+		t = strconv.AppendUint(append(t, ' '), uint64(r.DigestType), 10)
+	case *mdns.NSEC3:
+		t = append(t, "NSEC3"...)
+	case *mdns.NSEC3PARAM:
+		t = append(t, "NSEC3PARAM"...)
+	case *mdns.SSHFP:
+		t = append(append(t, "SSHFP: "...), r.FingerPrint...)
+	case *mdns.LOC:
+		t = strconv.AppendUint(append(t, "LOC:  "...), uint64(r.Size), 10)
+		t = strconv.AppendUint(append(t, ' '), uint64(r.HorizPre), 10)
+		t = strconv.AppendUint(append(t, ' '), uint64(r.VertPre), 10)
+	case *mdns.SVCB:
+		a.Hints = hints(r.Value)
+		t = m.present(t, rr, end-off)
+	case *mdns.HTTPS:
+		a.Hints = hints(r.Value)
+		t = m.present(t, rr, end-off)
+	default:
+		t = m.present(t, rr, end-off)
+	}
+	m.d.text = t
+	a.Data = m.text(t)
+}
+
+// present appends the presentation format of a record, without its owner, class and TTL.
+func (m *message) present(t []byte, rr mdns.RR, size int) []byte {
+	if size > presentLimit {
+		return t
+	}
+	s, h := rr.String(), rr.Header().String()
+	if len(s) < len(h) {
+		return t
+	}
+	return append(append(append(t, typeName(rr.Header().Rrtype)...), ' '), s[len(h):]...)
+}
+
+func hints(kv []mdns.SVCBKeyValue) []netip.Addr {
+	var out []netip.Addr
+	add := func(ips []net.IP) {
+		for _, ip := range ips {
+			if a, ok := netip.AddrFromSlice(ip); ok && len(out) < hintLimit {
+				out = append(out, a.Unmap())
+			}
+		}
+	}
+	for _, v := range kv {
+		switch v := v.(type) {
+		case *mdns.SVCBIPv4Hint:
+			add(v.Hint)
+		case *mdns.SVCBIPv6Hint:
+			add(v.Hint)
+		}
+	}
+	return out
+}

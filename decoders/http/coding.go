@@ -1,0 +1,179 @@
+package http
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
+)
+
+const (
+	// Codings stacked on a body. One is what clients and servers send; more than three is play.
+	maxCodings = 3
+	// A decoded body may be this large whatever its source was: no alarm for small bodies of zeros.
+	expandFree = 1 << 20
+	// DEFLATE expands at most 1032 times; text expands 3 to 20 times, logs of one line up to 200.
+	maxRatio = 250
+	// Decoded bytes of one body that are looked at, in any case: a second of work.
+	maxDecoded = 256 << 20
+	// br and zstd bodies are decoded in one go; this much of them is held for it.
+	maxHeldCoding = 1 << 20
+	// Windows of zstd: RFC 9659 allows 8 MiB over HTTP.
+	maxZstdWindow = 8 << 20
+)
+
+var (
+	errExpansion = errors.New("http: content coding expands too far")
+	errCoding    = errors.New("http: content coding is broken")
+)
+
+// stage removes one content coding and writes to the next stage.
+type stage interface {
+	// write takes coded bytes, borrowed.
+	write(b []byte) error
+	// finish says that there are no more.
+	finish() error
+	release(p *pools)
+}
+
+// pools keep decoders between bodies. They are shared by the flows of one Spec.
+type pools struct{ inflate, brotli, zstd sync.Pool }
+
+// plan builds the stages for a Content-Encoding. A coding that is unknown, or not worth it because nobody wants the
+// body, leaves the body as it is.
+func (s *sink) plan(encoding string) {
+	var names [maxCodings]string
+	n := 0
+	for c := range strings.SplitSeq(encoding, ",") {
+		c = trim(c)
+		if strings.EqualFold(c, "identity") || c == "" {
+			continue
+		}
+		if n == maxCodings {
+			s.d.weird("HTTP_content_codings_limit", encoding)
+			return
+		}
+		names[n] = c
+		n++
+	}
+	// Zeek looks at the first name only, and knows gzip and deflate.
+	simple := n == 1 && inflates(names[0])
+	if s.want == 0 && (!simple || s.d.opt.SkipCodings) {
+		return
+	}
+	for _, c := range names[:n] {
+		if !inflates(c) && !strings.EqualFold(c, "br") && !strings.EqualFold(c, "zstd") {
+			s.d.weird("HTTP_unknown_content_coding", c)
+			return
+		}
+	}
+	s.count = simple
+	var next stage = s
+	// The last name is the coding that was applied last (RFC 9110 section 8.4): it comes off first.
+	for i := range n {
+		var st stage
+		switch c := names[i]; {
+		case inflates(c):
+			z, _ := s.d.pools.inflate.Get().(*inflater)
+			if z == nil {
+				z = &inflater{}
+			}
+			z.reset(next)
+			st = z
+		case strings.EqualFold(c, "br"):
+			st = &heldStage{next: next}
+		default:
+			st = &heldStage{next: next, zstd: true}
+		}
+		next = st
+		s.stages = append(s.stages, st)
+	}
+	for i, j := 0, len(s.stages)-1; i < j; i, j = i+1, j-1 {
+		s.stages[i], s.stages[j] = s.stages[j], s.stages[i]
+	}
+	for _, st := range s.stages {
+		if h, ok := st.(*heldStage); ok {
+			h.pools = s.d.pools
+		}
+	}
+}
+
+func inflates(c string) bool {
+	return strings.EqualFold(c, "gzip") || strings.EqualFold(c, "x-gzip") || strings.EqualFold(c, "deflate")
+}
+
+// identity says that an encoding is none.
+func identity(e string) bool { return strings.EqualFold(e, "identity") }
+
+// heldStage collects a body and decodes it when it is complete: the decoders for br and zstd pull their input.
+type heldStage struct {
+	next  stage
+	pools *pools
+	held  []byte
+	over  bool
+	zstd  bool
+}
+
+func (h *heldStage) write(b []byte) error {
+	n := min(len(b), maxHeldCoding-len(h.held))
+	h.held = append(h.held, b[:n]...)
+	h.over = h.over || n < len(b)
+	return nil
+}
+
+func (h *heldStage) finish() error {
+	src := bytes.NewReader(h.held)
+	var r io.Reader
+	if h.zstd {
+		z, _ := h.pools.zstd.Get().(*zstd.Decoder)
+		if z == nil {
+			var err error
+			// One goroutine, ours; no more memory than the window.
+			z, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+				zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecoderMaxMemory(maxZstdWindow*2))
+			if err != nil {
+				return errCoding
+			}
+		}
+		defer func() {
+			_ = z.Reset(nil) // lets go of src
+			h.pools.zstd.Put(z)
+		}()
+		if z.Reset(src) != nil {
+			return errCoding
+		}
+		r = z
+	} else {
+		z, _ := h.pools.brotli.Get().(*brotli.Reader)
+		if z == nil {
+			z = brotli.NewReader(src)
+		} else if z.Reset(src) != nil {
+			return errCoding
+		}
+		defer h.pools.brotli.Put(z)
+		r = z
+	}
+	var buf [8 << 10]byte
+	for {
+		n, err := r.Read(buf[:])
+		if n > 0 {
+			if err := h.next.write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return h.next.finish()
+		case err != nil && h.over:
+			return h.next.finish() // cut by us: what there was of it is all there is
+		case err != nil:
+			return errCoding
+		}
+	}
+}
+
+func (h *heldStage) release(*pools) { h.held = nil }

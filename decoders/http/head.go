@@ -1,0 +1,519 @@
+package http
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
+)
+
+// certainty says whether bytes start a message.
+type certainty uint8
+
+const (
+	impossible certainty = iota
+	possible             // more bytes are needed
+	certain
+)
+
+const (
+	// The longest method that anyone registered is BASELINE-CONTROL (16) or UPDATEREDIRECTREF (17).
+	maxMethod = 32
+	// A known method and this much of a target is a request, whatever its line ends with: the Mux probes with no more
+	// than 8 KiB, and targets may be longer.
+	longTarget = 2 << 10
+)
+
+// tokens marks the characters of a token, RFC 9110 section 5.6.2.
+var tokens = func() (t [256]bool) {
+	for c := '!'; c <= '~'; c++ {
+		t[c] = !strings.ContainsRune(`()<>@,;:\"/[]?={}`, c)
+	}
+	return
+}()
+
+// methods that Zeek does not call unknown.
+var methods = [...]string{
+	"GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE", "CONNECT", "PROPFIND", "PROPPATCH", "MKCOL", "COPY",
+	"MOVE", "LOCK", "UNLOCK", "POLL", "REPORT", "SUBSCRIBE", "BMOVE", "SEARCH", "QUERY",
+}
+
+// knownMethod gives the constant for a known method, "" for others.
+func knownMethod(b []byte) string {
+	for _, m := range methods {
+		if string(b) == m {
+			return m
+		}
+	}
+	return ""
+}
+
+// probe implements decoders.Probe. Either direction may say it.
+func probe(orig, resp []byte, mid bool) decoders.Verdict {
+	q, p := sideOf(orig, mid), sideOf(resp, mid)
+	switch {
+	case q == sideRequest, (q == sideEmpty || q == sideOther) && p == sideResponse && len(resp) > 0:
+		return decoders.Yes
+	case p == sideRequest, q == sideResponse:
+		return decoders.Flipped
+	case q == sideMaybe || p == sideMaybe:
+		return decoders.Maybe
+	case q == sideEmpty && p == sideEmpty:
+		return decoders.Maybe
+	}
+	return decoders.No
+}
+
+type side uint8
+
+const (
+	sideEmpty side = iota
+	sideOther
+	sideMaybe
+	sideRequest
+	sideResponse
+)
+
+// sideOf says what the beginning of one direction looks like.
+func sideOf(b []byte, mid bool) side {
+	if !mid {
+		// Zeek too takes white space before a first request; mid-stream it is the middle of something.
+		b = bytes.TrimLeft(b, " \t\r\n")
+	}
+	if len(b) == 0 {
+		return sideEmpty
+	}
+	q, p := requestAt(b), responseAt(b)
+	switch {
+	case q == certain && mid && methodOf(b) == "":
+		return sideOther // the end of a line of something may look like this
+	case q == certain:
+		return sideRequest
+	case p == certain:
+		return sideResponse
+	case q == possible && !mid && len(b) >= longTarget && methodOf(b) != "":
+		return sideRequest
+	case q == possible || p == possible:
+		return sideMaybe
+	}
+	if i := bytes.IndexByte(b, '\n'); i > 0 && !mid && oldRequest(b[:i]) && bytes.HasPrefix(b, []byte("GET /")) {
+		return sideRequest
+	}
+	return sideOther
+}
+
+// methodOf gives the known method that b begins with.
+func methodOf(b []byte) string {
+	i := bytes.IndexByte(b[:min(len(b), maxMethod)], ' ')
+	if i < 0 {
+		return ""
+	}
+	return knownMethod(b[:i])
+}
+
+// requestAt says whether a request with a version starts at b. Only a whole line is certain.
+func requestAt(b []byte) certainty {
+	i := 0
+	for i < len(b) && i <= maxMethod && tokens[b[i]] {
+		i++
+	}
+	if i == len(b) && i <= maxMethod {
+		return possible
+	}
+	if i == 0 || i > maxMethod || b[i] != ' ' && b[i] != '\t' {
+		return impossible
+	}
+	end := bytes.IndexByte(b, '\n')
+	if end < 0 {
+		if len(b) > maxHead {
+			return impossible
+		}
+		return possible
+	}
+	if r, ok := parseRequestLine(bytes.TrimSuffix(b[:end], []byte("\r"))); !ok || r.http09 || r.major > '1' {
+		return impossible
+	}
+	return certain
+}
+
+// responseAt says whether a response starts at b.
+func responseAt(b []byte) certainty {
+	const form = "HTTP/1.1 200"
+	for i := range len(form) {
+		if i == len(b) {
+			return possible
+		}
+		switch form[i] {
+		case '1', '2', '0':
+			if b[i] < '0' || b[i] > '9' || i == len("HTTP/") && b[i] > '1' {
+				return impossible
+			}
+		default:
+			if b[i] != form[i] {
+				return impossible
+			}
+		}
+	}
+	return certain
+}
+
+// plausible says whether b, which has no line end yet, may begin a message.
+func plausible(dir capture.Dir, b []byte) bool {
+	if dir == capture.Orig {
+		return requestAt(b) != impossible
+	}
+	return bytes.HasPrefix(b, []byte("HTTP/")[:min(len(b), 5)])
+}
+
+// goodLine says whether a line is the first of a message.
+func goodLine(dir capture.Dir, line []byte) (ok bool) {
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	if dir == capture.Orig {
+		_, ok = parseRequestLine(line)
+	} else {
+		_, ok = parseStatusLine(line)
+	}
+	return ok
+}
+
+// requestLine is a request line taken apart; the slices alias it.
+type requestLine struct {
+	method, target []byte
+	targetAt       int
+	major, minor   byte // digits; '0', '9' without a version
+	http09         bool
+	lower          bool // "http/" for "HTTP/"
+}
+
+// parseRequestLine is lenient, as servers are (RFC 9112 section 3): any number of blanks, blanks in the target. It
+// wants a token, then something, and takes what has no version for HTTP/0.9, as Zeek does.
+func parseRequestLine(line []byte) (r requestLine, ok bool) {
+	i := 0
+	for i < len(line) && tokens[line[i]] {
+		i++
+	}
+	if i == 0 || i == len(line) || i > maxMethod || line[i] != ' ' && line[i] != '\t' {
+		return r, false
+	}
+	r.method = line[:i]
+	for i < len(line) && (line[i] == ' ' || line[i] == '\t') {
+		i++
+	}
+	r.targetAt = i
+	v := len(line) - len("HTTP/1.1")
+	if v < i || !isVersion(line[v:]) {
+		// Blanks or more behind the version, or "http/": look for it.
+		v = -1
+		for j := len(line) - len("HTTP/1.1"); j >= i; j-- {
+			if (j == i || line[j-1] == ' ' || line[j-1] == '\t') && line[j+6] == '.' && bytes.EqualFold(line[j:j+5], []byte("HTTP/")) &&
+				digit(line[j+5]) && digit(line[j+7]) {
+				v = j
+				r.lower = line[j] != 'H'
+				break
+			}
+		}
+	} else if v > i && line[v-1] != ' ' && line[v-1] != '\t' {
+		v = -1
+	}
+	if v < i {
+		r.target = line[i:]
+		r.major, r.minor, r.http09 = '0', '9', true
+		// Zeek: three letters of method and a target, or it is something else.
+		return r, len(r.method) >= 3 && len(r.target) > 0
+	}
+	r.target = bytes.TrimRight(line[i:v], " \t")
+	r.major, r.minor = line[v+5], line[v+7]
+	return r, true
+}
+
+func isVersion(b []byte) bool {
+	return len(b) == 8 && string(b[:5]) == "HTTP/" && digit(b[5]) && b[6] == '.' && digit(b[7])
+}
+
+func digit(c byte) bool { return c >= '0' && c <= '9' }
+
+// oldRequest says whether a line is a request without a version: nothing but a line.
+func oldRequest(line []byte) bool {
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	if v := len(line) - len("HTTP/1.1"); v >= 0 && isVersion(line[v:]) {
+		return false
+	}
+	r, ok := parseRequestLine(line)
+	return ok && r.http09
+}
+
+// statusLine is a status line taken apart.
+type statusLine struct {
+	major, minor byte
+	status       int // 0 if it is no number
+	reasonAt     int // 0: nothing behind the number, not even a blank
+}
+
+func parseStatusLine(line []byte) (r statusLine, ok bool) {
+	const prefix = "HTTP/1.1"
+	if len(line) < len(prefix)+1 || !isVersion(line[:len(prefix)]) {
+		return r, false
+	}
+	r.major, r.minor = line[5], line[7]
+	i := len(prefix)
+	if line[i] != ' ' && line[i] != '\t' {
+		return r, false
+	}
+	for i < len(line) && (line[i] == ' ' || line[i] == '\t') {
+		i++
+	}
+	if i+3 > len(line) {
+		return r, false
+	}
+	if c := line[i : i+3]; digit(c[0]) && digit(c[1]) && digit(c[2]) {
+		r.status = int(c[0]-'0')*100 + int(c[1]-'0')*10 + int(c[2]-'0')
+	}
+	for i += 3; i < len(line) && line[i] != ' ' && line[i] != '\t'; {
+		i++
+	}
+	if i < len(line) {
+		for i < len(line) && (line[i] == ' ' || line[i] == '\t') {
+			i++
+		}
+		r.reasonAt = i
+	}
+	return r, true
+}
+
+// version gives a version as text without allocating for those that occur.
+func version(major, minor byte) string {
+	switch {
+	case major == '1' && minor == '1':
+		return "1.1"
+	case major == '1' && minor == '0':
+		return "1.0"
+	}
+	return string([]byte{major, '.', minor})
+}
+
+// cutLine splits after the first line end. line is without it.
+func cutLine(b []byte) (line, rest []byte) {
+	i := bytes.IndexByte(b, '\n')
+	if i < 0 {
+		return b, nil
+	}
+	return bytes.TrimSuffix(b[:i], []byte("\r")), b[i+1:]
+}
+
+// framing is what the fields of a head say about the body and the connection.
+type framing struct {
+	length      int64
+	hasLength   bool
+	te          bool // Transfer-Encoding occurs
+	chunked     bool // and ends in chunked
+	conflict    bool
+	close       bool
+	keepAlive   bool
+	expect      bool
+	upgrade     string
+	encoding    string // Content-Encoding
+	contentType string
+	disposition string
+}
+
+// fields takes the field lines of a head apart. s is the text behind the first line; b the whole head as it came. The
+// fields are parts of s.
+func (d *decoder) fields(s string, b []byte, f *framing) Header {
+	if bytes.IndexByte(b, 0) >= 0 {
+		f.conflict = true
+		d.weird("HTTP_NUL_in_head", "")
+	}
+	if bytes.Count(b, []byte("\r")) != bytes.Count(b, []byte("\r\n")) {
+		// Some servers end lines at a lone CR. llhttp, which aiohttp has, refuses.
+		f.conflict = true
+		d.weird("line_terminated_with_single_CR", "")
+	}
+	n := min(strings.Count(s, "\n"), maxFields)
+	if n == 0 {
+		return nil
+	}
+	h := make(Header, 0, n)
+	over := false
+	var folded Field // what a line beyond the limit said, for its framing
+	last := &folded
+	for len(s) > 0 {
+		line := s
+		if i := strings.IndexByte(s, '\n'); i >= 0 {
+			line, s = s[:i], s[i+1:]
+		} else {
+			s = ""
+		}
+		line = strings.TrimSuffix(line, "\r")
+		if line == "" {
+			break
+		}
+		if len(line) > maxLine {
+			d.weird("HTTP_line_too_long", "")
+		}
+		if line[0] == ' ' || line[0] == '\t' {
+			// Obsolete line folding, RFC 9112 section 5.2. aiohttp's parser joins the lines.
+			d.weird("HTTP_obsolete_line_folding", "")
+			if last.Name == "" {
+				f.conflict = true
+				continue
+			}
+			if framingName(last.Name) {
+				f.conflict = true
+			}
+			if len(last.Value)+len(line) <= maxLine {
+				last.Value = trim(last.Value + line)
+			}
+			continue
+		}
+		d.field(last, f)
+		colon := strings.IndexByte(line, ':')
+		if colon <= 0 {
+			f.conflict = true
+			d.weird("HTTP_bad_header_line", "")
+			folded = Field{}
+			last = &folded
+			continue
+		}
+		name := line[:colon]
+		if t := trim(name); t != name {
+			// RFC 9112 section 5.1: to be refused. Proxies that strip it and servers that do not see different messages.
+			name = t
+			f.conflict = true
+			d.weird("HTTP_space_before_colon", name)
+		}
+		if len(h) == maxFields {
+			if !over {
+				over = true
+				d.weird("HTTP_too_many_headers", "")
+			}
+			folded = Field{name, trim(line[colon+1:])}
+			last = &folded
+			continue
+		}
+		h = append(h, Field{name, trim(line[colon+1:])})
+		last = &h[len(h)-1]
+	}
+	d.field(last, f)
+	return h
+}
+
+// trim removes blanks on both sides: optional white space, RFC 9110 section 5.6.3.
+func trim(s string) string {
+	for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for len(s) > 0 && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+func framingName(name string) bool {
+	return strings.EqualFold(name, "Content-Length") || strings.EqualFold(name, "Transfer-Encoding")
+}
+
+// field notes what a finished field says.
+func (d *decoder) field(x *Field, f *framing) {
+	switch len(x.Name) {
+	case len("expect"):
+		f.expect = f.expect || strings.EqualFold(x.Name, "Expect")
+	case len("upgrade"):
+		if strings.EqualFold(x.Name, "Upgrade") && x.Value != "" {
+			f.upgrade = x.Value
+		}
+	case len("connection"):
+		if strings.EqualFold(x.Name, "Connection") {
+			for v := range strings.SplitSeq(x.Value, ",") {
+				switch v = trim(v); {
+				case strings.EqualFold(v, "close"):
+					f.close = true
+				case strings.EqualFold(v, "keep-alive"):
+					f.keepAlive = true
+				}
+			}
+		}
+	case len("content-type"):
+		if strings.EqualFold(x.Name, "Content-Type") {
+			f.contentType = x.Value
+		}
+	case len("content-length"):
+		if strings.EqualFold(x.Name, "Content-Length") {
+			d.contentLength(x.Value, f)
+		}
+	case len("content-encoding"):
+		if strings.EqualFold(x.Name, "Content-Encoding") && x.Value != "" {
+			if f.encoding != "" {
+				f.encoding += ", " + x.Value
+			} else {
+				f.encoding = x.Value
+			}
+		}
+	case len("transfer-encoding"):
+		if strings.EqualFold(x.Name, "Transfer-Encoding") {
+			d.transferEncoding(x.Value, f)
+		}
+	case len("content-disposition"):
+		if strings.EqualFold(x.Name, "Content-Disposition") {
+			f.disposition = x.Value
+		}
+	}
+}
+
+// contentLength reads a Content-Length. Digits only are unambiguous; of several the last counts, as it does for Zeek:
+// aiohttp refuses every such message.
+func (d *decoder) contentLength(v string, f *framing) {
+	n, ok := int64(0), v != ""
+	if i := strings.IndexByte(v, ','); i >= 0 {
+		// RFC 9110 section 8.6: a list of equal numbers may be taken for one.
+		f.conflict = true
+		d.weird("HTTP_bad_content_length", v)
+		v = trim(v[:i])
+	}
+	t := v
+	if len(t) > 1 && t[0] == '+' {
+		ok, t = false, t[1:]
+	}
+	i := 0
+	for ; i < len(t) && digit(t[i]); i++ {
+		if n > (1<<62)/10 {
+			n, ok = 1<<62, false
+			continue
+		}
+		n = n*10 + int64(t[i]-'0')
+	}
+	if i < len(t) || i == 0 {
+		ok = false
+		if i == 0 || t[i] != ' ' {
+			n = 0
+		}
+	}
+	if !ok {
+		f.conflict = true
+		d.weird("HTTP_bad_content_length", v)
+	}
+	if f.hasLength && f.length != n {
+		f.conflict = true
+		d.weird("HTTP_content_length_conflict", v)
+	}
+	f.length, f.hasLength = n, true
+}
+
+// transferEncoding reads a Transfer-Encoding: what comes last decides.
+func (d *decoder) transferEncoding(v string, f *framing) {
+	if f.te {
+		f.conflict = true
+	}
+	f.te, f.chunked = true, false
+	rest := ""
+	for c := range strings.SplitSeq(v, ",") {
+		if f.chunked {
+			rest = c // something after chunked: RFC 9112 section 6.1 forbids it
+		}
+		f.chunked = strings.EqualFold(trim(c), "chunked")
+	}
+	if rest != "" {
+		f.conflict = true
+		d.weird("HTTP_chunked_multi", rest)
+	}
+}

@@ -1,0 +1,751 @@
+// Package http reads HTTP/1.x (and 0.9) in both directions of a flow.
+//
+// In: the ordered bytes of a TCP flow or of a nested stream. Out: one *Transaction for each request with its answer,
+// emitted when both are complete or cannot become so any more; it is also the row of http.log. Requests without
+// answer and answers without request are transactions too.
+//
+// Heads are kept whole (up to 64 KiB and 200 fields), bodies are not: they are counted, their first bytes are named
+// (Body.MIME), and as much of them is kept as Options.KeepBody asks for once it has seen the head. Transfer coding is
+// always removed, content codings (gzip, deflate, br, zstd, three deep) from bodies that are kept; gzip and deflate
+// are also removed to count what is behind them, as Zeek does, up to a limit of expansion.
+//
+// Where a message can be read in two ways (Content-Length against Transfer-Encoding, folded or spaced names, odd
+// numbers), Body.Conflict is set, a weird says so, and the reading is that of the server that matters here: aiohttp,
+// which is what Ray answers with, where it would accept the message at all, and RFC 9112 section 6.3 where not.
+//
+// After a 101 answer with an Upgrade field, and after a 2xx answer to CONNECT, the decoder ends and the bytes that
+// follow are probed afresh: WebSocket, TLS, stratum or whatever it is.
+//
+// It does not see: HTTP/2 (the prior-knowledge preface is refused, h2c after 101 is a switch), pushes, what is in a
+// tunnel, and the structure of a URL or body. After a lost segment inside a head it looks for the next message start
+// of that direction; answers that were lost shift the pairing by at most what was in flight.
+package http
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
+)
+
+const (
+	// Servers stop at 8 to 32 KiB of head (aiohttp 32 KiB, nginx 32 KiB, Apache 16 KiB a line); four times that is
+	// an attack on somebody's memory.
+	maxHead = 64 << 10
+	// aiohttp and Apache take 100 to 200 fields.
+	maxFields = 200
+	// A field line that no server would read: aiohttp and nginx stop at 8 KiB.
+	maxLine = 16 << 10
+	// Requests without an answer that are remembered; Zeek has the same number.
+	maxPending = 100
+	// Bytes searched for the next message after a loss. A missed chunk or length may hide a long body.
+	maxLost = 4 << 20
+	// A line longer than this is not the start of a message, while searching for one.
+	maxLostLine = 8 << 10
+)
+
+var (
+	errNotHTTP = errors.New("http: not a request or a response")
+	errHTTP2   = errors.New("http: version 2 preface")
+)
+
+// Options of the decoder. The zero value counts bodies and keeps none.
+type Options struct {
+	// KeepBody says how many bytes of a body, content coding removed, are wanted in Body.Data. It is asked once for
+	// each body when its head was read: tx.Request is set, and tx.Response too when resp is true. It must not keep tx.
+	KeepBody func(tx *Transaction, resp bool) int
+	// SkipCodings leaves gzip and deflate alone in bodies that nobody wants: http.log then has their coded length.
+	SkipCodings bool
+}
+
+// Spec is the registration of the decoder.
+func Spec(opt Options) decoders.Spec {
+	p := &pools{}
+	return decoders.Spec{
+		Name:   "http",
+		Stream: probe,
+		New: func(ctx decoders.Context) decoders.Decoder {
+			return &decoder{ctx: ctx, opt: opt, pools: p}
+		},
+	}
+}
+
+// state is what a direction expects next.
+type state uint8
+
+const (
+	inHead state = iota
+	inBody       // remain bytes
+	inChunkSize
+	inChunkData // remain bytes
+	inChunkEnd  // the line end behind chunk data
+	inTrailer
+	inClose // body until the end of the stream
+	lost    // looking for the next message
+	dead    // not listening any more
+)
+
+// exchange is a transaction in the making; one allocation for all of it.
+type exchange struct {
+	tx       Transaction
+	req      Request
+	resp     Response
+	answered bool // a final response has begun
+	reqDone  bool // no more of the request will come
+	respDone bool
+}
+
+// half is one direction.
+type half struct {
+	state   state
+	begun   bool // at is that of the message being read
+	midline bool // lost: the bytes before were not a line end
+	ended   bool
+	at      capture.At
+	head    []byte // a head, chunk line or trailer that came in pieces
+	remain  int64
+	ex      *exchange
+	body    *Body
+	sink    sink
+	// of a chunked body
+	firstChunk, lastChunk int64
+	uneven                bool
+	lostBytes             int
+	partial               bool // the head had no end
+	dropped               bool // messages of this direction were lost since the last one that was read
+}
+
+type decoder struct {
+	ctx   decoders.Context
+	opt   Options
+	pools *pools
+	half  [2]half
+	queue []*exchange // in order of requests, those not emitted yet
+	depth int
+	told  []string // weirds said already: each once a flow
+	seen  bool     // a message was read
+	known bool     // confirmed
+	// The client asked to leave HTTP: what it sends next is not read before the answer came.
+	connecting bool // CONNECT
+	upgrading  bool // Upgrade
+	refused    bool // bytes of the client wait for that
+	old        bool // the last request was HTTP/0.9: its answer is a body without a head
+	orphaned   bool // a response came without its request
+	persists   bool // the client may send several requests
+	closing    bool // the server said Connection: close
+	version    [2]string
+}
+
+func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
+	h := &d.half[dir]
+	used := 0
+	for used < len(b) {
+		n, err := d.step(dir, h, b[used:])
+		used += n
+		if err != nil {
+			if err != decoders.ErrSwitch {
+				d.flush(true)
+			}
+			d.close()
+			return used, err
+		}
+		if n == 0 {
+			break
+		}
+	}
+	return used, nil
+}
+
+func (d *decoder) step(dir capture.Dir, h *half, b []byte) (int, error) {
+	switch h.state {
+	case inHead:
+		return d.readHead(dir, h, b)
+	case inBody, inChunkData:
+		n := int(min(h.remain, int64(len(b))))
+		h.sink.raw(h.body, b[:n], int64(n) == h.remain && h.state == inBody)
+		if h.remain -= int64(n); h.remain == 0 {
+			if h.state == inChunkData {
+				h.state = inChunkEnd
+			} else {
+				d.finish(dir, h, h.body.Missing == 0)
+			}
+		}
+		return n, nil
+	case inClose:
+		h.sink.raw(h.body, b, false)
+		return len(b), nil
+	case inChunkSize, inChunkEnd, inTrailer:
+		return d.chunkLine(dir, h, b), nil
+	case lost:
+		return d.resync(dir, h, b), nil
+	}
+	return len(b), nil // dead
+}
+
+// readHead takes the head of a message, whole or in pieces.
+func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
+	if dir == capture.Orig && len(h.head) == 0 {
+		if d.connecting || d.upgrading && requestAt(b) != certain {
+			d.refused = true
+			return 0, nil
+		}
+		d.refused = false
+	}
+	if dir == capture.Resp && d.refused && !d.connecting && !d.upgrading {
+		return 0, nil // the answer came; now it is the client's turn, so that requests are known before their answers
+	}
+	if !h.begun {
+		// RFC 9112 section 2.2: empty lines before a message are ignored.
+		n := 0
+		for n < len(b) && (b[n] == '\r' || b[n] == '\n') {
+			n++
+		}
+		if n > 0 {
+			return n, nil
+		}
+		h.begun, h.at = true, d.ctx.At()
+	}
+	if dir == capture.Resp && d.old && len(h.head) == 0 {
+		switch responseAt(b) {
+		case possible:
+			if len(b) < len("HTTP/") {
+				return 0, nil
+			}
+		case impossible:
+			return 0, d.oldResponse(h)
+		}
+	}
+	if len(h.head) == 0 {
+		if end := headEnd(dir, b, 0); end > 0 && end <= maxHead {
+			ok, err := d.parseHead(dir, h, b[:end])
+			if !ok {
+				return bytes.IndexByte(b, '\n') + 1, d.garbage(dir, h, true)
+			}
+			return end, err
+		}
+	}
+	old := len(h.head)
+	n := min(len(b), maxHead-old)
+	h.head = append(h.head, b[:n]...)
+	// What cannot become a message is told by its first line, wherever the pieces end.
+	first := bytes.IndexByte(h.head, '\n')
+	if first >= 0 && first >= old && !goodLine(dir, h.head[:first]) {
+		h.dropHead()
+		return first + 1 - old, d.garbage(dir, h, true)
+	}
+	if first < 0 && !plausible(dir, h.head) {
+		h.dropHead()
+		return n, d.garbage(dir, h, false)
+	}
+	if end := headEnd(dir, h.head, old); end > 0 {
+		_, err := d.parseHead(dir, h, h.head[:end])
+		h.dropHead()
+		return end - old, err
+	}
+	if len(h.head) >= maxHead {
+		d.weird("HTTP_head_too_long", "")
+		_, err := d.parseHead(dir, h, h.head)
+		h.dropHead()
+		if err == nil && h.state != lost {
+			d.lose(dir, h)
+		}
+		return n, err
+	}
+	return n, nil
+}
+
+// dropHead empties the buffer of pieces; a big one is not kept for the life of the flow.
+func (h *half) dropHead() {
+	if cap(h.head) > 4<<10 {
+		h.head = nil
+	}
+	h.head = h.head[:0]
+}
+
+// headEnd gives the length of the head at the start of b, 0 if it is not complete. b[:from] was looked at before.
+func headEnd(dir capture.Dir, b []byte, from int) int {
+	i := max(from-2, 0)
+	if dir == capture.Orig {
+		// A request line without a version is a whole head: HTTP/0.9.
+		if first := bytes.IndexByte(b, '\n'); first >= from && oldRequest(b[:first]) {
+			return first + 1
+		}
+	}
+	for {
+		n := bytes.IndexByte(b[i:], '\n')
+		if n < 0 {
+			return 0
+		}
+		i += n + 1
+		if i < len(b) && b[i] == '\n' {
+			return i + 1
+		}
+		if i+1 < len(b) && b[i] == '\r' && b[i+1] == '\n' {
+			return i + 2
+		}
+	}
+}
+
+// garbage is bytes where a message should begin; whole says that their line end was seen.
+func (d *decoder) garbage(dir capture.Dir, h *half, whole bool) error {
+	if dir == capture.Orig {
+		d.weird("bad_HTTP_request", "")
+	} else {
+		d.weird("bad_HTTP_reply", "")
+	}
+	d.lose(dir, h)
+	h.midline = !whole
+	if !d.seen && d.half[dir.Peer()].state == lost {
+		return errNotHTTP
+	}
+	return nil
+}
+
+// lose gives up on the message being read and looks for the next one.
+func (d *decoder) lose(dir capture.Dir, h *half) {
+	if h.ex != nil {
+		d.finish(dir, h, false)
+	}
+	h.state, h.dropped, h.begun, h.midline, h.lostBytes = lost, true, false, false, 0
+	h.dropHead()
+}
+
+// resync looks for a line that starts a message.
+func (d *decoder) resync(dir capture.Dir, h *half, b []byte) int {
+	used := 0
+	for used < len(b) {
+		line := b[used:]
+		if !h.midline {
+			var c certainty
+			if dir == capture.Orig {
+				c = requestAt(line)
+			} else {
+				c = responseAt(line)
+			}
+			if c == certain {
+				h.state = inHead
+				return used
+			}
+			if c == possible && len(line) < maxLostLine {
+				h.lostBytes += used
+				return used
+			}
+		}
+		n := bytes.IndexByte(line, '\n') + 1
+		h.midline = n == 0
+		if n == 0 {
+			n = len(line)
+		}
+		used += n
+	}
+	if h.lostBytes += used; h.lostBytes > maxLost {
+		d.weird("HTTP_resync_failed", "")
+		h.state = dead
+	}
+	return used
+}
+
+// parseHead reads a head; not ok means that its first line is none of a message.
+func (d *decoder) parseHead(dir capture.Dir, h *half, b []byte) (ok bool, err error) {
+	if dir == capture.Orig {
+		return d.request(h, b)
+	}
+	return d.response(h, b)
+}
+
+func (d *decoder) newExchange(at capture.At) *exchange {
+	d.depth++
+	ex := &exchange{}
+	ex.tx.At, ex.tx.Depth = at, d.depth
+	if len(d.queue) > maxPending {
+		d.weird("HTTP_excessive_pipelining", "")
+		d.flush(false)
+	}
+	d.queue = append(d.queue, ex)
+	return ex
+}
+
+func (d *decoder) request(h *half, b []byte) (ok bool, err error) {
+	line, rest := cutLine(b)
+	r, ok := parseRequestLine(line)
+	if !ok {
+		if i := len(line) - len(" HTTP/1.1"); i >= 0 && bytes.HasPrefix(line[i:], []byte(" HTTP/")) {
+			d.weird("bad_HTTP_request_with_version", "")
+		}
+		return false, nil
+	}
+	if string(r.method) == "PRI" && r.major == '2' {
+		return true, errHTTP2
+	}
+	if !d.known {
+		d.known = true
+		d.ctx.Confirm("http")
+	}
+	if d.orphaned {
+		d.orphaned = false
+		d.weird("HTTP_response_before_request", "")
+	}
+	d.seen = true
+	ex := d.newExchange(h.at)
+	q := &ex.req
+	ex.tx.Request = q
+	q.At = h.at
+	if r.http09 {
+		q.Method, q.Target, q.Version = string(r.method), string(r.target), "0.9"
+		if q.Method != "GET" {
+			d.weird("invalid_http_09_request_method", q.Method)
+		}
+		d.old = true
+	} else {
+		// One string holds the whole head; everything else is a part of it.
+		s := string(b)
+		q.Method, q.Target, q.Version = knownMethod(r.method), s[r.targetAt:r.targetAt+len(r.target)], version(r.major, r.minor)
+		if q.Method == "" {
+			q.Method = s[:len(r.method)]
+			d.weird("unknown_HTTP_method", q.Method)
+		}
+		if r.lower {
+			d.weird("lowercase_HTTP_keyword", "")
+		}
+		if len(r.target) == 0 {
+			d.weird("missing_HTTP_uri", "")
+		}
+		var f framing
+		q.Header = d.fields(s[len(b)-len(rest):], b, &f)
+		d.requestFraming(h, ex, &f)
+	}
+	d.targetWeirds(q.Target)
+	if v := d.version[0]; v != "" && v != q.Version {
+		d.weird("HTTP_version_mismatch", "")
+	}
+	d.version[0] = q.Version
+	if d.depth > 1 && !d.persists {
+		d.weird("unexpected_multiple_HTTP_requests", "")
+	}
+	d.persists = d.persists || q.Version > "1.0"
+	h.begun = false
+	if h.state == inHead {
+		h.ex, h.body = ex, &q.Body
+		d.finish(capture.Orig, h, true)
+	}
+	return true, nil
+}
+
+// requestFraming says how the body of a request ends (RFC 9112 section 6.3).
+func (d *decoder) requestFraming(h *half, ex *exchange, f *framing) {
+	q := &ex.req
+	d.persists = d.persists || f.keepAlive
+	if f.te && q.Version < "1.1" {
+		f.conflict = true // RFC 9112 section 6.1: Transfer-Encoding in a 1.0 message is faulty framing
+	}
+	if f.te && f.hasLength {
+		f.conflict = true
+		d.weird("HTTP_content_length_and_chunked", "")
+	}
+	if f.te && !f.chunked {
+		f.conflict = true
+		d.weird("HTTP_transfer_encoding_not_chunked", "")
+	}
+	if f.expect && f.hasLength && f.length == 0 {
+		d.weird("HTTP_content_length_0_and_expect_100_cont", "")
+	}
+	q.Body.Conflict = f.conflict
+	switch {
+	case q.Method == "CONNECT":
+		// No body; what follows belongs to the tunnel, if there will be one.
+		d.connecting = true
+		return
+	case f.chunked:
+		h.state, q.Body.Chunked = inChunkSize, true
+	case f.length > 0:
+		h.state, h.remain = inBody, f.length
+	}
+	d.upgrading = f.upgrade != ""
+	if h.state != inHead {
+		d.openBody(h, ex, &q.Body, f, false)
+	}
+}
+
+func (d *decoder) openBody(h *half, ex *exchange, body *Body, f *framing, resp bool) {
+	want := 0
+	if d.opt.KeepBody != nil {
+		want = min(max(d.opt.KeepBody(&ex.tx, resp), 0), maxKeep)
+	}
+	h.ex, h.body = ex, body
+	h.firstChunk, h.lastChunk, h.uneven = 0, 0, false
+	h.sink.open(d, body, f, want, h.remain)
+}
+
+func (d *decoder) response(h *half, b []byte) (ok bool, err error) {
+	line, rest := cutLine(b)
+	r, ok := parseStatusLine(line)
+	if !ok {
+		return false, nil
+	}
+	d.seen = true
+	ex := d.answers(h.at)
+	p := &ex.resp
+	s := string(b)
+	interim, interimReason := p.Status, p.Reason
+	*p = Response{At: h.at, Version: version(r.major, r.minor), Status: r.status}
+	if interim >= 100 {
+		p.Informational, p.InformationalReason = interim, interimReason
+	}
+	if r.reasonAt > 0 {
+		p.Reason = s[r.reasonAt:len(line)]
+		p.hasReason = true
+	}
+	if v := d.version[1]; v != "" && v != p.Version {
+		d.weird("HTTP_version_mismatch", "")
+	}
+	d.version[1] = p.Version
+	d.persists = d.persists || p.Version > "1.0"
+	var f framing
+	p.Header = d.fields(s[len(b)-len(rest):], b, &f)
+	h.begun = false
+	d.closing = d.closing || f.close
+
+	method := ex.req.Method
+	if r.status/100 == 1 && !(r.status == 101 && f.upgrade != "") {
+		return true, nil // the answer itself is still to come
+	}
+	ex.answered = true
+	ex.tx.Response = p
+	p.Body.Conflict = f.conflict
+	h.ex, h.body = ex, &p.Body
+	if r.status == 101 || method == "CONNECT" && r.status/100 == 2 {
+		d.finish(capture.Resp, h, true)
+		d.flush(true)
+		return true, decoders.ErrSwitch
+	}
+	d.connecting, d.upgrading = false, false
+	if f.te && f.hasLength {
+		p.Body.Conflict = true
+		d.weird("HTTP_content_length_and_chunked", "")
+	}
+	if f.te && !f.chunked {
+		d.weird("HTTP_transfer_encoding_not_chunked", "")
+	}
+	h.remain = 0
+	switch {
+	case method == "HEAD" || r.status == 204 || r.status == 304:
+	case f.chunked:
+		h.state, p.Body.Chunked = inChunkSize, true
+	case f.hasLength && !f.te:
+		if f.length > 0 {
+			h.state, h.remain = inBody, f.length
+		}
+	default:
+		h.state = inClose
+	}
+	if h.state == inHead {
+		d.finish(capture.Resp, h, true)
+		return true, nil
+	}
+	d.openBody(h, ex, &p.Body, &f, true)
+	// Zeek reads a body without length and without Connection: close line by line.
+	h.sink.lines = h.state == inClose && !d.closing && !h.sink.inflating()
+	return true, nil
+}
+
+// oldResponse begins an HTTP/0.9 answer: a body and nothing else.
+func (d *decoder) oldResponse(h *half) error {
+	d.old, d.seen = false, true
+	ex := d.answers(h.at)
+	ex.resp = Response{At: h.at, Version: "0.9"}
+	ex.answered, ex.tx.Response = true, &ex.resp
+	h.state = inClose
+	d.openBody(h, ex, &ex.resp.Body, &framing{}, true)
+	return nil
+}
+
+// answers finds the request that a response belongs to: the first one without an answer.
+func (d *decoder) answers(at capture.At) *exchange {
+	if d.half[capture.Resp].dropped {
+		// Answers were lost. Few clients pipeline, so this is the answer to what was asked last.
+		d.half[capture.Resp].dropped = false
+		for len(d.queue) > 1 && d.queue[0].reqDone {
+			d.emit(d.queue[0])
+		}
+	}
+	for _, ex := range d.queue {
+		if !ex.answered {
+			return ex
+		}
+	}
+	ex := d.newExchange(at)
+	ex.reqDone = true
+	d.orphaned = true
+	return ex
+}
+
+// finish ends the message that is being read.
+func (d *decoder) finish(dir capture.Dir, h *half, complete bool) {
+	ex, body := h.ex, h.body
+	h.ex, h.body = nil, nil
+	if body.Chunked {
+		if !h.uneven && body.Chunks > 1 && h.firstChunk <= tinyChunk && h.lastChunk <= h.firstChunk {
+			body.TinyChunk = int(h.firstChunk)
+		}
+	}
+	complete = complete && !h.partial
+	h.partial = false
+	body.Complete = complete
+	h.sink.close(d, body)
+	h.state, h.begun = inHead, false
+	if dir == capture.Orig {
+		if complete {
+			ex.req.Done = d.ctx.At()
+		}
+		ex.reqDone = true
+	} else {
+		if complete {
+			ex.resp.Done = d.ctx.At()
+		}
+		ex.respDone = true
+	}
+	if ex.reqDone && (ex.respDone || !ex.answered && d.half[capture.Resp].ended) {
+		d.emit(ex)
+	}
+}
+
+// emit hands out ex and takes it off the queue.
+func (d *decoder) emit(ex *exchange) {
+	for i := range d.queue {
+		if d.queue[i] == ex {
+			copy(d.queue[i:], d.queue[i+1:])
+			d.queue[len(d.queue)-1] = nil
+			d.queue = d.queue[:len(d.queue)-1]
+			break
+		}
+	}
+	if ex.tx.Response == nil && ex.resp.Status != 0 {
+		// Nothing came after the informational answer.
+		ex.resp.Informational, ex.resp.InformationalReason = ex.resp.Status, ex.resp.Reason
+		ex.tx.Response = &ex.resp
+	}
+	ex.tx.Flow = d.ctx.Flow()
+	d.ctx.Emit(&ex.tx)
+}
+
+// flush emits what waits. Without all, messages that are still being read are left alone.
+func (d *decoder) flush(all bool) {
+	for i := 0; i < len(d.queue); {
+		ex := d.queue[i]
+		if !all && (!ex.reqDone || ex == d.half[0].ex || ex == d.half[1].ex) {
+			i++
+			continue
+		}
+		for dir := range d.half {
+			if h := &d.half[dir]; h.ex == ex {
+				h.sink.close(d, h.body)
+				h.ex, h.body = nil, nil
+			}
+		}
+		d.emit(ex)
+	}
+}
+
+// close gives back what was borrowed from the pools.
+func (d *decoder) close() {
+	for dir := range d.half {
+		d.half[dir].sink.letGo(d.pools)
+		d.half[dir].sink = sink{}
+		d.half[dir].state = dead
+	}
+}
+
+// Gap implements decoders.Decoder. A gap within a body of known length only leaves a hole; elsewhere the next message
+// start is searched for.
+func (d *decoder) Gap(dir capture.Dir, n int64) bool {
+	h := &d.half[dir]
+	if dir == capture.Orig {
+		d.refused = false
+	}
+	switch h.state {
+	case inBody, inChunkData:
+		if n <= h.remain {
+			h.sink.gap(h.body, n)
+			if h.remain -= n; h.remain == 0 {
+				if h.state == inChunkData {
+					h.state = inChunkEnd
+				} else {
+					d.finish(dir, h, false)
+				}
+			}
+			return true
+		}
+		h.sink.gap(h.body, h.remain)
+	case inClose:
+		h.sink.gap(h.body, n)
+		return true
+	case inHead:
+		d.partialHead(dir, h)
+	case dead:
+		return d.half[dir.Peer()].state != dead
+	}
+	d.lose(dir, h)
+	return true
+}
+
+// partialHead reads a head whose end will not come, for what is there.
+func (d *decoder) partialHead(dir capture.Dir, h *half) {
+	if len(h.head) == 0 {
+		return
+	}
+	head := h.head
+	if i := bytes.LastIndexByte(head, '\n'); i >= 0 {
+		h.partial = true
+		_, err := d.parseHead(dir, h, head[:i+1])
+		if err != nil {
+			d.flush(true)
+			d.close()
+		}
+	}
+	h.dropHead()
+}
+
+// End implements decoders.Decoder.
+func (d *decoder) End(dir capture.Dir) {
+	h := &d.half[dir]
+	if h.ended {
+		return
+	}
+	if h.state == inHead {
+		d.partialHead(dir, h)
+	}
+	if dir == capture.Orig {
+		d.refused = false
+	}
+	h.ended = true
+	if h.ex != nil {
+		whole := h.state == inClose && h.body.Missing == 0
+		d.finish(dir, h, whole)
+	}
+	h.state = dead
+	if dir == capture.Resp {
+		d.flush(false)
+	}
+	if d.half[0].ended && d.half[1].ended {
+		d.flush(true)
+		d.close()
+	}
+}
+
+// weird reports an oddity once a flow.
+func (d *decoder) weird(name, addl string) {
+	for _, n := range d.told {
+		if n == name {
+			return
+		}
+	}
+	d.told = append(d.told, name)
+	if len(addl) > maxAddl {
+		addl = addl[:maxAddl]
+	}
+	d.ctx.Weird(name, addl)
+}
+
+// Detail of a weird: enough to recognise it by.
+const maxAddl = 100

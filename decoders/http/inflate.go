@@ -1,0 +1,605 @@
+package http
+
+import (
+	"encoding/binary"
+	"hash"
+	"hash/adler32"
+	"hash/crc32"
+	"math/bits"
+)
+
+// inflater removes DEFLATE (RFC 1951) in a gzip (RFC 1952), zlib (RFC 1950) or no wrapper, told by its first bytes: a
+// "deflate" body is zlib by RFC 9110 and raw from some servers, and Zeek, browsers and aiohttp take what comes.
+//
+// Unlike the decoders of the standard library it is pushed: bytes are written as they arrive, cut anywhere, and what
+// can be decoded goes to the next stage before write returns. It holds a window and tables, nothing of the input.
+type inflater struct {
+	next  stage
+	state inflateState
+	acc   uint64 // bits not used yet, the next one lowest
+	n     uint   // how many
+	final bool   // the block is the last
+
+	window [2 * windowSize]byte // decoded bytes; the last windowSize before pos may be referred to
+	pos    int
+	sent   int // window[:sent] was passed on
+
+	stored int // bytes left of a stored block
+	lit    huffman
+	dist   huffman
+	// while a block's code lengths are read
+	nlit, ndist, nclen, got int
+	lens                    [286 + 32 + 138]uint8
+
+	wrap    wrapper
+	header  []byte // a wrapper's header in pieces
+	flags   byte
+	skip    int
+	sum     hash.Hash32
+	size    uint32
+	trailer [8]byte
+	ntrail  int
+}
+
+const windowSize = 32 << 10
+
+type inflateState uint8
+
+const (
+	zWrapper inflateState = iota
+	zExtraLen
+	zExtra
+	zName
+	zComment
+	zHeaderSum
+	zBlock
+	zStored
+	zStoredData
+	zLengths
+	zCodes
+	zData
+	zTrailer
+	zDone
+)
+
+type wrapper uint8
+
+const (
+	rawDeflate wrapper = iota
+	zlibWrapper
+	gzipWrapper
+)
+
+func (z *inflater) reset(next stage) {
+	z.next, z.state, z.acc, z.n, z.final = next, zWrapper, 0, 0, false
+	z.pos, z.sent, z.stored = 0, 0, 0
+	z.wrap, z.header, z.flags, z.skip, z.sum, z.size, z.ntrail = rawDeflate, z.header[:0], 0, 0, nil, 0, 0
+}
+
+func (z *inflater) release(p *pools) {
+	z.next = nil
+	p.inflate.Put(z)
+}
+
+func (z *inflater) finish() error {
+	if z.state == zWrapper && len(z.header) > 0 {
+		// One or two bytes and no more: raw, if anything.
+		b := append([]byte(nil), z.header...)
+		z.state, z.header = zBlock, z.header[:0]
+		if err := z.decode(b); err != nil {
+			return err
+		}
+	}
+	return z.next.finish()
+}
+
+func (z *inflater) write(b []byte) error {
+	for len(b) > 0 && z.state < zBlock {
+		n, err := z.unwrap(b)
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	return z.decode(b)
+}
+
+// unwrap reads a wrapper's header, RFC 1952 section 2.3 and RFC 1950 section 2.2.
+func (z *inflater) unwrap(b []byte) (int, error) {
+	switch z.state {
+	case zWrapper:
+		z.header = append(z.header, b[0])
+		h := z.header
+		switch {
+		case len(h) == 1:
+		case len(h) == 2 && h[0] == 0x1f && h[1] == 0x8b:
+			z.wrap = gzipWrapper
+		case len(h) == 2 && h[0]&0x0f == 8 && h[0]>>4 <= 7 && binary.BigEndian.Uint16(h)%31 == 0 && h[1]&0x20 == 0:
+			z.wrap, z.sum, z.state = zlibWrapper, adler32.New(), zBlock
+		case len(h) == 2:
+			first := [2]byte{h[0], h[1]}
+			z.state = zBlock
+			return 1, z.decode(first[:])
+		case len(h) == 10:
+			if h[2] != 8 || h[3]&0xe0 != 0 {
+				return 1, errCoding
+			}
+			z.flags, z.sum = h[3], crc32.NewIEEE()
+			z.state = zExtraLen
+			z.header = z.header[:0]
+			z.afterHeader()
+		}
+	case zExtraLen:
+		if z.header = append(z.header, b[0]); len(z.header) == 2 {
+			z.skip = int(binary.LittleEndian.Uint16(z.header))
+			z.header = z.header[:0]
+			z.state = zExtra
+			z.afterHeader()
+		}
+	case zExtra, zHeaderSum:
+		n := min(z.skip, len(b))
+		z.skip -= n
+		if z.skip == 0 {
+			z.state++
+			z.afterHeader()
+		}
+		return n, nil
+	case zName, zComment:
+		for i, c := range b {
+			if c == 0 {
+				z.state++
+				z.afterHeader()
+				return i + 1, nil
+			}
+		}
+		return len(b), nil
+	}
+	return 1, nil
+}
+
+// afterHeader skips the optional parts of a gzip header that its flags do not announce.
+func (z *inflater) afterHeader() {
+	const fhcrc, fextra, fname, fcomment = 2, 4, 8, 16
+	if z.state == zExtraLen && z.flags&fextra == 0 || z.state == zExtra && z.skip == 0 {
+		z.state = zName
+	}
+	if z.state == zName && z.flags&fname == 0 {
+		z.state = zComment
+	}
+	if z.state == zComment && z.flags&fcomment == 0 {
+		z.state = zHeaderSum
+	}
+	if z.state == zHeaderSum {
+		if z.flags&fhcrc == 0 {
+			z.state = zBlock
+		} else {
+			z.skip = 2
+		}
+	}
+}
+
+// fill moves bytes into the accumulator.
+func (z *inflater) fill(b []byte) []byte {
+	for z.n <= 56 && len(b) > 0 {
+		z.acc |= uint64(b[0]) << z.n
+		z.n += 8
+		b = b[1:]
+	}
+	return b
+}
+
+func (z *inflater) take(n uint) uint32 {
+	v := uint32(z.acc & (1<<n - 1))
+	z.acc >>= n
+	z.n -= n
+	return v
+}
+
+// codeOrder is the order in which the lengths of the code length code are sent, RFC 1951 section 3.2.7.
+var codeOrder = [19]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
+
+// decode takes deflated bytes. Every step either has all the bits it needs or takes none.
+func (z *inflater) decode(b []byte) error {
+	b = z.fill(b)
+	for {
+		switch z.state {
+		case zBlock:
+			if z.final {
+				z.take(z.n & 7)
+				if z.wrap == rawDeflate {
+					z.state = zDone
+				} else {
+					z.state = zTrailer
+				}
+				continue
+			}
+			if z.n < 3 {
+				return z.flush()
+			}
+			z.final = z.take(1) == 1
+			switch z.take(2) {
+			case 0:
+				z.take(z.n & 7)
+				z.state = zStored
+			case 1:
+				for i := range 288 {
+					switch {
+					case i < 144:
+						z.lens[i] = 8
+					case i < 256:
+						z.lens[i] = 9
+					case i < 280:
+						z.lens[i] = 7
+					default:
+						z.lens[i] = 8
+					}
+				}
+				z.lit.build(z.lens[:288])
+				for i := range 32 { // the last two never occur
+					z.lens[i] = 5
+				}
+				z.dist.build(z.lens[:32])
+				z.state = zData
+			case 2:
+				z.state, z.nclen = zLengths, 0
+			default:
+				return z.broken()
+			}
+		case zStored:
+			if b = z.fill(b); z.n < 32 {
+				return z.flush()
+			}
+			n := z.take(16)
+			if n != ^z.take(16)&0xffff {
+				return z.broken()
+			}
+			z.stored, z.state = int(n), zStoredData
+		case zStoredData:
+			for z.stored > 0 && z.n >= 8 {
+				z.put(byte(z.take(8)))
+				z.stored--
+				if err := z.room(); err != nil {
+					return err
+				}
+			}
+			if z.n == 0 {
+				z.acc = 0 // bits read ahead are bytes of b, which is taken directly now
+			}
+			for z.stored > 0 && len(b) > 0 {
+				n := copy(z.window[z.pos:], b[:min(z.stored, len(b))])
+				z.pos += n
+				z.stored -= n
+				b = b[n:]
+				if err := z.room(); err != nil {
+					return err
+				}
+			}
+			if z.stored > 0 {
+				return z.flush()
+			}
+			z.state = zBlock
+			b = z.fill(b)
+		case zLengths:
+			if b = z.fill(b); z.nclen == 0 {
+				if z.n < 14 {
+					return z.flush()
+				}
+				z.nlit, z.ndist, z.nclen, z.got = int(z.take(5))+257, int(z.take(5))+1, int(z.take(4))+4, 0
+				if z.nlit > 286 || z.ndist > 30 {
+					return z.broken()
+				}
+				clear(z.lens[:19])
+			}
+			for z.got < z.nclen {
+				if b = z.fill(b); z.n < 3 {
+					return z.flush()
+				}
+				z.lens[codeOrder[z.got]] = uint8(z.take(3))
+				z.got++
+			}
+			if !z.lit.build(z.lens[:19]) {
+				return z.broken()
+			}
+			z.got, z.state = 0, zCodes
+		case zCodes:
+			for z.got < z.nlit+z.ndist {
+				b = z.fill(b)
+				e := z.lit.look(z.acc)
+				l := uint(e & 15)
+				if l == 0 && z.n >= 15 {
+					return z.broken()
+				}
+				sym := e >> 4
+				extra, base := uint(0), 0
+				switch {
+				case sym == 16:
+					extra, base = 2, 3
+				case sym == 17:
+					extra, base = 3, 3
+				case sym == 18:
+					extra, base = 7, 11
+				}
+				if l == 0 || z.n < l+extra {
+					return z.flush()
+				}
+				z.take(l)
+				if sym < 16 {
+					z.lens[z.got] = uint8(sym)
+					z.got++
+					continue
+				}
+				v := uint8(0)
+				if sym == 16 {
+					if z.got == 0 {
+						return z.broken()
+					}
+					v = z.lens[z.got-1]
+				}
+				for range base + int(z.take(extra)) {
+					z.lens[z.got] = v // lens has room for a longest run beyond its last
+					z.got++
+				}
+			}
+			if z.got != z.nlit+z.ndist || z.lens[256] == 0 {
+				return z.broken()
+			}
+			if !z.lit.build(z.lens[:z.nlit]) || !z.dist.build(z.lens[z.nlit:z.nlit+z.ndist]) {
+				return z.broken()
+			}
+			z.state = zData
+		case zData:
+			var err error
+			var more bool
+			if b, more, err = z.data(b); err != nil {
+				return err
+			} else if more {
+				return z.flush()
+			}
+		case zTrailer:
+			b = z.fill(b)
+			want := 4
+			if z.wrap == gzipWrapper {
+				want = 8
+			}
+			for z.ntrail < want && z.n >= 8 {
+				z.trailer[z.ntrail] = byte(z.take(8))
+				z.ntrail++
+				b = z.fill(b)
+			}
+			if err := z.flush(); err != nil || z.ntrail < want {
+				return err
+			}
+			sum := z.sum.Sum32()
+			switch {
+			case z.wrap == zlibWrapper && binary.BigEndian.Uint32(z.trailer[:]) != sum,
+				z.wrap == gzipWrapper && (binary.LittleEndian.Uint32(z.trailer[:]) != sum || binary.LittleEndian.Uint32(z.trailer[4:]) != z.size):
+				return errCoding
+			}
+			z.state = zDone
+		default: // what follows the end is not looked at
+			return z.flush()
+		}
+	}
+}
+
+// data decodes symbols of a block until its end; more says that it needs more bits.
+func (z *inflater) data(b []byte) (rest []byte, more bool, err error) {
+	for {
+		if len(b) >= 8 && z.n <= 56 {
+			z.acc |= binary.LittleEndian.Uint64(b) << z.n
+			k := (63 - z.n) >> 3
+			z.n += k * 8
+			b = b[k:]
+		} else {
+			b = z.fill(b)
+		}
+		acc, n := z.acc, z.n
+		e := z.lit.look(acc)
+		l := uint(e & 15)
+		if l == 0 {
+			if n >= 15 {
+				return b, false, z.broken()
+			}
+			return b, true, nil
+		}
+		if n < l {
+			return b, true, nil
+		}
+		acc, n = acc>>l, n-l
+		sym := e >> 4
+		if sym < 256 {
+			z.acc, z.n = acc, n
+			z.window[z.pos] = byte(sym)
+			if z.pos++; z.pos == len(z.window) {
+				if err := z.room(); err != nil {
+					return b, false, err
+				}
+			}
+			continue
+		}
+		if sym == 256 {
+			z.acc, z.n = acc, n
+			z.state = zBlock
+			return b, false, nil
+		}
+		if sym > 285 {
+			return b, false, z.broken()
+		}
+		// Length 3 to 258 and distance 1 to 32768, RFC 1951 section 3.2.5.
+		s := uint(sym) - 257
+		length := int(s) + 3
+		switch {
+		case s == 28:
+			length = 258
+		case s >= 8:
+			x := (s - 4) >> 2
+			if n < x {
+				return b, true, nil
+			}
+			length = int((4+s&3)<<x) + 3 + int(acc&(1<<x-1))
+			acc, n = acc>>x, n-x
+		}
+		e = z.dist.look(acc)
+		if l = uint(e & 15); l == 0 {
+			if n >= 15 {
+				return b, false, z.broken()
+			}
+			return b, true, nil
+		}
+		if n < l {
+			return b, true, nil
+		}
+		acc, n = acc>>l, n-l
+		s = uint(e >> 4)
+		if s > 29 {
+			return b, false, z.broken()
+		}
+		distance := int(s) + 1
+		if s >= 4 {
+			x := s>>1 - 1
+			if n < x {
+				return b, true, nil
+			}
+			distance = int((2+s&1)<<x) + 1 + int(acc&(1<<x-1))
+			acc, n = acc>>x, n-x
+		}
+		z.acc, z.n = acc, n
+		if distance > z.pos {
+			return b, false, z.broken()
+		}
+		if z.pos+length > len(z.window) {
+			if err := z.room(); err != nil {
+				return b, false, err
+			}
+		}
+		if distance >= length {
+			copy(z.window[z.pos:z.pos+length], z.window[z.pos-distance:])
+			z.pos += length
+		} else {
+			for range length {
+				z.window[z.pos] = z.window[z.pos-distance]
+				z.pos++
+			}
+		}
+		if z.pos == len(z.window) {
+			if err := z.room(); err != nil {
+				return b, false, err
+			}
+		}
+	}
+}
+
+func (z *inflater) put(c byte) {
+	z.window[z.pos] = c
+	z.pos++
+}
+
+// room makes room for at least one more match in the window.
+func (z *inflater) room() error {
+	if z.pos+258 <= len(z.window) {
+		return nil
+	}
+	if err := z.flush(); err != nil {
+		return err
+	}
+	copy(z.window[:windowSize], z.window[z.pos-windowSize:z.pos])
+	z.pos, z.sent = windowSize, windowSize
+	return nil
+}
+
+// flush passes on what was decoded.
+func (z *inflater) flush() error {
+	out := z.window[z.sent:z.pos]
+	if len(out) == 0 {
+		return nil
+	}
+	z.sent = z.pos
+	if z.sum != nil {
+		_, _ = z.sum.Write(out)
+		z.size += uint32(len(out))
+	}
+	return z.next.write(out)
+}
+
+// broken passes on what there was before the mistake.
+func (z *inflater) broken() error {
+	if err := z.flush(); err != nil {
+		return err
+	}
+	return errCoding
+}
+
+// huffman decodes one prefix code. Entries are symbol<<4 | length; length 0 says that no code begins so.
+type huffman struct {
+	fast [1 << fastBits]uint16
+	// Codes longer than fastBits, by length: canonical codes of one length are consecutive numbers.
+	first, count, index [16]uint16
+	syms                [288]uint16
+	longest             uint
+}
+
+const fastBits = 10
+
+// build makes the tables from code lengths. It refuses codes that are over-full, and those that leave something
+// unused unless they are a single code, as zlib does.
+func (h *huffman) build(lens []uint8) bool {
+	clear(h.fast[:])
+	clear(h.count[:])
+	h.longest = 0
+	for _, l := range lens {
+		h.count[l]++
+		h.longest = max(h.longest, uint(l))
+	}
+	h.count[0] = 0
+	code, index, left := 0, 0, 1
+	var next [16]int
+	var at [16]int
+	total := 0
+	for l := 1; l < 16; l++ {
+		code = (code + int(h.count[l-1])) << 1
+		next[l], at[l] = code, index
+		h.first[l], h.index[l] = uint16(code), uint16(index)
+		index += int(h.count[l])
+		left = left<<1 - int(h.count[l])
+		if left < 0 {
+			return false
+		}
+		total += int(h.count[l])
+	}
+	if left > 0 && (total > 1 || h.longest > 1) {
+		return false
+	}
+	for sym, l := range lens {
+		if l == 0 {
+			continue
+		}
+		c := next[l]
+		next[l]++
+		h.syms[at[l]] = uint16(sym)
+		at[l]++
+		if l <= fastBits {
+			r := int(bits.Reverse16(uint16(c))) >> (16 - l)
+			for ; r < 1<<fastBits; r += 1 << l {
+				h.fast[r] = uint16(sym)<<4 | uint16(l)
+			}
+		}
+	}
+	return true
+}
+
+// look gives the entry for the code in the lowest bits of acc.
+func (h *huffman) look(acc uint64) uint16 {
+	if e := h.fast[acc&(1<<fastBits-1)]; e != 0 {
+		return e
+	}
+	c := uint(bits.Reverse16(uint16(acc))) // the code's first bit highest
+	for l := uint(fastBits + 1); l <= h.longest; l++ {
+		if v := c >> (16 - l); v-uint(h.first[l]) < uint(h.count[l]) && v >= uint(h.first[l]) {
+			return h.syms[uint(h.index[l])+v-uint(h.first[l])]<<4 | uint16(l)
+		}
+	}
+	return 0
+}

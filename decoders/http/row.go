@@ -1,0 +1,303 @@
+package http
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"strings"
+
+	"github.com/raytap/raytap/capture"
+)
+
+// Log implements capture.Record.
+func (t *Transaction) Log() string { return "http" }
+
+// Row implements capture.Record with the columns of Zeek's http.log.
+func (t *Transaction) Row(w capture.Fields) {
+	w.Time("ts", t.Time, t.Time != 0)
+	t.Flow.ID(w)
+	w.Count("trans_depth", uint64(t.Depth), true)
+	var q Request
+	if t.Request != nil {
+		q = *t.Request
+	}
+	has := t.Request != nil
+	w.String("method", q.Method, has)
+	host, hasHost := q.Header.last("Host")
+	w.String("host", host, hasHost)
+	w.String("uri", Unescape(q.Target), has)
+	ref, hasRef := q.Header.last("Referer")
+	w.String("referrer", ref, hasRef)
+	var p Response
+	if t.Response != nil {
+		p = *t.Response
+	}
+	answered := t.Response != nil
+	w.String("version", p.Version, answered)
+	agent, hasAgent := q.Header.last("User-Agent")
+	w.String("user_agent", agent, hasAgent)
+	origin, hasOrigin := q.Header.last("Origin")
+	w.String("origin", origin, hasOrigin)
+	w.Count("request_body_len", uint64(q.Body.rowLen), true)
+	w.Count("response_body_len", uint64(p.Body.rowLen), true)
+	w.Count("status_code", uint64(p.Status), answered)
+	reason := p.Reason
+	if !p.hasReason {
+		reason = "<empty>" // as Zeek says it
+	}
+	w.String("status_msg", reason, answered)
+	info, infoMsg := p.Informational, p.InformationalReason
+	if p.Status/100 == 1 {
+		info, infoMsg = p.Status, reason
+	}
+	w.Count("info_code", uint64(info), info != 0)
+	w.String("info_msg", infoMsg, info != 0)
+	w.Set("tags", "enum", nil, true)
+	user, hasUser := basicUser(q.Header)
+	w.String("username", user, hasUser)
+	w.String("password", "", false) // never
+	proxied := proxies(q.Header)
+	w.Set("proxied", "string", proxied, len(proxied) > 0)
+	t.files(w, "orig", 0, q.Header, &q.Body)
+	t.files(w, "resp", 1, p.Header, &p.Body)
+}
+
+// files writes what Zeek makes files of: every body that holds something, or each part of a multipart one.
+func (t *Transaction) files(w capture.Fields, side string, dir byte, h Header, b *Body) {
+	parts := b.parts
+	var one [1]part
+	if parts == nil && b.rowLen > 0 && b.Len > b.Missing {
+		one[0].mime = b.MIME
+		for i := range h {
+			if v, ok := fileName(h[i].Name, h[i].Value); ok {
+				one[0].name, one[0].hasName = v, true
+			}
+		}
+		parts = one[:]
+	}
+	var ids, names, mimes []string
+	for i := range parts {
+		ids = append(ids, t.fileID(dir, i))
+		if parts[i].hasName {
+			names = append(names, parts[i].name)
+		}
+		if parts[i].mime != "" {
+			mimes = append(mimes, parts[i].mime)
+		}
+	}
+	if side == "orig" {
+		w.Vector("orig_fuids", "string", ids, ids != nil)
+		w.Vector("orig_filenames", "string", names, names != nil)
+		w.Vector("orig_mime_types", "string", mimes, mimes != nil)
+		return
+	}
+	w.Vector("resp_fuids", "string", ids, ids != nil)
+	w.Vector("resp_filenames", "string", names, names != nil)
+	w.Vector("resp_mime_types", "string", mimes, mimes != nil)
+}
+
+// fileID names a file in Zeek's manner, by where it was seen.
+func (t *Transaction) fileID(dir byte, n int) string {
+	var b [6]byte
+	binary.BigEndian.PutUint32(b[:], uint32(t.Depth))
+	b[4], b[5] = dir, byte(n)
+	uid := ""
+	if t.Flow != nil {
+		uid = t.Flow.UID
+	}
+	return capture.NewUID('F', []byte(uid), b[:])
+}
+
+// last gives the last value of a name: the one that Zeek logs.
+func (h Header) last(name string) (string, bool) {
+	for i := len(h) - 1; i >= 0; i-- {
+		if len(h[i].Name) == len(name) && strings.EqualFold(h[i].Name, name) {
+			return h[i].Value, true
+		}
+	}
+	return "", false
+}
+
+// proxies lists the fields that proxies add, in Zeek's form.
+func proxies(h Header) (out []string) {
+	for i := range h {
+		switch len(h[i].Name) {
+		case 3, 9, 14, 15, 16, 17: // lengths of the names below
+		default:
+			continue
+		}
+		switch name := strings.ToUpper(h[i].Name); name {
+		case "FORWARDED", "X-FORWARDED-FOR", "X-FORWARDED-FROM", "CLIENT-IP", "VIA", "XROXY-CONNECTION", "PROXY-CONNECTION":
+			v := name + " -> " + h[i].Value
+			seen := false
+			for _, o := range out {
+				seen = seen || o == v
+			}
+			if !seen {
+				out = append(out, v)
+			}
+		}
+	}
+	return out
+}
+
+// basicUser gives the user of Basic authentication (RFC 7617). The password is not looked at.
+func basicUser(h Header) (user string, ok bool) {
+	for i := range h {
+		if !strings.EqualFold(h[i].Name, "Authorization") && !strings.EqualFold(h[i].Name, "Proxy-Authorization") {
+			continue
+		}
+		v := h[i].Value
+		if len(v) < 6 || !strings.EqualFold(v[:6], "basic ") {
+			continue
+		}
+		raw, err := base64.StdEncoding.DecodeString(strings.TrimLeft(v[6:], " \t"))
+		name, _, colon := strings.Cut(string(raw), ":")
+		if err != nil || !colon {
+			// Zeek logs the field itself here, and with it perhaps a password.
+			name = "<problem-decoding>"
+		}
+		user, ok = name, true
+	}
+	return user, ok
+}
+
+// fileName gives the name that a Content-Disposition or Content-Type field gives its body, as Zeek reads it: the last
+// name= or filename=, quotes, language and percent escapes removed.
+func fileName(field, value string) (string, bool) {
+	switch {
+	case strings.EqualFold(field, "Content-Disposition"):
+		if !hasParameter(value, "filename") {
+			return "", false
+		}
+	case strings.EqualFold(field, "Content-Type"):
+		if !hasParameter(value, "name") {
+			return "", false
+		}
+	default:
+		return "", false
+	}
+	low := asciiLower(value)
+	at := -1
+	for i := 0; ; {
+		n := strings.Index(low[i:], "name")
+		if n < 0 {
+			break
+		}
+		i += n + 4
+		if j := parameterValue(low, i); j >= 0 {
+			at = j
+		}
+	}
+	if at < 0 {
+		return "", false
+	}
+	name := strings.TrimLeft(value[at:], " \t")
+	if strings.HasPrefix(name, `"`) {
+		name, _, _ = strings.Cut(name[1:], `"`)
+	}
+	// RFC 5987: charset'language'value.
+	if a := strings.IndexByte(name, '\''); a > 0 {
+		if b := strings.LastIndexByte(name, '\''); b > a {
+			name = name[b+1:]
+		}
+	}
+	return Unescape(name), true
+}
+
+// parameterValue gives where the value of the parameter begins whose name ends at i, -1 if there is none.
+func parameterValue(s string, i int) int {
+	for i < len(s) && (s[i] == ' ' || s[i] == '\t') {
+		i++
+	}
+	if i < len(s) && s[i] == '*' {
+		i++
+	}
+	if i < len(s) && s[i] == '=' {
+		return i + 1
+	}
+	return -1
+}
+
+func hasParameter(value, name string) bool {
+	low := asciiLower(value)
+	for i := 0; ; {
+		n := strings.Index(low[i:], name)
+		if n < 0 {
+			return false
+		}
+		i += n + len(name)
+		if parameterValue(low, i) >= 0 {
+			return true
+		}
+	}
+}
+
+// asciiLower keeps the length, so that places in the result are places in s.
+func asciiLower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
+// Unescape removes percent escapes as Zeek does for its uri column: %XX, %uXXXX, and what is no escape stays.
+func Unescape(s string) string {
+	i := strings.IndexByte(s, '%')
+	if i < 0 {
+		return s
+	}
+	out := make([]byte, 0, len(s))
+	out = append(out, s[:i]...)
+	for ; i < len(s); i++ {
+		if s[i] != '%' {
+			out = append(out, s[i])
+			continue
+		}
+		switch rest := s[i+1:]; {
+		case len(rest) < 2:
+			out = append(out, s[i:]...)
+			return string(out)
+		case rest[0] == '%':
+			// A doubled sign: the first is dropped.
+		case unhex(rest[0]) >= 0 && unhex(rest[1]) >= 0:
+			out = append(out, byte(unhex(rest[0])<<4|unhex(rest[1])))
+			i += 2
+		case len(rest) >= 5 && rest[0] == 'u' && unhex(rest[1]) >= 0 && unhex(rest[2]) >= 0 && unhex(rest[3]) >= 0 && unhex(rest[4]) >= 0:
+			if hi := unhex(rest[1])<<4 | unhex(rest[2]); hi != 0 {
+				out = append(out, byte(hi))
+			}
+			out = append(out, byte(unhex(rest[3])<<4|unhex(rest[4])))
+			i += 5
+		default:
+			out = append(out, '%', rest[0])
+			i++
+		}
+	}
+	return string(out)
+}
+
+// targetWeirds names what is odd about the escapes of a target.
+func (d *decoder) targetWeirds(s string) {
+	for i := strings.IndexByte(s, '%'); i >= 0 && i < len(s); i++ {
+		if s[i] != '%' {
+			continue
+		}
+		switch rest := s[i+1:]; {
+		case len(rest) == 0:
+			d.weird("illegal_%_at_end_of_URI", "")
+		case len(rest) == 1:
+			d.weird("partial_escape_at_end_of_URI", "")
+		case rest[0] == '%':
+			d.weird("double_%_in_URI", "")
+		case unhex(rest[0]) >= 0 && unhex(rest[1]) >= 0:
+			i += 2
+		case rest[0] == 'u' && len(rest) >= 5:
+			i += 5
+		default:
+			d.weird("unescaped_%_in_URI", "")
+			i++
+		}
+	}
+}

@@ -1,0 +1,33 @@
+// Package data holds the facts that detectors share and that change without the code: the list of mining pools and the
+// names of the ATLAS and ATT&CK techniques. In: two embedded files with a version, a source and a licence in their
+// heads. Out: look-ups.
+//
+// It does not judge: whether a listed name is a finding is for the detector to say.
+package data
+
+import (
+	_ "embed"
+	"strings"
+)
+
+//go:embed techniques.csv
+var techniquesCSV string
+
+// Technique gives the name of an ATLAS or ATT&CK technique and its tactic or tactics, separated by "; ". It reads the
+// file each time: for reports and documents, not for packets.
+func Technique(id string) (name, tactic string, ok bool) {
+	for line := range strings.Lines(techniquesCSV) {
+		rest, found := strings.CutPrefix(line, id)
+		if !found || rest == "" || rest[0] != ',' || line[0] == '#' {
+			continue
+		}
+		name, tactic, _ = strings.Cut(strings.TrimSpace(rest[1:]), ",")
+		return name, tactic, true
+	}
+	return "", "", false
+}
+
+// Versions names the releases that the techniques were taken from, and the version of the file.
+func Versions() (atlas, attack, file string) {
+	return header(techniquesCSV, "# atlas "), header(techniquesCSV, "# attack "), header(techniquesCSV, "version ")
+}

@@ -1,0 +1,547 @@
+// Package jobsubmit judges jobs that are submitted to Ray: by whom, with what in them, and in which disguise.
+//
+// In: *ray.Call. Out: findings of five rules.
+//
+//	jobsubmit/external  somebody outside the home networks submits a job
+//	jobsubmit/dropper   the job fetches and runs, decodes and runs, opens a shell or mines
+//	jobsubmit/outbound  a home machine submits a job to a Ray outside, as a worm does
+//	jobsubmit/browser   a browser submits it on behalf of a foreign page (CSRF, DNS rebinding)
+//	jobsubmit/evasive   the request is encoded in a way that only hides
+//
+// Severity follows the outcome: what a server refused is at least one step below what it took. A job that passes a
+// proxy, or that the head hands to an agent, is seen more than once; it is reported for the pair that it came from,
+// and the inner hop says nothing by itself.
+//
+// The dropper rule adds up features of the command, of the runtime_env and of what is found when base64, hex,
+// escapes and shell quoting in them are undone. It does not see what a script that comes from elsewhere does.
+//
+// It does not see jobs over gRPC (Ray Client, GCS) or TLS.
+package jobsubmit
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/netip"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/http"
+	"github.com/raytap/raytap/decoders/ray"
+	"github.com/raytap/raytap/detectors"
+)
+
+const (
+	// Hosts that took a job, and jobs that may come by again: far more than a network has clusters. Entries are small.
+	maxHosts = 4096
+	maxJobs  = 4096
+	// Submissions from inside that wait for an outer hop. Only those wait that would be reported.
+	maxHeld = 64
+	// A proxy answers after its upstream did, so the outer hop is complete a moment after the inner one. A job's
+	// submission takes at most a few seconds.
+	holdFor = 5 * time.Second
+	linkFor = 30 * time.Second
+	// How long ago a host may have taken a job to be called infected when it submits one itself.
+	wormFor = 24 * time.Hour
+
+	maxEvidence = 400 // of one piece of text
+	maxSentence = 160 // of the command in a sentence
+)
+
+// Spec is the detector.
+func Spec() detectors.Spec {
+	return detectors.Spec{Name: "jobsubmit", Rules: rules, New: newDetector}
+}
+
+var rules = []detectors.Rule{
+	{
+		Name: "jobsubmit/external", Note: "Job_Submit_External", Severity: detectors.Critical,
+		Says:           "A host outside the home networks submitted a job to a Ray cluster, which runs any command that it is given.",
+		ATLAS:          []string{"AML.T0049", "AML.T0050", "AML.T0132"},
+		ATTACK:         []string{"T1190", "T1059.004", "T1059.006"},
+		Needs:          "The HTTP request to the dashboard (8265), an agent (52365) or a proxy in clear; the answer for the outcome.",
+		FalsePositives: "Users who submit over the Internet on purpose, and home networks that are not configured as such.",
+	},
+	{
+		Name: "jobsubmit/dropper", Note: "Job_Submit_Dropper", Severity: detectors.High,
+		Says:           "A job's command or runtime_env fetches and runs code, decodes and runs it, opens a shell or mines.",
+		ATLAS:          []string{"AML.T0050", "AML.T0049"},
+		ATTACK:         []string{"T1059.004", "T1059.006", "T1105", "T1027.013"},
+		Needs:          "The body of the submission in clear.",
+		FalsePositives: "Jobs that install software by piping a vendor's script into a shell, security tests.",
+	},
+	{
+		Name: "jobsubmit/outbound", Note: "Job_Submit_Outbound", Severity: detectors.Critical,
+		Says:           "A home machine submitted a job to a Ray outside; if it was given a job itself before, this is how a worm spreads.",
+		ATLAS:          []string{"AML.T0122", "AML.T0049"},
+		ATTACK:         []string{"T1210", "T1570"},
+		Needs:          "The HTTP request in clear.",
+		FalsePositives: "Users of a cluster at a public address that is not listed among the home networks.",
+	},
+	{
+		Name: "jobsubmit/browser", Note: "Job_Submit_Browser", Severity: detectors.Critical,
+		Says:           "A browser submitted a job on behalf of a page that is not Ray's: cross-site request forgery or DNS rebinding.",
+		ATLAS:          []string{"AML.T0049"},
+		ATTACK:         []string{"T1189", "T1190"},
+		Needs:          "The request's headers in clear.",
+		FalsePositives: "A portal of one's own that submits jobs from its pages.",
+	},
+	{
+		Name: "jobsubmit/evasive", Note: "Job_Submit_Evasive", Severity: detectors.Medium,
+		Says:           "A job submission is encoded in a way that no client of Ray uses and that hides it from inspection.",
+		ATLAS:          []string{"AML.T0049"},
+		ATTACK:         []string{"T1027", "T1190"},
+		Needs:          "The request in clear.",
+		FalsePositives: "Hand-written clients that compress or chunk small requests.",
+	},
+}
+
+type jobKey [sha256.Size]byte
+
+// received is what is known of a host that took a job.
+type received struct {
+	at   capture.At
+	from netip.Addr
+	what jobKey
+}
+
+// sent is a submission that may come by again as an inner hop.
+type sent struct {
+	at  capture.Time
+	dst netip.Addr
+	id  string // bounded by the decoder
+}
+
+type held struct {
+	c   *ray.Call
+	v   *verdict
+	key jobKey
+}
+
+type detector struct {
+	env  *detectors.Env
+	bus  *detectors.Bus
+	took lru[netip.Addr, received]
+	jobs lru[jobKey, sent]
+	wait []held
+	now  capture.Time
+}
+
+func newDetector(env *detectors.Env, bus *detectors.Bus) {
+	d := &detector{env: env, bus: bus}
+	d.took.limit, d.jobs.limit = maxHosts, maxJobs
+	detectors.On(bus, d.call)
+	// Anything that moves on in time lets waiting hops go.
+	detectors.On(bus, func(t *http.Transaction) { d.clock(latest(t)) })
+	detectors.On(bus, func(p *capture.Progress) { d.clock(p.Time) })
+	detectors.On(bus, d.ended)
+}
+
+// latest is the time of the last packet of a transaction: its own time is that of its beginning.
+func latest(t *http.Transaction) capture.Time {
+	now := t.Time
+	if t.Response != nil {
+		now = max(now, t.Response.Time, t.Response.Done.Time)
+	}
+	return now
+}
+
+func (d *detector) clock(now capture.Time) {
+	d.now = max(d.now, now)
+	for len(d.wait) > 0 && d.now.Sub(d.wait[0].c.Time) > holdFor {
+		h := d.wait[0]
+		d.wait = d.wait[1:]
+		d.report(h.c, h.v)
+	}
+}
+
+// ended lets go what waited in a flow that is over: flows linger for longer than a proxy takes to answer, and the end
+// of the capture ends all of them.
+func (d *detector) ended(c *capture.Conn) {
+	d.clock(c.Time)
+	for i := 0; i < len(d.wait); i++ {
+		if h := d.wait[i]; c.Flow != nil && h.c.Flow.UID == c.Flow.UID {
+			d.wait = append(d.wait[:i:i], d.wait[i+1:]...)
+			d.report(h.c, h.v)
+			i--
+		}
+	}
+}
+
+func (d *detector) call(c *ray.Call) {
+	if c.Tx != nil {
+		d.clock(latest(c.Tx))
+	}
+	if c.Flow == nil || !c.Job && len(c.Apps) == 0 {
+		return
+	}
+	src, dst := c.Flow.Orig.Addr().Unmap(), c.Flow.Resp.Addr().Unmap()
+	key := jobKey(sha256.Sum256([]byte(c.Entrypoint)))
+	if c.Job && c.Entrypoint != "" && d.env.Home.Contains(src) && d.env.Home.Contains(dst) {
+		// A worm sends on what it was sent, too; an inner hop bears the marks of one, or the same id.
+		s := d.jobs.get(key)
+		if s != nil && s.dst == src && c.Time.Sub(s.at) < linkFor &&
+			(c.Proxied || c.Client == ray.Internal || c.SubmissionID != "" && c.SubmissionID == s.id) {
+			d.remember(c, key, src, dst) // what was said already
+			return
+		}
+	}
+	v := judge(c, d.env.Home)
+	if c.Job && c.Entrypoint != "" {
+		// The inner hop begins later than the outer one and is complete before it: drop what waited for this.
+		for i := range d.wait {
+			if w := d.wait[i]; w.key == key && w.c.Flow.Orig.Addr().Unmap() == dst && w.c.Time >= c.Time && w.c.Time.Sub(c.Time) < linkFor {
+				d.wait = append(d.wait[:i:i], d.wait[i+1:]...)
+				break
+			}
+		}
+		*d.jobs.put(key) = sent{c.Time, dst, c.SubmissionID}
+	}
+	if c.Job && d.env.Home.Contains(src) && d.env.Home.Contains(dst) && (v.score() >= threshold || len(c.Evasions) > 0) {
+		// Whoever sent this may be a proxy of ours: wait a moment before it is accused.
+		d.remember(c, key, src, dst)
+		if len(d.wait) >= maxHeld {
+			h := d.wait[0]
+			d.wait = d.wait[1:]
+			d.report(h.c, h.v)
+		}
+		d.wait = append(d.wait, held{c, v, key})
+		return
+	}
+	d.report(c, v)
+	d.remember(c, key, src, dst)
+}
+
+// remember notes that dst took a job.
+func (d *detector) remember(c *ray.Call, key jobKey, src, dst netip.Addr) {
+	if !c.Job || c.Outcome != ray.Executed && c.Outcome != ray.Unknown {
+		return
+	}
+	*d.took.put(dst) = received{c.At, src, key}
+}
+
+func (d *detector) report(c *ray.Call, v *verdict) {
+	if c.Job {
+		d.external(c, v)
+		d.outbound(c, v)
+		d.browser(c)
+		d.evasive(c)
+	}
+	d.dropper(c, v)
+}
+
+// severity picks by outcome. What is not Ray at all cannot have taken anything.
+func severity(o ray.Outcome, done, unseen, tried, foreign detectors.Severity) (detectors.Severity, detectors.Outcome) {
+	switch o {
+	case ray.Executed, ray.Answered:
+		return done, detectors.Succeeded
+	case ray.Unknown:
+		return unseen, detectors.Unknown
+	case ray.NotRay:
+		return foreign, detectors.Attempted
+	}
+	return tried, detectors.Attempted
+}
+
+func (d *detector) external(c *ray.Call, v *verdict) {
+	src := c.Flow.Orig.Addr()
+	if d.env.Home.Contains(src) || detectors.Special(src) {
+		return
+	}
+	if c.Outcome == ray.NotRay && v.score() < threshold && c.Status < 400 {
+		return // somebody else's endpoint took what looks like a job, and answered in its own words
+	}
+	sev, out := severity(c.Outcome, detectors.Critical, detectors.High, detectors.Medium, detectors.Low)
+	conf := 95
+	switch {
+	case c.Outcome == ray.NotRay:
+		conf = 40
+	case c.Auth != "none" && c.Auth != "":
+		conf = 75 // whoever it is may have been given a token
+	case !c.Confirmed:
+		conf = 70
+	}
+	d.say(c, v, "jobsubmit/external", sev, conf, out, tell(c), "")
+}
+
+func (d *detector) outbound(c *ray.Call, v *verdict) {
+	src, dst := c.Flow.Orig.Addr().Unmap(), c.Flow.Resp.Addr().Unmap()
+	if !d.env.Home.Contains(src) || d.env.Home.Contains(dst) || detectors.Special(dst) {
+		return
+	}
+	took := d.took.get(src)
+	worm := took != nil && c.Time.Sub(took.at.Time) < wormFor
+	if c.Outcome == ray.NotRay && !worm && v.score() < threshold {
+		return
+	}
+	sev, out := severity(c.Outcome, detectors.Critical, detectors.High, detectors.High, detectors.Medium)
+	conf, sub := 85, ""
+	if worm {
+		conf = 95
+		sub = fmt.Sprintf("%s was given a job itself by %s in packet %d", src, took.from, took.at.Packet)
+		if took.what == sha256.Sum256([]byte(c.Entrypoint)) {
+			sub += ", with the same command"
+		}
+	} else if (c.Client == ray.SDK || c.Client == ray.KubeRay) && v.score() < threshold {
+		// Somebody's cluster in a cloud, reached by its public address, looks like this.
+		sev, conf = sev-1, 60
+		if c.Auth != "none" {
+			sev, conf = sev-1, 40
+		}
+	}
+	f := d.finding(c, v, "jobsubmit/outbound", sev, conf, out, tell(c), sub)
+	if worm {
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "earlier job", Value: "from " + took.from.String(), Packet: took.at.Packet})
+	}
+	d.bus.Report(f)
+}
+
+func (d *detector) dropper(c *ray.Call, v *verdict) {
+	score := v.score()
+	if score < threshold {
+		return
+	}
+	src, dst := c.Flow.Orig.Addr().Unmap(), c.Flow.Resp.Addr().Unmap()
+	var sev detectors.Severity
+	var out detectors.Outcome
+	if !d.env.Home.Contains(src) || !d.env.Home.Contains(dst) {
+		sev, out = severity(c.Outcome, detectors.Critical, detectors.High, detectors.High, detectors.Medium)
+	} else {
+		sev, out = severity(c.Outcome, detectors.High, detectors.High, detectors.Medium, detectors.Low)
+	}
+	b := v.best()
+	what := "job"
+	if !c.Job {
+		what = "Serve application"
+	}
+	msg := fmt.Sprintf("A %s that %s submitted to %s %s", what, src, server(c), b.says)
+	if c.Entrypoint != "" {
+		msg += ": " + command(c)
+	} else if b.what != "" {
+		msg += ": " + short(b.what, maxSentence)
+	}
+	msg += refused(c)
+	sort.SliceStable(v.found, func(i, j int) bool { return v.found[i].points > v.found[j].points })
+	names := make([]string, 0, len(v.found))
+	for _, f := range v.found {
+		names = append(names, fmt.Sprintf("%s %d", f.name, f.points))
+	}
+	f := d.finding(c, v, "jobsubmit/dropper", sev, min(50+score/3, 98), out, msg, "score "+fmt.Sprint(score)+": "+strings.Join(names, ", "))
+	for i, x := range v.found {
+		if i == 6 {
+			break
+		}
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: x.where + " (" + x.name + ")", Value: short(x.what, maxEvidence), Packet: body(c)})
+	}
+	for i, t := range v.decoded {
+		if i == 3 {
+			break
+		}
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "decoded", Value: short(ray.Mask(first(t, 4*maxEvidence)), maxEvidence), Packet: body(c)})
+	}
+	d.bus.Report(f)
+}
+
+func (d *detector) browser(c *ray.Call) {
+	q := c.Tx.Request
+	b := foreignPage(q, c)
+	if b.why == "" {
+		return
+	}
+	sev, out := severity(c.Outcome, detectors.Critical, detectors.High, detectors.High, detectors.Low)
+	if b.weak {
+		sev = max(sev, detectors.Medium) - 1
+	}
+	src := c.Flow.Orig.Addr().Unmap()
+	page := "a foreign page"
+	if b.page != "" {
+		page = "a page of " + short(b.page, 80)
+	}
+	var msg string
+	switch out {
+	case detectors.Succeeded:
+		msg = fmt.Sprintf("%s made the browser at %s run a job on %s: %s", upper(page), src, server(c), command(c))
+	case detectors.Unknown:
+		msg = fmt.Sprintf("%s made the browser at %s submit a job to %s: %s (no answer seen)", upper(page), src, server(c), command(c))
+	default:
+		msg = fmt.Sprintf("%s made the browser at %s submit a job to %s: %s%s", upper(page), src, server(c), command(c), refused(c))
+	}
+	f := d.finding(c, nil, "jobsubmit/browser", sev, b.confidence, out, msg, b.why)
+	f.Evidence = append(f.Evidence, b.evidence...)
+	d.bus.Report(f)
+}
+
+func (d *detector) evasive(c *ray.Call) {
+	if len(c.Evasions) == 0 {
+		return
+	}
+	sev, out := severity(c.Outcome, detectors.Medium, detectors.Medium, detectors.Low, detectors.Low)
+	src := c.Flow.Orig.Addr().Unmap()
+	msg := fmt.Sprintf("%s hid a job for %s behind %s: %s%s", src, server(c), describe(c.Evasions), command(c), refused(c))
+	f := d.finding(c, nil, "jobsubmit/evasive", sev, min(60+15*len(c.Evasions), 95), out, msg, strings.Join(c.Evasions, ", "))
+	for _, e := range c.Evasions {
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "encoding", Value: e, Packet: body(c)})
+	}
+	d.bus.Report(f)
+}
+
+func describe(ev []string) string {
+	var out []string
+	for _, e := range ev {
+		name, arg, _ := strings.Cut(e, ":")
+		switch name {
+		case "escaped_key":
+			name = "escapes in the keys of its JSON"
+		case "escaped_text":
+			name = "escapes of plain letters"
+		case "duplicate_key":
+			name = "keys that come twice"
+		case "charset":
+			name = "the charset " + arg
+		case "padding":
+			name = "padding"
+		case "content_coding":
+			name = "compression (" + arg + ")"
+		case "unknown_coding":
+			name = "an unknown content coding (" + arg + ")"
+		case "tiny_chunks":
+			name = "chunks of a few bytes"
+		case "framing_conflict":
+			name = "conflicting lengths"
+		case "path_encoded":
+			name = "an encoded path"
+		case "path_dots":
+			name = "dots in the path"
+		case "path_slashes":
+			name = "double slashes in the path"
+		}
+		out = append(out, name)
+		if len(out) == 4 {
+			break
+		}
+	}
+	if n := len(out); n > 1 {
+		return strings.Join(out[:n-1], ", ") + " and " + out[n-1]
+	}
+	return out[0]
+}
+
+func (d *detector) say(c *ray.Call, v *verdict, rule string, sev detectors.Severity, conf int, out detectors.Outcome, msg, sub string) {
+	d.bus.Report(d.finding(c, v, rule, sev, conf, out, msg, sub))
+}
+
+// finding fills what all rules share: the job and the answer as evidence.
+func (d *detector) finding(c *ray.Call, v *verdict, rule string, sev detectors.Severity, conf int, out detectors.Outcome, msg, sub string) *detectors.Finding {
+	f := &detectors.Finding{
+		At: c.At, Rule: rule, Severity: sev, Confidence: conf, Outcome: out, Msg: msg, Sub: sub,
+		Src: c.Flow.Orig.Addr().Unmap(), Dst: c.Flow.Resp.Addr().Unmap(), Port: c.Flow.Resp.Port(), Flow: c.Flow, Count: 1,
+	}
+	ev := func(field, value string, packet uint64) {
+		if value != "" {
+			f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: short(value, maxEvidence), Packet: packet})
+		}
+	}
+	ev("request", short(ray.Mask(c.Method+" "+c.Prefix+c.Path), 200), c.Packet)
+	ev("entrypoint", ray.Mask(first(c.Entrypoint, 4*maxEvidence)), body(c))
+	if f.Sub == "" && v != nil && v.score() >= threshold {
+		f.Sub = "the job " + v.best().says
+	}
+	for i, u := range c.RuntimeEnv.URIs {
+		if i < 3 {
+			ev("runtime_env", ray.Mask(u), body(c))
+		}
+	}
+	for i, a := range c.Apps {
+		if i < 3 {
+			ev("import_path", a.Import, body(c))
+		}
+	}
+	ev("user_agent", c.UserAgent, c.Packet)
+	if r := c.Tx.Response; r != nil {
+		b := r.Body.Data
+		b = b[:min(len(b), 200)]
+		ev("answer", strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, ray.Mask(strings.ToValidUTF8(string(b), "\ufffd")))), r.Packet)
+	}
+	return f
+}
+
+// body is the packet in which the request's body was complete.
+func body(c *ray.Call) uint64 {
+	if p := c.Tx.Request.Done.Packet; p != 0 {
+		return p
+	}
+	return c.Packet
+}
+
+// tell says in a sentence who ran what where.
+func tell(c *ray.Call) string {
+	src := c.Flow.Orig.Addr().Unmap()
+	switch c.Outcome {
+	case ray.Executed:
+		return fmt.Sprintf("%s ran a job on %s: %s", src, server(c), command(c))
+	case ray.Unknown:
+		return fmt.Sprintf("%s submitted a job to %s: %s (no answer seen)", src, server(c), command(c))
+	case ray.NotRay:
+		return fmt.Sprintf("%s sent a job for Ray to %s, which does not answer as Ray does: %s", src, c.Flow.Resp, command(c))
+	}
+	return fmt.Sprintf("%s tried to run a job on %s: %s%s", src, server(c), command(c), refused(c))
+}
+
+func server(c *ray.Call) string {
+	what := "the Ray cluster"
+	switch {
+	case c.Outcome == ray.NotRay:
+		what = "the server"
+	case c.Service == ray.Agent:
+		what = "the Ray agent"
+	}
+	s := what + " at " + netip.AddrPortFrom(c.Flow.Resp.Addr().Unmap(), c.Flow.Resp.Port()).String()
+	if c.Prefix != "" {
+		s += " behind " + short(c.Prefix, 60)
+	}
+	return s
+}
+
+// refused says why nothing came of it, or nothing.
+func refused(c *ray.Call) string {
+	switch c.Outcome {
+	case ray.BlockedToken:
+		return fmt.Sprintf(" (refused for want of a token, %d)", c.Status)
+	case ray.BlockedBrowser:
+		return fmt.Sprintf(" (refused as browser traffic, %d)", c.Status)
+	case ray.Rejected:
+		return fmt.Sprintf(" (rejected, %d)", c.Status)
+	case ray.Failed:
+		return fmt.Sprintf(" (failed, %d)", c.Status)
+	case ray.Unknown:
+		return " (no answer seen)"
+	}
+	return ""
+}
+
+func command(c *ray.Call) string {
+	if c.Entrypoint == "" {
+		return "(command not seen)"
+	}
+	return short(ray.Mask(first(c.Entrypoint, 4*maxSentence)), maxSentence)
+}
+
+// short puts s on one line of at most n bytes.
+func short(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\ufffd"))
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "\u2026"
+}
+
+// first gives the first n bytes: masking all of a long text costs more than it shows.
+func first(s string, n int) string { return strings.ToValidUTF8(s[:min(len(s), n)], "") }
+
+func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

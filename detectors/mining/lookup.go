@@ -1,0 +1,107 @@
+package mining
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/raytap/raytap/decoders/dns"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/data"
+)
+
+const (
+	typeA       = 1
+	typeCNAME   = 5
+	rcodeAbsent = 3 // NXDOMAIN
+)
+
+// lookup judges a question for a name.
+func (d *detector) lookup(t *dns.Transaction) {
+	if t.Flow == nil || t.NetBIOS {
+		return
+	}
+	src := t.Flow.Orig.Addr()
+	if t.Answered && !t.Multicast {
+		d.resolvers.put(t.Flow.Resp.Addr(), struct{}{})
+	}
+	name := t.Query
+	entry, grade := d.pools.Name(name)
+	alias := ""
+	for i := 0; entry == "" && i < len(t.Answers); i++ {
+		// A name of the attacker's own that is only another name for a pool.
+		a := &t.Answers[i]
+		if alias = a.Name; a.Type == typeCNAME {
+			alias = a.Data
+		}
+		entry, grade = d.pools.Name(alias)
+	}
+	if entry == "" {
+		return
+	}
+	var first netip.Addr
+	t.Addresses(func(a netip.Addr, _ time.Duration) bool {
+		if !first.IsValid() {
+			first = a
+		}
+		if !a.IsUnspecified() && !a.IsLoopback() {
+			d.resolved.put(a, name)
+		}
+		return true
+	})
+	sev, confidence, outcome, end := detectors.Medium, 80, detectors.Succeeded, ""
+	switch out := t.Outcome(); {
+	case out == dns.Unanswered:
+		outcome, confidence, end = detectors.Unknown, 70, ", no answer seen"
+	case out == dns.Sinkholed:
+		sev, outcome, end = detectors.Low, detectors.Attempted, ", blocked with "+first.String()
+	case out == dns.NXDomain || t.RCode == rcodeAbsent:
+		sev, outcome, end = detectors.Low, detectors.Attempted, ", blocked or gone: NXDOMAIN"
+	case out == dns.Failed || out == dns.Empty:
+		if t.Type != typeA {
+			return // AAAA and HTTPS are asked for beside A, whose answer counts
+		}
+		sev, outcome, end = detectors.Low, detectors.Attempted, ", without an answer"
+		if t.RCode != 0 {
+			end = ", refused or failed: " + rcode(t.RCode)
+		}
+	case first.IsValid():
+		end = ", which is " + first.String()
+	}
+	if alias != "" {
+		end = ", another name for " + clip(alias, 120) + end
+	}
+	if grade != data.Pool && sev > detectors.Low {
+		sev, confidence = detectors.Low, 40
+	}
+	if _, relays := d.resolvers.get(src); relays && sev > detectors.Low {
+		sev, confidence = detectors.Low, 40
+		end += "; it answers DNS itself and may ask for others"
+	}
+	if !d.env.Home.Contains(src) {
+		sev, confidence = detectors.Low, min(confidence, 40)
+	}
+	at := t.At
+	if t.Reply.Packet != 0 {
+		at = t.Reply
+	}
+	d.bus.Report(&detectors.Finding{
+		At: at, Rule: rulePool, Severity: sev, Confidence: confidence, Outcome: outcome,
+		Msg: fmt.Sprintf("%s looks up mining pool %s%s", src, clip(name, 120), end),
+		Sub: "listed as " + entry + " (" + string(grade) + ")",
+		Src: src, Dst: t.Flow.Resp.Addr(), Port: t.Flow.Resp.Port(), Flow: t.Flow,
+		Evidence: []detectors.Evidence{{Field: "query", Value: clip(name, 255), Packet: t.Packet}},
+		Key:      rulePool + "|" + src.String() + "|" + entry,
+	})
+}
+
+func rcode(c uint16) string {
+	switch c {
+	case 2:
+		return "SERVFAIL"
+	case 5:
+		return "REFUSED"
+	}
+	return "code " + strconv.Itoa(int(c))
+}

@@ -1,0 +1,52 @@
+package detectors
+
+import "time"
+
+const (
+	// SuppressFor is how long a finding that was said is counted instead of repeated.
+	SuppressFor = time.Hour
+	// Findings remembered for that. Beyond it the oldest half is forgotten, which costs a repetition.
+	suppressTable = 1 << 15
+)
+
+// Suppressor says a finding once and counts its repetitions. A repetition that is more severe than what was said, or
+// whose outcome is a success where that was not, is said again.
+type Suppressor struct {
+	say          func(*Finding)
+	said, before map[string]*Finding
+}
+
+// NewSuppressor makes one that hands what is new to say.
+func NewSuppressor(say func(*Finding)) *Suppressor {
+	return &Suppressor{say: say, said: map[string]*Finding{}, before: map[string]*Finding{}}
+}
+
+// Report takes a finding.
+func (s *Suppressor) Report(f *Finding) {
+	key := f.Key
+	if key == "" {
+		key = f.Src.String() + " " + f.Dst.String()
+	}
+	key = f.Rule + " " + key
+	old := s.said[key]
+	if old == nil {
+		if old = s.before[key]; old != nil {
+			s.said[key] = old
+		}
+	}
+	if f.Count == 0 {
+		f.Count = 1
+	}
+	if old != nil && f.Time.Sub(old.Time) < SuppressFor && f.Severity <= old.Severity && (f.Outcome != Succeeded || old.Outcome == Succeeded) {
+		old.Count += f.Count
+		return
+	}
+	if len(s.said) >= suppressTable {
+		s.said, s.before = map[string]*Finding{}, s.said
+	}
+	s.said[key] = f
+	s.say(f)
+}
+
+// Flush forgets what was said.
+func (s *Suppressor) Flush() { clear(s.said); clear(s.before) }

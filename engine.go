@@ -1,0 +1,430 @@
+// Package raytap is the engine: it reads frames from a source, turns them into events on all processors and brings
+// the events, in the order of their packets, to detectors and sinks.
+//
+//	src, err := capture.OpenFile("x.pcap")
+//	stats, err := raytap.Run(ctx, raytap.DefaultConfig(), src, sink)
+//
+// One goroutine reads and dissects, Workers goroutines drive the flow tables and decoders, and the caller's
+// goroutine merges, detects and writes. Output is byte-identical for any number of workers: flows belong to one of a
+// fixed number of shards, and events carry the place in the capture where they arose.
+package raytap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/detectors"
+)
+
+// Sink takes what a run says, in order, on one goroutine: records (capture.Record) for logs and *detectors.Finding.
+// What it does not know it ignores.
+type Sink interface {
+	Event(ev any)
+}
+
+const (
+	// Batches on their way. Two for each stage keep all of them busy; more only spreads over the cache.
+	batchesPerStage = 2
+	// Flow timers run when packet time has moved on by this much.
+	tickEvery = capture.Time(1e9)
+)
+
+// event is something a shard said, with its place: position, then shard. Packet n of those that the dissector made,
+// counted from 1, has the position 2n; what the clock did before it has 2n-1.
+type event struct {
+	pos   uint64
+	shard uint32
+	ev    any
+}
+
+// tick is the clock moving on before packet n of the batch.
+type tick struct {
+	n  int
+	at capture.At
+}
+
+type batch struct {
+	capture.Batch
+	pos     uint64 // of the packet before the first
+	packets []capture.Packet
+	hashes  []uint64
+	work    [][]int32 // by worker: which packets are its own
+	ticks   []tick
+	weirds  []event
+	out     [][]event // by worker
+	stats   Stats     // of the reader so far
+	last    bool
+	err     error
+	done    sync.WaitGroup
+}
+
+// Engine is one run.
+type engine struct {
+	cfg     Config
+	src     capture.Source
+	filter  map[uint16]*capture.Filter
+	free    chan *batch
+	merge   chan *batch
+	workers []*worker
+	recover bool
+}
+
+type worker struct {
+	e      *engine
+	id     int
+	in     chan *batch
+	shards []*capture.Shard // by shard number, nil where it is another's
+	interp []func(any) any
+	batch  *batch
+	shard  uint32
+	pos    uint64
+	panics uint64
+	counts capture.Counters
+}
+
+// Run reads src to its end, or until ctx is done, and hands everything that is said to the sinks. Rows and findings
+// up to an error of the source are all written before it is returned; it does not close src.
+func Run(ctx context.Context, cfg Config, src capture.Source, sinks ...Sink) (Stats, error) {
+	return run(ctx, cfg, src, true, sinks)
+}
+
+func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool, sinks []Sink) (Stats, error) {
+	home, err := cfg.home()
+	if err != nil {
+		return Stats{}, err
+	}
+	n := cfg.Workers
+	if n <= 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	n = min(n, capture.ShardCount)
+	e := &engine{cfg: cfg, src: src, filter: map[uint16]*capture.Filter{}, recover: recoverPanics}
+	batches := batchesPerStage * 3
+	e.free = make(chan *batch, batches)
+	e.merge = make(chan *batch, batches)
+	for range batches {
+		e.free <- &batch{work: make([][]int32, n), out: make([][]event, n)}
+	}
+	specs := Decoders()
+	for i := range n {
+		w := &worker{e: e, id: i, in: make(chan *batch, batches), shards: make([]*capture.Shard, capture.ShardCount), interp: Interpreters()}
+		fc := capture.FlowConfig{
+			MaxFlows: cfg.MaxFlows / capture.ShardCount, IgnoreChecksums: cfg.IgnoreChecksums, Emit: w.emit,
+			Local: cfg.local(),
+			Open:  func(h capture.Host, mid bool) capture.Stream { return decoders.NewMux(h, specs, mid) },
+		}
+		for s := i; s < capture.ShardCount; s += n {
+			w.shards[s] = capture.NewShard(fc)
+		}
+		e.workers = append(e.workers, w)
+	}
+
+	var wg sync.WaitGroup
+	for _, w := range e.workers {
+		wg.Go(w.loop)
+	}
+	wg.Go(func() { e.read(ctx) })
+	stats, err := e.collect(home, sinks)
+	wg.Wait()
+	return stats, err
+}
+
+// read fills batches with frames, dissects them and deals the packets to the workers.
+func (e *engine) read(ctx context.Context) {
+	var stats Stats
+	var pos uint64
+	var next capture.Time
+	var cur *batch
+	dissect := capture.NewDissector(capture.DissectConfig{
+		IgnoreChecksums: e.cfg.IgnoreChecksums,
+		Weird: func(w capture.Weird) {
+			cur.weirds = append(cur.weirds, event{pos: 2*(pos+uint64(len(cur.packets))+1) - 1, ev: &w})
+		},
+	})
+	for {
+		b := <-e.free
+		cur = b
+		b.reset()
+		b.pos = pos
+		err := e.src.ReadBatch(&b.Batch)
+		if err == nil && ctx.Err() != nil {
+			err = ctx.Err()
+			b.Frames = b.Frames[:0]
+		}
+		for i := range b.Frames {
+			f := &b.Frames[i]
+			stats.Packets++
+			stats.Bytes += uint64(f.WireLen)
+			if stats.Packets == 1 {
+				stats.First = f.Time
+			}
+			stats.First = min(stats.First, f.Time)
+			stats.Last = max(stats.Last, f.Time)
+			if e.cfg.Filter != "" {
+				match, ferr := e.match(f)
+				if ferr != nil {
+					err = ferr
+					break
+				}
+				if !match {
+					stats.Filtered++
+					continue
+				}
+			}
+			if stats.Last >= next {
+				if n := len(b.ticks); n > 0 && b.ticks[n-1].n == len(b.packets) {
+					b.ticks = b.ticks[:n-1] // nothing happened in between
+				}
+				b.ticks = append(b.ticks, tick{len(b.packets), capture.At{Time: stats.Last, Packet: f.Ordinal}})
+				next = stats.Last - stats.Last%tickEvery + tickEvery
+			}
+			b.packets = dissect.Dissect(f, b.packets)
+		}
+		b.deal(len(e.workers))
+		pos += uint64(len(b.packets))
+		stats.Dissect = dissect.Stats()
+		b.stats = stats
+		b.last = err != nil
+		if err != nil && !errors.Is(err, io.EOF) {
+			b.err = err
+		}
+		b.done.Add(len(e.workers))
+		for _, w := range e.workers {
+			w.in <- b
+		}
+		e.merge <- b
+		if b.last {
+			for _, w := range e.workers {
+				close(w.in)
+			}
+			close(e.merge)
+			return
+		}
+	}
+}
+
+func (b *batch) reset() {
+	b.packets, b.hashes, b.ticks, b.weirds = b.packets[:0], b.hashes[:0], b.ticks[:0], b.weirds[:0]
+	b.Frames, b.last, b.err = b.Frames[:0], false, nil
+	for i := range b.work {
+		b.work[i] = b.work[i][:0]
+		clear(b.out[i])
+		b.out[i] = b.out[i][:0]
+	}
+}
+
+// deal hashes the packets and notes whose they are.
+func (b *batch) deal(workers int) {
+	for i := range b.packets {
+		h := capture.FlowHash(&b.packets[i])
+		b.hashes = append(b.hashes, h)
+		w := int(h%capture.ShardCount) % workers
+		b.work[w] = append(b.work[w], int32(i))
+	}
+}
+
+// match applies the filter, compiled for the frame's link type when that is first seen.
+func (e *engine) match(f *capture.Frame) (bool, error) {
+	c, ok := e.filter[f.Link]
+	if !ok {
+		var err error
+		if c, err = capture.CompileFilter(e.cfg.Filter, f.Link); err != nil {
+			return false, err
+		}
+		e.filter[f.Link] = c
+	}
+	return c.Match(f), nil
+}
+
+func (w *worker) loop() {
+	var end capture.At
+	for b := range w.in {
+		w.batch = b
+		for i, t := 0, 0; ; {
+			i, t = w.run(i, t)
+			if i > len(b.work[w.id]) {
+				break
+			}
+		}
+		end = capture.At{Time: max(end.Time, b.stats.Last), Packet: max(end.Packet, b.lastOrdinal())}
+		if b.last {
+			w.pos = 2 * (b.pos + uint64(len(b.packets)) + 1)
+			w.eachShard(func(s *capture.Shard) { s.Close(end) })
+			for _, s := range w.shards {
+				if s != nil {
+					w.counts.Add(&s.Counters)
+				}
+			}
+		}
+		b.done.Done()
+	}
+}
+
+func (b *batch) lastOrdinal() uint64 {
+	if n := len(b.Frames); n > 0 {
+		return b.Frames[n-1].Ordinal
+	}
+	return 0
+}
+
+// run drives the worker's packets from the i-th on, and the clock from tick t on. It returns where to go on: behind
+// the packet whose flow was quarantined if a bug of ours was hit, beyond the end otherwise.
+func (w *worker) run(i, t int) (nextI, nextT int) {
+	b := w.batch
+	mine := b.work[w.id]
+	if w.e.recover {
+		defer func() {
+			if r := recover(); r != nil {
+				w.panicked(r)
+				n := mine[i]
+				w.shards[b.hashes[n]%capture.ShardCount].Quarantine(&b.packets[n], b.hashes[n])
+				nextI, nextT = i+1, t
+			}
+		}()
+	}
+	for ; ; i++ {
+		n := len(b.packets)
+		if i < len(mine) {
+			n = int(mine[i])
+		}
+		for ; t < len(b.ticks) && b.ticks[t].n <= n; t++ {
+			at := b.ticks[t].at
+			w.pos = 2*(b.pos+uint64(b.ticks[t].n)+1) - 1
+			w.eachShard(func(s *capture.Shard) { s.Advance(at) })
+		}
+		if i >= len(mine) {
+			return i + 1, t
+		}
+		w.shard = uint32(b.hashes[n] % capture.ShardCount)
+		w.pos = 2 * (b.pos + uint64(n) + 1)
+		w.shards[w.shard].Packet(&b.packets[n], b.hashes[n])
+	}
+}
+
+// eachShard calls f for the worker's shards. A shard takes the decoder off a flow before it ends it, so calling f
+// again after a panic gets further each time.
+func (w *worker) eachShard(f func(*capture.Shard)) {
+	for i, s := range w.shards {
+		if s == nil {
+			continue
+		}
+		w.shard = uint32(i)
+		if !w.e.recover {
+			f(s)
+			continue
+		}
+		for done := false; !done; {
+			func() {
+				defer func() {
+					if r := recover(); r != nil {
+						w.panicked(r)
+					}
+				}()
+				f(s)
+				done = true
+			}()
+		}
+	}
+}
+
+func (w *worker) panicked(r any) {
+	w.panics++
+	w.emit(&capture.Weird{At: capture.At{Time: w.batch.stats.Last}, Name: "decoder_panic", Addl: fmt.Sprint(r)})
+}
+
+// emit takes an event of one of the worker's shards, and what the interpreters make of it.
+func (w *worker) emit(ev any) {
+	out := &w.batch.out[w.id]
+	*out = append(*out, event{w.pos, w.shard, ev})
+	for _, f := range w.interp {
+		if made := f(ev); made != nil {
+			*out = append(*out, event{w.pos, w.shard, made})
+		}
+	}
+}
+
+// collect merges the workers' events by place and brings them to detectors and sinks.
+func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) {
+	var stats Stats
+	var findings, weirds, rows uint64
+	say := func(ev any) {
+		if _, ok := ev.(capture.Record); ok {
+			rows++
+		}
+		for _, s := range sinks {
+			s.Event(ev)
+		}
+	}
+	repeat := detectors.NewSuppressor(func(f *detectors.Finding) {
+		findings++
+		say(f)
+	})
+	bus := detectors.NewBus(repeat.Report)
+	env := &detectors.Env{Home: home, Settings: e.cfg.settings()}
+	for _, d := range Detectors() {
+		d.New(env, bus)
+	}
+	odd := newWeirdFilter()
+	handle := func(ev any) {
+		if x, ok := ev.(*capture.Weird); ok {
+			weirds++
+			bus.Publish(ev)
+			if odd.pass(x) {
+				say(ev)
+			}
+			return
+		}
+		bus.Publish(ev)
+		if _, ok := ev.(capture.Record); ok {
+			say(ev)
+		}
+	}
+	var err error
+	at := make([]int, len(e.workers)+1)
+	for b := range e.merge {
+		b.done.Wait()
+		lists := append(b.out[:len(b.out):len(b.out)], b.weirds)
+		clear(at)
+		for {
+			best := -1
+			for i, l := range lists {
+				if at[i] < len(l) && (best < 0 || less(&l[at[i]], &lists[best][at[best]])) {
+					best = i
+				}
+			}
+			if best < 0 {
+				break
+			}
+			handle(lists[best][at[best]].ev)
+			at[best]++
+		}
+		stats = b.stats
+		if e.cfg.Progress != nil {
+			e.cfg.Progress(stats)
+		}
+		err = b.err
+		e.free <- b
+	}
+	for _, w := range e.workers {
+		stats.Flow.Add(&w.counts)
+		stats.Panics += w.panics
+	}
+	repeat.Flush()
+	stats.Findings, stats.Weirds = findings, weirds
+	say(&statsRow{stats.Last, stats})
+	stats.Rows = rows
+	return stats, err
+}
+
+func less(a, b *event) bool {
+	if a.pos != b.pos {
+		return a.pos < b.pos
+	}
+	return a.shard < b.shard
+}

@@ -1,0 +1,81 @@
+package raytap
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// rank orders the folders: a package may import packages of its project only from below it.
+func rank(path string) (int, string) {
+	p := strings.TrimPrefix(strings.TrimPrefix(path, "github.com/raytap/raytap"), "/")
+	top, rest, _ := strings.Cut(p, "/")
+	switch top {
+	case "cmd":
+		return 5, p
+	case "":
+		return 4, p
+	case "sinks", "detectors":
+		return 3, p
+	case "decoders":
+		if rest == "" {
+			return 1, p
+		}
+		return 2, p
+	case "capture":
+		return 0, p
+	}
+	return -1, p
+}
+
+// TestImportsGoOneWay holds the architecture: cmd > raytap > sinks, detectors > decoders > capture > gopacket.
+func TestImportsGoOneWay(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	seen := 0
+	for {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		from, name := rank(p.ImportPath)
+		if from < 0 {
+			t.Errorf("%s: no such folder in the architecture", p.ImportPath)
+		}
+		for _, imp := range p.Imports {
+			if strings.HasPrefix(imp, "github.com/google/gopacket") && name != "capture" {
+				t.Errorf("%s imports %s: only capture may", p.ImportPath, imp)
+			}
+			if !strings.HasPrefix(imp, "github.com/raytap/raytap") {
+				if (from == 2 || from == 3 && strings.HasPrefix(name, "detectors")) && (imp == "log" || imp == "net/http" || imp == "os") {
+					t.Errorf("%s imports %s: decoders and detectors touch nothing but events", p.ImportPath, imp)
+				}
+				continue
+			}
+			to, other := rank(imp)
+			switch {
+			case to > from:
+				t.Errorf("%s imports %s, which stands above it", p.ImportPath, imp)
+			case from == 2 && to == 2 && other != "decoders/http":
+				t.Errorf("%s imports %s: a decoder imports no other, but may interpret http's events", p.ImportPath, imp)
+			case from == 3 && to == 3 && other != "detectors" && other != "detectors/data" && strings.HasPrefix(name, "detectors") && name != "detectors":
+				t.Errorf("%s imports %s: a detector imports no other", p.ImportPath, imp)
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("only %d packages seen", seen)
+	}
+}

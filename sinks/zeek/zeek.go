@@ -1,0 +1,253 @@
+// Package zeek writes log files as Zeek does, so that zeek-cut, RITA, Zui, Filebeat and the like read them.
+//
+// In: events that are log rows (capture.Record) and findings (*detectors.Finding), in the order in which they are to
+// stand in the files. Out: DIR/conn.log, DIR/http.log and so on, one for each kind of row that occurs, each created
+// with its first row; findings become rows of notice.log. Two forms: Zeek's tab-separated text with its header, and
+// its JSON, one object a line. Events of other types are ignored.
+//
+// The bytes are those of Zeek 9.1 for the same values, with these differences that are meant:
+//   - #open and #close give packet time, not the clock of the machine: two runs over one capture are byte-identical.
+//   - Times are cut to microseconds, as Zeek's are, but an interval is rounded to the nearest microsecond in both
+//     forms, where Zeek's JSON shows the noise of subtracting two doubles (0.0074079036712646484).
+//   - The elements of a set stand in the order in which they were given.
+//
+// A file that cannot be written to is given up: what else it would have got is counted, and Close says so.
+//
+// It does not see the run: losses and totals are a row of stats.log that the engine sends, and whether the
+// input was read to its end is not noted here. Files are not rotated.
+package zeek
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"time"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
+)
+
+// The forms that Options.Format takes.
+const (
+	TSV  = "zeek"
+	JSON = "json"
+)
+
+const (
+	// Text of a log that is held before it is written: at the 200 bytes of a row, a system call for 600 rows.
+	flushAt = 128 << 10
+	// A buffer that one enormous row made larger than this is not kept.
+	keepBuffer = 1 << 20
+)
+
+// Options say how to write. The zero value writes tab-separated text.
+type Options struct {
+	Format string           // TSV (also "") or JSON
+	Rules  []detectors.Rule // for the note and the techniques of a finding's row
+}
+
+// Sink writes logs. It belongs to one goroutine.
+type Sink struct {
+	dir    string
+	json   bool
+	logs   map[string]*log
+	last   *log // of the event before: most come in runs
+	rules  map[string]*rule
+	notice notice
+	closed bool
+}
+
+// log is one file.
+type log struct {
+	name    string
+	file    *os.File
+	row     row
+	text    *text
+	rows    uint64
+	pending uint64 // rows in text
+	lost    uint64
+	err     error
+}
+
+// row formats the columns of one row after the other into a text.
+type row interface {
+	capture.Fields
+	begin()
+	end()
+}
+
+// text is what was formatted and not written yet.
+type text struct {
+	b     []byte
+	start int // of the row at hand
+}
+
+// ours are the logs that the project writes. What an earlier run left of them is removed, so that no file speaks of
+// another capture than its neighbours do.
+var ours = [...]string{"conn", "dns", "http", "notice", "ray", "stats", "stratum", "weird"}
+
+// New makes a sink that writes to dir, which is created if need be. Logs of ours that an earlier run left there are
+// removed; other files stay.
+func New(dir string, opt Options) (*Sink, error) {
+	s := &Sink{dir: dir, logs: map[string]*log{}, rules: rules(opt.Rules)}
+	switch opt.Format {
+	case "", TSV:
+	case JSON:
+		s.json = true
+	default:
+		return nil, fmt.Errorf("zeek: unknown format %q (zeek, json)", opt.Format)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("zeek: cannot make the log directory: %w", err)
+	}
+	for _, name := range ours {
+		if err := os.Remove(filepath.Join(dir, name+".log")); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("zeek: cannot replace an old log: %w", err)
+		}
+	}
+	// Better to say now that nothing can be written here than after an hour of reading.
+	probe, err := os.CreateTemp(dir, ".raytap-*")
+	if err != nil {
+		return nil, fmt.Errorf("zeek: cannot write to the log directory: %w", err)
+	}
+	probe.Close()
+	if err := os.Remove(probe.Name()); err != nil {
+		return nil, fmt.Errorf("zeek: cannot write to the log directory: %w", err)
+	}
+	return s, nil
+}
+
+// Event writes ev if it is a row or a finding.
+func (s *Sink) Event(ev any) {
+	switch ev := ev.(type) {
+	case *detectors.Finding:
+		s.notice.set(ev, s.rules[ev.Rule])
+		s.write(&s.notice)
+	case capture.Record:
+		s.write(ev)
+	}
+}
+
+func (s *Sink) write(r capture.Record) {
+	l, name := s.last, r.Log()
+	if l == nil || l.name != name {
+		if l = s.logs[name]; l == nil {
+			l = s.open(name, r)
+		}
+		s.last = l
+	}
+	if l.err != nil || s.closed {
+		l.lost++
+		return
+	}
+	l.row.begin()
+	r.Row(l.row)
+	l.row.end()
+	l.pending++
+	if len(l.text.b) >= flushAt {
+		l.flush()
+	}
+}
+
+// open makes the file of a log and, in text form, its header, from what its first row says of itself.
+func (s *Sink) open(name string, first capture.Record) *log {
+	l := &log{name: name}
+	if s.json {
+		w := &jsonRow{}
+		l.row, l.text = w, &w.text
+	} else {
+		w := &tsvRow{}
+		l.row, l.text = w, &w.text
+	}
+	s.logs[name] = l
+	l.file, l.err = os.Create(filepath.Join(s.dir, name+".log"))
+	if l.err == nil && !s.json {
+		l.text.b = header(nil, name, first)
+	}
+	return l
+}
+
+// flush writes what is held. After an error the file has ended: what would follow a hole cannot be read anyway.
+func (l *log) flush() {
+	if l.err == nil && len(l.text.b) > 0 {
+		if _, l.err = l.file.Write(l.text.b); l.err != nil {
+			l.lost += l.pending
+		} else {
+			l.rows += l.pending
+		}
+		l.pending = 0
+	}
+	if cap(l.text.b) > keepBuffer {
+		l.text.b = nil
+	}
+	l.text.b = l.text.b[:0]
+}
+
+// Close writes what is held and closes the files; end is the time of the last packet. Its error has a line for
+// each log that is not whole.
+func (s *Sink) Close(end capture.Time) error {
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	var errs []error
+	for _, l := range s.sorted() {
+		if !s.json && l.err == nil {
+			l.text.b = append(l.text.b, "#close\t"...)
+			l.text.b = append(stamp(l.text.b, end), '\n')
+		}
+		l.flush()
+		if l.file != nil {
+			if err := l.file.Close(); l.err == nil {
+				l.err = err
+			}
+		}
+		if l.err != nil {
+			errs = append(errs, fmt.Errorf("zeek: %s.log is not whole, %d rows were lost: %w", l.name, l.lost, l.err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Count is what became of the rows of one log.
+type Count struct {
+	Log        string
+	Rows, Lost uint64
+}
+
+// Counts says for each log, by name, how many rows it got so far and how many could not be written.
+func (s *Sink) Counts() []Count {
+	var c []Count
+	for _, l := range s.sorted() {
+		c = append(c, Count{l.name, l.rows + l.pending, l.lost})
+	}
+	return c
+}
+
+func (s *Sink) sorted() []*log {
+	all := make([]*log, 0, len(s.logs))
+	for _, l := range s.logs {
+		all = append(all, l)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
+	return all
+}
+
+// stamp appends t as #open and #close have it.
+func stamp(b []byte, t capture.Time) []byte {
+	return t.Std().AppendFormat(b, "2006-01-02-15-04-05")
+}
+
+// micros gives whole microseconds, cut towards the past: what Zeek's reader leaves of a nanosecond capture.
+func micros(t capture.Time) int64 {
+	us := int64(t) / 1000
+	if int64(t)%1000 < 0 {
+		us--
+	}
+	return us
+}
+
+// rounded gives the nearest whole microsecond.
+func rounded(d time.Duration) int64 { return int64(d.Round(time.Microsecond) / time.Microsecond) }

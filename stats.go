@@ -1,0 +1,74 @@
+package raytap
+
+import (
+	"time"
+
+	"github.com/raytap/raytap/capture"
+)
+
+// Stats say what a run saw and what it lost, by cause.
+type Stats struct {
+	Packets  uint64 // frames read
+	Bytes    uint64 // their length on the wire
+	Filtered uint64 // frames that the filter left out
+	Findings uint64 // said, repetitions not counted
+	Weirds   uint64 // oddities, before repetitions were left out of the log
+	Panics   uint64 // bugs of ours that cost a flow its decoder
+	Rows     uint64 // log rows
+	First    capture.Time
+	Last     capture.Time
+	Dissect  capture.DissectStats
+	Flow     capture.Counters
+}
+
+// Span is the time between the first packet and the last.
+func (s *Stats) Span() time.Duration { return s.Last.Sub(s.First) }
+
+// Loss is one way of losing something, for people and for stats.log.
+type Loss struct {
+	Name string // as in stats.log
+	N    uint64
+	Unit string // packets, bytes, flows, tunnels
+}
+
+// Losses lists every kind of loss, whether it happened or not.
+func (s *Stats) Losses() []Loss {
+	return []Loss{
+		{"malformed", s.Dissect.Malformed, "packets"},
+		{"unknown_link", s.Dissect.UnknownLink, "packets"},
+		{"bad_checksum", s.Flow.BadChecksum + s.Dissect.BadChecksum, "packets"},
+		{"fragments_lost", s.Dissect.FragmentsLost, "packets"},
+		{"datagrams_incomplete", s.Dissect.DatagramsExpired + s.Dissect.DatagramsEvicted, "packets"},
+		{"tunnels_evicted", s.Dissect.TunnelsEvicted, "tunnels"},
+		{"truncated_bytes", s.Flow.Truncated, "bytes"},
+		{"gap_bytes", s.Flow.GapBytes, "bytes"},
+		{"buffer_full_bytes", s.Flow.Dropped, "bytes"},
+		{"flows_evicted", s.Flow.Evicted, "flows"},
+		{"decoder_panics", s.Panics, "flows"},
+	}
+}
+
+// statsRow is the row of stats.log.
+type statsRow struct {
+	ts capture.Time
+	s  Stats
+}
+
+// Log implements capture.Record.
+func (r *statsRow) Log() string { return "stats" }
+
+// Row implements capture.Record.
+func (r *statsRow) Row(w capture.Fields) {
+	w.Time("ts", r.ts, true)
+	w.String("peer", "raytap", true)
+	w.Count("pkts_proc", r.s.Packets, true)
+	w.Count("bytes_recv", r.s.Bytes, true)
+	w.Count("pkts_filtered", r.s.Filtered, true)
+	w.Count("flows", r.s.Flow.Flows, true)
+	w.Interval("span", r.s.Span(), true)
+	w.Count("findings", r.s.Findings, true)
+	w.Count("weirds", r.s.Weirds, true)
+	for _, l := range r.s.Losses() {
+		w.Count(l.Name, l.N, true)
+	}
+}

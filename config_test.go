@@ -166,12 +166,12 @@ func TestCheckNamesTheKey(t *testing.T) {
 
 func TestHomeDecidesWhatIsLocal(t *testing.T) {
 	v4 := func(a, b, c, d byte) [16]byte { return [16]byte{10: 0xff, 11: 0xff, 12: a, 13: b, 14: c, 15: d} }
-	v6 := [16]byte{0x20, 0x01, 0x0d, 0xb8, 15: 1} // 2001:db8::1
+	v6 := [16]byte{0x2a, 0x00, 15: 1} // 2a00::1
 	c := DefaultConfig()
 	if local := c.local(); !local(v4(10, 1, 2, 3), false) || local(v4(8, 8, 8, 8), false) || local(v6, true) {
 		t.Error("default home")
 	}
-	c.Home = []string{"2001:db8::/32"}
+	c.Home = []string{"2a00::/16"}
 	if local := c.local(); local(v4(10, 1, 2, 3), false) || !local(v6, true) {
 		t.Error("home by configuration")
 	}

@@ -68,6 +68,7 @@ func (r *statsRow) Row(w capture.Fields) {
 	w.Interval("span", r.s.Span(), true)
 	w.Count("findings", r.s.Findings, true)
 	w.Count("weirds", r.s.Weirds, true)
+	w.Count("checksums_offloaded", r.s.Flow.Offloaded, true)
 	for _, l := range r.s.Losses() {
 		w.Count(l.Name, l.N, true)
 	}

@@ -41,7 +41,8 @@ func (f *weirdFilter) pass(x *capture.Weird) bool {
 	switch x.Name {
 	case "unsolicited_SYN_response", "FIN_after_reset", "spontaneous_FIN", "spontaneous_RST":
 		return false // Zeek ignores them too: scans make them by the thousand
-	case "bad_ICMP_checksum", "bad_TCP_checksum", "bad_UDP_checksum", "bad_IP_checksum", "connection_originator_SYN_ack",
+	case "bad_ICMP_checksum", "bad_TCP_checksum", "bad_UDP_checksum", "bad_IP_checksum", "checksums_offloaded",
+		"connection_originator_SYN_ack",
 		"DNS_label_forward_compress_offset", "DNS_label_len_gt_name_len", "DNS_label_len_gt_pkt", "DNS_label_too_long",
 		"SYN_after_partial", "SYN_with_data", "UDP_datagram_length_mismatch", "excessively_small_fragment",
 		"fragment_inconsistency", "fragment_overlap", "fragment_size_inconsistency":

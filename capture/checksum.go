@@ -45,6 +45,31 @@ func (p *Packet) ChecksumOK() bool {
 	return fold(sum(s, b)) == 0xffff
 }
 
+// Offloaded says whether a wrong checksum looks like one that the sender's network card was to fill in: it is zero, or
+// the sum of the pseudo header alone, which is what operating systems leave there. Captures taken on the sending
+// machine are full of them.
+func (p *Packet) Offloaded() bool {
+	at := 16
+	switch p.Proto {
+	case ProtoTCP:
+	case ProtoUDP:
+		at = 6
+	default:
+		return false
+	}
+	if len(p.L4) < at+2 {
+		return false
+	}
+	have := binary.LittleEndian.Uint16(p.L4[at:])
+	s := uint64(bits.ReverseBytes16(uint16(p.Proto))) + uint64(bits.ReverseBytes16(uint16(p.L4Len)))
+	if p.V6 {
+		s = sum(sum(s, p.Src[:]), p.Dst[:])
+	} else {
+		s += uint64(binary.LittleEndian.Uint32(p.Src[12:])) + uint64(binary.LittleEndian.Uint32(p.Dst[12:]))
+	}
+	return have == 0 || have == fold(s)
+}
+
 // zeroChecksum says whether a UDP packet over IPv6 may do without its checksum. RFC 6935 lets tunnels do so, and VXLAN
 // (RFC 7348 section 5) and Geneve (RFC 8926 section 3.3) ask for it.
 func (p *Packet) zeroChecksum() bool {

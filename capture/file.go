@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -12,29 +11,35 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Capture files: pcap in all its variants and pcapng, plain or compressed with gzip or zstd, recognised by their bytes.
-// Frames are slices of the batch's own buffer, into which the file is read in blocks; nothing is allocated for a frame.
+// Capture files: pcap in its variants (file_pcap.go) and pcapng (file_pcapng.go), plain or compressed with gzip or zstd,
+// all recognised by their bytes. The file is read in blocks straight into the batch's own buffer and frames are slices
+// of it; nothing is allocated or copied for a frame, except for the one that a block ends in the middle of.
 
 const (
-	// Bytes read at a time. Large enough that a read call is nothing beside its packets, small enough that a batch's
-	// packets stay in the second-level cache on their way through the engine.
-	readBlock = 256 << 10
-	// The longest frame: libpcap's MAXIMUM_SNAPLEN. A record that claims more is damage.
+	// Bytes read at a time. Large enough that a read call is nothing beside its packets, small enough that they are
+	// still in the second-level cache when the dissector comes to them.
+	readBlock = 512 << 10
+	// A caller that reads many files at once may bring buffers as small as this; they grow if a frame is longer.
+	minReadBlock = 64 << 10
+	// The longest frame: libpcap's MAXIMUM_SNAPLEN. A record that claims more is damage, except for the link types of
+	// longFrames, of which this much is handed out.
 	maxFrame = 262144
-	// The longest pcapng block: a frame with ample options. Others (decryption secrets, name resolution) are skipped
-	// without being held.
-	maxBlock = maxFrame + 1<<20
-	// A zstd frame may ask for a window of this much, the format's own recommendation for decoders times sixteen.
+	// What libpcap and Wireshark allow for D-Bus and USB.
+	maxLongFrame = 128 << 20
+	// A zstd frame names the window that it needs; this is what zstd --long=27 uses. A file that asks for more is
+	// refused, so that no file makes us allocate gigabytes.
 	maxWindow = 128 << 20
+	// Compressed files inside of compressed files. Two happens by accident, more is a bomb.
+	maxCompressed = 2
 )
 
-// InputError says what is wrong with an input and where. Frames before it were delivered.
+// InputError says what is wrong with an input and where. Every frame before that place was delivered.
 type InputError struct {
 	File   string
 	Offset int64 // in the uncompressed stream
 	Reason string
 	Cut    bool  // the input ends in the middle of something: it was cut short, or is still being written
-	Err    error // what the reader below said, or nil
+	Err    error // what the reader or decompressor below said, or nil
 }
 
 func (e *InputError) Error() string {
@@ -47,7 +52,7 @@ func (e *InputError) Error() string {
 
 func (e *InputError) Unwrap() error { return e.Err }
 
-// OpenFile opens a capture file; "-" is standard input.
+// OpenFile opens a capture file; "-" is standard input, which Close leaves open.
 func OpenFile(name string) (Source, error) {
 	if name == "-" {
 		return NewFile("standard input", os.Stdin)
@@ -65,159 +70,242 @@ func OpenFile(name string) (Source, error) {
 	return s, nil
 }
 
-// NewFile reads a capture from r. name is what errors call it.
+// NewFile reads a capture from r, which it does not close. name is what errors call it. Errors are *InputError.
+//
+// Frames are handed out as r delivers them, so that a pipe from a running capture can be followed.
 func NewFile(name string, r io.Reader) (Source, error) {
-	f := &file{name: name}
-	magic := make([]byte, 4)
-	for depth := 0; ; depth++ {
-		br := bufio.NewReaderSize(r, 64<<10)
-		m, err := br.Peek(4)
-		if err != nil && len(m) < 4 {
-			return nil, f.short(0, m, err)
-		}
-		copy(magic, m)
-		r = br
-		switch {
-		case depth < 2 && magic[0] == 0x1f && magic[1] == 0x8b:
-			if r, err = gzip.NewReader(br); err != nil {
-				return nil, f.fail(0, "damaged gzip header", err)
-			}
-			continue
-		case depth < 2 && bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-			d, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-			if err != nil {
-				return nil, f.fail(0, "damaged zstd header", err)
-			}
-			f.release = d.Close
-			r = d
-			continue
-		}
-		break
-	}
-	f.r = r
-	var err error
-	if bytes.Equal(magic, []byte{0x0a, 0x0d, 0x0d, 0x0a}) {
-		f.next = (&pcapng{file: f}).next
-	} else {
-		f.next, err = openPcap(f, magic)
-	}
-	if err != nil {
+	f := &file{name: name, r: r}
+	if err := f.open(); err != nil {
+		f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
+// records is a file format.
+type records interface {
+	// scan appends the frames that b begins with to fs, numbering them from ordinal, and returns how many bytes they
+	// took. The rest of b is the beginning of a record; it is to be offered again when at least need bytes of it are
+	// there (0: at least one more). off is the place of b[0] in the file.
+	scan(b []byte, off int64, fs []Frame, ordinal uint64) (_ []Frame, used, need int, err error)
+	// pending is how many bytes must follow, beyond what scan was offered, of records that it passes over.
+	pending() int64
+}
+
 // file is a Source over a stream of records.
 type file struct {
-	name    string
-	r       io.Reader
-	next    func(b []byte, fr *Frame) (used int, got bool, err error) // see ReadBatch
-	tail    []byte                                                    // read, not used: the beginning of a record
-	off     int64                                                     // offset of what comes next in the stream
-	skip    int64                                                     // bytes to pass over first: blocks that nobody wants
-	need    int                                                       // length of the record that did not fit the block
-	count   uint64
-	err     error
-	release func()
-	close   func() error
+	name  string
+	r     io.Reader
+	whole bool // r gives little at a time though there is more: read until the block is full
+	recs  records
+	tail  []byte // read, not used: the beginning of a record
+	off   int64  // offset of tail[0], or of what comes next
+	count uint64
+	err   error // how it ended; final
+
+	release []func()     // decompressors
+	close   func() error // the file, if we opened it
 }
 
-func (f *file) fail(at int64, reason string, err error) error {
-	return &InputError{File: f.name, Offset: at, Reason: reason, Err: err}
-}
-
-// short is the error of an input that ends, or fails, where more must come.
-func (f *file) short(at int64, have []byte, err error) error {
-	switch {
-	case errors.Is(err, io.EOF) && at == 0 && len(have) == 0:
-		return &InputError{File: f.name, Reason: "empty", Cut: true}
-	case err == nil, errors.Is(err, io.EOF):
-		return &InputError{File: f.name, Offset: at, Reason: fmt.Sprintf("cut short: ends in the middle of a record (%d bytes of it are there)", len(have)), Cut: true}
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return &InputError{File: f.name, Offset: at + int64(len(have)), Reason: "cut short: the compressed data ends early", Cut: true}
+// open reads through compression to the file's header.
+func (f *file) open() error {
+	for range maxCompressed + 1 {
+		magic := make([]byte, 4)
+		n, err := io.ReadFull(f.r, magic)
+		if err != nil {
+			return f.end(magic[:n], len(magic), err)
+		}
+		again := io.MultiReader(bytes.NewReader(magic), f.r)
+		packed := ""
+		switch {
+		case magic[0] == 0x1f && magic[1] == 0x8b:
+			packed = "gzip"
+			f.r, err = gzip.NewReader(again)
+		case string(magic) == "\x28\xb5\x2f\xfd", magic[0]&0xf0 == 0x50 && string(magic[1:]) == "\x2a\x4d\x18": // or a skippable frame before
+			packed = "zstd"
+			var d *zstd.Decoder // one, so that it starts no goroutines
+			if d, err = zstd.NewReader(again, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
+				f.r = d
+				f.release = append(f.release, d.Close)
+			}
+		default:
+			return f.format(magic)
+		}
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return &InputError{f.name, 0, "cut short: the header of the " + packed + " data is not complete", true, nil}
+		case err != nil:
+			return &InputError{f.name, 0, "the header of the " + packed + " data is damaged", false, err}
+		}
+		f.whole = true
 	}
-	return f.fail(at+int64(len(have)), "cannot be read", err)
+	return f.fail(0, fmt.Sprintf("compressed more than %d times", maxCompressed))
+}
+
+// format opens the file format that begins with magic.
+func (f *file) format(magic []byte) error {
+	if string(magic) == "\x0a\x0d\x0d\x0a" {
+		f.recs, f.tail = &pcapng{name: f.name}, magic
+		return nil
+	}
+	p, more := newPcap(f.name, magic)
+	if p == nil {
+		return f.fail(0, fmt.Sprintf("not a capture file: it begins with % x%s", magic, looksLike(magic)))
+	}
+	head := append(magic, make([]byte, more-len(magic))...)
+	if n, err := io.ReadFull(f.r, head[len(magic):]); err != nil {
+		return f.end(head[:len(magic)+n], len(head), err)
+	}
+	f.off = int64(len(head))
+	f.recs = p
+	return p.header(head)
+}
+
+// looksLike names what is mistaken for captures.
+func looksLike(m []byte) string {
+	switch {
+	case string(m) == "snoo":
+		return " (looks like snoop: convert it with editcap)"
+	case string(m[:3]) == "BZh":
+		return " (looks like bzip2: unpack it first)"
+	case string(m) == "\xfd7zX":
+		return " (looks like xz: unpack it first)"
+	case string(m) == "\x04\x22\x4d\x18":
+		return " (looks like lz4: unpack it first)"
+	case string(m) == "PK\x03\x04":
+		return " (looks like a zip archive: unpack it first)"
+	case string(m) == "7z\xbc\xaf":
+		return " (looks like a 7z archive: unpack it first)"
+	case string(m) == "\x7fELF":
+		return " (looks like a program)"
+	case string(m) == "XCP\x00":
+		return " (looks like NetXray: convert it with editcap)"
+	case string(m) == "GMBU":
+		return " (looks like Microsoft Network Monitor: convert it with editcap)"
+	case string(m) == "RTSS":
+		return " (looks like Network Monitor 1: convert it with editcap)"
+	}
+	for _, c := range m {
+		if c != '\t' && c != '\n' && c != '\r' && (c < ' ' || c > '~') {
+			return ""
+		}
+	}
+	return " (looks like text)"
+}
+
+func (f *file) fail(at int64, reason string) error {
+	return &InputError{File: f.name, Offset: at, Reason: reason}
+}
+
+// end is the error of an input that ends with rest, of which need bytes should be there, and err.
+func (f *file) end(rest []byte, need int, err error) error {
+	skip := int64(0)
+	if f.recs != nil {
+		skip = f.recs.pending()
+	}
+	at := f.off + int64(len(rest))
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF) && f.whole:
+		return &InputError{f.name, at, "cut short: the compressed data is not complete", true, err}
+	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		reason := "cannot be read"
+		if f.whole {
+			reason = "the compressed data is damaged"
+		}
+		return &InputError{f.name, at, reason, false, err}
+	case f.recs == nil && at == 0:
+		return &InputError{f.name, 0, "empty", true, nil}
+	case f.recs == nil:
+		return &InputError{f.name, f.off, fmt.Sprintf("cut short: only %d bytes of the header are there", len(rest)), true, nil}
+	case skip > 0:
+		return &InputError{f.name, at, fmt.Sprintf("cut short: %d bytes of a record are missing", skip), true, nil}
+	case len(rest) > 0 && need == 0:
+		return &InputError{f.name, f.off, fmt.Sprintf("cut short: only %d bytes of a record's header are there", len(rest)), true, nil}
+	case len(rest) > 0:
+		return &InputError{f.name, f.off, fmt.Sprintf("cut short: only %d bytes of a record of %d are there", len(rest), need), true, nil}
+	}
+	return io.EOF
+}
+
+// ReadBatch implements Source.
+func (f *file) ReadBatch(b *Batch) error {
+	b.Frames = b.Frames[:0]
+	if f.err != nil {
+		return f.err
+	}
+	if cap(b.Buf) < minReadBlock {
+		b.Buf = make([]byte, readBlock)
+	}
+	buf := b.Buf[:cap(b.Buf)]
+	if n := len(f.tail); n > len(buf) {
+		buf = make([]byte, n)
+	}
+	b.Buf = buf
+	n := copy(buf, f.tail)
+	f.tail = f.tail[:0]
+	for {
+		m, err := f.read(buf[n:])
+		n += m
+		used, need := 0, 0
+		var bad error
+		b.Frames, used, need, bad = f.recs.scan(buf[:n], f.off, b.Frames, f.count+1)
+		f.off += int64(used)
+		f.count += uint64(len(b.Frames))
+		switch {
+		case bad != nil:
+			f.err = bad
+			return bad
+		case err != nil:
+			if f.err = f.end(buf[used:n], need, err); f.err == io.EOF && len(b.Frames) > 0 {
+				return nil
+			}
+			return f.err
+		case len(b.Frames) > 0:
+			f.tail = append(f.tail, buf[used:n]...)
+			return nil
+		}
+		if rest := buf[used:n]; need > len(buf) {
+			buf = make([]byte, max(need, readBlock))
+			b.Buf = buf
+			n = copy(buf, rest)
+		} else if used > 0 {
+			n = copy(buf, rest)
+		}
+	}
+}
+
+// read fills b as far as makes sense.
+func (f *file) read(b []byte) (n int, err error) {
+	const patience = 100 // empty reads, as in package bufio
+	for empty := 0; n < len(b) && err == nil; {
+		var m int
+		m, err = f.r.Read(b[n:])
+		n += m
+		if n > 0 && !f.whole {
+			return n, err
+		}
+		if m == 0 && err == nil {
+			if empty++; empty == patience {
+				return n, io.ErrNoProgress
+			}
+		}
+	}
+	return n, err
 }
 
 // Close implements Source.
 func (f *file) Close() error {
-	if f.release != nil {
-		f.release()
-		f.release = nil
+	if f.err == nil {
+		f.err = fmt.Errorf("capture: %s: %w", f.name, os.ErrClosed)
 	}
+	for _, release := range f.release {
+		release()
+	}
+	f.release = nil
 	if f.close == nil {
 		return nil
 	}
 	c := f.close
 	f.close = nil
 	return c()
-}
-
-// ReadBatch implements Source. The format's next looks at the beginning of b: it returns how much it used and
-// whether fr is a frame, or (0, false, nil) when the record is not all there, having set f.need.
-func (f *file) ReadBatch(b *Batch) error {
-	b.Frames = b.Frames[:0]
-	size := max(readBlock, f.need)
-	if cap(b.Buf) < size {
-		b.Buf = make([]byte, size)
-	}
-	buf := b.Buf[:cap(b.Buf)]
-	n := copy(buf, f.tail)
-	f.tail = f.tail[:0]
-	for len(b.Frames) == 0 && f.err == nil {
-		if n < len(buf) {
-			m, err := f.r.Read(buf[n:])
-			n += m
-			f.err = err
-		}
-		used := 0
-		for {
-			if f.skip > 0 {
-				k := min(f.skip, int64(n-used))
-				f.skip -= k
-				f.off += k
-				used += int(k)
-				if f.skip > 0 {
-					break
-				}
-			}
-			var fr Frame
-			k, got, err := f.next(buf[used:n], &fr)
-			if err != nil {
-				f.err = err
-				return f.err
-			}
-			if k == 0 {
-				break
-			}
-			used += k
-			f.off += int64(k)
-			if got {
-				f.count++
-				fr.Ordinal = f.count
-				b.Frames = append(b.Frames, fr)
-			}
-		}
-		if len(b.Frames) > 0 || f.need > len(buf) {
-			f.tail = append(f.tail, buf[used:n]...)
-			if len(b.Frames) == 0 && f.err == nil {
-				return f.ReadBatch(b) // with room for the long record
-			}
-			break
-		}
-		n = copy(buf, buf[used:n])
-		if f.err != nil {
-			f.tail = append(f.tail, buf[:n]...)
-		}
-	}
-	if f.err == nil || len(b.Frames) > 0 && errors.Is(f.err, io.EOF) && len(f.tail) == 0 {
-		return nil
-	}
-	if errors.Is(f.err, io.EOF) && len(f.tail) == 0 && f.skip == 0 {
-		return io.EOF
-	}
-	if _, ok := f.err.(*InputError); !ok {
-		f.err = f.short(f.off, f.tail, f.err)
-	}
-	return f.err
 }

@@ -7,185 +7,306 @@ import (
 	"math/bits"
 )
 
-// pcapng (https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng). Sections, interfaces and the three packet blocks
-// are read; all other blocks are passed over.
+// pcapng (draft-ietf-opsawg-pcapng). Sections, each in its own byte order, their interfaces and the three kinds of
+// packet blocks are read; statistics, names, secrets, comments and blocks of unknown kind are passed over, without
+// being held in memory.
 type pcapng struct {
-	file  *file
-	order binary.ByteOrder // of the section; nil before the first
+	name  string
+	big   bool // the section is big-endian
+	begun bool // there was a section
 	ifs   []ngInterface
-	last  Time // simple packet blocks have no time of their own
+	last  Time // of the packet before: simple packet blocks have no time
+
+	skip    int64  // bytes of a block that nobody wants
+	trailer uint32 // then comes the block's length again; 0: no
+	begin   int64  // where that block began
 }
 
+// ngInterface is what packets need of their interface.
 type ngInterface struct {
 	link    uint16
+	resol   byte // if_tsresol: units of 10^-n s, or of 2^-n s if the highest bit is set
 	snaplen uint32
-	resol   byte  // if_tsresol: 10^-n s, or 2^-n s with the upper bit
-	offset  int64 // if_tsoffset: seconds
+	offset  int64 // if_tsoffset: seconds to add
 }
 
-// A capture has as many interfaces as its machine; merged files have a few hundred.
+// Interfaces of a section: those of a machine, or of all files that were merged into one. Each takes 24 bytes.
 const maxInterfaces = 1 << 16
 
+// The longest block of a known kind that is held as a whole: a frame with ample options. What is longer is read as it
+// comes if it has a frame, and refused if it describes an interface.
+const maxHeldBlock = readBlock
+
+// Kinds of blocks.
 const (
-	ngSection   = 0x0a0d0d0a
-	ngInterfDsc = 1
-	ngPacket    = 2 // obsolete
-	ngSimple    = 3
-	ngEnhanced  = 6
+	ngSection     = 0x0a0d0d0a // the same in either byte order
+	ngDescription = 1
+	ngPacket      = 2 // obsolete
+	ngSimple      = 3
+	ngEnhanced    = 6
 )
 
-func (p *pcapng) bad(format string, a ...any) error {
-	return p.file.fail(p.file.off, "damaged block: "+fmt.Sprintf(format, a...), nil)
+func (p *pcapng) u16(b []byte) uint16 {
+	v := binary.LittleEndian.Uint16(b)
+	if p.big {
+		v = bits.ReverseBytes16(v)
+	}
+	return v
 }
 
-func (p *pcapng) next(b []byte, fr *Frame) (int, bool, error) {
-	if len(b) < 12 {
-		return 0, false, nil
+func (p *pcapng) u32(b []byte) uint32 {
+	v := binary.LittleEndian.Uint32(b)
+	if p.big {
+		v = bits.ReverseBytes32(v)
 	}
-	if binary.LittleEndian.Uint32(b) == ngSection { // a palindrome: the same in both byte orders
-		switch binary.LittleEndian.Uint32(b[8:]) {
-		case 0x1a2b3c4d:
-			p.order = binary.LittleEndian
-		case 0x4d3c2b1a:
-			p.order = binary.BigEndian
-		default:
-			return 0, false, p.bad("byte-order magic % x", b[8:12])
+	return v
+}
+
+func (p *pcapng) pending() int64 {
+	if p.trailer != 0 {
+		return p.skip + 4
+	}
+	return p.skip
+}
+
+// scan implements records.
+func (p *pcapng) scan(b []byte, off int64, fs []Frame, ordinal uint64) (_ []Frame, used, need int, err error) {
+	at := 0
+	bad := func(where int64, format string, a ...any) error {
+		return &InputError{File: p.name, Offset: where, Reason: "damaged: " + fmt.Sprintf(format, a...)}
+	}
+	for {
+		if p.skip > 0 {
+			n := int(min(p.skip, int64(len(b)-at)))
+			p.skip -= int64(n)
+			at += n
 		}
-		p.ifs = p.ifs[:0]
+		r := b[at:]
+		if p.trailer != 0 {
+			if len(r) < 4 || p.skip > 0 {
+				return fs, at, 0, nil
+			}
+			if n := p.u32(r); n != p.trailer {
+				return fs, at, 0, bad(p.begin, "a block that has length %d at its beginning and %d at its end", p.trailer, n)
+			}
+			p.trailer = 0
+			at += 4
+			r = b[at:]
+		}
+		if len(r) < 12 {
+			return fs, at, 0, nil
+		}
+		here := off + int64(at)
+		section := binary.LittleEndian.Uint32(r) == ngSection
+		if section {
+			switch binary.LittleEndian.Uint32(r[8:]) {
+			case 0x1a2b3c4d:
+				p.big = false
+			case 0x4d3c2b1a:
+				p.big = true
+			default:
+				return fs, at, 0, bad(here, "a section whose byte order is % x", r[8:12])
+			}
+		}
+		kind, long := p.u32(r), p.u32(r[4:])
+		switch {
+		case long < 12 || long%4 != 0:
+			return fs, at, 0, bad(here, "a block of type %#x with length %d", kind, long)
+		case section && long < 28:
+			return fs, at, 0, bad(here, "a section header of %d bytes", long)
+		}
+		whole := uint64(long) <= uint64(len(r))
+		if whole {
+			if n := p.u32(r[long-4:]); n != long {
+				return fs, at, 0, bad(here, "a block that has length %d at its beginning and %d at its end", long, n)
+			}
+		}
+		body, take := r[8:], 8
+		if whole {
+			body, take = r[8:long-4], int(long)
+		}
+		var reason string
+		switch kind {
+		case ngSection:
+			if len(r) < 16 {
+				return fs, at, 16, nil
+			}
+			if major := p.u16(r[12:]); major != 1 {
+				return fs, at, 0, bad(here, "pcapng version %d.%d is not known", major, p.u16(r[14:]))
+			}
+			p.begun, p.ifs = true, p.ifs[:0]
+		case ngDescription:
+			if !whole {
+				if long > maxHeldBlock {
+					return fs, at, 0, bad(here, "an interface description of %s", size(long))
+				}
+				return fs, at, int(long), nil
+			}
+			reason = p.describe(body)
+		case ngPacket, ngSimple, ngEnhanced:
+			if !whole && long <= maxHeldBlock {
+				return fs, at, int(long), nil
+			}
+			var fr Frame
+			var n int
+			if fr, n, reason = p.packet(kind, body, long-12); reason != "" {
+				break
+			}
+			if n > len(body) { // never so if it is whole
+				return fs, at, 8 + n, nil
+			}
+			if !whole {
+				take = 8 + n
+			}
+			fr.Ordinal = ordinal
+			ordinal++
+			fs = append(fs, fr)
+		}
+		if !p.begun {
+			return fs, at, 0, bad(here, "a block of type %#x before the first section", kind)
+		}
+		if reason != "" {
+			return fs, at, 0, bad(here, "%s", reason)
+		}
+		at += take
+		if !whole {
+			p.skip, p.trailer, p.begin = int64(long)-int64(take)-4, long, here
+		}
 	}
-	if p.order == nil {
-		return 0, false, p.bad("no section header")
-	}
-	kind, size := p.order.Uint32(b), p.order.Uint32(b[4:])
-	if size < 12 || size%4 != 0 {
-		return 0, false, p.bad("length %d of a block of type %d", size, kind)
-	}
-	switch kind {
-	case ngSection, ngInterfDsc, ngPacket, ngSimple, ngEnhanced:
-	default:
-		p.file.skip = int64(size) - 12
-		return 12, false, nil
-	}
-	if size > maxBlock {
-		return 0, false, p.bad("a block of %d bytes, more than the %d there can be", size, maxBlock)
-	}
-	if len(b) < int(size) {
-		p.file.need = int(size)
-		return 0, false, nil
-	}
-	if tail := p.order.Uint32(b[size-4:]); tail != size {
-		return 0, false, p.bad("length %d at its beginning, %d at its end", size, tail)
-	}
-	body := b[8 : size-4]
-	var err error
-	got := false
-	switch kind {
-	case ngInterfDsc:
-		err = p.interf(body)
-	case ngPacket, ngEnhanced:
-		got, err = true, p.packet(kind, body, fr)
-	case ngSimple:
-		got, err = true, p.simple(body, fr)
-	}
-	return int(size), got && err == nil, err
 }
 
-func (p *pcapng) interf(b []byte) error {
+// describe takes an interface description.
+func (p *pcapng) describe(b []byte) (reason string) {
 	if len(b) < 8 {
-		return p.bad("interface description of %d bytes", len(b))
+		return fmt.Sprintf("an interface description of %d bytes", len(b))
 	}
-	if len(p.ifs) >= maxInterfaces {
-		return p.bad("more than %d interfaces", maxInterfaces)
+	if len(p.ifs) == maxInterfaces {
+		return fmt.Sprintf("more than %d interfaces", maxInterfaces)
 	}
-	i := ngInterface{link: p.order.Uint16(b), snaplen: p.order.Uint32(b[4:]), resol: 6}
+	i := ngInterface{link: p.u16(b), snaplen: p.u32(b[4:]), resol: 6}
 	for o := b[8:]; len(o) >= 4; {
-		code, n := p.order.Uint16(o), int(p.order.Uint16(o[2:]))
-		if code == 0 || 4+n > len(o) {
+		code, n := p.u16(o), int(p.u16(o[2:]))
+		if code == 0 {
 			break
 		}
+		if 4+n > len(o) {
+			return "an interface option that is longer than its block"
+		}
 		switch v := o[4 : 4+n]; {
-		case code == 9 && n >= 1:
+		case code == 9 && n == 1:
 			i.resol = v[0]
-		case code == 14 && n >= 8:
-			i.offset = int64(p.order.Uint64(v))
+		case code == 14 && n == 8:
+			hi, lo := p.u32(v), p.u32(v[4:])
+			if !p.big {
+				hi, lo = lo, hi
+			}
+			i.offset = int64(uint64(hi)<<32 | uint64(lo))
 		}
 		o = o[min(4+(n+3)&^3, len(o)):]
 	}
 	p.ifs = append(p.ifs, i)
-	return nil
+	return ""
 }
 
-func (p *pcapng) packet(kind uint32, b []byte, fr *Frame) error {
-	if len(b) < 20 {
-		return p.bad("packet block of %d bytes", len(b))
+// packet reads a packet block of which b is the body, or its beginning if room, the length of the whole, is more. n is
+// how much of b it takes; if b is shorter than that there is no frame yet.
+func (p *pcapng) packet(kind uint32, b []byte, room uint32) (fr Frame, n int, reason string) {
+	head := 20
+	if kind == ngSimple {
+		head = 4
 	}
-	id := p.order.Uint32(b)
-	if kind == ngPacket {
-		id = uint32(p.order.Uint16(b)) // the other half counts drops
+	if int(min(room, 1<<20)) < head {
+		return fr, 0, fmt.Sprintf("a packet block with %d bytes of content", room)
 	}
-	if id >= uint32(len(p.ifs)) {
-		return p.bad("a packet of interface %d, of which nothing was said", id)
+	if len(b) < head {
+		return fr, head, ""
 	}
-	n := p.order.Uint32(b[12:])
-	if n > maxFrame || int(n) > len(b)-20 {
-		return p.bad("a frame of %d bytes in a block with room for %d", n, len(b)-20)
+	room -= uint32(head)
+	var id, captured, wire uint32
+	switch kind {
+	case ngSimple:
+		wire = p.u32(b)
+		captured = min(wire, room)
+	case ngPacket:
+		id = uint32(p.u16(b)) // the other half counts drops
+		captured, wire = p.u32(b[12:]), p.u32(b[16:])
+	default:
+		id = p.u32(b)
+		captured, wire = p.u32(b[12:]), p.u32(b[16:])
+	}
+	if uint64(id) >= uint64(len(p.ifs)) {
+		return fr, 0, fmt.Sprintf("a packet from interface %d of %d", id, len(p.ifs))
 	}
 	i := &p.ifs[id]
-	fr.Time = i.time(uint64(p.order.Uint32(b[4:]))<<32 | uint64(p.order.Uint32(b[8:])))
-	fr.Data, fr.WireLen, fr.Link = b[20:20+n:20+n], int(p.order.Uint32(b[16:])), i.link
-	p.last = fr.Time
-	return nil
-}
-
-func (p *pcapng) simple(b []byte, fr *Frame) error {
-	if len(b) < 4 || len(p.ifs) == 0 {
-		return p.bad("simple packet block of %d bytes with %d interfaces", len(b), len(p.ifs))
-	}
-	i := &p.ifs[0]
-	wire := p.order.Uint32(b)
-	n := min(wire, uint32(len(b)-4))
-	if i.snaplen > 0 {
-		n = min(n, i.snaplen)
-	}
-	fr.Data, fr.WireLen, fr.Link, fr.Time = b[4:4+n:4+n], int(wire), i.link, p.last
-	return nil
-}
-
-// time converts a time stamp in the interface's units. What does not fit 64 bits of nanoseconds is cut to the limit.
-func (i *ngInterface) time(ts uint64) Time {
-	var ns uint64
-	n := uint(i.resol & 0x7f)
-	if i.resol&0x80 != 0 {
-		n = min(n, 63)
-		sec, frac := ts>>n, ts&(1<<n-1)
-		hi, lo := bits.Mul64(frac, 1e9)
-		if sec > math.MaxInt64/1_000_000_000 {
-			return math.MaxInt64
-		}
-		ns = sec*1e9 + (hi<<(64-n) | lo>>n)
-		if n == 0 {
-			ns = sec * 1e9
+	if kind == ngSimple {
+		if i.snaplen > 0 {
+			captured = min(captured, i.snaplen)
 		}
 	} else {
-		scale := uint64(1)
-		for range min(max(int(n)-9, 9-int(n)), 19) {
-			scale *= 10
-		}
-		if n > 9 {
-			ns = ts / scale
-		} else {
-			hi, lo := bits.Mul64(ts, scale)
-			if hi > 0 {
-				return math.MaxInt64
-			}
-			ns = lo
+		p.last = i.time(uint64(p.u32(b[4:]))<<32 | uint64(p.u32(b[8:])))
+	}
+	switch {
+	case captured > longest(i.link):
+		return fr, 0, fmt.Sprintf("a frame of %s, longer than the %s that it can have", size(captured), size(longest(i.link)))
+	case captured > room:
+		return fr, 0, fmt.Sprintf("a frame of %s in a block with room for %s", size(captured), size(room))
+	}
+	n = head + int(min(captured, maxFrame))
+	if len(b) >= n {
+		fr = Frame{Time: p.last, Data: b[head:n:n], WireLen: int(wire), Link: i.link}
+	}
+	return fr, n, ""
+}
+
+// time converts a time stamp in units of the interface. What does not fit is the end of time.
+func (i *ngInterface) time(ts uint64) Time {
+	if i.offset == 0 {
+		switch { // nearly all
+		case i.resol == 6 && ts <= math.MaxInt64/1000:
+			return Time(ts * 1000)
+		case i.resol == 9 && ts <= math.MaxInt64:
+			return Time(ts)
 		}
 	}
-	if ns > math.MaxInt64 {
+	n := uint(i.resol &^ 0x80)
+	var sec, ns uint64
+	switch {
+	case i.resol&0x80 != 0 && n < 64:
+		sec = ts >> n
+		hi, lo := bits.Mul64(ts&(1<<n-1), 1e9)
+		if ns = lo >> n; n > 0 {
+			ns |= hi << (64 - n)
+		}
+	case i.resol&0x80 != 0: // a unit is less than 2^-64 s, and there are less than 2^64
+		if n < 128 {
+			hi, _ := bits.Mul64(ts, 1e9)
+			ns = hi >> (n - 64)
+		}
+	case n <= 19:
+		unit := uint64(1)
+		for range n {
+			unit *= 10
+		}
+		sec = ts / unit
+		hi, lo := bits.Mul64(ts%unit, 1e9)
+		ns, _ = bits.Div64(hi, lo, unit)
+	default:
+		for ; n > 9 && ts > 0; n-- {
+			ts /= 10
+		}
+		ns = ts
+	}
+	// 292 years on either side of 1970.
+	const most = math.MaxInt64/1_000_000_000 - 1
+	if sec > most {
 		return math.MaxInt64
 	}
-	if i.offset > math.MaxInt64/2_000_000_000 || i.offset < -math.MaxInt64/2_000_000_000 {
-		return Time(ns)
+	s := int64(sec)
+	switch {
+	case i.offset > most-s:
+		return math.MaxInt64
+	case i.offset < -most:
+		return math.MinInt64
 	}
-	return Time(ns) + Time(i.offset)*1e9
+	return Time(s+i.offset)*1e9 + Time(ns)
 }

@@ -169,6 +169,7 @@ type flow struct {
 	toldAt   Time
 	missed   uint64
 	bad      [2]uint32 // checksum errors of datagrams
+	sums     [2]sumState
 	hist     []byte
 	tcp      *tcpConn
 	id       *Flow
@@ -176,6 +177,42 @@ type flow struct {
 	services []string
 	tunnels  []string
 	tunnel   *Tunnel
+}
+
+// sumState is what is known of the checksums that a side sends.
+type sumState uint8
+
+const (
+	sumsUnknown   sumState = iota
+	sumsRight              // one was right
+	sumsOffloaded          // all so far were left to a network card behind the tap
+)
+
+// checked says whether a packet of side is to be believed. Wrong checksums of a side that has never sent a right one,
+// and that look like a network card's work left undone, are: a capture taken on the sending machine must not silence
+// us. A receiver would drop them, but then there is no connection to be misled about; as soon as one checksum of the
+// side is right, wrong ones are wrong.
+func (f *flow) checked(side uint8, p *Packet) bool {
+	s := f.sh
+	if s.cfg.IgnoreChecksums {
+		return true
+	}
+	if p.ChecksumOK() {
+		if !p.NoChecksum {
+			f.sums[side] = sumsRight
+		}
+		return true
+	}
+	if f.sums[side] != sumsRight && p.Offloaded() {
+		if f.sums[side] == sumsUnknown {
+			f.sums[side] = sumsOffloaded
+			f.weird("checksums_offloaded", "", "")
+		}
+		s.Counters.Offloaded++
+		return true
+	}
+	s.Counters.BadChecksum++
+	return false
 }
 
 // dir is the direction of bytes sent by side.

@@ -26,6 +26,7 @@ type Counters struct {
 	Flows       uint64 // flows that began
 	Evicted     uint64 // flows that ended because the table was full
 	BadChecksum uint64 // packets set aside for their transport checksum
+	Offloaded   uint64 // packets believed though their checksum was left to a network card
 	GapBytes    uint64 // bytes missing from streams
 	Truncated   uint64 // bytes that the capture cut off
 	Dropped     uint64 // bytes given up because a reassembly buffer was full
@@ -36,6 +37,7 @@ func (c *Counters) Add(o *Counters) {
 	c.Flows += o.Flows
 	c.Evicted += o.Evicted
 	c.BadChecksum += o.BadChecksum
+	c.Offloaded += o.Offloaded
 	c.GapBytes += o.GapBytes
 	c.Truncated += o.Truncated
 	c.Dropped += o.Dropped
@@ -322,12 +324,10 @@ func (f *flow) enter(t *Tunnel) {
 
 // datagram takes a packet of anything but TCP.
 func (f *flow) datagram(side uint8, p *Packet) {
-	s := f.sh
 	f.pkts[side]++
 	f.ipBytes[side] += uint64(p.IPLen)
 	udp := p.Proto == ProtoUDP
-	if !s.cfg.IgnoreChecksums && !p.ChecksumOK() {
-		s.Counters.BadChecksum++
+	if !f.checked(side, p) {
 		if udp {
 			f.scaled(side, &f.bad[side], 'C')
 			f.weird("bad_UDP_checksum", "", "UDP")

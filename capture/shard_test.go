@@ -283,6 +283,68 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
+// sum sets the checksum that a packet should have, or the one that is left to a network card.
+func sumPacket(p *Packet, offloaded bool) *Packet {
+	for p.L4[16], p.L4[17] = 0, 0; !p.ChecksumOK(); { // 65,536 tries at most, and no second implementation
+		if p.L4[17]++; p.L4[17] == 0 {
+			p.L4[16]++
+		}
+	}
+	if offloaded {
+		for p.L4[16], p.L4[17] = 1, 0; !p.Offloaded() || p.ChecksumOK(); {
+			if p.L4[17]++; p.L4[17] == 0 {
+				p.L4[16]++
+			}
+		}
+	}
+	return p
+}
+
+func TestChecksums(t *testing.T) {
+	seg := func(seq uint32, flags uint8, data string) *Packet {
+		p := packet(client, server, ProtoTCP, data)
+		p.Seq, p.Ack, p.Flags = seq, 1, flags
+		return p
+	}
+	wrong := func(p *Packet) *Packet {
+		sumPacket(p, false)
+		p.L4[16] ^= 0x55
+		return p
+	}
+	tests := []struct {
+		name           string
+		do             func(w *wire)
+		got, weirds    string
+		bad, offloaded uint64
+	}{
+		{"right", func(w *wire) { w.send(sumPacket(seg(1, FlagACK, "abc"), false)) }, "abc", "", 0, 0},
+		{"wrong", func(w *wire) {
+			w.send(sumPacket(seg(1, FlagACK, "abc"), false)).send(wrong(seg(4, FlagACK, "evil"))).send(sumPacket(seg(4, FlagACK, "d"), false))
+		}, "abcd", "bad_TCP_checksum", 1, 0},
+		{"all of a side offloaded", func(w *wire) {
+			w.send(sumPacket(seg(1, FlagACK, "abc"), true)).send(sumPacket(seg(4, FlagACK, "d"), true))
+		}, "abcd", "checksums_offloaded", 0, 2},
+		{"an insertion dressed as offloading, after right ones", func(w *wire) {
+			w.send(sumPacket(seg(1, FlagACK, "abc"), false)).send(sumPacket(seg(4, FlagACK, "evil"), true)).send(sumPacket(seg(4, FlagACK, "d"), false))
+		}, "abcd", "bad_TCP_checksum", 1, 0},
+		{"wrong, but not as a card's work left undone", func(w *wire) { w.send(wrong(seg(1, FlagACK, "abc"))) }, "", "bad_TCP_checksum", 1, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWire(0)
+			w.cfg.IgnoreChecksums = false
+			tt.do(w)
+			w.done()
+			if got := w.got[0].String(); got != tt.got || strings.Join(w.weirds, " ") != tt.weirds {
+				t.Errorf("got %q, weirds %q", got, w.weirds)
+			}
+			if w.Counters.BadChecksum != tt.bad || w.Counters.Offloaded != tt.offloaded {
+				t.Errorf("%d bad, %d offloaded", w.Counters.BadChecksum, w.Counters.Offloaded)
+			}
+		})
+	}
+}
+
 func TestTimeNeverRunsBackwards(t *testing.T) {
 	w := newWire(0)
 	w.send(packet(client, server, ProtoUDP, "a"))

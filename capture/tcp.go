@@ -201,7 +201,7 @@ func (t *tcpConn) peer(e *endpoint) *endpoint {
 
 // segment takes a TCP packet sent by side.
 func (f *flow) segment(side uint8, p *Packet) {
-	s, t := f.sh, f.tcp
+	t := f.tcp
 	e, peer := &t.ep[side], &t.ep[side^1]
 	if p.HdrLen < 20 {
 		f.weird("bad_TCP_header_len", "", "TCP")
@@ -211,8 +211,7 @@ func (f *flow) segment(side uint8, p *Packet) {
 		f.weird("truncated_header", "", "TCP")
 		return
 	}
-	if !s.cfg.IgnoreChecksums && !p.ChecksumOK() {
-		s.Counters.BadChecksum++
+	if !f.checked(side, p) {
 		f.weird("bad_TCP_checksum", "", "TCP")
 		f.scaled(side, &e.badSums, 'C')
 		return

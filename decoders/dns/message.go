@@ -82,7 +82,7 @@ func (m *message) text(t []byte) string {
 func (m *message) read() bool {
 	m.off = headerLen
 	if m.h.qd > questionLimit {
-		m.weird(weirdCount, strconv.Itoa(m.h.qd))
+		m.weird(weirdCount, strconv.Itoa(m.h.qd)+" > "+strconv.Itoa(questionLimit))
 		return false
 	}
 	m.update = m.h.opcode() == opUpdate && !m.d.netbios

@@ -196,7 +196,7 @@ func (m *message) decode(a *Answer, off, end int) {
 	if err != nil {
 		a.logged = false
 		if a.Type == typeSVCB || a.Type == typeHTTPS {
-			m.weird(weirdSVCB, "")
+			m.weird(m.brokenParam(off, end), "")
 		} else {
 			m.weird(weirdBadLen, "")
 		}
@@ -255,6 +255,40 @@ func (m *message) present(t []byte, rr mdns.RR, size int) []byte {
 		return t
 	}
 	return append(append(append(t, typeName(rr.Header().Rrtype)...), ' '), s[len(h):]...)
+}
+
+// brokenParam says what is wrong with the data of an SVCB or HTTPS record (RFC 9460 section 2.2).
+func (m *message) brokenParam(off, end int) string {
+	off = skipName(m.b[:end], off+2)
+	if off < 0 {
+		return weirdSVCB
+	}
+	for off+4 <= end {
+		key, n := binary.BigEndian.Uint16(m.b[off:]), int(binary.BigEndian.Uint16(m.b[off+2:]))
+		if off += 4; n > end-off {
+			return weirdParam
+		}
+		v := m.b[off : off+n]
+		off += n
+		switch {
+		case key == 0 && (n == 0 || n%2 != 0):
+			return weirdMandatory
+		case key == 1:
+			for len(v) > 0 {
+				if v[0] == 0 || int(v[0]) >= len(v) {
+					return weirdALPN
+				}
+				v = v[1+int(v[0]):]
+			}
+		case key == 2 && n > 0:
+			return weirdNoALPN
+		case key == 3 && n != 2:
+			return weirdPort
+		case key == 4 && n%4 != 0, key == 6 && n%16 != 0:
+			return weirdHint
+		}
+	}
+	return weirdSVCB
 }
 
 func hints(kv []mdns.SVCBKeyValue) []netip.Addr {

@@ -43,6 +43,12 @@ const (
 	weirdPrereqTTL = "DNS_dynamic_update_prereq_nonzero_ttl"
 	weirdLOC       = "dns_invalid_loc_length"
 	weirdSVCB      = "DNS_SVCB_wrong_length"
+	weirdParam     = "DNS_SVCB_param_value_toobig"
+	weirdMandatory = "DNS_SVCB_mandatory_length_invalid"
+	weirdALPN      = "DNS_SVCB_alpn_length_invalid"
+	weirdNoALPN    = "DNS_SVCB_nodefaultalpn_value"
+	weirdPort      = "DNS_SVCB_port_length_invalid"
+	weirdHint      = "DNS_SVCB_hint_length_invalid"
 
 	// Ours.
 	weirdAnswers = "DNS_answer_limit"  // more records than are kept of one message

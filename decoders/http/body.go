@@ -15,6 +15,8 @@ const (
 	maxChunkLine = 8 << 10
 	// First bytes that a body is named by. Zeek looks at 4 KiB; its signatures but tar end well before 1 KiB.
 	sniffLen = 1 << 10
+	// Zeek inflates in steps of this size.
+	zeekInflate = 4 << 10
 )
 
 // chunkLine takes lines of the chunked coding (RFC 9112 section 7.1): sizes, the ends of data and trailer fields.
@@ -60,10 +62,13 @@ func (d *decoder) chunkLine(dir capture.Dir, h *half, b []byte) int {
 		s := string(h.head)
 		var f framing
 		t := d.fields(s, h.head, &f)
-		if dir == capture.Orig {
-			h.ex.req.Trailer = t
-		} else {
+		switch {
+		case dir == capture.Resp:
 			h.ex.resp.Trailer = t
+		case h.ex.req.Version == "0.9":
+			h.ex.req.Header = t
+		default:
+			h.ex.req.Trailer = t
 		}
 	}
 	h.dropHead()
@@ -102,9 +107,15 @@ func (d *decoder) chunk(dir capture.Dir, h *half, line []byte) {
 		size = size<<4 | int64(v)
 	}
 	rest := bytes.TrimLeft(line[i:], " \t")
-	if i == 0 || len(rest) > 0 && rest[0] != ';' {
+	switch {
+	case i == 0 || i == 1 && size == 0 && len(rest) > 0 && rest[0]|0x20 == 'x':
+		// A number nobody agrees on: 0x10 is 0, 16 or a mistake.
 		d.badChunk(dir, h, string(line[:min(len(line), maxAddl)]))
 		return
+	case len(rest) > 0 && rest[0] != ';':
+		// aiohttp refuses; browsers and Zeek take the digits.
+		d.weird("HTTP_bad_chunk_size", string(line[:min(len(line), maxAddl)]))
+		h.body.Conflict = true
 	}
 	if bytes.IndexByte(rest, '\r') >= 0 {
 		h.body.Conflict = true
@@ -149,7 +160,9 @@ type sink struct {
 	peek    []byte // the first bytes for a name; reused from body to body
 	named   bool
 	stages  []stage // content codings to remove, outermost first; the last feeds decoded
-	count   bool    // the row counts what comes out of the stages, not what goes in
+	count   bool    // the row counts what comes out of the first stage, not what goes in
+	row     int64   // and that is how much
+	rowOnly bool    // the stages are there for the row, nobody wants their output
 	broken  bool
 	early   []byte // raw beginning, until the stages gave something
 	decoded int64
@@ -166,7 +179,7 @@ type sink struct {
 	expands bool  // the limit of expansion was met
 }
 
-func (s *sink) open(d *decoder, body *Body, f *framing, want int, remain int64) {
+func (s *sink) open(d *decoder, body *Body, f *framing, want int, remain int64, resp bool) {
 	*s = sink{d: d, want: want, peek: s.peek[:0], stages: s.stages[:0]}
 	s.multi.open(f)
 	if want > 0 && remain > 0 {
@@ -177,7 +190,7 @@ func (s *sink) open(d *decoder, body *Body, f *framing, want int, remain int64) 
 		return
 	}
 	body.Encoding = f.encoding
-	s.plan(f.encoding)
+	s.plan(f, resp)
 	if len(s.stages) > 0 {
 		s.data = nil
 	}
@@ -196,14 +209,13 @@ func (s *sink) raw(body *Body, b []byte, whole bool) {
 	if !s.count {
 		s.see(b, first && whole)
 	}
-	if len(s.stages) == 0 {
+	if len(s.stages) == 0 || s.rowOnly {
 		s.keep(b)
+	}
+	if len(s.stages) == 0 || s.broken {
 		return
 	}
-	if s.broken {
-		return
-	}
-	if s.decoded == 0 && len(s.early) < s.want {
+	if s.decoded == 0 && !s.rowOnly && len(s.early) < s.want {
 		s.early = append(s.early, b[:min(len(b), s.want-len(s.early))]...)
 	}
 	s.coded += int64(len(b))
@@ -230,11 +242,37 @@ func (s *sink) write(b []byte) error {
 	if first {
 		s.early = nil
 	}
-	if s.count {
-		s.see(b, false)
-	}
 	s.keep(b)
-	if s.decoded > expandFree && s.decoded > s.coded*maxRatio || s.decoded > maxDecoded {
+	return s.limit(s.decoded)
+}
+
+// rowTap is behind the first stage, where Zeek looks: it removes one coding.
+type rowTap struct {
+	s    *sink
+	next stage // nil: nobody wants more
+}
+
+func (t *rowTap) write(b []byte) error {
+	t.s.row += int64(len(b))
+	t.s.see(b, false)
+	if t.next != nil {
+		return t.next.write(b)
+	}
+	return t.s.limit(t.s.row)
+}
+
+func (t *rowTap) finish() error {
+	if t.next != nil {
+		return t.next.finish()
+	}
+	return nil
+}
+
+func (t *rowTap) release(*pools) {}
+
+// limit says when enough was decoded.
+func (s *sink) limit(n int64) error {
+	if n > expandFree && n > s.coded*maxRatio || n > maxDecoded {
 		return errExpansion
 	}
 	return nil
@@ -307,24 +345,31 @@ func (s *sink) close(d *decoder, body *Body) {
 	s.letGo(d.pools)
 	body.Decoded = body.Len
 	body.Data = s.data
-	if len(s.stages) > 0 {
+	if len(s.stages) > 0 && s.rowOnly {
+		body.Decoded = s.row
+	} else if len(s.stages) > 0 {
 		body.Decoded = s.decoded
 		if s.decoded == 0 && s.broken && !s.expands {
 			body.Undecoded, body.Data, body.Decoded = true, s.early, body.Len
 		}
-	} else if body.Encoding != "" && s.want > 0 && !identity(body.Encoding) {
-		body.Undecoded = true
+	}
+	if (len(s.stages) == 0 || s.rowOnly) && body.Encoding != "" && s.want > 0 && !identity(body.Encoding) {
+		body.Undecoded, body.Decoded = true, body.Len
 	}
 	if s.want > 0 {
 		body.Truncated = int64(len(body.Data)) < body.Decoded || s.holed || s.broken
 	}
 	body.rowLen = body.Len
 	if s.count {
-		body.rowLen = s.decoded
+		if body.rowLen = s.row + body.Missing; s.broken && !s.expands && s.row <= zeekInflate {
+			// Zeek drops what the call gave in which the mistake was found.
+			body.rowLen, s.named, s.mime, s.peek = 0, true, "", s.peek[:0]
+		}
 	}
 	switch {
 	case s.multi.active():
-		body.parts, body.rowLen = s.multi.close(), s.multi.length(body.rowLen)
+		body.parts = s.multi.close()
+		body.rowLen = s.multi.length()
 	case s.lines:
 		if body.rowLen += s.extra; s.tail {
 			body.rowLen += 2

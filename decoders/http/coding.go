@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -44,62 +45,75 @@ type stage interface {
 type pools struct{ inflate, brotli, zstd sync.Pool }
 
 // plan builds the stages for a Content-Encoding. A coding that is unknown, or not worth it because nobody wants the
-// body, leaves the body as it is.
-func (s *sink) plan(encoding string) {
+// body, leaves the body as it is. aiohttp compares the field's value as a whole, so names of a request must be clean;
+// clients are lenient with servers.
+func (s *sink) plan(f *framing, resp bool) {
+	s.count = f.inflate && !s.d.opt.SkipCodings
 	var names [maxCodings]string
 	n := 0
+	if s.want > 0 {
+		n = s.codings(&names, f.encoding, resp)
+	}
+	if n == 0 {
+		if !s.count {
+			return
+		}
+		s.rowOnly = true
+		s.stages = append(s.stages, s.inflater(&rowTap{s: s}))
+		return
+	}
+	// The last name is the coding that was applied last (RFC 9110 section 8.4): it comes off first.
+	var next stage = s
+	for i := range n {
+		if s.count && i == n-1 {
+			if !inflates(names[i]) {
+				s.count = false // Zeek would inflate something that is not deflated
+			} else {
+				next = &rowTap{s, next}
+			}
+		}
+		switch c := names[i]; {
+		case inflates(c):
+			next = s.inflater(next)
+		default:
+			next = &heldStage{next: next, pools: s.d.pools, zstd: !strings.EqualFold(c, "br")}
+		}
+		s.stages = append(s.stages, next)
+	}
+	slices.Reverse(s.stages)
+}
+
+// codings lists the codings of a field that can be removed, none if one of them cannot.
+func (s *sink) codings(names *[maxCodings]string, encoding string, resp bool) (n int) {
 	for c := range strings.SplitSeq(encoding, ",") {
-		c = trim(c)
+		if c = trim(c); resp {
+			c = firstToken(c)
+		}
 		if strings.EqualFold(c, "identity") || c == "" {
 			continue
 		}
 		if n == maxCodings {
 			s.d.weird("HTTP_content_codings_limit", encoding)
-			return
+			return 0
+		}
+		if !inflates(c) && !strings.EqualFold(c, "br") && !strings.EqualFold(c, "zstd") {
+			s.d.weird("HTTP_unknown_content_coding", c)
+			return 0
 		}
 		names[n] = c
 		n++
 	}
-	// Zeek looks at the first name only, and knows gzip and deflate.
-	simple := n == 1 && inflates(names[0])
-	if s.want == 0 && (!simple || s.d.opt.SkipCodings) {
-		return
+	return n
+}
+
+// inflater gets one from the pool.
+func (s *sink) inflater(next stage) *inflater {
+	z, _ := s.d.pools.inflate.Get().(*inflater)
+	if z == nil {
+		z = &inflater{}
 	}
-	for _, c := range names[:n] {
-		if !inflates(c) && !strings.EqualFold(c, "br") && !strings.EqualFold(c, "zstd") {
-			s.d.weird("HTTP_unknown_content_coding", c)
-			return
-		}
-	}
-	s.count = simple
-	var next stage = s
-	// The last name is the coding that was applied last (RFC 9110 section 8.4): it comes off first.
-	for i := range n {
-		var st stage
-		switch c := names[i]; {
-		case inflates(c):
-			z, _ := s.d.pools.inflate.Get().(*inflater)
-			if z == nil {
-				z = &inflater{}
-			}
-			z.reset(next)
-			st = z
-		case strings.EqualFold(c, "br"):
-			st = &heldStage{next: next}
-		default:
-			st = &heldStage{next: next, zstd: true}
-		}
-		next = st
-		s.stages = append(s.stages, st)
-	}
-	for i, j := 0, len(s.stages)-1; i < j; i, j = i+1, j-1 {
-		s.stages[i], s.stages[j] = s.stages[j], s.stages[i]
-	}
-	for _, st := range s.stages {
-		if h, ok := st.(*heldStage); ok {
-			h.pools = s.d.pools
-		}
-	}
+	z.reset(next)
+	return z
 }
 
 func inflates(c string) bool {

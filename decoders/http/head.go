@@ -163,7 +163,8 @@ func plausible(dir capture.Dir, b []byte) bool {
 	if dir == capture.Orig {
 		return requestAt(b) != impossible
 	}
-	return bytes.HasPrefix(b, []byte("HTTP/")[:min(len(b), 5)])
+	n := min(len(b), len("HTTP/"))
+	return bytes.EqualFold(b[:n], []byte("HTTP/")[:n])
 }
 
 // goodLine says whether a line is the first of a message.
@@ -250,15 +251,16 @@ type statusLine struct {
 	reasonAt     int // 0: nothing behind the number, not even a blank
 }
 
+// parseStatusLine takes what clients take: "http/1.1", and more digits behind the version than two.
 func parseStatusLine(line []byte) (r statusLine, ok bool) {
 	const prefix = "HTTP/1.1"
-	if len(line) < len(prefix)+1 || !isVersion(line[:len(prefix)]) {
+	if len(line) < len(prefix)+1 || !bytes.EqualFold(line[:5], []byte("HTTP/")) || !digit(line[5]) || line[6] != '.' || !digit(line[7]) {
 		return r, false
 	}
 	r.major, r.minor = line[5], line[7]
 	i := len(prefix)
-	if line[i] != ' ' && line[i] != '\t' {
-		return r, false
+	for i < len(line) && line[i] != ' ' && line[i] != '\t' {
+		i++
 	}
 	for i < len(line) && (line[i] == ' ' || line[i] == '\t') {
 		i++
@@ -307,12 +309,14 @@ type framing struct {
 	hasLength   bool
 	te          bool // Transfer-Encoding occurs
 	chunked     bool // and ends in chunked
+	loose       bool // a lenient reader finds chunked somewhere
 	conflict    bool
 	close       bool
 	keepAlive   bool
 	expect      bool
 	upgrade     string
 	encoding    string // Content-Encoding
+	inflate     bool   // Zeek would inflate the body: it looks at the first word of each such field
 	contentType string
 	disposition string
 }
@@ -324,55 +328,35 @@ func (d *decoder) fields(s string, b []byte, f *framing) Header {
 		f.conflict = true
 		d.weird("HTTP_NUL_in_head", "")
 	}
-	if bytes.Count(b, []byte("\r")) != bytes.Count(b, []byte("\r\n")) {
-		// Some servers end lines at a lone CR. llhttp, which aiohttp has, refuses.
-		f.conflict = true
-		d.weird("line_terminated_with_single_CR", "")
+	crs := 0 // in line ends; the rest stand alone
+	if i := len(b) - len(s); i >= 2 && b[i-2] == '\r' {
+		crs = 1
 	}
 	n := min(strings.Count(s, "\n"), maxFields)
-	if n == 0 {
-		return nil
-	}
-	h := make(Header, 0, n)
+	h := make(Header, 0, max(n-1, 0)) // the last is the empty one
 	over := false
-	var folded Field // what a line beyond the limit said, for its framing
-	last := &folded
 	for len(s) > 0 {
-		line := s
-		if i := strings.IndexByte(s, '\n'); i >= 0 {
-			line, s = s[:i], s[i+1:]
-		} else {
-			s = ""
-		}
-		line = strings.TrimSuffix(line, "\r")
+		line, folded := s, false
+		line, s = nextLine(s, &crs)
 		if line == "" {
 			break
+		}
+		for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
+			// Obsolete line folding, RFC 9112 section 5.2. aiohttp's parser joins the lines, as Zeek does.
+			d.weird("HTTP_obsolete_line_folding", "")
+			var more string
+			more, s = nextLine(s, &crs)
+			if folded = true; len(line)+len(more) <= maxLine {
+				line += more
+			}
 		}
 		if len(line) > maxLine {
 			d.weird("HTTP_line_too_long", "")
 		}
-		if line[0] == ' ' || line[0] == '\t' {
-			// Obsolete line folding, RFC 9112 section 5.2. aiohttp's parser joins the lines.
-			d.weird("HTTP_obsolete_line_folding", "")
-			if last.Name == "" {
-				f.conflict = true
-				continue
-			}
-			if framingName(last.Name) {
-				f.conflict = true
-			}
-			if len(last.Value)+len(line) <= maxLine {
-				last.Value = trim(last.Value + line)
-			}
-			continue
-		}
-		d.field(last, f)
 		colon := strings.IndexByte(line, ':')
 		if colon <= 0 {
 			f.conflict = true
 			d.weird("HTTP_bad_header_line", "")
-			folded = Field{}
-			last = &folded
 			continue
 		}
 		name := line[:colon]
@@ -382,20 +366,53 @@ func (d *decoder) fields(s string, b []byte, f *framing) Header {
 			f.conflict = true
 			d.weird("HTTP_space_before_colon", name)
 		}
-		if len(h) == maxFields {
-			if !over {
-				over = true
-				d.weird("HTTP_too_many_headers", "")
-			}
-			folded = Field{name, trim(line[colon+1:])}
-			last = &folded
-			continue
+		if folded && (strings.EqualFold(name, "Content-Length") || strings.EqualFold(name, "Transfer-Encoding")) {
+			f.conflict = true
 		}
-		h = append(h, Field{name, trim(line[colon+1:])})
-		last = &h[len(h)-1]
+		x := Field{name, trim(line[colon+1:])}
+		d.field(&x, f)
+		if len(h) < maxFields {
+			h = append(h, x)
+		} else if !over {
+			over = true
+			d.weird("HTTP_too_many_headers", "")
+		}
 	}
-	d.field(last, f)
+	if bytes.Count(b, []byte{'\r'}) != crs {
+		// Some readers end lines at a lone CR. llhttp, which aiohttp has, refuses.
+		f.conflict = true
+		d.weird("line_terminated_with_single_CR", "")
+	}
+	if len(h) == 0 {
+		return nil
+	}
 	return h
+}
+
+// nextLine cuts the first line off s and counts the CR of its end.
+func nextLine(s string, crs *int) (line, rest string) {
+	i := strings.IndexByte(s, '\n')
+	if line = s; i >= 0 {
+		line, rest = s[:i], s[i+1:]
+	}
+	if n := len(line) - 1; n >= 0 && line[n] == '\r' {
+		*crs++
+		line = line[:n]
+	}
+	return line, rest
+}
+
+// firstToken gives the first token within s, whatever stands around it: how lenient readers, Zeek among them, find
+// the one word they look for.
+func firstToken(s string) string {
+	for len(s) > 0 && !tokens[s[0]] {
+		s = s[1:]
+	}
+	i := 0
+	for i < len(s) && tokens[s[i]] {
+		i++
+	}
+	return s[:i]
 }
 
 // trim removes blanks on both sides: optional white space, RFC 9110 section 5.6.3.
@@ -407,10 +424,6 @@ func trim(s string) string {
 		s = s[:len(s)-1]
 	}
 	return s
-}
-
-func framingName(name string) bool {
-	return strings.EqualFold(name, "Content-Length") || strings.EqualFold(name, "Transfer-Encoding")
 }
 
 // field notes what a finished field says.
@@ -425,7 +438,7 @@ func (d *decoder) field(x *Field, f *framing) {
 	case len("connection"):
 		if strings.EqualFold(x.Name, "Connection") {
 			for v := range strings.SplitSeq(x.Value, ",") {
-				switch v = trim(v); {
+				switch v = firstToken(v); {
 				case strings.EqualFold(v, "close"):
 					f.close = true
 				case strings.EqualFold(v, "keep-alive"):
@@ -448,6 +461,9 @@ func (d *decoder) field(x *Field, f *framing) {
 			} else {
 				f.encoding = x.Value
 			}
+			if t := firstToken(x.Value); inflates(t) {
+				f.inflate = true
+			}
 		}
 	case len("transfer-encoding"):
 		if strings.EqualFold(x.Name, "Transfer-Encoding") {
@@ -460,35 +476,23 @@ func (d *decoder) field(x *Field, f *framing) {
 	}
 }
 
-// contentLength reads a Content-Length. Digits only are unambiguous; of several the last counts, as it does for Zeek:
-// aiohttp refuses every such message.
+// contentLength reads a Content-Length. Digits only are unambiguous. Of several the last counts, and of other text
+// the first digits, as for Zeek: aiohttp refuses every such message.
 func (d *decoder) contentLength(v string, f *framing) {
-	n, ok := int64(0), v != ""
-	if i := strings.IndexByte(v, ','); i >= 0 {
-		// RFC 9110 section 8.6: a list of equal numbers may be taken for one.
-		f.conflict = true
-		d.weird("HTTP_bad_content_length", v)
-		v = trim(v[:i])
+	n, ok, i := int64(0), true, 0
+	for i < len(v) && !digit(v[i]) && v[i] != '-' {
+		i++
+		ok = false
 	}
-	t := v
-	if len(t) > 1 && t[0] == '+' {
-		ok, t = false, t[1:]
-	}
-	i := 0
-	for ; i < len(t) && digit(t[i]); i++ {
+	start := i
+	for ; i < len(v) && digit(v[i]); i++ {
 		if n > (1<<62)/10 {
 			n, ok = 1<<62, false
 			continue
 		}
-		n = n*10 + int64(t[i]-'0')
+		n = n*10 + int64(v[i]-'0')
 	}
-	if i < len(t) || i == 0 {
-		ok = false
-		if i == 0 || t[i] != ' ' {
-			n = 0
-		}
-	}
-	if !ok {
+	if !ok || i == start || i < len(v) {
 		f.conflict = true
 		d.weird("HTTP_bad_content_length", v)
 	}
@@ -505,6 +509,7 @@ func (d *decoder) transferEncoding(v string, f *framing) {
 		f.conflict = true
 	}
 	f.te, f.chunked = true, false
+	f.loose = f.loose || strings.EqualFold(firstToken(v), "chunked")
 	rest := ""
 	for c := range strings.SplitSeq(v, ",") {
 		if f.chunked {

@@ -213,7 +213,8 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 				return 0, nil
 			}
 		case impossible:
-			return 0, d.oldResponse(h)
+			d.oldResponse(h)
+			return d.step(dir, h, b)
 		}
 	}
 	if len(h.head) == 0 {
@@ -396,7 +397,9 @@ func (d *decoder) request(h *half, b []byte) (ok bool, err error) {
 		if q.Method != "GET" {
 			d.weird("invalid_http_09_request_method", q.Method)
 		}
+		// That is all of it, but fields may follow all the same; they are read like a trailer.
 		d.old = true
+		h.ex, h.body, h.state = ex, &q.Body, inTrailer
 	} else {
 		// One string holds the whole head; everything else is a part of it.
 		s := string(b)
@@ -456,7 +459,7 @@ func (d *decoder) requestFraming(h *half, ex *exchange, f *framing) {
 		// No body; what follows belongs to the tunnel, if there will be one.
 		d.connecting = true
 		return
-	case f.chunked:
+	case f.chunked || f.loose:
 		h.state, q.Body.Chunked = inChunkSize, true
 	case f.length > 0:
 		h.state, h.remain = inBody, f.length
@@ -474,7 +477,7 @@ func (d *decoder) openBody(h *half, ex *exchange, body *Body, f *framing, resp b
 	}
 	h.ex, h.body = ex, body
 	h.firstChunk, h.lastChunk, h.uneven = 0, 0, false
-	h.sink.open(d, body, f, want, h.remain)
+	h.sink.open(d, body, f, want, h.remain, resp)
 }
 
 func (d *decoder) response(h *half, b []byte) (ok bool, err error) {
@@ -528,11 +531,14 @@ func (d *decoder) response(h *half, b []byte) (ok bool, err error) {
 		d.weird("HTTP_transfer_encoding_not_chunked", "")
 	}
 	h.remain = 0
+	// Clients do not take chunks from a server that does not speak 1.1; servers do not care (RFC 9112 section 6.1).
+	chunked := (f.chunked || f.loose) && p.Version == "1.1"
+	p.Body.Conflict = p.Body.Conflict || f.te && !(chunked && f.chunked)
 	switch {
 	case method == "HEAD" || r.status == 204 || r.status == 304:
-	case f.chunked:
+	case chunked:
 		h.state, p.Body.Chunked = inChunkSize, true
-	case f.hasLength && !f.te:
+	case f.hasLength:
 		if f.length > 0 {
 			h.state, h.remain = inBody, f.length
 		}
@@ -550,14 +556,13 @@ func (d *decoder) response(h *half, b []byte) (ok bool, err error) {
 }
 
 // oldResponse begins an HTTP/0.9 answer: a body and nothing else.
-func (d *decoder) oldResponse(h *half) error {
+func (d *decoder) oldResponse(h *half) {
 	d.old, d.seen = false, true
 	ex := d.answers(h.at)
 	ex.resp = Response{At: h.at, Version: "0.9"}
 	ex.answered, ex.tx.Response = true, &ex.resp
 	h.state = inClose
 	d.openBody(h, ex, &ex.resp.Body, &framing{}, true)
-	return nil
 }
 
 // answers finds the request that a response belongs to: the first one without an answer.
@@ -720,7 +725,7 @@ func (d *decoder) End(dir capture.Dir) {
 	}
 	h.ended = true
 	if h.ex != nil {
-		whole := h.state == inClose && h.body.Missing == 0
+		whole := (h.state == inClose || h.state == inTrailer && h.ex.req.Version == "0.9") && h.body.Missing == 0
 		d.finish(dir, h, whole)
 	}
 	h.state = dead

@@ -34,6 +34,7 @@ type inflater struct {
 	wrap    wrapper
 	header  []byte // a wrapper's header in pieces
 	flags   byte
+	hcrc    uint32 // of the gzip header so far
 	skip    int
 	sum     hash.Hash32
 	size    uint32
@@ -74,6 +75,7 @@ func (z *inflater) reset(next stage) {
 	z.next, z.state, z.acc, z.n, z.final = next, zWrapper, 0, 0, false
 	z.pos, z.sent, z.stored = 0, 0, 0
 	z.wrap, z.header, z.flags, z.skip, z.sum, z.size, z.ntrail = rawDeflate, z.header[:0], 0, 0, nil, 0, 0
+	z.hcrc = 0
 }
 
 func (z *inflater) release(p *pools) {
@@ -95,9 +97,13 @@ func (z *inflater) finish() error {
 
 func (z *inflater) write(b []byte) error {
 	for len(b) > 0 && z.state < zBlock {
+		was := z.state
 		n, err := z.unwrap(b)
 		if err != nil {
 			return err
+		}
+		if was != zHeaderSum {
+			z.hcrc = crc32.Update(z.hcrc, crc32.IEEETable, b[:n])
 		}
 		b = b[n:]
 	}
@@ -139,7 +145,14 @@ func (z *inflater) unwrap(b []byte) (int, error) {
 			z.state = zExtra
 			z.afterHeader()
 		}
-	case zExtra, zHeaderSum:
+	case zHeaderSum:
+		if z.header = append(z.header, b[0]); len(z.header) == 2 {
+			if binary.LittleEndian.Uint16(z.header) != uint16(z.hcrc) {
+				return 1, errCoding
+			}
+			z.state = zBlock
+		}
+	case zExtra:
 		n := min(z.skip, len(b))
 		z.skip -= n
 		if z.skip == 0 {
@@ -172,12 +185,8 @@ func (z *inflater) afterHeader() {
 	if z.state == zComment && z.flags&fcomment == 0 {
 		z.state = zHeaderSum
 	}
-	if z.state == zHeaderSum {
-		if z.flags&fhcrc == 0 {
-			z.state = zBlock
-		} else {
-			z.skip = 2
-		}
+	if z.state == zHeaderSum && z.flags&fhcrc == 0 {
+		z.state = zBlock
 	}
 }
 

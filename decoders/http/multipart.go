@@ -136,17 +136,14 @@ func (m *multipart) hole() {
 }
 
 func (m *multipart) close() []part {
-	if m.state == partData && len(m.line) > 0 {
-		m.content(m.line)
+	if m.rest > 0 {
+		m.total += m.rest + 2 // Zeek counts a line end whether it is there or not
+		m.endLine(m.rest == int64(len(m.line)))
+		m.line, m.rest = m.line[:0], 0
 	}
 	m.endPart()
 	return m.parts
 }
 
-// length is the length of the body as Zeek has it: to the end of the closing boundary.
-func (m *multipart) length(all int64) int64 {
-	if m.state == closed {
-		return m.total
-	}
-	return all
-}
+// length is the length of the body as Zeek has it, after close: to the end of the closing boundary.
+func (m *multipart) length() int64 { return m.total }

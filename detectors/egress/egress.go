@@ -8,14 +8,24 @@
 // Two roles have two bars. Bytes that a home machine pushes over flows it opened count against Config.Bytes. Bytes
 // that it serves to a client outside count against Serving times that, since answering is what servers do; and a
 // machine that serves many clients is a public service, for which one client must take PublicServing times the bound.
-// A destination that the machine has used regularly for long has LongUsed times the bar.
+// So the download of an image from a web page stays quiet, and somebody who pulls a model through a port that he
+// opened on a worker, as its only client, does not. Each role is held against its own bar: nobody hides what he pushes
+// behind what he pulls. In a flow that was picked up mid-stream the direction is a guess; all of it counts as pushed,
+// with lower confidence. A destination that the machine has used regularly for long has LongUsed times the bar.
+//
+// Names of destinations are those that DNS answered with them. A Host field is the sender's word: it is shown, but
+// allows nothing. A machine that an intruder owns can still ask a name server of his for a name on the allow-list; where
+// that matters, allow networks.
 //
 // It does not see: what the bytes are; data that leaves slowly, under the bound in every window; data that leaves over
-// many destinations; what is sent to a place on the allow-list.
+// many destinations; what is sent to a place on the allow-list; who pulls from a machine that serves many.
 package egress
 
 import (
+	"errors"
 	"fmt"
+	"math"
+	"math/bits"
 	"net/netip"
 	"strings"
 	"time"
@@ -42,11 +52,46 @@ func Default() Config {
 	return Config{Bytes: 100e6, Window: 10 * time.Minute, Serving: 10, PublicServing: 100, LongUsed: 5}
 }
 
+// Check says what is wrong with the settings.
+func (c *Config) Check() error {
+	if c.Bytes == 0 {
+		return errors.New("egress: bytes: must be more than 0")
+	}
+	if c.Window < time.Second {
+		return errors.New("egress: window: must be a second or more")
+	}
+	for _, a := range c.Allow {
+		if _, err := detectors.ParseNetworks([]string{a}); err != nil && !isName(a) {
+			return fmt.Errorf("egress: allow: %q is neither a network nor a name", a)
+		}
+	}
+	return nil
+}
+
+// isName says whether s can be a domain name: labels of letters, digits, hyphens and underscores, and one that is no
+// number.
+func isName(s string) bool {
+	s = strings.Trim(s, ".")
+	letters := false
+	for _, c := range []byte(s) {
+		switch {
+		case c|0x20 >= 'a' && c|0x20 <= 'z':
+			letters = true
+		case c >= '0' && c <= '9', c == '-', c == '_', c == '.':
+		default:
+			return false
+		}
+	}
+	return letters && !strings.Contains(s, "..")
+}
+
 const (
-	// Parts of the window: the sum forgets in steps of a tenth of it.
-	parts = 10
-	// Pairs of machine and destination, and names of addresses, that are remembered.
+	// Parts of the window: the sum forgets in steps of a twentieth of it, and covers at least 19 of them.
+	parts = 20
+	// Pairs of machine and destination that are remembered: an hour of a busy network of a thousand machines. A pair
+	// costs half a kilobyte, and two when many flows are open between the two.
 	maxPairs = 1 << 16
+	// Addresses whose names are remembered, and machines at home that serve.
 	maxNames = 1 << 16
 	maxHosts = 1 << 14
 	// Clients outside within a day that make a machine's service public.
@@ -56,7 +101,9 @@ const (
 	knownHours = 6
 	// Names of one address, and flows of one window, that are told apart.
 	maxAliases = 4
-	maxFlows   = 64
+	maxFlows   = 32
+	// Longest name that is kept, RFC 1035.
+	maxName = 255
 	// What is said again: ten times as much.
 	muchMore = 10
 )
@@ -81,7 +128,7 @@ func Spec() detectors.Spec {
 			d := &detector{
 				cfg: cfg, home: env.Home, bus: bus, part: max(capture.Time(cfg.Window)/parts, 1),
 				pairs: detectors.Table[pairKey, pair]{Limit: maxPairs},
-				names: detectors.Table[netip.Addr, []string]{Limit: maxNames},
+				names: detectors.Table[netip.Addr, aliases]{Limit: maxNames},
 				hosts: detectors.Table[netip.Addr, host]{Limit: maxHosts},
 			}
 			for _, a := range cfg.Allow {
@@ -92,28 +139,45 @@ func Spec() detectors.Spec {
 				}
 			}
 			detectors.On(bus, d.progress)
-			if len(d.domains) > 0 {
-				detectors.On(bus, d.lookup)
-				detectors.On(bus, d.request)
-			}
+			detectors.On(bus, d.lookup)
+			detectors.On(bus, d.request)
 		},
 	}
 }
 
 type pairKey struct{ src, dst netip.Addr }
 
+// The two roles of a machine in a flow.
+const (
+	pushed = iota
+	served
+	roles
+)
+
 // pair is what one machine sent to one destination.
 type pair struct {
-	sums    [2][parts]uint64 // pushed, served; by part of the window
-	at      capture.Time     // number of the current part
+	sums    [roles][parts]uint64 // by part of the window, a ring
+	at      capture.Time         // number of the current part
 	first   capture.Time
 	hour    capture.Time // last hour in which it was used
 	hours   int
-	flows   []*capture.Flow // of the window so far, bounded
-	more    int             // flows beyond them
-	began   capture.Time    // when the window's first bytes were sent
-	said    uint64          // bytes when it was said last, 0: not said
+	flows   []use        // bounded
+	many    capture.Time // part in which flows was full; 0: never
+	began   capture.Time // when the first bytes of the window were sent, if it was empty before
+	said    [roles]uint64
 	guessed bool
+}
+
+// use is a flow between the two.
+type use struct {
+	uid string
+	at  capture.Time // part in which it moved bytes last
+}
+
+// aliases are the names of an address.
+type aliases struct {
+	looked []string // as DNS answered them
+	called string   // as a Host field had it
 }
 
 // host is a home machine as a server.
@@ -130,45 +194,41 @@ type detector struct {
 	bus     *detectors.Bus
 	part    capture.Time
 	pairs   detectors.Table[pairKey, pair]
-	names   detectors.Table[netip.Addr, []string]
+	names   detectors.Table[netip.Addr, aliases]
 	hosts   detectors.Table[netip.Addr, host]
 }
 
 func (d *detector) lookup(t *dns.Transaction) {
+	if !t.Answered || t.Multicast || t.NetBIOS || t.Query == "" || len(t.Query) > maxName {
+		return
+	}
 	t.Addresses(func(a netip.Addr, _ time.Duration) bool {
-		d.name(a, t.Query)
+		l := &d.names.Put(a).looked
+		for _, n := range *l {
+			if n == t.Query {
+				return true
+			}
+		}
+		if len(*l) >= maxAliases {
+			*l = append((*l)[:0], (*l)[1:]...)
+		}
+		*l = append(*l, t.Query)
 		return true
 	})
 }
 
 func (d *detector) request(t *http.Transaction) {
-	if t.Request == nil {
+	if t.Request == nil || t.Flow == nil {
 		return
 	}
 	h := t.Request.Header.Get("Host")
 	if i := strings.LastIndexByte(h, ':'); i > 0 && !strings.HasSuffix(h, "]") {
 		h = h[:i]
 	}
-	// A Host field is the client's word: it may only name what it is sent to, never an address that a look-up named
-	// otherwise, or an intruder would write himself onto the allow-list.
-	if a := t.Flow.Resp.Addr(); d.names.Get(a) == nil {
+	if len(h) > maxName || !isName(h) {
 		return
-	} else if h != "" {
-		d.name(a, strings.ToLower(h))
 	}
-}
-
-func (d *detector) name(a netip.Addr, name string) {
-	l := d.names.Put(a)
-	for _, n := range *l {
-		if n == name {
-			return
-		}
-	}
-	if len(*l) >= maxAliases {
-		*l = append((*l)[:0], (*l)[1:]...)
-	}
-	*l = append(*l, name)
+	d.names.Put(t.Flow.Resp.Addr()).called = strings.ToLower(h)
 }
 
 func (d *detector) allowed(a netip.Addr) bool {
@@ -177,10 +237,13 @@ func (d *detector) allowed(a netip.Addr) bool {
 			return true
 		}
 	}
+	if len(d.domains) == 0 {
+		return false
+	}
 	if names := d.names.Get(a); names != nil {
-		for _, n := range *names {
+		for _, n := range names.looked {
 			for _, suffix := range d.domains {
-				if n == suffix || strings.HasSuffix(n, "."+suffix) {
+				if n == suffix || strings.HasSuffix(n, suffix) && n[len(n)-len(suffix)-1] == '.' {
 					return true
 				}
 			}
@@ -221,45 +284,56 @@ func (d *detector) add(p *capture.Progress, dir capture.Dir, k pairKey, n uint64
 		e.hour = hour
 		e.hours++
 	}
-	if e.total() == 0 {
-		e.began, e.flows, e.more, e.said, e.guessed = p.Time, e.flows[:0], 0, 0, false
+	if e.sum(pushed)+e.sum(served) == 0 {
+		e.began, e.flows, e.many, e.said, e.guessed = p.Time, e.flows[:0], 0, [roles]uint64{}, false
 	}
-	role := 0
+	role := pushed
 	if serving {
-		role = 1
+		role = served
 	}
 	e.sums[role][e.at%parts] += n
 	e.guessed = e.guessed || p.Guessed
 	e.note(p.Flow)
 
 	bar := d.cfg.Bytes
-	sent := e.sum(0)
-	if served := e.sum(1); served > sent {
-		sent = served
-		bar *= d.cfg.Serving
+	if role == served {
+		bar = times(d.cfg.Bytes, d.cfg.Serving)
 		if h := d.hosts.Get(k.src); h != nil && h.clients >= publicClients {
-			bar = d.cfg.Bytes * d.cfg.PublicServing
+			bar = times(d.cfg.Bytes, d.cfg.PublicServing)
 		}
 	}
 	known := p.Time.Sub(e.first) >= knownFor && e.hours >= knownHours
 	if known {
-		bar *= max(d.cfg.LongUsed, 1)
+		bar = times(bar, d.cfg.LongUsed)
 	}
-	if sent < bar || e.said > 0 && sent < muchMore*e.said {
+	// Said at the bar and at each ten times it.
+	sent := e.sum(role)
+	if sent < bar || e.said[role] > 0 && sent < times(e.said[role], muchMore) {
 		return
 	}
-	e.said = sent
-	d.report(p, dir, k, e, sent, bar, known)
+	for e.said[role] = bar; sent >= times(e.said[role], muchMore) && e.said[role] < math.MaxUint64; {
+		e.said[role] = times(e.said[role], muchMore)
+	}
+	d.report(p, dir, k, e, role, sent, bar, known)
+}
+
+// times multiplies, up to what there is; by 0 is by 1.
+func times(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, max(b, 1))
+	if hi != 0 {
+		return math.MaxUint64
+	}
+	return lo
 }
 
 // turn moves the window to now.
 func (d *detector) turn(e *pair, now capture.Time) {
 	at := now / d.part
 	if at-e.at >= parts {
-		e.sums = [2][parts]uint64{}
+		e.sums = [roles][parts]uint64{}
 	} else {
 		for i := e.at + 1; i <= at; i++ {
-			e.sums[0][i%parts], e.sums[1][i%parts] = 0, 0
+			e.sums[pushed][i%parts], e.sums[served][i%parts] = 0, 0
 		}
 	}
 	e.at = max(e.at, at)
@@ -272,49 +346,78 @@ func (e *pair) sum(role int) (n uint64) {
 	return n
 }
 
-func (e *pair) total() uint64 { return e.sum(0) + e.sum(1) }
-
-func (e *pair) note(f *capture.Flow) {
-	for _, g := range e.flows {
-		if g == f {
-			return
+// since is when the first bytes of the window were sent, to the part.
+func (d *detector) since(e *pair) capture.Time {
+	for i := max(e.at-parts+1, 0); i <= e.at; i++ {
+		if e.sums[pushed][i%parts]+e.sums[served][i%parts] > 0 {
+			return max(e.began, i*d.part)
 		}
 	}
-	if len(e.flows) < maxFlows {
-		e.flows = append(e.flows, f)
-	} else {
-		e.more++
+	return e.began
+}
+
+// note counts f to the flows of the window.
+func (e *pair) note(f *capture.Flow) {
+	oldest := 0
+	for i := range e.flows {
+		if e.flows[i].uid == f.UID {
+			e.flows[i].at = e.at
+			return
+		}
+		if e.flows[i].at < e.flows[oldest].at {
+			oldest = i
+		}
+	}
+	switch {
+	case len(e.flows) < maxFlows:
+		e.flows = append(e.flows, use{f.UID, e.at})
+	case e.at-e.flows[oldest].at >= parts:
+		e.flows[oldest] = use{f.UID, e.at}
+	default:
+		e.many = max(e.at, 1)
 	}
 }
 
-func (d *detector) report(p *capture.Progress, dir capture.Dir, k pairKey, e *pair, sent, bar uint64, known bool) {
+// count says over how many flows the window's bytes went.
+func (e *pair) count() string {
+	n := 0
+	for _, u := range e.flows {
+		if e.at-u.at < parts {
+			n++
+		}
+	}
+	switch {
+	case e.many > 0 && e.at-e.many < parts:
+		return fmt.Sprintf("more than %d flows", n)
+	case n == 1:
+		return "1 flow"
+	}
+	return fmt.Sprintf("%d flows", n)
+}
+
+func (d *detector) report(p *capture.Progress, dir capture.Dir, k pairKey, e *pair, role int, sent, bar uint64, known bool) {
 	f := &detectors.Finding{
 		At: p.At, Rule: "egress/large", Severity: detectors.Medium, Confidence: 70, Outcome: detectors.Succeeded,
 		Src: k.src, Dst: k.dst, Flow: p.Flow, Port: p.Flow.Dst(dir).Port(),
 	}
-	if sent >= muchMore*bar {
+	if sent >= times(bar, muchMore) {
 		f.Severity = detectors.High
 	}
 	if e.guessed {
 		f.Confidence = 40
 	}
-	flows := fmt.Sprintf("%d flows", len(e.flows))
-	switch {
-	case e.more > 0:
-		flows = fmt.Sprintf("more than %d flows", len(e.flows))
-	case len(e.flows) == 1:
-		flows = "1 flow"
-	}
 	verb := "sent"
-	if e.sum(1) > e.sum(0) {
+	if role == served {
 		verb = "served"
 	}
 	to := k.dst.String()
-	if names := d.names.Get(k.dst); names != nil && len(*names) > 0 {
-		to += " (" + (*names)[len(*names)-1] + ")"
+	if names := d.names.Get(k.dst); names != nil && len(names.looked) > 0 {
+		to += " (" + names.looked[len(names.looked)-1] + ")"
+	} else if names != nil && names.called != "" {
+		to += " (called " + names.called + ")"
 	}
 	f.Msg = fmt.Sprintf("%s %s %s to %s in %s over %s (bound %s in %s)", k.src, verb, size(sent), to,
-		span(p.Time.Sub(e.began)), flows, size(bar), span(d.cfg.Window))
+		span(p.Time.Sub(d.since(e))), e.count(), size(bar), span(d.cfg.Window))
 	if e.guessed {
 		f.Sub = "picked up mid-stream: who opened the flow is a guess"
 	} else if known {
@@ -341,11 +444,15 @@ func size(n uint64) string {
 }
 
 func span(d time.Duration) string {
+	unit, n := "second", max(int(d.Seconds()+0.5), 1)
 	switch {
 	case d >= 2*time.Hour:
-		return fmt.Sprintf("%.0f hours", d.Hours())
+		unit, n = "hour", int(d.Hours()+0.5)
 	case d >= 2*time.Minute:
-		return fmt.Sprintf("%.0f minutes", d.Minutes())
+		unit, n = "minute", int(d.Minutes()+0.5)
 	}
-	return fmt.Sprintf("%.0f seconds", max(d.Seconds(), 1))
+	if n > 1 {
+		unit += "s"
+	}
+	return fmt.Sprintf("%d %s", n, unit)
 }

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -35,12 +36,24 @@ func newNet(t *testing.T, cfg Config) *net {
 // send moves mb megabytes up and down over one flow, evenly over d, in a hundred steps.
 func (w *net) send(orig, resp string, up, down uint64, d time.Duration, guessed bool) {
 	w.n++
-	f := &capture.Flow{UID: "C" + string(rune('a'+w.n%26)), Orig: netip.MustParseAddrPort(orig), Resp: netip.MustParseAddrPort(resp), Proto: capture.ProtoTCP, Start: w.now}
+	f := &capture.Flow{UID: fmt.Sprint("C", w.n), Orig: netip.MustParseAddrPort(orig), Resp: netip.MustParseAddrPort(resp), Proto: capture.ProtoTCP, Start: w.now}
 	for range 100 {
 		w.n++
 		w.bus.Publish(&capture.Progress{At: capture.At{Time: w.now, Packet: w.n}, Flow: f, Bytes: [2]uint64{up * 1e4, down * 1e4}, Guessed: guessed})
 		w.now = w.now.Add(d / 100)
 	}
+}
+
+// looked publishes a look-up.
+func (w *net) looked(name, addr string) {
+	w.bus.Publish(&dns.Transaction{Query: name, Answered: true, Answers: []dns.Answer{{Name: name, Type: 1, Addr: netip.MustParseAddr(addr)}}})
+}
+
+// progress moves n bytes up at once.
+func (w *net) progress(orig, resp string, n uint64) {
+	w.n++
+	f := &capture.Flow{UID: "Cp", Orig: netip.MustParseAddrPort(orig), Resp: netip.MustParseAddrPort(resp), Proto: capture.ProtoUDP}
+	w.bus.Publish(&capture.Progress{At: capture.At{Time: w.now, Packet: w.n}, Flow: f, Bytes: [2]uint64{n, 0}})
 }
 
 func TestLarge(t *testing.T) {
@@ -87,6 +100,28 @@ func TestLarge(t *testing.T) {
 			w.bus.Publish(&http.Transaction{Flow: &capture.Flow{Resp: netip.MustParseAddrPort(out)}, Request: &http.Request{Header: http.Header{{Name: "Host", Value: "models.example"}}}})
 			w.send(in, out, 120, 0, time.Minute, false)
 		}, detectors.Medium, 1},
+		{"nor does it for an address that has a name", func(c *Config) { c.Allow = []string{"models.example"} }, func(w *net) {
+			w.looked("evil.example", "198.51.100.77")
+			w.bus.Publish(&http.Transaction{Flow: &capture.Flow{Resp: netip.MustParseAddrPort(out)}, Request: &http.Request{Header: http.Header{{Name: "Host", Value: "models.example"}}}})
+			w.send(in, out, 120, 0, time.Minute, false)
+		}, detectors.Medium, 1},
+		{"what is pulled hides nothing that is pushed", nil, func(w *net) {
+			w.send(out, in, 0, 500, time.Minute, false)
+			w.send(in, out, 120, 0, time.Minute, false)
+		}, detectors.Medium, 1},
+		{"ten times the bound at once", nil, func(w *net) { w.progress(in, out, 1200e6) }, detectors.High, 1},
+		{"ten times the bound, having been said at twelve tenths of it", nil, func(w *net) {
+			w.progress(in, out, 120e6)
+			w.progress(in, out, 900e6)
+		}, detectors.High, 2},
+		{"nine times the bound is said once", nil, func(w *net) { w.send(in, out, 900, 0, time.Minute, false) }, detectors.Medium, 1},
+		{"exactly the window", nil, func(w *net) { w.send(in, out, 105, 0, 10*time.Minute, false) }, detectors.Medium, 1},
+		{"100 MB over eleven minutes", nil, func(w *net) { w.send(in, out, 100, 0, 11*time.Minute, false) }, 0, 0},
+		{"IPv6", nil, func(w *net) { w.send("[fd00::1]:5000", "[2001:db8::1]:443", 120, 0, time.Minute, false) }, detectors.Medium, 1},
+		{"a multiple of nothing is the bound", func(c *Config) { c.Serving = 0 },
+			func(w *net) { w.send("203.0.113.9:5000", "10.1.2.3:8000", 0, 90, time.Minute, false) }, 0, 0},
+		{"a bound beyond all numbers", func(c *Config) { c.Bytes, c.Serving = 1<<63, 1<<63 },
+			func(w *net) { w.send("203.0.113.9:5000", "10.1.2.3:8000", 0, 5000, time.Minute, false) }, 0, 0},
 		{"a name that only ends alike", func(c *Config) { c.Allow = []string{"models.example"} }, func(w *net) {
 			w.bus.Publish(&dns.Transaction{Query: "evilmodels.example", Answered: true, Answers: []dns.Answer{{Name: "evilmodels.example", Type: 1, Addr: netip.MustParseAddr("198.51.100.77")}}})
 			w.send(in, out, 120, 0, time.Minute, false)
@@ -134,12 +169,80 @@ func TestLarge(t *testing.T) {
 	}
 }
 
-func TestSentence(t *testing.T) {
-	w := newNet(t, Default())
-	w.send("10.20.0.11:40000", "198.51.100.77:9001", 120, 0, 3*time.Minute, false)
-	const want = "10.20.0.11 sent 101 MB to 198.51.100.77 in 2 minutes over 1 flow (bound 100 MB in 10 minutes)"
-	if len(w.said) != 1 || w.said[0].Msg != want {
-		t.Errorf("said %q, want %q", w.said[0].Msg, want)
+// TestSentences: figures must be those of the window, also for a pair that has been trickling for hours.
+func TestSentences(t *testing.T) {
+	const in, out = "10.20.0.11:40000", "198.51.100.77:9001"
+	for _, tt := range []struct {
+		name string
+		do   func(w *net)
+		want string
+	}{
+		{"one flow", func(w *net) { w.send(in, out, 120, 0, 3*time.Minute, false) },
+			"10.20.0.11 sent 101 MB to 198.51.100.77 in 2 minutes over 1 flow (bound 100 MB in 10 minutes)"},
+		{"three flows", func(w *net) {
+			for range 3 {
+				w.send(in, out, 38, 0, 3*time.Minute, false)
+			}
+		}, "10.20.0.11 sent 100 MB to 198.51.100.77 in 8 minutes over 3 flows (bound 100 MB in 10 minutes)"},
+		{"after hours of a little over many flows", func(w *net) {
+			for range 60 {
+				w.send(in, out, 1, 0, 3*time.Minute, false)
+			}
+			w.send(in, out, 400, 0, time.Minute, false)
+		}, "10.20.0.11 sent 104 MB to 198.51.100.77 in 10 minutes over 5 flows (bound 100 MB in 10 minutes)"},
+		{"many flows", func(w *net) {
+			for range 120 {
+				w.send(in, out, 1, 0, time.Second, false)
+			}
+		}, "10.20.0.11 sent 100 MB to 198.51.100.77 in 99 seconds over more than 32 flows (bound 100 MB in 10 minutes)"},
+		{"at once", func(w *net) { w.progress(in, out, 2e9) },
+			"10.20.0.11 sent 2.0 GB to 198.51.100.77 in 1 second over 1 flow (bound 100 MB in 10 minutes)"},
+		{"served", func(w *net) { w.send("203.0.113.9:5000", "10.1.2.3:8000", 0, 1100, time.Minute, false) },
+			"10.1.2.3 served 1.0 GB to 203.0.113.9 in 54 seconds over 1 flow (bound 1.0 GB in 10 minutes)"},
+		{"a name from DNS", func(w *net) { w.looked("drop.example", "198.51.100.77"); w.progress(in, out, 1e8) },
+			"10.20.0.11 sent 100 MB to 198.51.100.77 (drop.example) in 1 second over 1 flow (bound 100 MB in 10 minutes)"},
+		{"a name by its own word", func(w *net) {
+			w.bus.Publish(&http.Transaction{Flow: &capture.Flow{Resp: netip.MustParseAddrPort(out)}, Request: &http.Request{Header: http.Header{{Name: "Host", Value: "Drop.example:9001"}}}})
+			w.progress(in, out, 1e8)
+		}, "10.20.0.11 sent 100 MB to 198.51.100.77 (called drop.example) in 1 second over 1 flow (bound 100 MB in 10 minutes)"},
+	} {
+		w := newNet(t, Default())
+		tt.do(w)
+		if len(w.said) != 1 || w.said[0].Msg != tt.want {
+			t.Errorf("%s: said %d times, %q, want %q", tt.name, len(w.said), w.said[0].Msg, tt.want)
+		}
+	}
+}
+
+func TestGuessedDirectionLowersConfidence(t *testing.T) {
+	sure, guessed := newNet(t, Default()), newNet(t, Default())
+	sure.send("10.1.2.3:40000", "198.51.100.77:443", 120, 0, time.Minute, false)
+	guessed.send("10.1.2.3:40000", "198.51.100.77:443", 120, 0, time.Minute, true)
+	if s, g := sure.said[0].Confidence, guessed.said[0].Confidence; g >= s {
+		t.Errorf("confidence %d guessed, %d sure", g, s)
+	}
+}
+
+func TestSettingsThatMakeNoSense(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		set  func(c *Config)
+		ok   bool
+	}{
+		{"defaults", func(*Config) {}, true},
+		{"networks and names", func(c *Config) { c.Allow = []string{"10.0.0.0/8", "2001:db8::1", "models.example", ".s3.example."} }, true},
+		{"no bound", func(c *Config) { c.Bytes = 0 }, false},
+		{"no window", func(c *Config) { c.Window = 0 }, false},
+		{"network with a typing error", func(c *Config) { c.Allow = []string{"10.0.0.0/33"} }, false},
+		{"address with a typing error", func(c *Config) { c.Allow = []string{"10.0.0.256"} }, false},
+		{"everything", func(c *Config) { c.Allow = []string{"."} }, false},
+		{"URL", func(c *Config) { c.Allow = []string{"https://models.example"} }, false},
+	} {
+		c := Default()
+		tt.set(&c)
+		if err := c.Check(); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.name, err)
+		}
 	}
 }
 

@@ -1,0 +1,81 @@
+package http
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
+)
+
+// quiet is a flow that forgets what is emitted.
+type quiet struct {
+	flow capture.Flow
+	n    int
+}
+
+func (q *quiet) Flow() *capture.Flow { return &q.flow }
+func (q *quiet) At() capture.At      { return capture.At{Time: 1, Packet: 1} }
+func (q *quiet) Emit(any)            { q.n++ }
+func (q *quiet) Service(string)      {}
+func (q *quiet) Flip() bool          { return false }
+
+var (
+	getRequest  = []byte("GET /api/version HTTP/1.1\r\nHost: ray.example:8265\r\nUser-Agent: python-requests/2.31.0\r\nAccept-Encoding: gzip, deflate\r\nAccept: */*\r\nConnection: keep-alive\r\n\r\n")
+	getResponse = []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 1024\r\nDate: Tue, 01 Jan 2030 00:00:00 GMT\r\nServer: Python/3.10 aiohttp/3.8.4\r\n\r\n" +
+		`{"version": "4", "ray_version": "2.9.0", "pad": "` + strings.Repeat("x", 1024-51) + `"}`)
+)
+
+func newFlow(opt Options) (*quiet, *decoders.Mux) {
+	q := &quiet{}
+	return q, decoders.NewMux(q, []decoders.Spec{Spec(opt)}, false)
+}
+
+func TestExchangeAllocations(t *testing.T) {
+	q, m := newFlow(Options{})
+	n := testing.AllocsPerRun(1000, func() {
+		m.Data(capture.Orig, getRequest)
+		m.Data(capture.Resp, getResponse)
+	})
+	// The exchange, its two heads and the two lists of fields.
+	if n > 5 {
+		t.Errorf("%v allocations for a request with its answer, want 5", n)
+	}
+	if q.n < 1000 {
+		t.Errorf("%d transactions", q.n)
+	}
+}
+
+func BenchmarkExchange(b *testing.B) {
+	_, m := newFlow(Options{})
+	b.ReportAllocs()
+	b.SetBytes(int64(len(getRequest) + len(getResponse)))
+	for b.Loop() {
+		m.Data(capture.Orig, getRequest)
+		m.Data(capture.Resp, getResponse)
+	}
+}
+
+func BenchmarkSkippedBody(b *testing.B) {
+	_, m := newFlow(Options{})
+	m.Data(capture.Orig, getRequest)
+	m.Data(capture.Resp, []byte("HTTP/1.1 200 OK\r\nContent-Length: 4000000000000000\r\n\r\n"))
+	seg := make([]byte, 1460)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(seg)))
+	for b.Loop() {
+		m.Data(capture.Resp, seg)
+	}
+}
+
+func BenchmarkGzipBody(b *testing.B) {
+	body := packed(b, "gzip", strings.Repeat(`{"node": "a1b2c3", "state": "ALIVE", "cpu": 0.5}, `, 1000))
+	resp := []byte("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks(body, 1<<20))
+	_, m := newFlow(Options{})
+	b.ReportAllocs()
+	b.SetBytes(50 * 1000)
+	for b.Loop() {
+		m.Data(capture.Orig, getRequest)
+		m.Data(capture.Resp, resp)
+	}
+}

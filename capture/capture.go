@@ -61,6 +61,7 @@ type Flow struct {
 	Orig, Resp  netip.AddrPort // for ICMP the ports are type and counterpart type or code, as Zeek has them
 	Proto       uint8          // IP protocol number
 	Tunnels     []string       // UIDs of the tunnels it ran in, outermost first; mostly nil
+	Mid         bool           // TCP that was picked up after its beginning: who opened it is a guess
 }
 
 // IP protocol numbers that the engine knows by name.

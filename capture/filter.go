@@ -20,7 +20,8 @@ import (
 //
 // As in libpcap a packet that is too short for a byte that the expression looks at does not match, whatever the
 // expression says about that byte; ports are not looked for behind IPv6 extension headers; and tcp[], udp[] and their
-// like look into IPv4 only.
+// like look into IPv4 only. Unlike in libpcap, vlan and mpls work for Linux cooked frames, ip[...] on the right of an
+// operator does imply ip, % and ^ want parentheses, and null frames may have any system's number for IPv6.
 
 const (
 	// What Linux takes for a socket (BPF_MAXINSNS).

@@ -509,8 +509,8 @@ func (p *filterParser) special() *node {
 		l.payload += 4
 		return n
 	case p.accept("pppoed"), p.accept("pppoes"):
-		if !l.typed || l.labels > 0 || l.pppoe {
-			return p.fail(t, "no PPPoE in link type %d, behind mpls or twice", l.link)
+		if l.labels > 0 || l.pppoe {
+			return p.fail(t, "no PPPoE behind mpls and pppoes")
 		}
 		if t.text == "pppoed" {
 			return l.etherType(0x8863)

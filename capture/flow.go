@@ -228,7 +228,7 @@ func (f *flow) Flow() *Flow {
 		ports := f.key.proto == ProtoTCP || f.key.proto == ProtoUDP || f.key.proto == ProtoICMP ||
 			f.key.proto == ProtoICMPv6 || f.key.proto == ProtoSCTP
 		f.id = &Flow{
-			UID: NewUID('C', ub[:]), Start: f.start, Orig: o, Resp: r, Proto: f.key.proto, Tunnels: f.tunnels,
+			UID: NewUID('C', ub[:]), Start: f.start, Orig: o, Resp: r, Proto: f.key.proto, Tunnels: f.tunnels, Mid: f.mid,
 			CommunityID: communityID(o.Addr().AsSlice(), r.Addr().AsSlice(), o.Port(), r.Port(), f.key.proto, ports,
 				f.key.kind&2 != 0),
 		}
@@ -244,6 +244,9 @@ func (f *flow) Emit(ev any) { f.sh.cfg.Emit(ev) }
 
 // Service implements Host.
 func (f *flow) Service(name string) {
+	if f.mid && !f.sh.cfg.NameMidstream {
+		return
+	}
 	if len(f.services) < serviceLimit && !slices.Contains(f.services, name) {
 		f.services = append(f.services, name)
 	}

@@ -3,6 +3,7 @@ package capture
 import (
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // ShardCount is how many independent flow tables a run has. A packet's flow hash chooses its shard; flows, limits and
@@ -13,6 +14,7 @@ const ShardCount = 64
 type FlowConfig struct {
 	MaxFlows        int // of one shard; 0 means DefaultMaxFlows / ShardCount
 	IgnoreChecksums bool
+	NameMidstream   bool                          // note services also of TCP that was picked up after its beginning, which Zeek does not
 	Open            func(h Host, mid bool) Stream // may return nil: nobody wants the bytes
 	Emit            func(ev any)
 	Local           func(addr [16]byte, v6 bool) bool // for local_orig and local_resp; nil: none
@@ -266,6 +268,9 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 	}
 	if p.Tunnel != nil && p.Tunnel != f.tunnel {
 		f.enter(p.Tunnel)
+	}
+	if p.Carries != "" {
+		f.Service(strings.ToLower(p.Carries))
 	}
 	f.seen = s.now
 	if f.tcp != nil {

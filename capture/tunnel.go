@@ -291,6 +291,7 @@ func (d *Dissector) udpTunnel(p Packet) {
 		d.gre(&p, b, wire)
 		return
 	}
+	d.out[len(d.out)-1].Carries = in.kind
 	t, ok := d.enter(in.kind, &p, d.outerFlow(&p, udpTunnelIdle), in.from)
 	if !ok {
 		return

@@ -35,9 +35,6 @@ type decoder struct {
 	skip  [2]int  // bytes to drop: the rest of a message that lost some
 	lost  [2]bool // the beginning of the next message is not known
 	ended [2]bool
-
-	owner, target name   // scratch
-	text          []byte // scratch
 }
 
 func newDecoder(ctx decoders.Context) decoders.Decoder { return &decoder{ctx: ctx} }
@@ -56,8 +53,11 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 		return n, nil
 	}
 	if d.lost[dir] {
-		if probeMessage(b, true) == decoders.No {
+		switch probeMessage(b, true) {
+		case decoders.No:
 			return len(b), nil
+		case decoders.Maybe:
+			return 0, nil
 		}
 		d.lost[dir] = false
 	}

@@ -627,6 +627,8 @@ func TestStreamGaps(t *testing.T) {
 		{"to the end of a message", []decodertest.Step{decodertest.C(s[:l1+10]), gap(l2 - 10), decodertest.C(s[l1+l2:])}, "one unanswered, three unanswered"},
 		{"two in one message", []decodertest.Step{decodertest.C(s[:l1+4]), gap(2), decodertest.C(s[l1+6 : l1+8]), gap(2), decodertest.C(s[l1+10:])}, "one unanswered, three unanswered"},
 		{"beyond it, then in step", []decodertest.Step{decodertest.C(s[:l1+10]), gap(l2), decodertest.C("garbage in the middle"), decodertest.C(s[l1+l2:])}, "DNS_stream_lost, one unanswered, three unanswered"},
+		{"beyond it, then in pieces", []decodertest.Step{decodertest.C(s[:l1+10]), gap(l2), decodertest.C("garbage in the middle"), decodertest.C(s[l1+l2 : l1+l2+5]), decodertest.C(s[l1+l2+5:])}, "DNS_stream_lost, one unanswered, three unanswered"},
+		{"beyond it, and garbage in pieces", []decodertest.Step{decodertest.C(s[:l1+10]), gap(l2), decodertest.C("\x00\xff"), decodertest.C("garbage in the middle"), decodertest.C(s[l1+l2:])}, "DNS_stream_lost, one unanswered, three unanswered"},
 		{"between messages", []decodertest.Step{decodertest.C(s[:l1]), gap(l2), decodertest.C(s[l1+l2:])}, "DNS_stream_lost, one unanswered, three unanswered"},
 	} {
 		if got := transactions(decodertest.Run(t, Spec(), c.steps...)); got != c.want {

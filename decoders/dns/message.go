@@ -28,6 +28,10 @@ type message struct {
 	last   *Answer
 	said   [weirdLimit]string
 	nsaid  int
+
+	// Scratch. It is here and not in the decoder because flows are many and live long, and messages lie on the stack.
+	owner, target name
+	buf           []byte
 }
 
 // weird reports an oddity, once a message.
@@ -104,8 +108,8 @@ func (m *message) read() bool {
 }
 
 func (m *message) question() bool {
-	d, tx := m.d, m.tx
-	off, ok := m.name(&d.owner, m.off)
+	tx := m.tx
+	off, ok := m.name(&m.owner, m.off)
 	if !ok {
 		return false
 	}
@@ -128,14 +132,14 @@ func (m *message) question() bool {
 	}
 	tx.Type, tx.Class = qtype, class
 	tx.Questions++
-	tx.Sent = string(d.owner.bytes())
+	tx.Sent = string(m.owner.bytes())
 	tx.Query = tx.Sent
-	if !d.owner.lower {
-		tx.Query = string(d.owner.lowered())
+	if !m.owner.lower {
+		tx.Query = string(m.owner.lowered())
 	}
-	if d.toNetBIOS {
+	if m.d.toNetBIOS {
 		var buf [16]byte
-		if s := netbiosName(buf[:0], d.owner.bytes()); len(s) > 0 {
+		if s := netbiosName(buf[:0], m.owner.bytes()); len(s) > 0 {
 			tx.Query = string(s)
 		}
 	}
@@ -144,8 +148,8 @@ func (m *message) question() bool {
 
 // record reads one record of the answer section, or of an update's prerequisites (pre) or updates (upd).
 func (m *message) record(pre, upd bool) bool {
-	d, b := m.d, m.b
-	off, ok := m.name(&d.owner, m.off)
+	b := m.b
+	off, ok := m.name(&m.owner, m.off)
 	if !ok {
 		return false
 	}
@@ -167,7 +171,7 @@ func (m *message) record(pre, upd bool) bool {
 		m.off = end // known answers of an mDNS query, a query's own update: nothing that was answered
 		return true
 	}
-	a.Name = m.text(d.owner.lowered())
+	a.Name = m.text(m.owner.lowered())
 	switch {
 	case pre || upd:
 		ok = m.updateRecord(&a, off, end, pre)
@@ -228,7 +232,7 @@ func (m *message) readUpdate() bool {
 		m.weird(weirdZones, strconv.Itoa(m.h.qd))
 		return false
 	}
-	off, ok := m.name(&m.d.owner, m.off)
+	off, ok := m.name(&m.owner, m.off)
 	if !ok {
 		return false
 	}
@@ -244,8 +248,8 @@ func (m *message) readUpdate() bool {
 	m.off = off + 4
 	if m.tx.Query == "" && m.tx.Questions == 0 {
 		// The zone is what an update is about. Zeek does not log it, so it does not count as a question.
-		m.tx.Sent = string(m.d.owner.bytes())
-		m.tx.Query = string(m.d.owner.lowered())
+		m.tx.Sent = string(m.owner.bytes())
+		m.tx.Query = string(m.owner.lowered())
 		m.tx.Type, m.tx.Class = typeSOA, m.zclass
 	}
 	for range m.h.an {
@@ -263,7 +267,7 @@ func (m *message) readUpdate() bool {
 
 // updateRecord says what one record of an update asks for, in Zeek's words.
 func (m *message) updateRecord(a *Answer, off, end int, pre bool) bool {
-	t := m.d.text[:0]
+	t := m.buf[:0]
 	name := typeName(a.Type)
 	if pre { // RFC 2136 section 2.4
 		switch {
@@ -301,7 +305,7 @@ func (m *message) updateRecord(a *Answer, off, end int, pre bool) bool {
 			if !a.logged {
 				return ok
 			}
-			t = append(m.d.text[:0], "add: "...)
+			t = append(m.buf[:0], "add: "...)
 			if a.Addr.IsValid() {
 				t = append(append(append(append(t, name...), ' '), a.Name...), ' ')
 			}
@@ -312,7 +316,7 @@ func (m *message) updateRecord(a *Answer, off, end int, pre bool) bool {
 			return true
 		}
 	}
-	m.d.text = t
+	m.buf = t
 	a.Data, a.logged = m.text(t), true
 	return true
 }

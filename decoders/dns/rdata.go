@@ -21,7 +21,7 @@ const (
 
 // rdata reads the data of one record, msg[off:end], into a, and says whether the rest of the message can be trusted.
 func (m *message) rdata(a *Answer, off, end int) bool {
-	d, b := m.d, m.b
+	b := m.b
 	size := end - off
 	a.logged = true
 	switch a.Type {
@@ -44,22 +44,22 @@ func (m *message) rdata(a *Answer, off, end int) bool {
 			a.Addr = addr
 		}
 	case typeNS, typeCNAME, typePTR:
-		return m.target(a, off, end)
+		return m.named(a, off, end)
 	case typeMX:
-		return m.target(a, off+2, end)
+		return m.named(a, off+2, end)
 	case typeSRV:
-		if d.toNetBIOS {
+		if m.d.toNetBIOS {
 			a.logged = false // NBSTAT: a table of names, which is not read
 			return true
 		}
-		return m.target(a, off+6, end)
+		return m.named(a, off+6, end)
 	case typeSOA:
-		next, ok := m.name(&d.target, off)
+		next, ok := m.name(&m.target, off)
 		if !ok {
 			return false
 		}
-		a.Data = m.text(d.target.lowered())
-		if next, ok = m.name(&d.target, next); !ok || next+20 > end {
+		a.Data = m.text(m.target.lowered())
+		if next, ok = m.name(&m.target, next); !ok || next+20 > end {
 			a.Data = ""
 			return false
 		}
@@ -73,14 +73,14 @@ func (m *message) rdata(a *Answer, off, end int) bool {
 	case typeNAPTR:
 		return m.naptr(a, off, end)
 	case typeNSEC:
-		next, ok := m.name(&d.target, off)
+		next, ok := m.name(&m.target, off)
 		if !ok || next > end {
 			return false
 		}
-		d.text = append(d.text[:0], "NSEC "...)
-		d.text = append(d.text, a.Name...)
-		d.text = append(d.text, ' ')
-		a.Data = m.text(append(d.text, d.target.lowered()...))
+		m.buf = append(m.buf[:0], "NSEC "...)
+		m.buf = append(m.buf, a.Name...)
+		m.buf = append(m.buf, ' ')
+		a.Data = m.text(append(m.buf, m.target.lowered()...))
 	case typeWKS:
 		a.logged = false
 		m.tx.reported++ // Zeek counts it and prints nothing
@@ -104,68 +104,68 @@ func (m *message) rdata(a *Answer, off, end int) bool {
 		a.logged = false
 	default:
 		m.weird(weirdType, strconv.Itoa(int(a.Type)))
-		d.text = append(d.text[:0], "<unknown type="...)
-		d.text = strconv.AppendUint(d.text, uint64(a.Type), 10)
-		a.Data = m.text(append(d.text, '>'))
+		m.buf = append(m.buf[:0], "<unknown type="...)
+		m.buf = strconv.AppendUint(m.buf, uint64(a.Type), 10)
+		a.Data = m.text(append(m.buf, '>'))
 	}
 	return true
 }
 
-// target reads the name that is, or ends, a record's data.
-func (m *message) target(a *Answer, off, end int) bool {
+// named reads the name that is, or ends, a record's data.
+func (m *message) named(a *Answer, off, end int) bool {
 	if off > end {
 		m.weird(weirdBadLen, "")
 		return false
 	}
-	next, ok := m.name(&m.d.target, off)
+	next, ok := m.name(&m.target, off)
 	if !ok {
 		return false
 	}
 	if next != end {
 		m.weird(weirdMismatch, "")
 	}
-	a.Data = m.text(m.d.target.lowered())
+	a.Data = m.text(m.target.lowered())
 	return true
 }
 
 // strings reads text as Zeek prints it: each string with a word and its length before it.
 func (m *message) strings(a *Answer, word string, off, end int) bool {
-	d, b := m.d, m.b
-	d.text = d.text[:0]
+	b := m.b
+	m.buf = m.buf[:0]
 	for off < end {
 		n := int(b[off])
 		off++
 		if n > end-off {
 			m.weird(weirdText, "")
-			a.Data = m.text(d.text)
+			a.Data = m.text(m.buf)
 			return false
 		}
-		if len(d.text) <= textLimit { // beyond it nothing is kept
-			if len(d.text) > 0 {
-				d.text = append(d.text, ' ')
+		if len(m.buf) <= textLimit { // beyond it nothing is kept
+			if len(m.buf) > 0 {
+				m.buf = append(m.buf, ' ')
 			}
-			d.text = append(d.text, word...)
-			d.text = strconv.AppendUint(d.text, uint64(n), 10)
-			d.text = append(d.text, ' ')
-			d.text = append(d.text, b[off:off+n]...)
+			m.buf = append(m.buf, word...)
+			m.buf = strconv.AppendUint(m.buf, uint64(n), 10)
+			m.buf = append(m.buf, ' ')
+			m.buf = append(m.buf, b[off:off+n]...)
 		}
 		off += n
 	}
-	a.Data = m.text(d.text)
+	a.Data = m.text(m.buf)
 	return true
 }
 
 // naptr reads a NAPTR record (RFC 3403 section 4.1).
 func (m *message) naptr(a *Answer, off, end int) bool {
-	d, b := m.d, m.b
+	b := m.b
 	if end-off < 5 {
 		m.weird(weirdNAPTR, "")
 		return false
 	}
-	d.text = append(d.text[:0], "NAPTR "...)
-	d.text = strconv.AppendUint(d.text, uint64(binary.BigEndian.Uint16(b[off:])), 10)
-	d.text = append(d.text, ' ')
-	d.text = strconv.AppendUint(d.text, uint64(binary.BigEndian.Uint16(b[off+2:])), 10)
+	m.buf = append(m.buf[:0], "NAPTR "...)
+	m.buf = strconv.AppendUint(m.buf, uint64(binary.BigEndian.Uint16(b[off:])), 10)
+	m.buf = append(m.buf, ' ')
+	m.buf = strconv.AppendUint(m.buf, uint64(binary.BigEndian.Uint16(b[off+2:])), 10)
 	off += 4
 	var n int
 	for range 3 { // flags, service, regexp
@@ -174,18 +174,18 @@ func (m *message) naptr(a *Answer, off, end int) bool {
 			return false
 		}
 		n = int(b[off])
-		d.text = append(d.text, ' ')
-		d.text = append(d.text, b[off+1:off+1+n]...)
+		m.buf = append(m.buf, ' ')
+		m.buf = append(m.buf, b[off+1:off+1+n]...)
 		off += 1 + n
 	}
-	if next, ok := m.name(&d.target, off); !ok || next > end {
+	if next, ok := m.name(&m.target, off); !ok || next > end {
 		m.weird(weirdNAPTR, "")
 		return false
 	}
-	if n > 0 && d.target.n > 0 {
-		d.text = append(d.text, ' ')
+	if n > 0 && m.target.n > 0 {
+		m.buf = append(m.buf, ' ')
 	}
-	a.Data = m.text(append(d.text, d.target.bytes()...))
+	a.Data = m.text(append(m.buf, m.target.bytes()...))
 	return true
 }
 
@@ -202,21 +202,21 @@ func (m *message) decode(a *Answer, off, end int) {
 		}
 		return
 	}
-	t := m.d.text[:0]
+	t := m.buf[:0]
 	switch r := rr.(type) {
 	case *mdns.RRSIG:
 		t = append(t, "RRSIG "...)
 		t = strconv.AppendUint(t, uint64(r.TypeCovered), 10)
 		t = append(t, ' ')
 		// The signer's name stands behind 18 bytes (RFC 4034 section 3.1).
-		if _, ok := m.name(&m.d.target, off+18); !ok {
+		if _, ok := m.name(&m.target, off+18); !ok {
 			a.logged = false
 			return
 		}
-		if m.d.target.n == 0 {
+		if m.target.n == 0 {
 			t = append(t, "<Root>"...)
 		}
-		t = append(t, m.d.target.lowered()...)
+		t = append(t, m.target.lowered()...)
 	case *mdns.DNSKEY:
 		t = strconv.AppendUint(append(t, "DNSKEY "...), uint64(r.Algorithm), 10)
 	case *mdns.DS:
@@ -241,7 +241,7 @@ func (m *message) decode(a *Answer, off, end int) {
 	default:
 		t = m.present(t, rr, end-off)
 	}
-	m.d.text = t
+	m.buf = t
 	a.Data = m.text(t)
 }
 

@@ -67,6 +67,7 @@ type Body struct {
 
 	rowLen int64  // length as Zeek counts it: see sink
 	parts  []part // of a multipart body, what Zeek makes files of
+	known  bool   // a further piece of a file that has its name already
 }
 
 // Field is one header line.

@@ -24,6 +24,9 @@ package http
 import (
 	"bytes"
 	"errors"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
@@ -43,6 +46,8 @@ const (
 	maxLost = 4 << 20
 	// A line longer than this is not the start of a message, while searching for one.
 	maxLostLine = 8 << 10
+	// Files that a flow fetches by ranges: players alternate between two or three.
+	maxRanges = 16
 )
 
 var (
@@ -135,6 +140,7 @@ type decoder struct {
 	persists   bool // the client may send several requests
 	closing    bool // the server said Connection: close
 	version    [2]string
+	ranges     []uint64 // files that came in pieces
 }
 
 func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
@@ -630,8 +636,24 @@ func (d *decoder) emit(ex *exchange) {
 		ex.resp.Informational, ex.resp.InformationalReason = ex.resp.Status, ex.resp.Reason
 		ex.tx.Response = &ex.resp
 	}
+	d.piece(ex)
 	ex.tx.Flow = d.ctx.Flow()
 	d.ctx.Emit(&ex.tx)
+}
+
+// piece notes that an answer to a range request is a piece of a file that was seen on this flow before: for Zeek, and
+// so in http.log, these are one file, named once.
+func (d *decoder) piece(ex *exchange) {
+	if ex.resp.Body.rowLen == 0 || !ex.req.Header.Has("Range") {
+		return
+	}
+	host, _ := ex.req.Header.last("Host")
+	sum := xxhash.Sum64String(host) ^ xxhash.Sum64String(ex.req.Target)*3
+	if slices.Contains(d.ranges, sum) {
+		ex.resp.Body.known = true
+	} else if len(d.ranges) < maxRanges {
+		d.ranges = append(d.ranges, sum)
+	}
 }
 
 // flush emits what waits. Without all, messages that are still being read are left alone.

@@ -65,7 +65,7 @@ func (t *Transaction) Row(w capture.Fields) {
 func (t *Transaction) files(w capture.Fields, side string, dir byte, h Header, b *Body) {
 	parts := b.parts
 	var one [1]part
-	if parts == nil && b.rowLen > 0 && b.Len > b.Missing {
+	if parts == nil && b.rowLen > 0 && b.Len > b.Missing && !b.known {
 		one[0].mime = b.MIME
 		for i := range h {
 			if v, ok := fileName(h[i].Name, h[i].Value); ok {

@@ -153,6 +153,7 @@ type decoder struct {
 	nest   decoders.Nested
 	half   [2]half
 	buf    []byte
+	lf     [1]byte // the line feed behind a text message
 	told   uint8
 	closed [2]bool
 }
@@ -293,7 +294,8 @@ func (d *decoder) endFrame(dir capture.Dir, h *half) {
 		}
 	}
 	if h.text && h.last != '\n' {
-		d.nest.Data(dir, []byte("\n"))
+		d.lf[0] = '\n'
+		d.nest.Data(dir, d.lf[:])
 	}
 }
 

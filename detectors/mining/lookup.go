@@ -24,7 +24,7 @@ func (d *detector) lookup(t *dns.Transaction) {
 	}
 	src := t.Flow.Orig.Addr()
 	if t.Answered && !t.Multicast {
-		d.resolvers.put(t.Flow.Resp.Addr(), struct{}{})
+		d.resolvers.Store(t.Flow.Resp.Addr(), struct{}{})
 	}
 	name := t.Query
 	entry, grade := d.pools.Name(name)
@@ -46,7 +46,7 @@ func (d *detector) lookup(t *dns.Transaction) {
 			first = a
 		}
 		if !a.IsUnspecified() && !a.IsLoopback() {
-			d.resolved.put(a, name)
+			d.resolved.Store(a, name)
 		}
 		return true
 	})
@@ -75,7 +75,7 @@ func (d *detector) lookup(t *dns.Transaction) {
 	if grade != data.Pool && sev > detectors.Low {
 		sev, confidence = detectors.Low, 40
 	}
-	if _, relays := d.resolvers.get(src); relays && sev > detectors.Low {
+	if _, relays := d.resolvers.Load(src); relays && sev > detectors.Low {
 		sev, confidence = detectors.Low, 40
 		end += "; it answers DNS itself and may ask for others"
 	}

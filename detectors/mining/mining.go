@@ -91,11 +91,11 @@ type detector struct {
 	env       *detectors.Env
 	bus       *detectors.Bus
 	pools     *data.Pools
-	sessions  *recent[string, said]            // by flow
-	resolved  *recent[netip.Addr, string]      // address to the pool's name
-	targets   *recent[string, string]          // flow to host:port behind the proxy
-	resolvers *recent[netip.Addr, struct{}]    // who answers DNS
-	hinted    *recent[[2]netip.Addr, struct{}] // pairs
+	sessions  detectors.Table[string, said]            // by flow
+	resolved  detectors.Table[netip.Addr, string]      // address to the pool's name
+	targets   detectors.Table[string, string]          // flow to host:port behind the proxy
+	resolvers detectors.Table[netip.Addr, struct{}]    // who answers DNS
+	hinted    detectors.Table[[2]netip.Addr, struct{}] // pairs
 }
 
 // said is what was said of a session.
@@ -107,11 +107,11 @@ type said struct {
 func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 	return &detector{
 		env: env, bus: bus, pools: data.LoadPools(),
-		sessions:  newRecent[string, said](maxSessions),
-		resolved:  newRecent[netip.Addr, string](maxResolved),
-		targets:   newRecent[string, string](maxTargets),
-		resolvers: newRecent[netip.Addr, struct{}](maxResolvers),
-		hinted:    newRecent[[2]netip.Addr, struct{}](maxHinted),
+		sessions:  detectors.Table[string, said]{Limit: maxSessions},
+		resolved:  detectors.Table[netip.Addr, string]{Limit: maxResolved},
+		targets:   detectors.Table[string, string]{Limit: maxTargets},
+		resolvers: detectors.Table[netip.Addr, struct{}]{Limit: maxResolvers},
+		hinted:    detectors.Table[[2]netip.Addr, struct{}]{Limit: maxHinted},
 	}
 }
 
@@ -132,18 +132,18 @@ func (d *detector) session(s *stratum.Session, at capture.At, ended bool) {
 	}
 	miner, pool := s.Flow.Src(s.Client), s.Flow.Dst(s.Client)
 	sev, outcome, confidence := d.judge(s, miner.Addr())
-	before, known := d.sessions.get(s.Flow.UID)
+	before, known := d.sessions.Load(s.Flow.UID)
 	lasted := s.Last.Time.Sub(s.Time)
 	again := ended && known && lasted >= longSession && s.Last.Time.Sub(before.at) >= longSession
 	if s.Transport != "http" {
 		if ended {
-			d.sessions.drop(s.Flow.UID)
+			d.sessions.Drop(s.Flow.UID)
 		}
 		if known && sev <= before.severity && !again {
 			return
 		}
 		if !ended {
-			d.sessions.put(s.Flow.UID, said{sev, at.Time})
+			d.sessions.Store(s.Flow.UID, said{sev, at.Time})
 		}
 	}
 	f := &detectors.Finding{
@@ -233,11 +233,11 @@ func (d *detector) sentence(s *stratum.Session, miner, pool netip.AddrPort, ende
 // where names the pool: by what the miner asked a proxy or the DNS for, and by address.
 func (d *detector) where(s *stratum.Session, pool netip.AddrPort) string {
 	name := s.Pool
-	if t, ok := d.targets.get(s.Flow.UID); ok {
+	if t, ok := d.targets.Load(s.Flow.UID); ok {
 		return clip(t, 80) + " behind proxy " + pool.String()
 	}
 	if name == "" {
-		name, _ = d.resolved.get(pool.Addr())
+		name, _ = d.resolved.Load(pool.Addr())
 	}
 	if name == "" || strings.HasPrefix(name, pool.Addr().String()) {
 		return pool.String()
@@ -294,7 +294,7 @@ func (d *detector) http(t *http.Transaction) {
 	}
 	ok := t.Response != nil && t.Response.Status/100 == 2
 	if connect && ok {
-		d.targets.put(t.Flow.UID, clip(host, 255))
+		d.targets.Store(t.Flow.UID, clip(host, 255))
 	}
 	entry, grade := d.pools.Name(hostOnly(host))
 	if entry == "" {
@@ -331,7 +331,7 @@ func (d *detector) socks(r *socks.Request) {
 	}
 	host := r.Host.String()
 	if r.OK {
-		d.targets.put(r.Flow.UID, clip(host, 255)+":"+strconv.Itoa(int(r.Port)))
+		d.targets.Store(r.Flow.UID, clip(host, 255)+":"+strconv.Itoa(int(r.Port)))
 	}
 	entry, grade := d.pools.Name(host)
 	if entry == "" {
@@ -390,10 +390,10 @@ func (d *detector) progress(p *capture.Progress) {
 		return
 	}
 	pair := [2]netip.Addr{f.Orig.Addr(), f.Resp.Addr()}
-	if _, ok := d.hinted.get(pair); ok {
+	if _, ok := d.hinted.Load(pair); ok {
 		return
 	}
-	d.hinted.put(pair, struct{}{})
+	d.hinted.Store(pair, struct{}{})
 	d.bus.Report(&detectors.Finding{
 		At: p.At, Rule: rulePool, Severity: detectors.Low, Confidence: 25, Outcome: detectors.Observed,
 		Msg: fmt.Sprintf("%s sends data to %s, an address that was once listed as a mining pool", f.Orig.Addr(), f.Resp),

@@ -284,35 +284,6 @@ func TestUnansweredHTTPCallIsLow(t *testing.T) {
 	}
 }
 
-func TestTablesAreBounded(t *testing.T) {
-	r := newRecent[int, int](3)
-	for i := range 3 {
-		r.put(i, i)
-	}
-	r.get(0)
-	r.put(3, 3) // 1 was touched longest ago
-	for k, want := range map[int]bool{0: true, 1: false, 2: true, 3: true} {
-		if _, ok := r.get(k); ok != want {
-			t.Errorf("get(%d) found %v", k, ok)
-		}
-	}
-	r.drop(0)
-	r.drop(0)
-	r.drop(7)
-	r.put(4, 4)
-	r.put(5, 5)
-	if _, ok := r.get(4); !ok || len(r.slots) != 3 || len(r.index) != 3 {
-		t.Errorf("%d slots, %d entries", len(r.slots), len(r.index))
-	}
-	for i := range 3 {
-		r.drop(3 + i)
-	}
-	r.put(9, 9)
-	if v, ok := r.get(9); !ok || v != 9 || len(r.slots) != 3 {
-		t.Errorf("after all were dropped: %v, %v, %d slots", v, ok, len(r.slots))
-	}
-}
-
 func TestRulesNameKnownTechniques(t *testing.T) {
 	for _, r := range Spec().Rules {
 		for _, id := range append(append([]string(nil), r.ATLAS...), r.ATTACK...) {

@@ -128,14 +128,14 @@ type server struct {
 type detector struct {
 	env     *detectors.Env
 	bus     *detectors.Bus
-	readers lru[pair, reader]
-	sources lru[netip.Addr, source]
-	servers lru[netip.Addr, server]
+	readers detectors.Table[pair, reader]
+	sources detectors.Table[netip.Addr, source]
+	servers detectors.Table[netip.Addr, server]
 }
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	d := &detector{env: env, bus: bus}
-	d.readers.limit, d.sources.limit, d.servers.limit = maxPairs, maxSources, maxHosts
+	d.readers.Limit, d.sources.Limit, d.servers.Limit = maxPairs, maxSources, maxHosts
 	detectors.On(bus, d.call)
 }
 
@@ -149,7 +149,7 @@ func (d *detector) call(c *ray.Call) {
 	}
 	outside := !d.env.Home.Contains(src)
 	if c.Confirmed {
-		s := d.servers.put(dst)
+		s := d.servers.Put(dst)
 		if c.RayVersion != "" {
 			s.version = c.RayVersion
 		}
@@ -210,7 +210,7 @@ func (d *detector) exploit(c *ray.Call, outside bool) bool {
 	case c.Outcome == ray.Unknown:
 		out = detectors.Unknown
 	}
-	known := c.Confirmed || d.servers.get(dst) != nil || c.Tx.Response != nil && strings.Contains(c.Tx.Response.Header.Get("Server"), "aiohttp/")
+	known := c.Confirmed || d.servers.Get(dst) != nil || c.Tx.Response != nil && strings.Contains(c.Tx.Response.Header.Get("Server"), "aiohttp/")
 	if !known && out != detectors.Unknown {
 		// A scanner that tries Ray's holes on whatever it finds.
 		sev, conf = detectors.Medium, 60
@@ -246,7 +246,7 @@ func (d *detector) exposed(c *ray.Call, src, dst netip.Addr) {
 	if !d.env.Home.Contains(dst) {
 		return // somebody else's, or the traffic of two strangers
 	}
-	s := d.servers.put(dst)
+	s := d.servers.Put(dst)
 	if s.said && c.Time.Sub(s.exposed) < again {
 		return
 	}
@@ -382,7 +382,7 @@ func (d *detector) recon(c *ray.Call, src, dst netip.Addr) {
 	if c.Auth != "none" && c.Auth != "" && c.Outcome == ray.Answered && c.Client == ray.SDK {
 		return // somebody with a token at work
 	}
-	r := d.readers.put(pair{src, dst})
+	r := d.readers.Put(pair{src, dst})
 	if r.last != 0 && c.Time.Sub(r.last) > window {
 		*r = reader{}
 	}
@@ -452,7 +452,7 @@ func (d *detector) outward(c *ray.Call, src, dst netip.Addr) {
 
 // sweeping counts the servers that a source read from.
 func (d *detector) sweeping(c *ray.Call, src, dst netip.Addr, outside bool) {
-	s := d.sources.put(src)
+	s := d.sources.Put(src)
 	if s.last != 0 && c.Time.Sub(s.last) > window {
 		*s = source{}
 	}

@@ -291,15 +291,3 @@ func TestScannersOfOtherServers(t *testing.T) {
 		}
 	}
 }
-
-func TestTablesAreBounded(t *testing.T) {
-	var l lru[int, int]
-	l.limit = 3
-	for i := range 10 {
-		*l.put(i) = i
-		l.get(0)
-	}
-	if len(l.m) != 3 || l.order.Len() != 3 || l.get(9) == nil || l.get(0) == nil || l.get(7) != nil {
-		t.Errorf("%d entries", len(l.m))
-	}
-}

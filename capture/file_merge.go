@@ -36,7 +36,7 @@ type merged struct {
 	begun bool
 	heap  []*input // those with a frame at hand, the first to come on top
 	count uint64
-	errs  []error
+	err   error // of all that failed
 }
 
 type input struct {
@@ -61,7 +61,11 @@ func (m *merged) advance(i *input) bool {
 		}
 		i.at = 0
 		if i.err = i.src.ReadBatch(&i.b); i.err != nil && !errors.Is(i.err, io.EOF) {
-			m.errs = append(m.errs, i.err)
+			if m.err == nil {
+				m.err = i.err
+			} else {
+				m.err = errors.Join(m.err, i.err)
+			}
 		}
 	}
 	return true
@@ -112,10 +116,8 @@ func (m *merged) ReadBatch(b *Batch) error {
 	switch {
 	case len(b.Frames) > 0:
 		return nil
-	case len(m.errs) == 1:
-		return m.errs[0]
-	case len(m.errs) > 0:
-		return errors.Join(m.errs...)
+	case m.err != nil:
+		return m.err
 	}
 	return io.EOF
 }

@@ -203,20 +203,21 @@ func size(n uint32) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// guess finds out which of the record headers that go with the magic number the file has: the one with the fewest
-// faults in the first three records; of equals, the first.
+// guess finds out which of the record headers that go with the magic number the file has: the one that makes sense for
+// the most records, and of equals the one with the fewest faults, or the first. A file that is merely damaged makes
+// sense up to the damage.
 func (p *pcap) guess(b []byte) {
-	best := -1
+	best, fewest := -1, 0
 	for _, head := range p.heads {
-		if n := p.faults(b, head); best < 0 || n < best {
-			p.head, best = head, n
+		if good, faults := p.try(b, head); good > best || good == best && faults < fewest {
+			p.head, best, fewest = head, good, faults
 		}
 	}
 }
 
-// faults counts what cannot be right in the first records of b if their header has a given length.
-func (p *pcap) faults(b []byte, head int) int {
-	faults := 0
+// try reads the first records of b as if their headers had a given length: how many there are before the first with a
+// fault, and how many faults in all.
+func (p *pcap) try(b []byte, head int) (good, faults int) {
 	odd := func(cond bool) {
 		if cond {
 			faults++
@@ -245,10 +246,13 @@ func (p *pcap) faults(b []byte, head int) int {
 		case headNokia:
 			odd(p.u32(b[16:])&0x0fff00f0 != 0x0fbf0000)
 		}
+		if faults == 0 {
+			good++
+		}
 		if n > longest(p.link) || int(n) > len(b)-head {
 			break
 		}
 		b = b[head+int(n):]
 	}
-	return faults
+	return good, faults
 }

@@ -11,11 +11,12 @@ import (
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// uidLen is the length that Zeek's identifiers mostly have: 17 digits after the letter hold 101 bits.
+// uidLen is the length that Zeek's identifiers mostly have, without the letter.
 const uidLen = 17
 
 // NewUID makes an identifier in Zeek's shape, a letter and 17 base-62 digits, from what identifies a thing. Equal
-// inputs give equal identifiers in every run; two 64-bit hashes make an accidental collision a matter of 2^64 flows.
+// inputs give equal identifiers in every run. Ten digits come of one 64-bit hash and seven of another, which makes an
+// accidental collision a matter of 2^50 flows; a digit of a 128-bit number would cost a division each, 300 ns in all.
 func NewUID(letter byte, parts ...[]byte) string {
 	var d xxhash.Digest
 	d.ResetWithSeed(0)
@@ -30,11 +31,13 @@ func NewUID(letter byte, parts ...[]byte) string {
 	hi := d.Sum64()
 	var out [1 + uidLen]byte
 	out[0] = letter
-	for i := uidLen; i > 0; i-- {
-		var rem uint64
-		hi, rem = hi/62, hi%62
-		lo, rem = bits.Div64(rem, lo, 62)
-		out[i] = base62[rem]
+	for i := range 10 {
+		out[1+i] = base62[lo%62]
+		lo /= 62
+	}
+	for i := 11; i < len(out); i++ {
+		out[i] = base62[hi%62]
+		hi /= 62
 	}
 	return string(out[:])
 }

@@ -15,6 +15,8 @@ const (
 	maxChunkLine = 8 << 10
 	// First bytes that a body is named by. Zeek looks at 4 KiB; its signatures but tar end well before 1 KiB.
 	sniffLen = 1 << 10
+	// Of a body whose coding turns out to be broken, this much is kept as it was sent.
+	maxEarly = 64 << 10
 	// Zeek inflates in steps of this size.
 	zeekInflate = 4 << 10
 )
@@ -215,8 +217,8 @@ func (s *sink) raw(body *Body, b []byte, whole bool) {
 	if len(s.stages) == 0 || s.broken {
 		return
 	}
-	if s.decoded == 0 && !s.rowOnly && len(s.early) < s.want {
-		s.early = append(s.early, b[:min(len(b), s.want-len(s.early))]...)
+	if limit := min(s.want, maxEarly); s.decoded == 0 && !s.rowOnly && len(s.early) < limit {
+		s.early = append(s.early, b[:min(len(b), limit-len(s.early))]...)
 	}
 	s.coded += int64(len(b))
 	if err := s.stages[0].write(b); err != nil {

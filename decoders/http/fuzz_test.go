@@ -78,6 +78,6 @@ func FuzzSniff(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		sniff(b)
 		fileName("Content-Disposition", string(b))
-		Unescape(string(b))
+		unescape(string(b))
 	})
 }

@@ -25,6 +25,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -46,6 +47,9 @@ const (
 	maxLost = 4 << 20
 	// A line longer than this is not the start of a message, while searching for one.
 	maxLostLine = 8 << 10
+	// Bytes that a client may send behind CONNECT or Upgrade before the answer: a TLS hello is 2 KiB at most. One that
+	// sends more has its answer, and we do not see it: the capture has one direction only.
+	maxWait = 16 << 10
 	// Files that a flow fetches by ranges: players alternate between two or three.
 	maxRanges = 16
 )
@@ -193,6 +197,10 @@ func (d *decoder) step(dir capture.Dir, h *half, b []byte) (int, error) {
 func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 	if dir == capture.Orig && len(h.head) == 0 {
 		if d.connecting || d.upgrading && requestAt(b) != certain {
+			if len(b) > maxWait {
+				d.flush(true)
+				return 0, decoders.ErrSwitch
+			}
 			d.refused = true
 			return 0, nil
 		}
@@ -524,6 +532,9 @@ func (d *decoder) response(h *half, b []byte) (ok bool, err error) {
 	p.Body.Conflict = f.conflict
 	h.ex, h.body = ex, &p.Body
 	if r.status == 101 || method == "CONNECT" && r.status/100 == 2 {
+		if r.status == 101 && strings.EqualFold(f.upgrade, "websocket") {
+			d.ctx.Confirm("websocket") // agreed on, whatever follows
+		}
 		d.finish(capture.Resp, h, true)
 		d.flush(true)
 		return true, decoders.ErrSwitch

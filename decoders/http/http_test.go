@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
+	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/flate"
@@ -436,6 +440,9 @@ func TestConfirm(t *testing.T) {
 	if got := decodertest.Services(t, all(), c("GET / HTTP/1.1\r\n\r\n"), s(ok)); len(got) != 1 || got[0] != "http" {
 		t.Errorf("services %v", got)
 	}
+	if got := decodertest.Services(t, all(), c("GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"), s("HTTP/1.1 101 Go\r\nUpgrade: WebSocket\r\n\r\n")); len(got) != 2 || got[1] != "websocket" {
+		t.Errorf("services %v", got)
+	}
 	if got := decodertest.Services(t, all(), s(ok)); len(got) != 0 {
 		t.Errorf("an answer alone confirmed %v", got)
 	}
@@ -495,7 +502,7 @@ func TestUnescape(t *testing.T) {
 		{"/a%20b", "/a b"}, {"/a%", "/a%"}, {"/a%4", "/a%4"}, {"/%%41", "/A"}, {"/%zz", "/%zz"},
 		{"/%u0041x", "/Ax"}, {"/%u4e2d", "/\x4e\x2d"}, {"/%6Aobs", "/jobs"},
 	} {
-		if got := Unescape(tt.in); got != tt.want {
+		if got := unescape(tt.in); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.in, got, tt.want)
 		}
 	}
@@ -512,5 +519,125 @@ func TestFileName(t *testing.T) {
 		if got, _ := fileName(tt.field, tt.value); got != tt.want {
 			t.Errorf("%s: %s: %q, want %q", tt.field, tt.value, got, tt.want)
 		}
+	}
+}
+
+// row remembers the columns of a row as text.
+type row []string
+
+func (r *row) add(name string, v any, set bool) {
+	if set {
+		*r = append(*r, fmt.Sprintf("%s=%v", name, v))
+	} else {
+		*r = append(*r, name+"-")
+	}
+}
+
+func (r *row) Time(n string, v capture.Time, set bool)         { r.add(n, int64(v), set) }
+func (r *row) Interval(n string, v time.Duration, set bool)    { r.add(n, v, set) }
+func (r *row) String(n, v string, set bool)                    { r.add(n, v, set) }
+func (r *row) Enum(n, v string, set bool)                      { r.add(n, v, set) }
+func (r *row) Count(n string, v uint64, set bool)              { r.add(n, v, set) }
+func (r *row) Bool(n string, v, set bool)                      { r.add(n, v, set) }
+func (r *row) Addr(n string, v netip.Addr, set bool)           { r.add(n, v, set) }
+func (r *row) Port(n string, v uint16, set bool)               { r.add(n, v, set) }
+func (r *row) Double(n string, v float64, set bool)            { r.add(n, v, set) }
+func (r *row) Set(n, _ string, v []string, set bool)           { r.add(n, v, set) }
+func (r *row) Vector(n, _ string, v []string, set bool)        { r.add(n, v, set) }
+func (r *row) Intervals(n string, v []time.Duration, set bool) { r.add(n, v, set) }
+
+// rowed makes every transaction say its row too, so that rows are compared where events are.
+func rowed(spec decoders.Spec) decoders.Spec {
+	inner := spec.New
+	spec.New = func(ctx decoders.Context) decoders.Decoder { return inner(rowContext{ctx}) }
+	return spec
+}
+
+type rowContext struct{ decoders.Context }
+
+func (c rowContext) Emit(ev any) {
+	c.Context.Emit(ev)
+	if t, ok := ev.(*Transaction); ok {
+		r := row{}
+		t.Row(&r)
+		c.Context.Emit(&r)
+	}
+}
+
+func TestRow(t *testing.T) {
+	const get = "GET /a%20b HTTP/1.1\r\nHost: h:80\r\n"
+	tests := []struct {
+		name  string
+		steps []decodertest.Step
+		want  string // columns that must be there
+	}{
+		{"Names", []decodertest.Step{c(get + "Referer: r\r\nUser-Agent: ua\r\nOrigin: o\r\nVia: 1.1 x\r\nVia: 1.1 x\r\n\r\n"), s("HTTP/1.0 200 OK\r\nContent-Length: 11\r\n\r\nhello world")},
+			"trans_depth=1|method=GET|host=h:80|uri=/a b|referrer=r|version=1.0|user_agent=ua|origin=o|request_body_len=0|response_body_len=11|status_code=200|status_msg=OK|info_code-|tags=[]|username-|password-|proxied=[VIA -> 1.1 x]|orig_fuids-|resp_mime_types=[text/plain]"},
+		{"PasswordIsNotLogged", []decodertest.Step{c(get + "Authorization: Basic dXNlcjpzZWNyZXQ=\r\n\r\n"), s(ok)}, "username=user|password-"},
+		{"UndecodableAuthorizationIsNotLogged", []decodertest.Step{c(get + "Authorization: Basic secret!\r\n\r\n"), s(ok)}, "username=<problem-decoding>|password-"},
+		{"NoAnswer", []decodertest.Step{c(get + "\r\n")}, "version-|response_body_len=0|status_code-|status_msg-"},
+		{"NoRequest", []decodertest.Step{s(ok)}, "method-|host-|uri-|version=1.1|status_code=200"},
+		{"NoReason", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 204\r\n\r\n")}, "status_code=204|status_msg=<empty>"},
+		{"Switching", []decodertest.Step{c(get + "Upgrade: x\r\n\r\n"), s("HTTP/1.1 101 Go\r\nUpgrade: x\r\n\r\n")}, "status_code=101|status_msg=Go|info_code=101|info_msg=Go"},
+		{"Continue", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 100 Go on\r\n\r\n" + ok)}, "status_code=200|status_msg=OK|info_code=100|info_msg=Go on"},
+		{"LengthWithoutGzip", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" + packed(t, "gzip", strings.Repeat("text ", 999)))},
+			"response_body_len=4995|resp_mime_types=[text/plain]"},
+		{"LinesUntilClose", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 200 OK\r\n\r\none\ntwo\r\nthree")}, "response_body_len=17"}, // 3+2, 3+2, 5+2
+		{"FileName", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 200 OK\r\nContent-Disposition: attachment; filename=\"x.sh\"\r\nContent-Length: 9\r\n\r\n#!/bin/sh")},
+			"resp_filenames=[x.sh]|resp_mime_types=[text/x-shellscript]"},
+		{"PieceOfAFile", []decodertest.Step{c(get + "Range: bytes=0-1\r\n\r\n" + get + "Range: bytes=2-3\r\n\r\n"), s(ok + ok)}, "trans_depth=2|resp_fuids-"},
+	}
+	var zero row
+	(&Transaction{}).Row(&zero)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var rows []row
+			for _, ev := range decodertest.Run(t, rowed(Spec(Options{})), tt.steps...) {
+				if r, ok := ev.(*row); ok {
+					rows = append(rows, *r)
+				}
+			}
+			if len(rows) == 0 {
+				t.Fatal("no row")
+			}
+			last := rows[len(rows)-1]
+			if len(last) != len(zero) || len(last) != 30 {
+				t.Fatalf("%d columns, %d in the row of nothing, want 30", len(last), len(zero))
+			}
+			at := 0
+			for _, want := range strings.Split(tt.want, "|") {
+				i := slices.Index(last[at:], want)
+				if i < 0 {
+					t.Fatalf("no %q, or not in order, in %q", want, last)
+				}
+				at += i
+			}
+			decodertest.CutAndPoison(t, rowed(Spec(Options{})), tt.steps...)
+		})
+	}
+}
+
+func TestFileIDsAreStable(t *testing.T) {
+	a, b := &Transaction{Flow: &capture.Flow{UID: "C1"}, Depth: 1}, &Transaction{Flow: &capture.Flow{UID: "C1"}, Depth: 2}
+	if x := a.fileID(0, 0); len(x) != 18 || x[0] != 'F' || x != a.fileID(0, 0) || x == a.fileID(1, 0) || x == a.fileID(0, 1) || x == b.fileID(0, 0) {
+		t.Errorf("file ids %s %s %s %s", x, a.fileID(1, 0), a.fileID(0, 1), b.fileID(0, 0))
+	}
+}
+
+// A capture of the client alone: the tunnel is read all the same, once the client has sent what it would not without
+// an answer.
+func TestConnectWithoutAnswer(t *testing.T) {
+	inner := "\x00" + strings.Repeat("tunnel ", 4000)
+	got, txs := "", 0
+	for _, ev := range decodertest.RunAll(t, []decoders.Spec{all(), echo()}, c("CONNECT h:443 HTTP/1.1\r\n\r\n"), c(inner[:9000]), c(inner[9000:])) {
+		switch ev := ev.(type) {
+		case *Transaction:
+			txs++
+		case *echoed:
+			got += ev.Data
+		}
+	}
+	if txs != 1 || got != inner {
+		t.Errorf("%d transactions, %d bytes of %d in the tunnel", txs, len(got), len(inner))
 	}
 }

@@ -16,22 +16,20 @@ func (t *Transaction) Row(w capture.Fields) {
 	w.Time("ts", t.Time, t.Time != 0)
 	t.Flow.ID(w)
 	w.Count("trans_depth", uint64(t.Depth), true)
-	var q Request
-	if t.Request != nil {
-		q = *t.Request
+	q, has := t.Request, t.Request != nil
+	if !has {
+		q = &Request{}
 	}
-	has := t.Request != nil
 	w.String("method", q.Method, has)
 	host, hasHost := q.Header.last("Host")
 	w.String("host", host, hasHost)
-	w.String("uri", Unescape(q.Target), has)
+	w.String("uri", unescape(q.Target), has)
 	ref, hasRef := q.Header.last("Referer")
 	w.String("referrer", ref, hasRef)
-	var p Response
-	if t.Response != nil {
-		p = *t.Response
+	p, answered := t.Response, t.Response != nil
+	if !answered {
+		p = &Response{}
 	}
-	answered := t.Response != nil
 	w.String("version", p.Version, answered)
 	agent, hasAgent := q.Header.last("User-Agent")
 	w.String("user_agent", agent, hasAgent)
@@ -201,7 +199,7 @@ func fileName(field, value string) (string, bool) {
 			name = name[b+1:]
 		}
 	}
-	return Unescape(name), true
+	return unescape(name), true
 }
 
 // parameterValue gives where the value of the parameter begins whose name ends at i, -1 if there is none.
@@ -242,8 +240,8 @@ func asciiLower(s string) string {
 	}, s)
 }
 
-// Unescape removes percent escapes as Zeek does for its uri column: %XX, %uXXXX, and what is no escape stays.
-func Unescape(s string) string {
+// unescape removes percent escapes as Zeek does for its uri column: %XX, %uXXXX, and what is no escape stays.
+func unescape(s string) string {
 	i := strings.IndexByte(s, '%')
 	if i < 0 {
 		return s

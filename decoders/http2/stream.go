@@ -1,0 +1,541 @@
+package http2
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"encoding/binary"
+	"io"
+
+	"github.com/raytap/raytap/capture"
+)
+
+// stream is a call in the making.
+type stream struct {
+	prev, next *stream // by last use
+	call       Call
+	side       [2]side
+	grpc       belief
+	keep       int
+	asked      bool         // Options.Keep was
+	request    bool         // the request's header was seen
+	kept       int          // bytes of messages that were not told of
+	meta       int          // bytes of the header's fields
+	waiting    capture.Time // since when a complete request message was not told of; 0 if there is none
+	owed       bool         // a request was told of without its answer
+}
+
+type belief uint8
+
+const (
+	perhaps belief = iota
+	yesGRPC
+	noGRPC
+)
+
+// side is one direction of a stream.
+type side struct {
+	ended  bool
+	header bool // a header block was seen: the next is the trailer
+	coding string
+	msgs   []Message
+	count  uint64
+	bytes  uint64
+
+	// The message being read.
+	aligned bool // where messages begin is known
+	guess   bool // it became known from a frame's beginning
+	prefix  [5]byte
+	got     int // of the prefix
+	remain  int // of the message
+	cur     Message
+	open    bool
+	left    int // of the frame
+}
+
+// lose says that bytes of this side were lost, nobody knows how many.
+func (s *side) lose() {
+	s.aligned, s.got, s.remain, s.open = false, 0, 0, false
+	s.cur = Message{}
+}
+
+// gap says that n bytes within a frame were lost.
+func (s *side) gap(n int) {
+	s.bytes += uint64(n)
+	s.left -= n
+	if s.open && n <= s.remain {
+		s.remain -= n
+		s.cur.Cut = true
+		return
+	}
+	s.lose()
+}
+
+// touch makes s the most recently used.
+func (d *decoder) touch(s *stream) {
+	if d.last == s {
+		return
+	}
+	d.unlink(s)
+	s.prev = d.last
+	if d.last != nil {
+		d.last.next = s
+	} else {
+		d.first = s
+	}
+	d.last = s
+}
+
+func (d *decoder) unlink(s *stream) {
+	if s.prev != nil {
+		s.prev.next = s.next
+	} else if d.first == s {
+		d.first = s.next
+	}
+	if s.next != nil {
+		s.next.prev = s.prev
+	} else if d.last == s {
+		d.last = s.prev
+	}
+	s.prev, s.next = nil, nil
+}
+
+// open makes a stream. The least recently used makes room for it.
+func (d *decoder) open(sid uint32) *stream {
+	if len(d.streams) >= maxStreams {
+		d.say(streamLimit)
+		d.finish(d.first)
+	}
+	s := &stream{}
+	s.call = Call{At: d.now, StreamID: sid, GRPCStatus: -1, Mid: !d.fresh}
+	s.side[asker].aligned, s.side[answerer].aligned = true, true
+	d.streams[sid] = s
+	d.touch(s)
+	return s
+}
+
+func (d *decoder) drop(s *stream) {
+	d.unlink(s)
+	d.kept -= s.kept + s.meta
+	delete(d.streams, s.call.StreamID)
+	d.closed[d.nclosed%maxClosed] = s.call.StreamID
+	d.nclosed++
+}
+
+func (d *decoder) isClosed(sid uint32) bool {
+	for _, c := range d.closed {
+		if c == sid {
+			return true
+		}
+	}
+	// In a connection that was followed from its beginning, a stream that was opened and is not here was told of.
+	return d.fresh && sid <= d.highest
+}
+
+// find gives the stream that a frame belongs to; nil if it is over, or if none can begin like this.
+func (d *decoder) find(dir capture.Dir, sid uint32, headers bool) *stream {
+	if s := d.streams[sid]; s != nil {
+		d.touch(s)
+		return s
+	}
+	if sid&1 == 0 || d.isClosed(sid) {
+		return nil
+	}
+	if d.who(dir) == asker && headers {
+		d.highest = max(d.highest, sid)
+		s := d.open(sid)
+		return s
+	}
+	if d.fresh && !(sid == 1 && d.highest == 0) && !d.half[d.client].lost {
+		return nil // an answer to nothing; stream 1 is what an upgrade to h2c is answered on
+	}
+	s := d.open(sid)
+	s.call.Mid = true
+	s.side[asker].aligned, s.side[answerer].aligned = false, d.who(dir) == answerer && headers
+	return s
+}
+
+// headers takes a complete header block.
+func (d *decoder) headers(dir capture.Dir, h *half, sid uint32, flags byte, block []byte, pushed, dropped bool) {
+	whole := h.table.whole
+	fields, unknown, more, err := h.table.read(block, d.fields[:0])
+	if d.fields = fields; cap(d.fields) > maxFields {
+		d.fields = nil
+	}
+	defer clear(fields) // strings of blocks are not to be held on to
+	if err != nil || whole && unknown > 0 {
+		d.say(badHPACK)
+	}
+	if more {
+		d.say(listTruncated)
+	}
+	if pushed {
+		return
+	}
+	if !d.sure {
+		for _, f := range fields {
+			switch f.Name {
+			case ":method", ":path", ":scheme", ":authority":
+				d.roles(dir)
+			case ":status":
+				d.roles(dir.Peer())
+			}
+			if d.sure {
+				break
+			}
+		}
+	}
+	s := d.find(dir, sid, true)
+	if s == nil {
+		return
+	}
+	w := d.who(dir)
+	x := &s.side[w]
+	for _, f := range fields {
+		switch f.Name {
+		case "grpc-encoding":
+			x.coding = bound(f.Value, 32)
+		case "content-type":
+			switch {
+			case isGRPC(f.Value):
+				s.grpc = yesGRPC
+			case s.grpc == perhaps && w == asker:
+				s.grpc = noGRPC
+			}
+		case "grpc-status", "grpc-timeout", "grpc-accept-encoding":
+			s.grpc = yesGRPC
+		}
+	}
+	if w == asker {
+		if !x.header {
+			s.request = true
+			s.call.request(fields)
+			s.call.Unknown = unknown
+			s.call.Mid = s.call.Mid || unknown > 0 || dropped || err != nil
+		}
+	} else {
+		s.call.Answered = true
+		s.call.response(fields)
+	}
+	x.header = true
+	if meta := s.call.size(); d.charge(s, meta-s.meta) {
+		s.meta = meta
+	}
+	d.ask(s)
+	if s.grpc == yesGRPC {
+		d.confirm(toldGRPC, "grpc")
+	}
+	if flags&flagEndStream != 0 {
+		d.endStream(dir, sid)
+	}
+}
+
+// ask finds out how much of the messages is wanted.
+func (d *decoder) ask(s *stream) {
+	if s.asked || d.opt.Keep == nil || s.grpc == noGRPC {
+		return
+	}
+	s.asked = true
+	s.call.Flow = d.flow()
+	s.keep = max(0, min(d.opt.Keep(&s.call), MaxMessage))
+}
+
+// openData is the beginning of a DATA frame of n bytes.
+func (d *decoder) openData(dir capture.Dir, sid uint32, n int) {
+	s := d.find(dir, sid, false)
+	if s == nil {
+		return
+	}
+	d.ask(s)
+	x := &s.side[d.who(dir)]
+	x.left = n
+	if !x.aligned {
+		x.got, x.guess = 0, true
+	}
+}
+
+// data takes bytes of a DATA frame.
+func (d *decoder) data(dir capture.Dir, sid uint32, b []byte) {
+	s := d.streams[sid]
+	if s == nil {
+		return
+	}
+	w := d.who(dir)
+	x := &s.side[w]
+	x.bytes += uint64(len(b))
+	if s.grpc == noGRPC {
+		return
+	}
+	if w == answerer {
+		s.call.Answered = true
+	}
+	for len(b) > 0 {
+		if x.open {
+			n := min(len(b), x.remain)
+			d.store(s, x, b[:n])
+			b = b[n:]
+			x.left -= n
+			if x.remain -= n; x.remain == 0 {
+				d.message(s, w)
+			}
+			continue
+		}
+		if !x.aligned && !x.guess {
+			x.left -= len(b)
+			return // up to the next frame
+		}
+		n := copy(x.prefix[x.got:], b)
+		x.got += n
+		x.left -= n
+		b = b[n:]
+		if x.got < len(x.prefix) {
+			return
+		}
+		x.got = 0
+		length := binary.BigEndian.Uint32(x.prefix[1:])
+		// gRPC's limit is 4 MiB by default, Ray's 500 MiB.
+		bad := x.prefix[0] > 1 || length > 1<<30
+		if !x.aligned && (bad || int64(length) > int64(x.left)) {
+			x.guess = false // not the beginning of a message; perhaps the next frame is
+			continue
+		}
+		if bad {
+			if s.grpc == perhaps {
+				s.grpc = noGRPC
+				return
+			}
+			x.lose()
+			x.guess = false
+			s.call.Missing = true
+			continue
+		}
+		if !x.aligned && x.left == int(length) {
+			x.aligned, x.guess = true, false
+		}
+		x.open, x.remain = true, int(length)
+		x.cur = Message{Len: int(length), Compressed: x.prefix[0] == 1}
+		if x.remain == 0 {
+			d.message(s, w)
+		}
+	}
+}
+
+// store keeps the beginning of the message being read.
+func (d *decoder) store(s *stream, x *side, b []byte) {
+	n := min(len(b), s.keep-len(x.cur.Data))
+	if len(x.msgs) >= maxMessages || x.cur.Cut {
+		n = 0 // those before were not told of yet; or bytes in between are missing
+	}
+	if n < len(b) {
+		x.cur.Cut = true
+	}
+	if n <= 0 {
+		return
+	}
+	if !d.charge(s, n) {
+		x.cur.Cut = true
+		return
+	}
+	s.kept += n
+	if x.cur.Data == nil {
+		x.cur.Data = make([]byte, 0, min(x.cur.Len, s.keep, 4*n))
+	}
+	x.cur.Data = append(x.cur.Data, b[:n]...)
+}
+
+// charge counts n bytes more for s. Streams that were not used for long make room; false says that s alone has too
+// much, and nothing was counted.
+func (d *decoder) charge(s *stream, n int) bool {
+	if n <= 0 {
+		d.kept += n
+		return true
+	}
+	d.touch(s)
+	for d.kept+n > maxKept && d.first != s {
+		d.say(messageBudget)
+		d.finish(d.first)
+	}
+	if d.kept+n > maxKept {
+		d.say(messageBudget)
+		return false
+	}
+	d.kept += n
+	return true
+}
+
+// message is the end of a message of side w.
+func (d *decoder) message(s *stream, w int) {
+	x := &s.side[w]
+	m := x.cur
+	x.cur, x.open = Message{}, false
+	x.count++
+	m.At = d.now
+	if s.keep == 0 {
+		return
+	}
+	if m.Compressed && len(m.Data) > 0 {
+		raw := m
+		m.inflate(x.coding, s.keep)
+		if n := len(m.Data) - len(raw.Data); d.charge(s, n) {
+			s.kept += n
+		} else {
+			m, m.Undecoded = raw, true
+		}
+	}
+	if len(x.msgs) < maxMessages {
+		x.msgs = append(x.msgs, m)
+	}
+	switch {
+	case w == asker:
+		if s.waiting == 0 {
+			s.waiting = d.now.Time
+			if d.pending == 0 || d.pending > s.waiting {
+				d.pending = s.waiting
+			}
+		}
+		if len(x.msgs) == maxMessages {
+			d.part(s)
+		}
+	case !s.side[asker].ended && (len(s.side[asker].msgs) > 0 || s.owed || len(x.msgs) == maxMessages):
+		d.part(s) // a conversation: this is what was answered
+		s.owed = false
+	}
+}
+
+// inflate undoes gzip or deflate, as far as limit.
+func (m *Message) inflate(coding string, limit int) {
+	var r io.Reader
+	switch {
+	case coding == "gzip" || coding == "" && len(m.Data) > 2 && m.Data[0] == 0x1f && m.Data[1] == 0x8b:
+		z, err := gzip.NewReader(bytes.NewReader(m.Data))
+		if err == nil {
+			r = z
+		}
+	case coding == "deflate" || coding == "" && len(m.Data) > 2 && m.Data[0] == 0x78:
+		z, err := zlib.NewReader(bytes.NewReader(m.Data))
+		if err == nil {
+			r = z
+		} else {
+			r = flate.NewReader(bytes.NewReader(m.Data))
+		}
+	}
+	if r == nil {
+		m.Undecoded = true
+		return
+	}
+	out, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	if len(out) == 0 && err != nil {
+		m.Undecoded = true
+		return
+	}
+	if len(out) > limit {
+		out, m.Cut = out[:limit:limit], true
+	}
+	if err != nil {
+		m.Cut = true
+	}
+	m.Data = out
+}
+
+// part tells what s has said since it was last told of.
+func (d *decoder) part(s *stream) {
+	s.waiting = 0
+	if s.grpc == noGRPC || s.keep == 0 {
+		return
+	}
+	p := &Part{Call: d.take(s)}
+	p.Call.Live = true
+	d.ctx.Emit(p)
+}
+
+// take takes what s has said out of it.
+func (d *decoder) take(s *stream) Call {
+	c := s.call
+	c.Flow = d.flow()
+	c.GRPC = s.grpc != noGRPC
+	c.RequestMessages, c.ResponseMessages = s.side[asker].msgs, s.side[answerer].msgs
+	c.RequestCount, c.ResponseCount = s.side[asker].count, s.side[answerer].count
+	c.RequestBytes, c.ResponseBytes = s.side[asker].bytes, s.side[answerer].bytes
+	// The fields are read only from here on, but the trailer may still be appended to.
+	c.Answer = append([]Field(nil), c.Answer...)
+	s.side[asker].msgs, s.side[answerer].msgs = nil, nil
+	// What is open stays counted.
+	open := len(s.side[asker].cur.Data) + len(s.side[answerer].cur.Data)
+	d.kept -= s.kept - open
+	s.kept = open
+	return c
+}
+
+// overdue tells of requests that wait for an answer for long.
+func (d *decoder) overdue() {
+	if d.pending == 0 || d.now.Time-d.pending < partAfter {
+		return
+	}
+	d.pending = 0
+	for s := d.first; s != nil; s = s.next {
+		if s.waiting != 0 && d.now.Time-s.waiting >= partAfter {
+			d.part(s)
+			s.owed = true
+		}
+		if s.waiting != 0 && (d.pending == 0 || s.waiting < d.pending) {
+			d.pending = s.waiting
+		}
+	}
+}
+
+// endStream is END_STREAM of dir.
+func (d *decoder) endStream(dir capture.Dir, sid uint32) {
+	s := d.streams[sid]
+	if s == nil {
+		return
+	}
+	w := d.who(dir)
+	s.side[w].ended = true
+	if w == answerer {
+		s.call.Done = true
+		d.finish(s)
+	}
+}
+
+// reset is RST_STREAM.
+func (d *decoder) reset(dir capture.Dir, sid, code uint32) {
+	s := d.streams[sid]
+	if d.who(dir) == asker && (s == nil || !s.call.Answered) {
+		if d.resets++; d.resets > maxResets {
+			d.say(rapidReset)
+		}
+	}
+	if s == nil {
+		return
+	}
+	// NO_ERROR from the server says that it needs no more of the request.
+	s.call.Reset = code != 0 || d.who(dir) == asker
+	d.finish(s)
+}
+
+// finish tells of a stream and forgets it.
+func (d *decoder) finish(s *stream) {
+	for w := range s.side {
+		x := &s.side[w]
+		if x.open && len(x.cur.Data) > 0 && s.keep > 0 && len(x.msgs) < maxMessages {
+			x.cur.Cut, x.cur.At = true, d.now // never completed; what it began with counts
+			if x.cur.Compressed {
+				x.cur.inflate(x.coding, s.keep)
+			}
+			x.msgs = append(x.msgs, x.cur)
+			x.cur, x.open = Message{}, false
+		}
+	}
+	c := d.take(s)
+	d.drop(s)
+	grpc := s.grpc == yesGRPC || s.grpc == perhaps && c.RequestCount+c.ResponseCount > 0 && c.Verb != "GET"
+	c.GRPC = grpc
+	switch {
+	case grpc:
+		d.confirm(toldGRPC, "grpc")
+		d.ctx.Emit(&c)
+	case s.request || c.HTTPStatus > 0:
+		d.ctx.Emit(&Plain{Call: c})
+	}
+}

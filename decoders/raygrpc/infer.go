@@ -1,0 +1,122 @@
+package raygrpc
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/raytap/raytap/decoders/http2"
+)
+
+// infer names a call whose path was said before the capture began, by its metadata, which Ray does not put into the
+// table, and by the shapes of its messages. It names only what nothing else looks like.
+func (r *Call) infer() {
+	c := r.GRPC
+	name := func(s Service, method string, class Class) {
+		r.Service, r.Method, r.Class, r.Inferred = s, method, class, true
+	}
+	client := isHex(c.Meta("client_id"), 32)
+	if client && c.Meta("reconnecting") != "" || dataRequests(c.RequestMessages) {
+		name(Client, "RayletDataStreamer/Datapath", Exec)
+		return
+	}
+	if len(c.RequestMessages) > 0 {
+		m := &c.RequestMessages[0]
+		b := m.Data
+		if s, ok := shapeOf(b, m.Cut); ok && s.fields > 0 {
+			switch {
+			case s.only(bits(3), bits(1, 2, 4)) && s.data&bits(1, 2) == bits(1, 2) && knownKey(bytesAt(b, 4), bytesAt(b, 1)):
+				if client {
+					name(Client, "RayletDriver/KVPut", Write)
+				} else {
+					name(GCS, "InternalKVGcsService/InternalKVPut", Write)
+				}
+				return
+			case s.only(0, bits(1, 2)) && s.data&bits(1) != 0 && knownKey(bytesAt(b, 2), bytesAt(b, 1)):
+				if client {
+					name(Client, "RayletDriver/KVGet", State)
+				} else {
+					name(GCS, "InternalKVGcsService/InternalKVGet", State)
+				}
+				return
+			case s.num == 0 && s.data == bits(1) && len(bytesAt(b, 1, 1)) == 28 && addr(bytesAt(b, 1, 2)).IsValid() && numAt(b, 1, 5) > 0:
+				name(GCS, "NodeInfoGcsService/RegisterNode", Write)
+				return
+			case s.num == 0 && s.data == bits(1) && len(bytesAt(b, 1, 1)) == 4 && addr(bytesAt(b, 1, 4)).IsValid():
+				name(GCS, "JobInfoGcsService/AddJob", Write)
+				return
+			case s.data&bits(1, 2) == bits(1, 2) && len(bytesAt(b, 1)) == 28 && isTask(bytesAt(b, 2)):
+				name(Worker, "CoreWorkerService/PushTask", Exec)
+				return
+			case s.data&bits(1) != 0 && isTask(bytesAt(b, 1)):
+				// A lease, or an actor that is registered: both begin with a TaskSpec. The lease is the commoner.
+				name(Raylet, "NodeManagerService/RequestWorkerLease", Exec)
+				return
+			}
+		}
+	}
+	if client {
+		name(Client, "", State)
+		return
+	}
+	if isHex(c.Meta("ray_cluster_id"), 56) {
+		name(Unknown, "", State)
+		if c.Flow != nil && c.Flow.Resp.Port() == 6379 {
+			r.Service = GCS
+		}
+	}
+}
+
+// dataRequests says that messages are those of a Ray client: numbered, with one operation each, and at least one of
+// them unmistakable.
+func dataRequests(msgs []http2.Message) bool {
+	sure := false
+	for i := range msgs {
+		s, ok := shapeOf(msgs[i].Data, msgs[i].Cut)
+		if !ok || s.fields == 0 || s.fields > 2 || !s.only(bits(1), bits(2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)) || s.data == 0 || s.data&(s.data-1) != 0 {
+			return false
+		}
+		b := msgs[i].Data
+		switch {
+		case isPickle(bytesAt(b, 6, 1)) && bytes.Contains(bytesAt(b, 6, 1), []byte("ray.job_config")),
+			isHex(string(bytesAt(b, 10, 6)), 32),
+			isPickle(bytesAt(b, 3, 1)) && s.num != 0,
+			isHex(string(bytesAt(b, 11, 1)), 32):
+			sure = true
+		}
+	}
+	return sure
+}
+
+// isTask says that b is a TaskSpec: a function of Python, a job of four bytes and a task of 24.
+func isTask(b []byte) bool {
+	return len(bytesAt(b, 5)) == 4 && len(bytesAt(b, 6)) == 24
+}
+
+// knownKey says that a key or namespace of the internal KV is Ray's own.
+func knownKey(ns, key []byte) bool {
+	switch string(ns) {
+	case "fun", "job", "session", "cluster", "dashboard", "tracing", "usage_stats", "serve", "workflow", "collective", "__autoscaler", "healthcheck", "metrics", "package":
+		return len(key) > 0
+	}
+	if len(ns) > 0 && len(ns) != 4 {
+		return false
+	}
+	for _, p := range [...]string{"RemoteFunction:", "ActorClass:", "gcs://_ray_pkg_", "_ray_internal_", "__autoscaling_", "__autoscaler", "usage_stats", "ray-serve-", "CLUSTER_METADATA", "head_node_id"} {
+		if strings.HasPrefix(string(key[:min(len(key), 32)]), p) {
+			return true
+		}
+	}
+	return false
+}
+
+func isHex(s string, n int) bool {
+	if len(s) != n {
+		return false
+	}
+	for i := range n {
+		if nibble := s[i]; (nibble < '0' || nibble > '9') && (nibble < 'a' || nibble > 'f') {
+			return false
+		}
+	}
+	return true
+}

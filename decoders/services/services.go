@@ -1,0 +1,231 @@
+// Package services names, for the service column of conn.log, the protocols that raytap does not decode.
+//
+// In: the streams and datagrams that no decoder wanted, so its Spec is the last of the registry. Out: names, said
+// through Context.Confirm; no log of their own. A conversation of FTP also says which data connections it arranged
+// (*Expected), and Expectations gives those the name ftp-data.
+//
+// A protocol is one line in the tables streams or datagrams. The bytes decide, and they are believed when Zeek's
+// analyzer of the same name would confirm itself, so that the column says the same: SSH when keys were agreed, SMTP
+// at a command and a reply, SNMP at an answer. A port is asked only where Zeek goes by the port alone and the bytes
+// are ambiguous: NTP, RADIUS, Modbus, IMAP, and a lone command line that SMTP, FTP or IRC could have sent.
+//
+// After STARTTLS and its relatives the stream is given back to be probed afresh, so that the column says smtp,ssl.
+//
+// It reads the beginning of a conversation, as far as its line of the table says, and not behind a gap where messages
+// are counted rather than marked. It does not see what Zeek's analyzers would take back later because of an error
+// deep in the conversation, nor protocols inside encrypted ones. LDAP, QUIC, Redis, PostgreSQL and syslog, which Zeek
+// reads only when built with Spicy, have no line here.
+package services
+
+import (
+	"errors"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
+)
+
+const (
+	// A greeting and a negotiation fit into this many bytes of each direction; the longest is an SSH key exchange with
+	// certificates.
+	shortTalk = 16 << 10
+	// FTP names its data connections all along, and SMB opens pipes between files. What is only stepped over counts too.
+	longTalk = 1 << 20
+)
+
+// errDone detaches: there is nothing more to learn, or it was something else.
+var errDone = errors.New("services: nothing more to learn")
+
+// probe is a protocol over streams.
+type probe struct {
+	name string
+	// first judges the beginning of one direction, never empty.
+	first func(dir capture.Dir, b []byte) decoders.Verdict
+	open  func() reader
+	limit int // bytes of a direction that are read
+}
+
+// reader follows the conversation of one protocol.
+type reader interface {
+	// read is Decode, but may use more than there is: what is missing is stepped over when it comes.
+	read(c *conversation, dir capture.Dir, b []byte) (used int, err error)
+	// gap says that bytes are missing before the next ones, and asks whether the reader finds its place again.
+	gap(dir capture.Dir) bool
+	// end says that nothing more comes of either direction.
+	end(c *conversation)
+}
+
+// streams is the table. No two lines want the same first bytes but for the length that a message begins with.
+var streams = [...]probe{
+	{"smb", firstSMB, func() reader { return &smb{} }, longTalk},                     // MS-CIFS, MS-SMB2 behind RFC 1002 framing
+	{"krb_tcp", firstKerberosTCP, func() reader { return kerberosTCP{} }, shortTalk}, // RFC 4120, 7.2.2
+	{"dce_rpc", firstDCERPC, func() reader { return &dceRPC{} }, longTalk},           // C706, chapter 12; MS-RPCE
+	{"rdp", firstRDP, func() reader { return &rdp{} }, shortTalk},                    // MS-RDPBCGR, 2.2.1; T.123, T.125
+	{"mqtt", firstMQTT, func() reader { return mqtt{} }, shortTalk},                  // MQTT 3.1.1 and 5.0, 3.1
+	{"dnp3_tcp", firstDNP3, func() reader { return dnp3{} }, shortTalk},              // IEEE 1815, 9.2
+	{"ssh", firstSSH, func() reader { return &ssh{} }, 8 * shortTalk},                // RFC 4253; SSH 1.5
+	{"rfb", firstRFB, func() reader { return &rfb{} }, shortTalk},                    // RFC 6143, 7.1.1
+	{"xmpp", firstXMPP, func() reader { return &xmpp{} }, shortTalk},                 // RFC 6120, 4 and 5
+	{"mysql", firstMySQL, func() reader { return &mysql{} }, shortTalk},              // MySQL protocol, HandshakeV10
+	{"modbus", firstModbus, func() reader { return modbus{} }, shortTalk},            // Modbus over TCP/IP V1.0b, 3.1.3
+	{"smtp, ftp, pop3, imap, irc", firstLine, func() reader { return newLines() }, longTalk},
+}
+
+// Spec registers the decoder. It belongs behind all others.
+func Spec() decoders.Spec {
+	return decoders.Spec{
+		Name: "services", Stream: probeStream, Datagram: probeDatagram,
+		New: func(ctx decoders.Context) decoders.Decoder { return &decoder{c: conversation{ctx: ctx}} },
+	}
+}
+
+func probeStream(orig, resp []byte, _ bool) decoders.Verdict {
+	wait := false
+	for i := range streams {
+		switch streams[i].judge(orig, resp) {
+		case decoders.Yes:
+			if !wait {
+				return decoders.Yes
+			}
+		case decoders.Maybe:
+			wait = true
+		}
+	}
+	if wait {
+		return decoders.Maybe
+	}
+	return decoders.No
+}
+
+// judge wants nothing against the protocol from either direction.
+func (p *probe) judge(orig, resp []byte) decoders.Verdict {
+	best := decoders.No
+	for d, b := range [2][]byte{orig, resp} {
+		if len(b) == 0 {
+			continue
+		}
+		switch v := p.first(capture.Dir(d), b); {
+		case v == decoders.No:
+			return decoders.No
+		case best == decoders.No, v == decoders.Yes:
+			best = v
+		}
+	}
+	return best
+}
+
+// conversation is what readers know of the flow.
+type conversation struct {
+	ctx  decoders.Context
+	flow *capture.Flow
+}
+
+func (c *conversation) say(name string) { c.ctx.Confirm(name) }
+
+// id is the flow's identity. Asking for it fixes it, so only those ask who must.
+func (c *conversation) id() *capture.Flow {
+	if c.flow == nil {
+		c.flow = c.ctx.Flow()
+	}
+	return c.flow
+}
+
+// port is the responder's.
+func (c *conversation) port() uint16 { return c.id().Resp.Port() }
+
+func (c *conversation) datagrams() bool { return c.id().Proto == capture.ProtoUDP }
+
+type decoder struct {
+	c     conversation
+	r     reader
+	dgram *datagramProbe
+	seen  int    // datagrams
+	left  [2]int // bytes of each direction that may still be read
+	skip  [2]int // bytes of a message that nobody wants
+	ended [2]bool
+}
+
+// Decode implements decoders.Decoder.
+func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
+	if d.dgram != nil || d.r == nil && d.c.datagrams() {
+		return len(b), d.datagram(dir, b)
+	}
+	if d.r == nil {
+		p, v := choose(dir, b)
+		if v != decoders.Yes {
+			if v == decoders.No {
+				return 0, errDone
+			}
+			return 0, nil
+		}
+		d.r, d.left = p.open(), [2]int{p.limit, p.limit}
+	}
+	if n := min(d.skip[dir], len(b)); n > 0 {
+		d.skip[dir] -= n
+		return n, d.spend(dir, n)
+	}
+	used, err := d.r.read(&d.c, dir, b)
+	if err != nil {
+		return min(used, len(b)), err
+	}
+	if used > len(b) {
+		d.skip[dir], used = used-len(b), len(b)
+	}
+	if used == 0 && len(b) > d.left[dir] {
+		return 0, errDone
+	}
+	return used, d.spend(dir, used)
+}
+
+func (d *decoder) spend(dir capture.Dir, n int) error {
+	if d.left[dir] -= n; d.left[dir] < 0 {
+		d.r.end(&d.c)
+		return errDone
+	}
+	return nil
+}
+
+// choose finds the line of the table for the beginning of one direction.
+func choose(dir capture.Dir, b []byte) (*probe, decoders.Verdict) {
+	v := decoders.No
+	for i := range streams {
+		switch streams[i].first(dir, b) {
+		case decoders.Yes:
+			if v == decoders.No {
+				return &streams[i], decoders.Yes
+			}
+		case decoders.Maybe:
+			v = decoders.Maybe
+		}
+	}
+	return nil, v
+}
+
+// Gap implements decoders.Decoder.
+func (d *decoder) Gap(dir capture.Dir, n int64) bool {
+	if d.dgram != nil {
+		return true
+	}
+	if d.r == nil {
+		return false
+	}
+	if n <= int64(d.skip[dir]) {
+		d.skip[dir] -= int(n)
+		return true
+	}
+	d.skip[dir] = 0
+	return d.r.gap(dir)
+}
+
+// End implements decoders.Decoder.
+func (d *decoder) End(dir capture.Dir) {
+	d.ended[dir] = true
+	if d.ended[0] && d.ended[1] && d.r != nil {
+		d.r.end(&d.c)
+	}
+}
+
+// plain is embedded by readers that cannot find their place behind a gap and have nothing to say at the end.
+type plain struct{}
+
+func (plain) gap(capture.Dir) bool { return false }
+func (plain) end(*conversation)    {}

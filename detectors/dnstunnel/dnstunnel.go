@@ -1,0 +1,370 @@
+// Package dnstunnel finds data that leaves, or commands that come, in the names of DNS look-ups.
+//
+// In: *dns.Transaction. Out: findings of egress/dns_tunnel: a home machine asked for many different long names below one
+// registrable domain (by the public suffix list) within a window of packet time. What is counted are the bytes of the
+// names in front of that domain, each name once: a tunnel cannot repeat a name, since a cache would answer. Src is the
+// client, Dst the resolver it asked.
+//
+//	high    names as long as encoded data is, and kilobytes of them
+//	medium  less of it; or large answers to many names
+//	low     the machine answers DNS itself and may ask for others
+//
+// Look-ups that are data by design are left out: addresses written backwards (block lists, reverse zones), names of the
+// local network, multicast, and the domains in quiet.txt.
+//
+// It does not see: DNS over TLS, HTTPS or QUIC; a tunnel that is slower than its bounds in every window, such as one
+// that only waits for commands; a tunnel spread over many domains; one below a domain in quiet.txt.
+package dnstunnel
+
+import (
+	_ "embed"
+	"fmt"
+	"math"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/dns"
+	"github.com/raytap/raytap/detectors"
+)
+
+//go:embed quiet.txt
+var quietText string
+
+const rule = "egress/dns_tunnel"
+
+// Config are the settings, the section `dns_tunnel` of the configuration file.
+type Config struct {
+	Bytes  uint64        `yaml:"bytes"`  // of names below one domain within Window
+	Length int           `yaml:"length"` // mean length of such a name, in front of the domain
+	Names  int           `yaml:"names"`  // different ones
+	Window time.Duration `yaml:"window"` // of packet time
+	Allow  []string      `yaml:"allow"`  // domains that stand for themselves and all below
+}
+
+// Default is what holds when nothing is said. Names that people and programs are given rarely have 25 characters in
+// front of their domain; encoders use all that a name has room for, some 100 to 200. 1500 bytes are one packet's worth:
+// a key, a file of passwords; 20 names are what that needs at least.
+func Default() Config {
+	return Config{Bytes: 1500, Length: 25, Names: 20, Window: 10 * time.Minute}
+}
+
+// Check says what is wrong with the settings.
+func (c *Config) Check() error {
+	if c.Names < 1 || c.Names > maxNames {
+		return fmt.Errorf("names: %d is not between 1 and %d", c.Names, maxNames)
+	}
+	return nil
+}
+
+const (
+	// maxPairs bounds the pairs of client and domain. A pair costs 4 KiB when its names are all remembered, 400 bytes
+	// with the few of normal use.
+	maxPairs = 8192
+	// maxNames bounds the names of a pair that are told apart; beyond it a name counts as new.
+	maxNames = 256
+	// maxRelays bounds the machines known to answer DNS.
+	maxRelays = 1024
+	// high is how many times the bytes make it high: at 6 kB it is no accident of one page.
+	high = 4
+	// Of names that ask for TXT, NULL and their like (tunnels want large answers) half the bytes are enough.
+	rareShare = 0.5
+	// Encoded text has at least 3.3 bits in each character: hexadecimal has 4, base32 has 5; a few words repeated
+	// with a number have fewer.
+	minEntropy = 3.3
+	// Answers of this size altogether, to rare types, are a download. Three times what the policies and keys of mail
+	// take for the senders of a day.
+	downBytes = 48 << 10
+	downNames = 50
+	// What is said again: ten times as much.
+	muchMore = 10
+)
+
+// Spec registers the detector.
+func Spec() detectors.Spec {
+	return detectors.Spec{
+		Name: "dns_tunnel",
+		Rules: []detectors.Rule{{
+			Name: rule, Note: "Egress_DNS_Tunnel", Severity: detectors.High,
+			Says:   "A home machine asked for many different long names below one domain within a window: data in the names.",
+			ATLAS:  []string{"AML.T0025", "AML.T0072"},
+			ATTACK: []string{"T1048.003", "T1071.004", "T1132"},
+			Needs:  "DNS in clear text between the machine and its resolver.",
+			FalsePositives: "Reputation, antivirus and measurement services that are not in the built-in list, delivery networks with long names: " +
+				"put their domain on the allow-list. Resolvers whose clients the tap does not see.",
+		}},
+		New: func(env *detectors.Env, bus *detectors.Bus) {
+			d := newDetector(env, bus)
+			detectors.On(bus, d.lookup)
+		},
+	}
+}
+
+type pairKey struct {
+	client netip.Addr
+	domain string
+}
+
+// pair is what one client asked below one domain in the window.
+type pair struct {
+	since   capture.Time
+	first   uint64 // packet
+	names   map[uint64]struct{}
+	unique  int
+	bytes   uint64 // of different names
+	queries int
+	rare    int // for types that tunnels like
+	down    uint64
+	chars   [128]uint32
+	example string
+	said    detectors.Severity
+	saidAt  uint64
+}
+
+type detector struct {
+	cfg    Config
+	env    *detectors.Env
+	bus    *detectors.Bus
+	quiet  map[string]bool
+	pairs  detectors.Table[pairKey, pair]
+	relays detectors.Table[netip.Addr, struct{}]
+}
+
+func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
+	d := &detector{
+		cfg: Default(), env: env, bus: bus, quiet: map[string]bool{},
+		pairs:  detectors.Table[pairKey, pair]{Limit: maxPairs},
+		relays: detectors.Table[netip.Addr, struct{}]{Limit: maxRelays},
+	}
+	if c, ok := env.Settings["dns_tunnel"].(*Config); ok {
+		d.cfg = *c
+	}
+	for line := range strings.Lines(quietText) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			d.quiet[line] = true
+		}
+	}
+	for _, a := range d.cfg.Allow {
+		d.quiet[strings.ToLower(strings.Trim(a, "."))] = true
+	}
+	return d
+}
+
+// local are the ends of names that are nobody's outside (RFC 6761, 6762, 8375, and those that networks make up).
+var local = [...]string{".arpa", ".local", ".localhost", ".lan", ".internal", ".intranet", ".home", ".corp", ".localdomain", ".private", ".test"}
+
+func (d *detector) lookup(t *dns.Transaction) {
+	if t.Flow == nil || t.NetBIOS || t.Multicast || t.Class > 1 {
+		return
+	}
+	if t.Answered {
+		d.relays.Put(t.Flow.Resp.Addr())
+	}
+	client := t.Flow.Orig.Addr()
+	if !t.Asked || !d.env.Home.Contains(client) {
+		return
+	}
+	sub, domain := d.split(t.Query)
+	if sub == "" {
+		return
+	}
+	k := pairKey{client, domain}
+	p := d.pairs.Get(k)
+	if p == nil {
+		k.domain = strings.Clone(domain)
+		p = d.pairs.Put(k)
+		p.since = t.Time
+	}
+	if p.names == nil || t.Time.Sub(p.since) > d.cfg.Window {
+		*p = pair{since: t.Time, first: t.Packet, names: map[uint64]struct{}{}}
+	}
+	p.queries++
+	if rareType(t.Type) {
+		p.rare++
+		p.down += uint64(max(t.ReplySize-t.QuerySize, 0))
+	}
+	h := xxhash.Sum64String(sub)
+	if _, ok := p.names[h]; ok {
+		return
+	}
+	if len(p.names) < maxNames {
+		p.names[h] = struct{}{}
+	}
+	p.unique++
+	for i := range len(sub) {
+		if c := sub[i]; c != '.' {
+			p.bytes++
+			p.chars[c&127]++
+		}
+	}
+	p.example = t.Query
+	d.judge(t, k, p)
+}
+
+// split cuts a name into its registrable domain and what stands before it; "" if the name is of no interest.
+func (d *detector) split(name string) (sub, domain string) {
+	if strings.IndexByte(name, '.') < 0 {
+		return "", ""
+	}
+	for _, l := range local {
+		if strings.HasSuffix(name, l) {
+			return "", ""
+		}
+	}
+	domain, err := publicsuffix.EffectiveTLDPlusOne(name)
+	if err != nil || len(domain) >= len(name) {
+		return "", ""
+	}
+	for rest := name; ; {
+		if d.quiet[rest] {
+			return "", ""
+		}
+		i := strings.IndexByte(rest, '.')
+		if i < 0 {
+			break
+		}
+		rest = rest[i+1:]
+	}
+	sub = name[:len(name)-len(domain)-1]
+	if backwards(sub) {
+		return "", ""
+	}
+	return sub, domain
+}
+
+// backwards says whether a name begins with an address written backwards, as block lists are asked: four numbers, or
+// sixteen and more single hexadecimal digits.
+func backwards(sub string) bool {
+	numbers, nibbles := 0, 0
+	for l := range strings.SplitSeq(sub, ".") {
+		switch {
+		case len(l) == 1 && strings.IndexByte("0123456789abcdef", l[0]) >= 0:
+			nibbles++
+			if l[0] <= '9' {
+				numbers++
+			}
+		case len(l) <= 3 && strings.Trim(l, "0123456789") == "" && nibbles == numbers:
+			numbers, nibbles = numbers+1, nibbles+1
+		default:
+			return numbers >= 4 || nibbles >= 16
+		}
+	}
+	return numbers >= 4 || nibbles >= 16
+}
+
+// rareType says whether tunnels like a type: its answers hold more than an address does.
+func rareType(t uint16) bool {
+	switch t {
+	case 5, 10, 15, 16, 24, 25, 33: // CNAME, NULL, MX, TXT, SIG, KEY, SRV
+		return true
+	}
+	return t >= 65280 && t != 65535 // private use
+}
+
+func (p *pair) entropy() float64 {
+	h := 0.0
+	for _, n := range p.chars {
+		if n > 0 {
+			f := float64(n) / float64(p.bytes)
+			h -= f * math.Log2(f)
+		}
+	}
+	return h
+}
+
+func (d *detector) judge(t *dns.Transaction, k pairKey, p *pair) {
+	if p.unique < d.cfg.Names || p.bytes < d.cfg.Bytes/2 {
+		if p.down < downBytes || p.unique < downNames {
+			return
+		}
+	}
+	if p.said == detectors.High && p.bytes < muchMore*p.saidAt {
+		return
+	}
+	need := d.cfg.Bytes
+	rare := float64(p.rare) >= rareShare*float64(p.queries)
+	if rare {
+		need /= 2
+	}
+	mean := float64(p.bytes) / float64(p.unique)
+	entropy := p.entropy()
+	encoded := mean >= float64(d.cfg.Length) && entropy >= minEntropy
+	sev := detectors.Info
+	switch {
+	case encoded && p.bytes >= high*need && mean >= 1.2*float64(d.cfg.Length):
+		sev = detectors.High
+	case encoded && p.bytes >= need:
+		sev = detectors.Medium
+	case rare && p.down >= downBytes && p.unique >= downNames && entropy >= minEntropy:
+		sev = detectors.Medium
+	default:
+		return
+	}
+	if sev <= p.said && p.bytes < muchMore*p.saidAt {
+		return
+	}
+	p.said, p.saidAt = sev, p.bytes
+	at := t.At
+	if t.Reply.Packet != 0 {
+		at = t.Reply
+	}
+	f := &detectors.Finding{
+		At: at, Rule: rule, Severity: sev, Confidence: 80, Outcome: detectors.Succeeded,
+		Src: k.client, Dst: t.Flow.Resp.Addr(), Port: t.Flow.Resp.Port(), Flow: t.Flow,
+		Evidence: []detectors.Evidence{
+			{Field: "query", Value: clip(p.example, 255), Packet: t.Packet},
+			{Field: "names", Value: fmt.Sprint(p.unique), Packet: t.Packet},
+			{Field: "bytes", Value: fmt.Sprint(p.bytes), Packet: t.Packet},
+			{Field: "first", Value: "packet " + fmt.Sprint(p.first), Packet: p.first},
+		},
+		Key: rule + "|" + k.client.String() + "|" + k.domain,
+	}
+	if sev == detectors.High {
+		f.Confidence = 92
+	}
+	if !t.Answered {
+		f.Outcome = detectors.Unknown
+	}
+	if d.relays.Get(k.client) != nil {
+		f.Severity, f.Confidence = detectors.Low, 40
+		f.Sub = "it answers DNS itself and may ask for others; "
+	}
+	f.Msg = fmt.Sprintf("%s sent %s in the names of %d look-ups below %s in %s", k.client, size(p.bytes), p.unique,
+		clip(k.domain, 120), span(t.Time.Sub(p.since)))
+	if p.down >= downBytes {
+		f.Msg += ", and got " + size(p.down) + " back"
+	}
+	f.Sub += fmt.Sprintf("%.0f characters in a name, %.1f bits each, %d%% for types that hold data", mean, entropy, 100*p.rare/max(p.queries, 1))
+	d.bus.Report(f)
+}
+
+func size(n uint64) string {
+	if n >= 1e6 {
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+}
+
+func span(d time.Duration) string {
+	switch {
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%.0f minutes", d.Minutes())
+	case d < 1500*time.Millisecond:
+		return "1 second"
+	}
+	return fmt.Sprintf("%.0f seconds", d.Seconds())
+}
+
+// clip bounds a text for a sentence, and keeps what is no text out of it.
+func clip(s string, n int) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f || r == 0xfffd {
+			return '.'
+		}
+		return r
+	}, s[:min(len(s), n)])
+}

@@ -1,0 +1,132 @@
+// Package shell finds machines that are commanded through a shell over a bare connection.
+//
+// In: *shell.Session of decoders/shell. Out: findings of shell/interactive, one for a session as soon as it is certain.
+// Src is the commanded machine, Dst the one that commands, whoever opened the connection.
+//
+//	high    a home machine is commanded
+//	medium  a home machine commands a machine outside
+//	low     neither is at home
+//
+// It does not see what decoders/shell does not: shells inside TLS or SSH, web shells, telnet and consoles with a login.
+// It cannot tell a debugging aid of the machine's owner from an intruder's.
+package shell
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/raytap/raytap/decoders/shell"
+	"github.com/raytap/raytap/detectors"
+)
+
+const rule = "shell/interactive"
+
+// Config are the settings, the section `shell` of the configuration file.
+type Config struct {
+	Allow []string `yaml:"allow"` // networks or addresses of machines that may command others in the clear
+}
+
+// Default is what holds when nothing is said: nobody may.
+func Default() Config { return Config{} }
+
+// Check says what is wrong with the settings.
+func (c *Config) Check() error {
+	_, err := detectors.ParseNetworks(c.Allow)
+	return err
+}
+
+// Spec registers the detector.
+func Spec() detectors.Spec {
+	return detectors.Spec{
+		Name: "shell",
+		Rules: []detectors.Rule{{
+			Name: rule, Note: "Shell_Interactive", Severity: detectors.High,
+			Says:   "A machine's command shell is used in plain text over a bare connection, as reverse and bind shells do.",
+			ATLAS:  []string{"AML.T0050", "AML.T0072"},
+			ATTACK: []string{"T1059", "T1059.004", "T1095", "T1571"},
+			Needs: "A TCP connection in clear text on any port, with a greeting and prompt of the shell, or a command and its answer, " +
+				"within the first 4 KiB of each direction. Not TLS, SSH, telnet, or a console that asks for a name.",
+			FalsePositives: "A shell over netcat or socat that the machine's owner set up to debug it; exercises.",
+		}},
+		New: func(env *detectors.Env, bus *detectors.Bus) {
+			d := &detector{env: env, bus: bus}
+			if c, ok := env.Settings["shell"].(*Config); ok && len(c.Allow) > 0 {
+				d.allow, _ = detectors.ParseNetworks(c.Allow)
+			}
+			detectors.On(bus, d.session)
+		},
+	}
+}
+
+type detector struct {
+	env   *detectors.Env
+	bus   *detectors.Bus
+	allow *detectors.Networks
+}
+
+func (d *detector) session(s *shell.Session) {
+	if s.Ended || s.Flow == nil {
+		return
+	}
+	victim, master := s.Flow.Src(s.Commanded), s.Flow.Dst(s.Commanded)
+	if d.allow.Contains(master.Addr()) {
+		return
+	}
+	f := &detectors.Finding{
+		At: s.At, Rule: rule, Severity: detectors.High, Confidence: confidence(s), Outcome: detectors.Succeeded,
+		Src: victim.Addr(), Dst: master.Addr(), Port: s.Flow.Resp.Port(), Flow: s.Flow,
+	}
+	switch {
+	case d.env.Home.Contains(victim.Addr()):
+	case d.env.Home.Contains(master.Addr()):
+		f.Severity = detectors.Medium
+	default:
+		f.Severity = detectors.Low
+	}
+	f.Msg = sentence(s, victim, master)
+	var seen []string
+	for _, e := range s.Evidence {
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: e.Field, Value: e.Value, Packet: s.Packet})
+		seen = append(seen, fmt.Sprintf("%s %q", e.Field, e.Value))
+	}
+	f.Sub = strings.Join(seen, ", ")
+	d.bus.Report(f)
+}
+
+// confidence: a greeting with a prompt, or a command whose answer nothing else gives, leaves little doubt; words that
+// only fit together leave some.
+func confidence(s *shell.Session) int {
+	prompt, answer := false, false
+	for _, e := range s.Evidence {
+		switch e.Field {
+		case "banner":
+			return 97
+		case "prompt":
+			prompt = true
+		case "answer":
+			answer = true
+		}
+	}
+	switch {
+	case prompt && answer:
+		return 97
+	case s.User != "" || prompt:
+		return 93
+	}
+	return 85
+}
+
+func sentence(s *shell.Session, victim, master netip.AddrPort) string {
+	kind, as := "shell", ""
+	if s.Windows {
+		kind = "Windows shell"
+	}
+	if s.User != "" {
+		as = " as " + s.User
+	}
+	if s.Flow.Src(0) == victim {
+		return fmt.Sprintf("%s called %s and lets itself be commanded: a plain-text reverse %s%s", victim.Addr(), master, kind, as)
+	}
+	return fmt.Sprintf("%s is commanded by %s through a plain-text %s%s on its port %d", victim.Addr(), master.Addr(), kind, as, victim.Port())
+}

@@ -6,15 +6,23 @@ import (
 	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
+	"github.com/raytap/raytap/decoders/http2"
+	"github.com/raytap/raytap/decoders/quic"
 	"github.com/raytap/raytap/decoders/ray"
+	"github.com/raytap/raytap/decoders/raygrpc"
+	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/stratum"
+	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/decoders/websocket"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/dnstunnel"
 	"github.com/raytap/raytap/detectors/egress"
 	"github.com/raytap/raytap/detectors/jobsubmit"
 	"github.com/raytap/raytap/detectors/mining"
+	"github.com/raytap/raytap/detectors/oast"
 	"github.com/raytap/raytap/detectors/rayapi"
+	grpc "github.com/raytap/raytap/detectors/raygrpc"
 )
 
 // Decoders lists what looks for its protocol in the bytes of a flow, in the order in which they are asked: strict
@@ -22,10 +30,14 @@ import (
 func Decoders() []decoders.Spec {
 	return []decoders.Spec{
 		http.Spec(http.Options{KeepBody: keepBody}),
+		http2.Spec(http2.Options{Keep: raygrpc.Keep}),
+		tls.Spec(),
+		quic.Spec(),
 		stratum.Spec(),
 		dns.Spec(),
 		socks.Spec(),
 		websocket.Spec(),
+		services.Spec(),
 	}
 }
 
@@ -38,6 +50,21 @@ func Interpreters() []func(ev any) any {
 				if c := ray.Interpret(t); c != nil {
 					return c
 				}
+			}
+			return nil
+		},
+		func(ev any) any {
+			var c *http2.Call
+			switch ev := ev.(type) {
+			case *http2.Call:
+				c = ev
+			case *http2.Part: // of a call that lives on
+				c = &ev.Call
+			default:
+				return nil
+			}
+			if r := raygrpc.Interpret(c); r != nil {
+				return r
 			}
 			return nil
 		},
@@ -73,6 +100,9 @@ func Detectors() []detectors.Spec {
 		rayapi.Spec(),
 		mining.Spec(),
 		egress.Spec(),
+		grpc.Spec(),
+		oast.Spec(),
+		dnstunnel.Spec(),
 	}
 }
 

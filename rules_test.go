@@ -10,7 +10,7 @@ import (
 
 var (
 	ruleName = regexp.MustCompile(`^[a-z]+/[a-z_]+$`)
-	noteName = regexp.MustCompile(`^[A-Z][a-z]+(_[A-Z][A-Za-z]*)+$`)
+	noteName = regexp.MustCompile(`^[A-Z][A-Za-z]+(_[A-Z][A-Za-z]*)+$`)
 )
 
 // TestRulesAreComplete: the registry is what `raytap rules` prints; every entry tells all that it promises.

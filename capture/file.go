@@ -111,7 +111,7 @@ type file struct {
 func (f *file) open() error {
 	for range maxCompressed + 1 {
 		magic := make([]byte, 4)
-		n, err := io.ReadFull(f.r, magic)
+		n, err := f.full(magic)
 		if err != nil {
 			return f.end(magic[:n], len(magic), err)
 		}
@@ -153,7 +153,7 @@ func (f *file) format(magic []byte) error {
 		return f.fail(0, fmt.Sprintf("not a capture file: it begins with % x%s", magic, looksLike(magic)))
 	}
 	head := append(magic, make([]byte, more-len(magic))...)
-	if n, err := io.ReadFull(f.r, head[len(magic):]); err != nil {
+	if n, err := f.full(head[len(magic):]); err != nil {
 		return f.end(head[:len(magic)+n], len(head), err)
 	}
 	f.off = int64(len(head))
@@ -289,6 +289,20 @@ func (f *file) read(b []byte) (n int, err error) {
 				return n, io.ErrNoProgress
 			}
 		}
+	}
+	return n, err
+}
+
+// full fills b, or says why not in the reader's own words: a compressed file that ends is something else than compressed
+// data that ends.
+func (f *file) full(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var m int
+		m, err = f.read(b[n:])
+		n += m
+	}
+	if n == len(b) {
+		return n, nil
 	}
 	return n, err
 }

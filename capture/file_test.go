@@ -390,6 +390,11 @@ func TestEmptyFilesAreCut(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for name, b := range map[string][]byte{"plain": hx("d4c3b2"), "in gzip": gz(hx("d4c3b2"))} {
+		if _, err := readBytes(t, b); err == nil || !strings.Contains(err.Error(), "only 3 bytes of the header") {
+			t.Errorf("three bytes, %s: %v", name, err)
+		}
+	}
 	frames, err := readBytes(t, (&pcapWriter{magic: 0xa1b2c3d4, link: 1}).bytes())
 	if err != nil || len(frames) > 0 {
 		t.Errorf("a capture without frames: %v", err)

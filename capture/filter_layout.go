@@ -1,5 +1,7 @@
 package capture
 
+import "golang.org/x/net/bpf"
+
 // layout says where things are in a frame. vlan, mpls and pppoes move it for everything that is written behind them,
 // whether joined by "and" or by "or": that is libpcap's rule, and scripts rely on it.
 type layout struct {

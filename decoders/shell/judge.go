@@ -13,15 +13,26 @@ const (
 	// Where a console asks who is there, it does so in the first lines.
 	loginHead    = 256
 	passwordHead = 32
+	// A client's tag before an IMAP command is a letter and a number.
+	maxTag = 12
 )
 
-// starts are first bytes of text protocols, of either side. A digit stands for any.
+// starts are first bytes of text protocols, of either side. A 0 stands for any digit.
 var starts = [...]string{
 	"GET ", "POST ", "PUT ", "HEAD ", "OPTIONS ", "CONNECT ", "DELETE ", "PATCH ", "TRACE ", "PRI * ", "HTTP/",
-	"SSH-", "EHLO ", "HELO ", "USER ", "NICK ", "PASS ", "CAP ", "PASV", "AUTH ", "+OK", "-ERR", "* OK", "* PREAUTH", "NOTICE ",
-	"PRIVMSG ", "PING", "+PONG", ":", "@RSYNCD", "<", "RFB ", "SIP/2.0", "RTSP/", "REGISTER ", "INVITE ", "{", "[{", "[\"", "#!",
-	"000 ", "000-", "*0", "$0", "MAIL FROM", "RCPT TO", "DATA\r", "STAT", "LIST", "RETR", "QUIT", "NLST", "SYST",
+	"SSH-", "CAP ", "JOIN ", "+OK", "-ERR", "* OK", "* PREAUTH", "* BYE", "* CAPABILITY", "NOTICE ", "PRIVMSG ", "PING", "+PONG", ":", "ERROR ",
+	"@RSYNCD", "<", "RFB ", "SIP/2.0", "RTSP/", "REGISTER ", "INVITE ", "{", "[{", "[\"", "#!", "000 ", "000-", "*0", "$0",
+	"DATA\r", "STAT", "LIST", "NLST", "TYPE ", "PORT ", "CWD ", "PWD",
 }
+
+// greetings are first words of clients of mail, file and chat servers, in any case.
+var greetings = [...]string{
+	"EHLO ", "HELO ", "LHLO ", "MAIL FROM", "RCPT TO", "USER ", "PASS ", "NICK ", "AUTH ", "PASV", "EPSV", "FEAT", "SYST", "NOOP", "RSET", "RETR ",
+	"QUIT", "CAPA", "STLS", "STARTTLS", "APOP ",
+}
+
+// imap are the commands that follow a client's tag first.
+var imap = [...]string{"CAPABILITY", "LOGIN ", "AUTHENTICATE ", "STARTTLS", "NOOP", "ID (", "ID NIL", "LOGOUT", "SELECT "}
 
 // foreign says that the beginning of a direction cannot be a shell's or its master's. What is foreign once stays so.
 func foreign(b []byte) bool {
@@ -47,6 +58,18 @@ next:
 			}
 		}
 		return true
+	}
+	for _, s := range greetings {
+		if len(b) >= len(s) && bytes.EqualFold(b[:len(s)], []byte(s)) {
+			return true
+		}
+	}
+	if i := bytes.IndexByte(b[:min(len(b), maxTag)], ' '); i > 0 {
+		for _, s := range imap {
+			if r := b[i+1:]; len(r) >= len(s) && bytes.EqualFold(r[:len(s)], []byte(s)) {
+				return true
+			}
+		}
 	}
 	head := b[:min(len(b), loginHead)]
 	for _, s := range [...]string{"ogin:", "sername:", "User Access Verification"} {

@@ -57,7 +57,8 @@ type Evidence struct {
 	Value string
 }
 
-// Spec registers the decoder. It belongs behind all others: its probe takes what has no grammar of its own.
+// Spec registers the decoder. It belongs behind all that have a grammar and, since it waits with text that it does not
+// know, before those that take any text: its probe refuses the beginnings of the usual text protocols at once.
 func Spec() decoders.Spec {
 	return decoders.Spec{Name: "shell", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
 		return &decoder{ctx: ctx}

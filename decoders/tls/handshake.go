@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// maxMessage bounds a handshake message that comes in pieces. Chains of certificates are the longest; servers send
-	// up to 20 KiB, and 64 KiB is where most clients stop reading.
+	// maxMessage bounds a handshake message that is read; a longer one is passed over. Chains of certificates are the
+	// longest; servers send up to 20 KiB, and 64 KiB is where most clients stop reading.
 	maxMessage = 64 << 10
 	// maxChain bounds the certificates that a session keeps, by side. OpenSSL verifies chains of 100, real ones have
 	// five; devices exist that send their whole store.
@@ -58,6 +58,8 @@ type Handshake struct {
 	transport Transport
 	history   []byte
 	buf       [2][]byte // by direction: a message that came in pieces
+	skip      [2]int    // octets still to come of a message that is too long to be read
+	skipped   [2]uint8  // its type
 	sessionID string    // of the client, padded to 32 bytes; "" if none worth comparing
 	done      bool      // the session was emitted
 	flipped   bool      // the originator is the server
@@ -192,34 +194,62 @@ func (h *Handshake) fail(err error) error {
 	return err
 }
 
-// messages reads the messages that are complete.
+// messages reads the messages that are complete, and passes over those that are too long.
 func (h *Handshake) messages(dir capture.Dir, b []byte) (used int, err error) {
-	for len(b)-used >= 4 {
+	for {
+		if h.skip[dir] > 0 {
+			n := min(h.skip[dir], len(b)-used)
+			used += n
+			if h.skip[dir] -= n; h.skip[dir] > 0 {
+				return used, nil
+			}
+			if err := h.note(dir, h.skipped[dir]); err != nil {
+				return used, err
+			}
+		}
 		m := b[used:]
+		if len(m) < 4 {
+			return used, nil
+		}
 		n := int(m[1])<<16 | int(m[2])<<8 | int(m[3])
 		if n > maxMessage {
 			h.weird("tls_handshake_message_too_long", strconv.Itoa(n))
-			return used, errTooLong
+			h.skip[dir], h.skipped[dir] = n, m[0]
+			used += 4
+			continue
 		}
 		if len(m) < 4+n {
-			break
+			return used, nil
 		}
 		if err := h.message(dir, m[0], m[4:4+n]); err != nil {
 			return used, err
 		}
 		used += 4 + n
 	}
-	return used, nil
+}
+
+// note puts a message into the history that was not read.
+func (h *Handshake) note(dir capture.Dir, typ uint8) error {
+	letter := letterOf(typ)
+	if letter == '.' {
+		return errUnknown
+	}
+	h.mark(h.client(dir), letter)
+	return nil
+}
+
+func letterOf(typ uint8) byte {
+	if int(typ) < len(letters) {
+		return letters[typ]
+	}
+	return '.'
 }
 
 // message reads one message.
 func (h *Handshake) message(dir capture.Dir, typ uint8, body []byte) error {
 	h.begin()
 	var err error
-	letter := byte('.')
-	if int(typ) < len(letters) {
-		letter = letters[typ]
-	}
+	letter := letterOf(typ)
 	if letter == '.' {
 		return errUnknown
 	}

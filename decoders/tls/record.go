@@ -18,24 +18,21 @@ type streamDecoder struct {
 	hs        Handshake
 	encrypted dirs
 	ended     [2]bool
-	half      [2]struct {
-		skip int  // octets of a record that nobody reads, still to come
-		typ  byte // of that record
-	}
-	layer uint16 // version of the first record; VersionSSL2 stays that
+	skip      [2]int // by direction: octets still to come of a record that nobody reads
+	layer     uint16 // version of the first record; VersionSSL2 stays that
 }
 
 // Decode implements decoders.Decoder.
 func (d *streamDecoder) Decode(dir capture.Dir, b []byte) (used int, err error) {
-	h := &d.half[dir]
+	skip := &d.skip[dir]
 	for {
-		if h.skip > 0 {
-			n := min(h.skip, len(b)-used)
+		if *skip > 0 {
+			n := min(*skip, len(b)-used)
 			used += n
-			if h.skip -= n; h.skip > 0 {
+			if *skip -= n; *skip > 0 {
 				return used, nil
 			}
-			if err := d.skipped(dir, h.typ); err != nil {
+			if err := d.skipped(dir); err != nil {
 				return used, err
 			}
 		}
@@ -76,7 +73,7 @@ func (d *streamDecoder) record(dir capture.Dir, b []byte) (int, error) {
 	}
 	// Application data in the clear is encrypted all the same, in TLS 1.3; which it is, is known when it has come.
 	if d.encrypted[dir] || typ == typeApplicationData {
-		d.half[dir].skip, d.half[dir].typ = n, typ
+		d.skip[dir] = n
 		return 5, nil
 	}
 	if n > maxPlain {
@@ -90,7 +87,7 @@ func (d *streamDecoder) record(dir capture.Dir, b []byte) (int, error) {
 }
 
 // skipped is called when the end of a record that nobody reads was seen.
-func (d *streamDecoder) skipped(dir capture.Dir, typ byte) error {
+func (d *streamDecoder) skipped(dir capture.Dir) error {
 	if !d.encrypted[dir] {
 		// No version before TLS 1.3 has application data before ChangeCipherSpec. Without a ServerHello there is no
 		// version; then it is taken for what is common.
@@ -170,7 +167,7 @@ func (d *streamDecoder) oldRecord(dir capture.Dir, b []byte) (int, error) {
 		return 0, errNotTLS
 	}
 	if d.encrypted[dir] {
-		d.half[dir].skip, d.half[dir].typ = n-3, 0
+		d.skip[dir] = n - 3
 		return 5, nil
 	}
 	if d.layer == 0 && !(b[2] == 1 && d.hs.client(dir) && oldVersion(b[3], b[4])) && !(b[2] == 4 && !d.hs.client(dir) && b[4] < 2) {

@@ -244,6 +244,17 @@ func TestMessagesOverRecords(t *testing.T) {
 	decodertest.CutAndPoison(t, Spec(), c(split(hello12[5:], 7)), s(split(m, 1000)))
 }
 
+func TestMessageTooLongIsPassedOver(t *testing.T) {
+	m := msg(msgServerHello, serverHelloBody(random, "", ecdheRSA, "")) + msg(msgCertificate, strings.Repeat("x", maxMessage+1)) +
+		msg(msgServerKeyExchange, ecdhe()) + msg(msgServerHelloDone, "")
+	steps := []decodertest.Step{c(hello12), s(split(m, 16384))}
+	got, certs, weirds := sessions(t, steps...)
+	if len(got) != 1 || got[0].History != "Csxkn" || got[0].Curve != 29 || len(certs) != 0 || !slices.Equal(weirds, []string{"tls_handshake_message_too_long"}) {
+		t.Errorf("%+v, weirds %v", got, weirds)
+	}
+	decodertest.CutAndPoison(t, Spec(), steps...)
+}
+
 func TestBrokenHandshakesEndTheSession(t *testing.T) {
 	bad := hello12[5:]
 	for _, tc := range []struct {
@@ -279,11 +290,12 @@ func TestBrokenHandshakesEndTheSession(t *testing.T) {
 
 func TestWeirdsAreSaidOnce(t *testing.T) {
 	steps := []decodertest.Step{c(hello12), s(hs(msgServerHello, serverHelloBody(random, "", plainRSA, "")))}
-	for range 50 {
+	for range maxChain {
 		steps = append(steps, c(data), s(hs(msgCertificate, certificates("no", "", "certificate"))))
 	}
 	_, _, weirds := sessions(t, steps...)
-	want := []string{"ssl_early_application_data", "x509_cert_parse_error", "zero_length_certificate", "tls_certificate_chain_too_long"}
+	want := []string{"ssl_early_application_data", "x509_cert_parse_error", "zero_length_certificate", "tls_certificate_chain_too_long",
+		"SSL_max_ssl_history_length_reached"}
 	if !slices.Equal(weirds, want) {
 		t.Errorf("weirds %v", weirds)
 	}

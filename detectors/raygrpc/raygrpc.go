@@ -113,7 +113,7 @@ var rules = []detectors.Rule{
 		Name: "raytoken/guessing", Note: "Ray_Token_Guessing", Severity: detectors.High,
 		Says:           "One source tried many different tokens on a Ray cluster.",
 		ATLAS:          []string{"AML.T0049"},
-		ATTACK:         []string{"T1078"},
+		ATTACK:         []string{"T1110"},
 		Needs:          "Refusals over gRPC or HTTP in clear.",
 		FalsePositives: "A proxy in front of many users whose tokens were changed at once.",
 	},
@@ -165,20 +165,20 @@ type held struct {
 type detector struct {
 	env     *detectors.Env
 	bus     *detectors.Bus
-	members lru[netip.Addr, member]
-	before  lru[pair, struct{}]
-	rays    lru[netip.Addr, struct{}]
-	took    lru[netip.Addr, took]
-	tries   lru[pair, tries]
-	spread  lru[netip.Addr, spread]
+	members detectors.Table[netip.Addr, member]
+	before  detectors.Table[pair, struct{}]
+	rays    detectors.Table[netip.Addr, struct{}]
+	took    detectors.Table[netip.Addr, took]
+	tries   detectors.Table[pair, tries]
+	spread  detectors.Table[netip.Addr, spread]
 	wait    []held
 	now     capture.Time
 }
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	d := &detector{env: env, bus: bus}
-	d.members.limit, d.before.limit, d.rays.limit = maxMembers, maxPairs, maxHosts
-	d.took.limit, d.tries.limit, d.spread.limit = maxHosts, maxGuess, maxHosts
+	d.members.Limit, d.before.Limit, d.rays.Limit = maxMembers, maxPairs, maxHosts
+	d.took.Limit, d.tries.Limit, d.spread.Limit = maxHosts, maxGuess, maxHosts
 	detectors.On(bus, d.connected)
 	detectors.On(bus, d.call)
 	detectors.On(bus, d.http)
@@ -221,18 +221,18 @@ func (d *detector) connected(c *http2.Call) {
 	d.clock(c.Time)
 	src, dst, ok := ends(c.Flow)
 	if ok && c.Mid && d.env.Home.Contains(src) && d.env.Home.Contains(dst) {
-		d.before.put(pair{src, dst})
-		d.before.put(pair{dst, src})
+		d.before.Put(pair{src, dst})
+		d.before.Put(pair{dst, src})
 	}
 }
 
-func (d *detector) isMember(a netip.Addr) bool { return d.members.get(a) != nil }
+func (d *detector) isMember(a netip.Addr) bool { return d.members.Get(a) != nil }
 
 func (d *detector) join(a netip.Addr, at capture.At, why string) {
 	if !a.IsValid() || !d.env.Home.Contains(a) {
 		return
 	}
-	if m := d.members.put(a); m.why == "" {
+	if m := d.members.Put(a); m.why == "" {
 		*m = member{at, why}
 	}
 }
@@ -251,7 +251,7 @@ func (d *detector) learn(c *raygrpc.Call, src, dst netip.Addr) {
 	good := c.Outcome == raygrpc.Executed || c.Outcome == raygrpc.Answered
 	mid := c.GRPC != nil && c.GRPC.Mid
 	if good && c.Service != raygrpc.Unknown {
-		d.rays.put(dst)
+		d.rays.Put(dst)
 		if d.env.Home.Contains(dst) {
 			d.join(dst, c.At, "answers as "+string(c.Service))
 		}
@@ -288,7 +288,7 @@ func (d *detector) call(c *raygrpc.Call) {
 		d.hand(c.At, c.Flow, "code over Ray Client")
 	}
 	if c.Class == raygrpc.Exec && (c.Outcome == raygrpc.Executed || c.Outcome == raygrpc.Unseen) && (outside || !d.isMember(src)) {
-		*d.took.put(dst) = took{c.At, src}
+		*d.took.Put(dst) = took{c.At, src}
 	}
 	switch {
 	case c.Service == raygrpc.Client:
@@ -399,7 +399,7 @@ func (d *detector) hold(c *raygrpc.Call, rule string) {
 
 func (d *detector) known(c *raygrpc.Call) bool {
 	src, dst, _ := ends(c.Flow)
-	return d.isMember(src) || d.before.get(pair{src, dst}) != nil
+	return d.isMember(src) || d.before.Get(pair{src, dst}) != nil
 }
 
 // stranger judges a home machine that showed no part in the cluster.
@@ -544,7 +544,7 @@ func (d *detector) http(c *ray.Call) {
 	d.token(c.At, c.Flow, c.TokenHash, c.Outcome == ray.BlockedToken, c.Outcome == ray.Executed || c.Outcome == ray.Answered)
 	good := c.Outcome == ray.Executed || c.Outcome == ray.Answered
 	if c.Confirmed && good {
-		d.rays.put(dst)
+		d.rays.Put(dst)
 		if d.env.Home.Contains(dst) && c.Service != ray.Serve && !c.Proxied {
 			d.join(dst, c.At, "answers as Ray")
 		}
@@ -556,7 +556,7 @@ func (d *detector) http(c *ray.Call) {
 	if c.Outcome == ray.Executed || c.Outcome == ray.Unknown {
 		d.hand(c.At, c.Flow, "jobs")
 		if !d.isMember(src) || !d.env.Home.Contains(src) {
-			*d.took.put(dst) = took{c.At, src}
+			*d.took.Put(dst) = took{c.At, src}
 		}
 	}
 }
@@ -567,14 +567,14 @@ func (d *detector) hand(at capture.At, flow *capture.Flow, how string) {
 	if !d.env.Home.Contains(src) || src == dst {
 		return
 	}
-	given := d.took.get(src)
-	if given == nil && d.rays.get(src) == nil {
+	given := d.took.Get(src)
+	if given == nil && d.rays.Get(src) == nil {
 		return // no Ray of its own: a user
 	}
 	if given == nil && d.isMember(dst) {
 		return // from node to node
 	}
-	s := d.spread.put(src)
+	s := d.spread.Put(src)
 	if s.first == 0 || at.Time.Sub(s.first) > wormWindow {
 		*s = spread{first: at.Time}
 	}
@@ -625,7 +625,7 @@ func (d *detector) token(at capture.At, flow *capture.Flow, hash string, refused
 	}
 	key := pair{src, dst}
 	if taken {
-		t := d.tries.get(key)
+		t := d.tries.Get(key)
 		if t == nil || !t.said || at.Time.Sub(t.first) > guessWindow {
 			return
 		}
@@ -639,7 +639,7 @@ func (d *detector) token(at capture.At, flow *capture.Flow, hash string, refused
 		*t = tries{}
 		return
 	}
-	t := d.tries.put(key)
+	t := d.tries.Put(key)
 	if t.first == 0 || at.Time.Sub(t.first) > guessWindow {
 		*t = tries{first: at.Time}
 	}

@@ -218,9 +218,9 @@ func TestTablesAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := &detector{env: &detectors.Env{Home: home}, bus: detectors.NewBus(func(*detectors.Finding) {})}
-	d.members.limit, d.before.limit, d.rays.limit = maxMembers, maxPairs, maxHosts
-	d.took.limit, d.tries.limit, d.spread.limit = maxHosts, maxGuess, maxHosts
-	for i := range 20_000 {
+	d.members.Limit, d.before.Limit, d.rays.Limit = maxMembers, maxPairs, maxHosts
+	d.took.Limit, d.tries.Limit, d.spread.Limit = maxHosts, maxGuess, maxHosts
+	for i := range 9_000 {
 		src := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String()
 		d.call(register(0, src, head, src))
 		d.call(kvPut(0, netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)}).String(), head))
@@ -228,7 +228,7 @@ func TestTablesAreBounded(t *testing.T) {
 		d.call(task(0, attacker, src))
 		d.call(task(0, src, attacker))
 	}
-	if len(d.members.m) > maxMembers || len(d.tries.m) > maxGuess || len(d.took.m) > maxHosts || len(d.spread.m) > maxHosts || len(d.wait) > maxHeld {
-		t.Errorf("%d %d %d %d %d", len(d.members.m), len(d.tries.m), len(d.took.m), len(d.spread.m), len(d.wait))
+	if d.members.Len() > maxMembers || d.tries.Len() > maxGuess || d.took.Len() > maxHosts || d.spread.Len() > maxHosts || len(d.wait) > maxHeld {
+		t.Errorf("%d %d %d %d %d", d.members.Len(), d.tries.Len(), d.took.Len(), d.spread.Len(), len(d.wait))
 	}
 }

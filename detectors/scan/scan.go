@@ -434,7 +434,6 @@ func (d *detector) say(c *capture.Conn, s *source, t tally, rule string, sev det
 	}
 	over := span(c.Flow.Start.Sub(s.since))
 	if rule == rulePorts {
-		f.Key += "|" + f.Dst.String()
 		f.Msg = fmt.Sprintf("%s tried %d ports of %s in %s: %s", src, t.ports, f.Dst, over, t.result())
 	} else {
 		f.Port = c.Flow.Resp.Port()

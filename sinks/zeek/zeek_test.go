@@ -304,7 +304,7 @@ func TestFilesAreLazyAndReplaced(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"notice.log", "conn.log", "ssl.log", "conn.txt"} {
+	for _, name := range []string{"notice.log", "conn.log", "smtp.log", "conn.txt"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("from another run\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -325,14 +325,14 @@ func TestFilesAreLazyAndReplaced(t *testing.T) {
 	for _, f := range files {
 		have = append(have, f.Name())
 	}
-	if got := strings.Join(have, " "); got != "conn.log conn.txt ssl.log" {
+	if got := strings.Join(have, " "); got != "conn.log conn.txt smtp.log" {
 		t.Errorf("files: %s", got)
 	}
 	if got := read(t, dir, "conn.log"); strings.Contains(got, "another") {
 		t.Error("conn.log was not replaced")
 	}
-	if got := read(t, dir, "ssl.log"); got != "from another run\n" {
-		t.Error("ssl.log was touched")
+	if got := read(t, dir, "smtp.log"); got != "from another run\n" {
+		t.Error("smtp.log was touched")
 	}
 }
 

@@ -1,0 +1,570 @@
+// Package beacon finds machines that call somebody outside by the clock.
+//
+// In: *http.Transaction and, for TCP flows that are not HTTP, *capture.Conn; names from *dns.Transaction; jobs from
+// *ray.Call. Out: findings of beacon/regular, of a home machine and one destination outside: for HTTP the machine and
+// the Host it asked for, for other flows the machine, address and port.
+//
+// Two rules speak. A series of at least Config.Calls over at least Config.Span is rated by RITA's formulas (score.go):
+// time, size, histogram and duration. The range of the histogram is the series' own, from its first call to its last,
+// so that a heartbeat that began an hour ago is not diluted by the day before it. And five calls whose intervals are
+// all within a tenth of one period are enough, when the machine was given a job by somebody outside before: a job's
+// cron entry is known to call each quarter of an hour, and to wait for a series would take half a day. Without the job
+// five calls are only hinted at (low), and only if they are within a twentieth.
+//
+// Calls within the same second are one. What is asked for in a row from one place and answered with much (streams,
+// segments of a film) is no heartbeat. Everything is judged by packet time as calls come, most of all at the end of
+// flows; a series that is only complete when the capture ends is judged then, since flows end with it.
+//
+//	medium  regular
+//	low     regular, but many machines call there, or a page in a browser does, or it looks like a health check or a
+//	        scrape of metrics; or only five calls
+//
+// It does not see: heartbeats inside a connection that stays open, over UDP (and so over QUIC and DNS), inside the home
+// networks (a proxy at home hides who is called), faster than one in two seconds or with much jitter; destinations in
+// quiet.txt; a client that asks for another Host each time.
+package beacon
+
+import (
+	_ "embed"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/dns"
+	"github.com/raytap/raytap/decoders/http"
+	"github.com/raytap/raytap/decoders/ray"
+	"github.com/raytap/raytap/detectors"
+)
+
+//go:embed quiet.txt
+var quietText string
+
+const rule = "beacon/regular"
+
+// Config are the settings, the section `beacon` of the configuration file.
+type Config struct {
+	Score      float64       `yaml:"score"`       // total, from which a series is regular
+	Time       float64       `yaml:"time"`        // and of its intervals alone
+	Calls      int           `yaml:"calls"`       // at least, for a score
+	Span       time.Duration `yaml:"span"`        // of packet time from first to last, at least
+	Answer     uint64        `yaml:"answer"`      // median bytes of an answer, at most
+	Prevalence int           `yaml:"prevalence"`  // machines that call a place, from which it is everybody's
+	AfterJob   time.Duration `yaml:"after_job"`   // how long after a foreign job five calls are enough
+	ShortEvery time.Duration `yaml:"short_every"` // shortest period of five calls
+	Allow      []string      `yaml:"allow"`       // networks, addresses, or domains that stand for themselves and all below
+}
+
+// Default is what holds when nothing is said. RITA calls 0.9 high; of the four parts two are almost given for a series
+// that is its own range, so the intervals are asked for on their own too. Twelve calls make eleven intervals, of which
+// chance aligns few. An order to a bot has a kilobyte, a segment of a film hundreds of them. Five of a network's
+// machines with the same implant would be found by what brought it.
+func Default() Config {
+	return Config{
+		Score: 0.9, Time: 0.9, Calls: 12, Span: 45 * time.Second, Answer: 64 << 10, Prevalence: 5,
+		AfterJob: 24 * time.Hour, ShortEvery: 20 * time.Second,
+	}
+}
+
+// Check says what is wrong with the settings.
+func (c *Config) Check() error {
+	if c.Calls < minCalls || c.Calls > maxCalls/2 {
+		return fmt.Errorf("calls: %d is not between %d and %d", c.Calls, minCalls, maxCalls/2)
+	}
+	return nil
+}
+
+const (
+	// maxPairs bounds the series. One costs 24 bytes a call: 24 kB when it is full, 100 MB for all of them full, which
+	// takes four million calls.
+	maxPairs = 4096
+	// maxCalls bounds a series: ten days of quarters of an hour. A full one loses its older half.
+	maxCalls = 1000
+	// maxNames bounds the names of addresses, maxPlaces the places whose callers are counted, maxCallers these, and
+	// maxJobs the machines that got a job from outside.
+	maxNames   = 1 << 14
+	maxPlaces  = 8192
+	maxCallers = 16
+	maxJobs    = 1024
+	// A series is rated with every call while it is short; later with every sixteenth of what it has.
+	rateAll = 64
+	// Within this of the one before, a call belongs to it.
+	sameBeat = capture.Time(1e9)
+	// RITA counts whole seconds, in which anything fast is regular. For periods under fastPeriod this share of the true
+	// intervals must be within a fifth of it.
+	fastPeriod = 30 * time.Second
+	fastShare  = 0.8
+	fastNear   = 0.2
+	// The short rule: this many calls, within a tenth after a job, else a twentieth.
+	shortCalls = 5
+	nearJob    = 0.10
+	nearAlone  = 0.05
+	// What was said is said again after a day.
+	sayAgain = 24 * time.Hour
+)
+
+// Spec registers the detector.
+func Spec() detectors.Spec {
+	return detectors.Spec{
+		Name: "beacon",
+		Rules: []detectors.Rule{{
+			Name: rule, Note: "Beacon_Regular", Severity: detectors.Medium,
+			Says:   "A home machine calls one place outside at regular intervals with much the same message, as implants do for orders.",
+			ATLAS:  []string{"AML.T0072"},
+			ATTACK: []string{"T1071.001", "T1053.003", "T1029"},
+			Needs:  "HTTP in clear text, or the headers of TCP flows from their beginning; a dozen calls, or five after a foreign job.",
+			FalsePositives: "Telemetry, updates and health checks of services that are not in the built-in list, web pages that poll: put the place " +
+				"on the allow-list.",
+		}},
+		New: func(env *detectors.Env, bus *detectors.Bus) {
+			d := newDetector(env, bus)
+			detectors.On(bus, d.lookup)
+			detectors.On(bus, d.request)
+			detectors.On(bus, d.conn)
+			detectors.On(bus, d.call)
+		},
+	}
+}
+
+type pairKey struct {
+	src   netip.Addr
+	host  string         // of HTTP, as asked for
+	place netip.AddrPort // of other flows
+}
+
+type beat struct {
+	at       capture.Time
+	up, down uint32
+	soft     uint8 // why it may be nothing, see the flags
+}
+
+// Flags of calls that are less suspicious.
+const (
+	page  = 1 << iota // a page in a browser made it
+	watch             // a health check or a scrape of metrics, by its own account
+)
+
+// pair is a series of calls, by time.
+type pair struct {
+	calls []beat
+	next  int // rate when there are so many
+	said  detectors.Severity
+	at    capture.Time // when it was said
+}
+
+type job struct {
+	at capture.At
+	by netip.Addr
+}
+
+type detector struct {
+	cfg   Config
+	env   *detectors.Env
+	bus   *detectors.Bus
+	allow []*detectors.Networks
+	quiet map[string]bool
+	pairs detectors.Table[pairKey, pair]
+	names detectors.Table[netip.Addr, string]
+	who   detectors.Table[string, []netip.Addr] // callers of a place
+	jobs  detectors.Table[netip.Addr, job]
+}
+
+func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
+	d := &detector{
+		cfg: Default(), env: env, bus: bus, quiet: map[string]bool{},
+		pairs: detectors.Table[pairKey, pair]{Limit: maxPairs},
+		names: detectors.Table[netip.Addr, string]{Limit: maxNames},
+		who:   detectors.Table[string, []netip.Addr]{Limit: maxPlaces},
+		jobs:  detectors.Table[netip.Addr, job]{Limit: maxJobs},
+	}
+	if c, ok := env.Settings["beacon"].(*Config); ok {
+		d.cfg = *c
+	}
+	for line := range strings.Lines(quietText) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			d.quiet[line] = true
+		}
+	}
+	for _, a := range d.cfg.Allow {
+		if n, err := detectors.ParseNetworks([]string{a}); err == nil {
+			d.allow = append(d.allow, n)
+		} else {
+			d.quiet[strings.ToLower(strings.Trim(a, "."))] = true
+		}
+	}
+	return d
+}
+
+// call notes who got a job from outside. A head hands its jobs on to agents, so what it calls then is noted too.
+func (d *detector) call(c *ray.Call) {
+	if !c.Job || c.Flow == nil || c.Outcome != ray.Executed {
+		return
+	}
+	by, to := c.Flow.Orig.Addr(), c.Flow.Resp.Addr()
+	if !d.env.Home.Contains(to) {
+		return
+	}
+	if !d.env.Home.Contains(by) {
+		*d.jobs.Put(to) = job{c.At, by}
+	} else if j := d.jobs.Get(by); j != nil {
+		on := *j
+		*d.jobs.Put(to) = on
+	}
+}
+
+func (d *detector) lookup(t *dns.Transaction) {
+	t.Addresses(func(a netip.Addr, _ time.Duration) bool {
+		if !d.env.Home.Contains(a) {
+			*d.names.Put(a) = t.Query
+		}
+		return true
+	})
+}
+
+// foreign says whether a flow leads from home to somebody outside who is of interest.
+func (d *detector) foreign(f *capture.Flow) bool {
+	if f == nil {
+		return false
+	}
+	dst := f.Resp.Addr()
+	if !d.env.Home.Contains(f.Orig.Addr()) || d.env.Home.Contains(dst) || detectors.Special(dst) {
+		return false
+	}
+	for _, n := range d.allow {
+		if n.Contains(dst) {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *detector) known(name string) bool {
+	for rest := strings.TrimSuffix(name, "."); rest != ""; {
+		if d.quiet[rest] {
+			return true
+		}
+		i := strings.IndexByte(rest, '.')
+		if i < 0 {
+			break
+		}
+		rest = rest[i+1:]
+	}
+	return false
+}
+
+func (d *detector) request(t *http.Transaction) {
+	r := t.Request
+	if r == nil || r.Method == "CONNECT" || !d.foreign(t.Flow) {
+		return
+	}
+	host := strings.ToLower(r.Header.Get("Host"))
+	name := hostOnly(host)
+	if host == "" || len(host) > maxHost {
+		host = t.Flow.Resp.String()
+	}
+	if d.known(name) || strings.HasPrefix(name, "ocsp.") || strings.HasPrefix(name, "crl.") ||
+		strings.EqualFold(r.Header.Get("Content-Type"), "application/ocsp-request") {
+		return
+	}
+	b := beat{at: r.Time, up: clampSize(requestSize(r))}
+	if t.Response != nil {
+		b.down = clampSize(uint64(max(t.Response.Body.Len, 0)))
+	}
+	if r.Header.Has("Referer") || r.Header.Has("Sec-Fetch-Mode") || r.Header.Has("X-Requested-With") {
+		b.soft |= page
+	}
+	if watching(r) {
+		b.soft |= watch
+	}
+	at := r.At
+	if t.Response != nil {
+		at = t.Response.At
+	}
+	d.add(pairKey{src: t.Flow.Orig.Addr(), host: host}, host, b, at, t.Flow)
+}
+
+// maxHost is what DNS allows a name, with a port.
+const maxHost = 261
+
+// requestSize is the length of a request as it was sent, all but exactly.
+func requestSize(r *http.Request) uint64 {
+	n := len(r.Method) + len(r.Target) + len("  HTTP/1.1\r\n\r\n")
+	for i := range r.Header {
+		n += len(r.Header[i].Name) + len(r.Header[i].Value) + len(": \r\n")
+	}
+	return uint64(n) + uint64(max(r.Body.Len, 0))
+}
+
+// watching says whether a request is one of those that watch a service.
+func watching(r *http.Request) bool {
+	ua := r.Header.Get("User-Agent")
+	for _, p := range [...]string{"Prometheus/", "kube-probe/", "GoogleHC/", "ELB-HealthChecker/", "Blackbox Exporter", "Grafana", "Datadog"} {
+		if strings.HasPrefix(ua, p) {
+			return true
+		}
+	}
+	path, _, _ := strings.Cut(r.Target, "?")
+	for _, s := range [...]string{"/metrics", "/healthz", "/livez", "/readyz", "/health", "/ping", "/api/version", "/api/cluster_status"} {
+		if strings.HasSuffix(path, s) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *detector) conn(c *capture.Conn) {
+	f := c.Flow
+	if f == nil || f.Proto != capture.ProtoTCP || c.Guessed || slices.Contains(c.Services, "http") || !d.foreign(f) {
+		return
+	}
+	// Only established ones: connections that fail are tried again by the clock of the system.
+	switch c.State {
+	case "SF", "S1", "S2", "S3", "RSTO", "RSTR":
+	default:
+		return
+	}
+	if c.Bytes[capture.Orig] == 0 {
+		return
+	}
+	name := ""
+	if n := d.names.Get(f.Resp.Addr()); n != nil {
+		name = *n
+	}
+	if d.known(name) {
+		return
+	}
+	d.add(pairKey{src: f.Orig.Addr(), place: f.Resp}, f.Resp.String(), beat{
+		at: f.Start, up: clampSize(c.Bytes[capture.Orig]), down: clampSize(c.Bytes[capture.Resp]),
+	}, c.At, f)
+}
+
+func clampSize(n uint64) uint32 { return uint32(min(n, 1<<32-1)) }
+
+// add puts a call into its series and judges that.
+func (d *detector) add(k pairKey, place string, b beat, at capture.At, f *capture.Flow) {
+	callers := d.who.Put(place)
+	if len(*callers) < maxCallers && !slices.Contains(*callers, k.src) {
+		*callers = append(*callers, k.src)
+	}
+	prevalence := len(*callers)
+
+	p := d.pairs.Get(k)
+	if p == nil {
+		k.host = strings.Clone(k.host)
+		p = d.pairs.Put(k)
+	}
+	if len(p.calls) >= maxCalls {
+		p.calls = append(p.calls[:0], p.calls[maxCalls/2:]...)
+		p.next = 0
+	}
+	// Flows are told of when they end; most are in order all the same.
+	i := len(p.calls)
+	for i > 0 && p.calls[i-1].at > b.at {
+		i--
+	}
+	p.calls = slices.Insert(p.calls, i, b)
+	if n := len(p.calls); n < shortCalls || n < p.next {
+		return
+	} else if p.next = n + 1; n > rateAll {
+		p.next = n + n/16
+	}
+	if p.said >= detectors.Medium && at.Time.Sub(p.at) < sayAgain {
+		return
+	}
+	v, ok := d.judge(k, p.calls, prevalence)
+	if !ok || v.severity <= p.said && at.Time.Sub(p.at) < sayAgain {
+		return
+	}
+	p.said, p.at = v.severity, at.Time
+	d.report(k, v, at, f)
+}
+
+// verdict is what is made of a series.
+type verdict struct {
+	severity   detectors.Severity
+	confidence int
+	beats      int
+	period     time.Duration
+	span       time.Duration
+	size       uint32
+	score      Score
+	job        *job
+	why        string // why it is only low
+}
+
+func (d *detector) judge(k pairKey, calls []beat, prevalence int) (v verdict, ok bool) {
+	beats := merge(calls)
+	if len(beats) < shortCalls {
+		return v, false
+	}
+	first, last := beats[0].at, beats[len(beats)-1].at
+	v.beats, v.span = len(beats), last.Sub(first)
+	gaps := make([]time.Duration, 0, len(beats)-1)
+	ups, downs := make([]uint32, 0, len(beats)), make([]uint32, 0, len(beats))
+	soft := [2]int{}
+	for i := range beats {
+		if i > 0 {
+			gaps = append(gaps, beats[i].at.Sub(beats[i-1].at))
+		}
+		ups, downs = append(ups, beats[i].up), append(downs, beats[i].down)
+		if beats[i].soft&page != 0 {
+			soft[0]++
+		}
+		if beats[i].soft&watch != 0 {
+			soft[1]++
+		}
+	}
+	sorted := slices.Clone(gaps)
+	slices.Sort(sorted)
+	slices.Sort(ups)
+	slices.Sort(downs)
+	v.period, v.size = sorted[len(sorted)/2], ups[len(ups)/2]
+	if uint64(downs[len(downs)/2]) > d.cfg.Answer {
+		return v, false
+	}
+	v.severity, v.confidence = detectors.Medium, 70
+	switch {
+	case prevalence >= d.cfg.Prevalence:
+		v.severity, v.why = detectors.Low, fmt.Sprintf("at least %d machines call it", prevalence)
+	case 2*soft[0] > len(beats):
+		v.severity, v.why = detectors.Low, "a page in a browser asks"
+	case 2*soft[1] > len(beats):
+		v.severity, v.why = detectors.Low, "it looks like a health check or a scrape of metrics"
+	}
+	if j := d.jobs.Get(k.src); j != nil && last > j.at.Time && first.Sub(j.at.Time) <= d.cfg.AfterJob {
+		given := *j
+		v.job = &given
+	}
+	if v.beats >= d.cfg.Calls && v.span >= d.cfg.Span && d.regular(beats, gaps, &v) {
+		if v.score.Total >= 0.97 {
+			v.confidence = 80
+		}
+		return v, true
+	}
+	if v.period < d.cfg.ShortEvery {
+		return v, false
+	}
+	near := nearAlone
+	if v.job != nil {
+		near = nearJob
+	}
+	recent := gaps[len(gaps)-(shortCalls-1):]
+	mid := slices.Clone(recent)
+	slices.Sort(mid)
+	for _, g := range recent {
+		if m := float64(mid[len(mid)/2]); float64(g) < (1-near)*m || float64(g) > (1+near)*m {
+			return v, false
+		}
+	}
+	v.score = Score{}
+	if v.period = mid[len(mid)/2]; v.job == nil {
+		v.severity = detectors.Low
+	}
+	v.confidence = 50
+	return v, true
+}
+
+// regular rates a series.
+func (d *detector) regular(beats []beat, gaps []time.Duration, v *verdict) bool {
+	if v.period < fastPeriod {
+		near := 0
+		for _, g := range gaps {
+			if m := float64(v.period); float64(g) >= (1-fastNear)*m && float64(g) <= (1+fastNear)*m {
+				near++
+			}
+		}
+		if float64(near) < fastShare*float64(len(gaps)) {
+			return false
+		}
+	}
+	times, sizes := make([]int64, len(beats)), make([]float64, len(beats))
+	for i := range beats {
+		times[i], sizes[i] = int64(beats[i].at)/1e9, float64(beats[i].up)
+	}
+	v.score = Rate(times, sizes, times[0], times[len(times)-1])
+	return v.score.Total >= d.cfg.Score && v.score.Time >= d.cfg.Time
+}
+
+// merge makes calls that come together one.
+func merge(calls []beat) []beat {
+	out := make([]beat, 0, len(calls))
+	var last capture.Time
+	for _, c := range calls {
+		if n := len(out); n > 0 && c.at-last < sameBeat {
+			b := &out[n-1]
+			b.up, b.down, b.soft = clampSize(uint64(b.up)+uint64(c.up)), clampSize(uint64(b.down)+uint64(c.down)), b.soft|c.soft
+		} else {
+			out = append(out, c)
+		}
+		last = c.at
+	}
+	return out
+}
+
+func (d *detector) report(k pairKey, v verdict, at capture.At, f *capture.Flow) {
+	to := k.host
+	if to == "" {
+		to = k.place.String()
+		if n := d.names.Get(k.place.Addr()); n != nil {
+			to += " (" + *n + ")"
+		}
+	}
+	to = clip(to, 140)
+	finding := &detectors.Finding{
+		At: at, Rule: rule, Severity: v.severity, Confidence: v.confidence, Outcome: detectors.Observed,
+		Src: k.src, Dst: f.Resp.Addr(), Port: f.Resp.Port(), Flow: f,
+		Msg: fmt.Sprintf("%s calls %s every %s: %d times in %s, with %d bytes each", k.src, to, span(v.period), v.beats, span(v.span), v.size),
+		Evidence: []detectors.Evidence{
+			{Field: "period", Value: v.period.Round(time.Millisecond).String(), Packet: at.Packet},
+			{Field: "calls", Value: fmt.Sprint(v.beats), Packet: at.Packet},
+		},
+		Key: rule + "|" + k.src.String() + "|" + to,
+	}
+	if v.score.Total > 0 {
+		finding.Sub = fmt.Sprintf("regularity %.2f: intervals %.2f, sizes %.2f, evenness %.2f, duration %.2f",
+			v.score.Total, v.score.Time, v.score.Size, v.score.Histogram, v.score.Duration)
+	} else {
+		finding.Sub = fmt.Sprintf("the last %d calls are within a tenth of one period", shortCalls)
+	}
+	if v.why != "" {
+		finding.Sub += "; " + v.why
+	}
+	if v.job != nil {
+		finding.Msg += fmt.Sprintf("; %s gave it a job before", v.job.by)
+		finding.Confidence = max(finding.Confidence, 85)
+		finding.Evidence = append(finding.Evidence, detectors.Evidence{Field: "job", Value: v.job.by.String(), Packet: v.job.at.Packet})
+	}
+	d.bus.Report(finding)
+}
+
+func span(d time.Duration) string {
+	switch {
+	case d >= 3*time.Hour:
+		return fmt.Sprintf("%.0f hours", d.Hours())
+	case d >= 3*time.Minute:
+		return fmt.Sprintf("%.0f minutes", d.Minutes())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f seconds", d.Seconds())
+	}
+	return fmt.Sprintf("%.0f seconds", d.Seconds())
+}
+
+// hostOnly cuts the port off, and the brackets.
+func hostOnly(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host, ']') < i {
+		host = host[:i]
+	}
+	return strings.Trim(host, "[]")
+}
+
+// clip bounds a text for a sentence, and keeps what is no text out of it.
+func clip(s string, n int) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f || r == 0xfffd {
+			return '.'
+		}
+		return r
+	}, s[:min(len(s), n)])
+}

@@ -263,8 +263,8 @@ func (d *Dissector) pppoe(b []byte, wire int) {
 	b, wire = b[6:], wire-6
 	switch {
 	case n < wire:
+		// Access concentrators pad short packets and count wrongly; the IP header knows better where it ends.
 		d.weird("pppoe_extra_data_after_payload", "PPPOE")
-		b, wire = b[:min(len(b), n)], n
 	case n > wire:
 		d.weird("pppoe_truncated_payload", "PPPOE")
 	}

@@ -329,8 +329,6 @@ func (f *flow) enter(t *Tunnel) {
 
 // datagram takes a packet of anything but TCP.
 func (f *flow) datagram(side uint8, p *Packet) {
-	f.pkts[side]++
-	f.ipBytes[side] += uint64(p.IPLen)
 	udp := p.Proto == ProtoUDP
 	if !f.checked(side, p) {
 		if udp {
@@ -341,6 +339,8 @@ func (f *flow) datagram(side uint8, p *Packet) {
 		}
 		return
 	}
+	f.pkts[side]++
+	f.ipBytes[side] += uint64(p.IPLen)
 	f.last = p.Time
 	n := p.PayloadLen()
 	switch p.Proto {

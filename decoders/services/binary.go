@@ -247,7 +247,6 @@ func (r *rdp) read(c *conversation, dir capture.Dir, b []byte) (int, error) {
 	case body[1]&0xf0 == 0xd0:
 		// MS-RDPBCGR, 2.2.1.2.1: type 2, flags, length 8, the chosen protocol.
 		if len(body) >= 15 && body[7] == 2 && binary.LittleEndian.Uint32(body[11:]) != 0 && r.asked {
-			c.say("rdp")
 			return n, decoders.ErrSwitch
 		}
 	case dir == capture.Orig && bytes.Contains(body, []byte("Duca")), dir == capture.Resp && bytes.Contains(body, []byte("McDn")):

@@ -20,6 +20,8 @@ type Expected struct {
 const (
 	// Zeek waits as long for a data connection.
 	expectFor = 5 * time.Minute
+	// A conversation whose beginning was not captured is recognized a little later than it arranges things.
+	expectLate = 5 * time.Second
 	// Connections that are waited for at once. A busy FTP server opens some tens a second; the oldest gives way.
 	maxExpected = 16384
 )
@@ -66,7 +68,7 @@ func (x *Expectations) expect(e *Expected) {
 	s, again := x.waiting[k]
 	if !again || s.till < e.Time || s.service != e.Service {
 		// Rows come when flows end, so an arrangement outlives its time, until the same or too many others follow.
-		s = span{from: e.Time, service: e.Service}
+		s = span{from: e.Time.Add(-expectLate), service: e.Service}
 	}
 	s.till = e.Time.Add(expectFor)
 	x.waiting[k] = s

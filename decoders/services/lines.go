@@ -37,6 +37,7 @@ type turn uint8
 
 const (
 	goOn   turn = iota
+	await       // the client may go on in TLS, if the server agrees
 	refuse      // it is not this protocol
 	enough      // it is, and there is nothing more to learn
 	toTLS       // it is, and TLS begins behind the line
@@ -53,6 +54,7 @@ type talk interface {
 type lines struct {
 	talks []talk
 	inner [2]bool // the next bytes are the rest of a line that was too long or that a gap cut
+	wait  bool    // the server's answer decides what the client's next bytes are
 }
 
 func newLines() *lines {
@@ -61,6 +63,9 @@ func newLines() *lines {
 
 func (r *lines) read(c *conversation, dir capture.Dir, b []byte) (used int, err error) {
 	for {
+		if r.wait && dir == capture.Orig {
+			return used, nil
+		}
 		i := bytes.IndexByte(b[used:], '\n')
 		if i < 0 {
 			if len(b)-used > maxLine {
@@ -75,11 +80,13 @@ func (r *lines) read(c *conversation, dir capture.Dir, b []byte) (used int, err 
 			r.inner[dir] = false
 			continue
 		}
+		r.wait = false
 		live := r.talks[:0]
 		for _, t := range r.talks {
-			switch t.line(c, dir, l) {
-			case goOn:
+			switch next := t.line(c, dir, l); next {
+			case goOn, await:
 				live = append(live, t)
+				r.wait = r.wait || next == await
 			case enough:
 				return used, errDone
 			case toTLS:
@@ -154,6 +161,7 @@ func reply(l []byte) (code int, more, ok bool) {
 type smtp struct {
 	heard    bool // the server said something
 	greeted  bool // and that was 220
+	hello    bool // the client greeted
 	sure     bool
 	startTLS bool
 }
@@ -166,6 +174,7 @@ func (t *smtp) line(c *conversation, dir capture.Dir, l []byte) turn {
 		}
 		if !t.heard {
 			t.heard, t.greeted = true, code == 220
+			t.sure = t.sure || t.hello && t.greeted
 		}
 		if t.sure {
 			c.say("smtp")
@@ -185,8 +194,8 @@ func (t *smtp) line(c *conversation, dir capture.Dir, l []byte) turn {
 		return goOn
 	}
 	if !t.sure {
-		p := c.port()
-		if p != 25 && p != 587 && !(hello && t.greeted) {
+		t.hello = t.hello || hello
+		if p := c.port(); p != 25 && p != 587 && !(t.hello && t.greeted) {
 			return goOn
 		}
 		t.sure = true
@@ -196,6 +205,7 @@ func (t *smtp) line(c *conversation, dir capture.Dir, l []byte) turn {
 	}
 	if among(w, "STARTTLS", "X-ANONYMOUSTLS") {
 		t.startTLS = true
+		return await
 	}
 	if t.heard && among(w, "RCPT", "DATA", "BDAT") {
 		return enough // STARTTLS comes before the first mail, or not at all
@@ -246,7 +256,9 @@ func (t *ftp) line(c *conversation, dir capture.Dir, l []byte) turn {
 	t.tell(c)
 	switch {
 	case is(w, "AUTH"):
-		t.authTLS = is(arg, "TLS")
+		if t.authTLS = is(arg, "TLS"); t.authTLS {
+			return await
+		}
 	case is(w, "PORT"):
 		if a, ok := commaAddr(arg); ok {
 			t.expect(c, c.id().Resp.Addr(), a)
@@ -372,51 +384,43 @@ func extendedAddr(b []byte, same netip.Addr) (netip.AddrPort, bool) {
 
 // pop3 is RFC 1939 and RFC 2595. Zeek: +OK as a greeting and as the answer to USER, CAPA or STLS.
 type pop3 struct {
-	greeted bool
-	said    bool
-	last    byte // the command that waits for its answer: U, C, S, or L for a log-in
+	greeted  bool
+	said     bool
+	asked    bool // USER or CAPA
+	login    bool
+	startTLS bool
 }
 
 func (t *pop3) line(c *conversation, dir capture.Dir, l []byte) turn {
 	if dir == capture.Orig {
 		switch w, _ := word(l); {
-		case is(w, "USER"):
-			t.last = 'U'
-		case is(w, "CAPA"):
-			t.last = 'C'
+		case among(w, "USER", "CAPA"):
+			t.asked = true
 		case is(w, "STLS"):
-			t.last = 'S'
+			t.startTLS = true
+			return await
 		case among(w, "PASS", "APOP"):
-			t.last = 'L'
+			t.login = true
 		}
 		return goOn
 	}
 	ok := bytes.HasPrefix(l, []byte("+OK"))
-	if !t.greeted {
-		if !ok {
-			return refuse
-		}
+	switch {
+	case !t.greeted && !ok:
+		return refuse
+	case !t.greeted:
 		t.greeted = true
-		return goOn
-	}
-	last := t.last
-	if ok || bytes.HasPrefix(l, []byte("-ERR")) {
-		t.last = 0
-	}
-	if !ok {
-		return goOn
-	}
-	switch last {
-	case 'U', 'C', 'S':
+	case ok && (t.asked || t.startTLS):
 		t.said = true
 		c.say("pop3")
-		if last == 'S' {
+		if t.startTLS {
 			return toTLS
 		}
-	case 'L':
-		if t.said {
+		if t.login {
 			return enough
 		}
+	case bytes.HasPrefix(l, []byte("-ERR")):
+		t.startTLS = false
 	}
 	return goOn
 }
@@ -452,6 +456,7 @@ func (t *imap) line(c *conversation, dir capture.Dir, l []byte) turn {
 		}
 	case is(cmd, "STARTTLS"):
 		t.tag = string(tag[:min(len(tag), maxCommand)])
+		return await
 	case among(cmd, "AUTHENTICATE", "LOGIN", "SELECT", "EXAMINE", "FETCH"):
 		return enough
 	}
@@ -496,11 +501,14 @@ func (t *irc) line(c *conversation, dir capture.Dir, l []byte) turn {
 	}
 	t.nick = t.nick || is(w, "NICK")
 	t.user = t.user || is(w, "USER")
-	t.startTLS = t.startTLS || is(w, "STARTTLS")
 	if p := c.port(); p >= 6666 && p <= 6669 {
 		t.nick, t.user, t.server = true, true, true
 	}
 	t.tell(c)
+	if is(w, "STARTTLS") {
+		t.startTLS = true
+		return await
+	}
 	return goOn
 }
 
@@ -513,11 +521,8 @@ func (t *irc) tell(c *conversation) {
 
 func (t *irc) end(*conversation) {}
 
-// command is letters, or three digits (RFC 2812, 2.3.1).
+// command is letters (RFC 2812, 2.3.1; numbers are for replies).
 func command(w []byte) bool {
-	if _, _, ok := reply(w); ok {
-		return len(w) == 3
-	}
 	for _, b := range w {
 		if b |= 0x20; b < 'a' || b > 'z' {
 			return false

@@ -41,7 +41,8 @@ type probe struct {
 	// first judges the beginning of one direction, never empty.
 	first func(dir capture.Dir, b []byte) decoders.Verdict
 	open  func() reader
-	limit int // bytes of a direction that are read
+	limit int  // bytes of a direction that are read
+	alone bool // the mark is so plain that one direction decides, whatever the other says
 }
 
 // reader follows the conversation of one protocol.
@@ -56,18 +57,18 @@ type reader interface {
 
 // streams is the table. No two lines want the same first bytes but for the length that a message begins with.
 var streams = [...]probe{
-	{"smb", firstSMB, func() reader { return &smb{} }, longTalk},                     // MS-CIFS, MS-SMB2 behind RFC 1002 framing
-	{"krb_tcp", firstKerberosTCP, func() reader { return kerberosTCP{} }, shortTalk}, // RFC 4120, 7.2.2
-	{"dce_rpc", firstDCERPC, func() reader { return &dceRPC{} }, longTalk},           // C706, chapter 12; MS-RPCE
-	{"rdp", firstRDP, func() reader { return &rdp{} }, shortTalk},                    // MS-RDPBCGR, 2.2.1; T.123, T.125
-	{"mqtt", firstMQTT, func() reader { return mqtt{} }, shortTalk},                  // MQTT 3.1.1 and 5.0, 3.1
-	{"dnp3_tcp", firstDNP3, func() reader { return dnp3{} }, shortTalk},              // IEEE 1815, 9.2
-	{"ssh", firstSSH, func() reader { return &ssh{} }, 8 * shortTalk},                // RFC 4253; SSH 1.5
-	{"rfb", firstRFB, func() reader { return &rfb{} }, shortTalk},                    // RFC 6143, 7.1.1
-	{"xmpp", firstXMPP, func() reader { return &xmpp{} }, shortTalk},                 // RFC 6120, 4 and 5
-	{"mysql", firstMySQL, func() reader { return &mysql{} }, shortTalk},              // MySQL protocol, HandshakeV10
-	{"modbus", firstModbus, func() reader { return modbus{} }, shortTalk},            // Modbus over TCP/IP V1.0b, 3.1.3
-	{"smtp, ftp, pop3, imap, irc", firstLine, func() reader { return newLines() }, longTalk},
+	{"smb", firstSMB, func() reader { return &smb{} }, longTalk, true},                     // MS-CIFS, MS-SMB2 behind RFC 1002 framing
+	{"krb_tcp", firstKerberosTCP, func() reader { return kerberosTCP{} }, shortTalk, true}, // RFC 4120, 7.2.2
+	{"dce_rpc", firstDCERPC, func() reader { return &dceRPC{} }, longTalk, false},          // C706, chapter 12; MS-RPCE
+	{"rdp", firstRDP, func() reader { return &rdp{} }, shortTalk, false},                   // MS-RDPBCGR, 2.2.1; T.123, T.125
+	{"mqtt", firstMQTT, func() reader { return mqtt{} }, shortTalk, true},                  // MQTT 3.1.1 and 5.0, 3.1
+	{"dnp3_tcp", firstDNP3, func() reader { return dnp3{} }, shortTalk, true},              // IEEE 1815, 9.2
+	{"ssh", firstSSH, func() reader { return &ssh{} }, 8 * shortTalk, false},               // RFC 4253; SSH 1.5
+	{"rfb", firstRFB, func() reader { return &rfb{} }, shortTalk, false},                   // RFC 6143, 7.1.1
+	{"xmpp", firstXMPP, func() reader { return &xmpp{} }, shortTalk, false},                // RFC 6120, 4 and 5
+	{"mysql", firstMySQL, func() reader { return &mysql{} }, shortTalk, false},             // MySQL protocol, HandshakeV10
+	{"modbus", firstModbus, func() reader { return modbus{} }, shortTalk, false},           // Modbus over TCP/IP V1.0b, 3.1.3
+	{"smtp, ftp, pop3, imap, irc", firstLine, func() reader { return newLines() }, longTalk, false},
 }
 
 // Spec registers the decoder. It belongs behind all others.
@@ -96,7 +97,7 @@ func probeStream(orig, resp []byte, _ bool) decoders.Verdict {
 	return decoders.No
 }
 
-// judge wants nothing against the protocol from either direction.
+// judge wants nothing against the protocol from either direction, unless one is enough.
 func (p *probe) judge(orig, resp []byte) decoders.Verdict {
 	best := decoders.No
 	for d, b := range [2][]byte{orig, resp} {
@@ -104,7 +105,7 @@ func (p *probe) judge(orig, resp []byte) decoders.Verdict {
 			continue
 		}
 		switch v := p.first(capture.Dir(d), b); {
-		case v == decoders.No:
+		case v == decoders.No && !p.alone:
 			return decoders.No
 		case best == decoders.No, v == decoders.Yes:
 			best = v
@@ -138,9 +139,10 @@ type decoder struct {
 	c     conversation
 	r     reader
 	dgram *datagramProbe
-	seen  int    // datagrams
-	left  [2]int // bytes of each direction that may still be read
-	skip  [2]int // bytes of a message that nobody wants
+	seen  int     // datagrams; bytes of a direction that was passed over
+	other [2]bool // directions that begin like nothing in the table
+	left  [2]int  // bytes of each direction that may still be read
+	skip  [2]int  // bytes of a message that nobody wants
 	ended [2]bool
 }
 
@@ -151,10 +153,14 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 	}
 	if d.r == nil {
 		p, v := choose(dir, b)
-		if v != decoders.Yes {
-			if v == decoders.No {
+		switch v {
+		case decoders.No:
+			d.other[dir] = true
+			if d.seen += len(b); d.other[dir.Peer()] || d.seen > shortTalk {
 				return 0, errDone
 			}
+			return len(b), nil
+		case decoders.Maybe:
 			return 0, nil
 		}
 		d.r, d.left = p.open(), [2]int{p.limit, p.limit}

@@ -252,8 +252,13 @@ func ntlm(c *conversation, b []byte) bool {
 	return true
 }
 
-// kerberosToken is a message behind the mechanism's name and a token identifier (RFC 4121, 4.1).
+// kerberosToken is a message behind the mechanism's name and a token identifier (RFC 4121, 4.1), or bare, as DCE/RPC
+// has it (MS-KILE, 3.4.5.4.1).
 func kerberosToken(c *conversation, b []byte) {
+	if kerberosMessage(b) {
+		c.say("krb")
+		return
+	}
 	if len(b) == 0 || b[0] != 0x60 {
 		return
 	}

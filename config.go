@@ -35,7 +35,7 @@ import (
 //	format: json                        # zeek, json
 //	fail_on: high                       # info, low, medium, high, critical; none if not given
 //	quiet: false
-//	log_midstream: true                 # http.log and dns.log also of TCP that was picked up after its beginning
+//	log_midstream: true                 # http, ssl and x509 rows also of TCP that was picked up after its beginning
 //	egress:
 //	  bytes: 1GB                        # plain bytes, or with kB, MB, GB, TB (powers of 1000), KiB, MiB, ... (of 1024)
 //	  window: 30m                       # as Go writes durations: 90s, 1h30m

@@ -19,8 +19,8 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
-	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
+	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -117,8 +117,7 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 	for i := range n {
 		w := &worker{e: e, id: i, in: make(chan *batch, batches), shards: make([]*capture.Shard, capture.ShardCount), interp: Interpreters()}
 		fc := capture.FlowConfig{
-			MaxFlows: cfg.MaxFlows / capture.ShardCount, IgnoreChecksums: cfg.IgnoreChecksums,
-			NameMidstream: cfg.LogMidstream, Emit: w.emit,
+			MaxFlows: cfg.MaxFlows / capture.ShardCount, IgnoreChecksums: cfg.IgnoreChecksums, Emit: w.emit,
 			Local: cfg.local(),
 			Open:  func(h capture.Host, mid bool) capture.Stream { return decoders.NewMux(h, specs, mid) },
 		}
@@ -374,6 +373,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 		d.New(env, bus)
 	}
 	odd := newWeirdFilter()
+	var certs tls.Known
 	handle := func(ev any) {
 		if x, ok := ev.(*capture.Weird); ok {
 			weirds++
@@ -384,6 +384,9 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 			return
 		}
 		bus.Publish(ev)
+		if c, ok := ev.(*tls.Certificate); ok && !certs.First(c) {
+			return // each has one row a day, as in Zeek
+		}
 		if _, ok := ev.(capture.Record); ok && (e.cfg.LogMidstream || !unlogged(ev)) {
 			say(ev)
 		}
@@ -425,16 +428,29 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 	return stats, err
 }
 
-// unlogged says whether a record is left out of Zeek's logs because Zeek would not have it: it reads no HTTP and DNS out
-// of TCP whose beginning it did not see. We do, and interpreters and detectors get it all.
+// Zeek reads no HTTP and TLS out of TCP whose beginning it did not see. We do: interpreters and detectors get it all,
+// but Zeek's logs stay as Zeek's readers know them, unless log_midstream is set.
+
+// unlogged says whether a record is left out of the logs for that.
 func unlogged(ev any) bool {
 	switch ev := ev.(type) {
 	case *http.Transaction:
 		return ev.Flow.Mid
-	case *dns.Transaction:
+	case *tls.Session:
+		return ev.Flow.Mid
+	case *tls.Certificate:
 		return ev.Flow.Mid
 	}
 	return false
+}
+
+// midstream is a flow that was picked up after its beginning, and does not name those services.
+type midstream struct{ capture.Host }
+
+func (m midstream) Service(name string) {
+	if name != "http" && name != "ssl" {
+		m.Host.Service(name)
+	}
 }
 
 func less(a, b *event) bool {

@@ -32,6 +32,7 @@ func Decoders() []decoders.Spec {
 		http.Spec(http.Options{KeepBody: keepBody}),
 		http2.Spec(http2.Options{Keep: raygrpc.Keep}),
 		tls.Spec(),
+		tls.DatagramSpec(),
 		quic.Spec(),
 		stratum.Spec(),
 		dns.Spec(),

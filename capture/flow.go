@@ -244,9 +244,6 @@ func (f *flow) Emit(ev any) { f.sh.cfg.Emit(ev) }
 
 // Service implements Host.
 func (f *flow) Service(name string) {
-	if f.mid && !f.sh.cfg.NameMidstream {
-		return
-	}
 	if len(f.services) < serviceLimit && !slices.Contains(f.services, name) {
 		f.services = append(f.services, name)
 	}

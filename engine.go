@@ -119,7 +119,12 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 		fc := capture.FlowConfig{
 			MaxFlows: cfg.MaxFlows / capture.ShardCount, IgnoreChecksums: cfg.IgnoreChecksums, Emit: w.emit,
 			Local: cfg.local(),
-			Open:  func(h capture.Host, mid bool) capture.Stream { return decoders.NewMux(h, specs, mid) },
+			Open: func(h capture.Host, mid bool) capture.Stream {
+				if mid && !cfg.LogMidstream {
+					h = midstream{h}
+				}
+				return decoders.NewMux(h, specs, mid)
+			},
 		}
 		for s := i; s < capture.ShardCount; s += n {
 			w.shards[s] = capture.NewShard(fc)

@@ -1,6 +1,7 @@
 package raytap
 
 import (
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -42,6 +43,19 @@ func TestRulesAreComplete(t *testing.T) {
 	} {
 		if !names[want] {
 			t.Errorf("no rule %s", want)
+		}
+	}
+}
+
+// TestReadmeNamesEveryRule keeps the front page in step with the registry.
+func TestReadmeNamesEveryRule(t *testing.T) {
+	b, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range Rules() {
+		if !strings.Contains(string(b), "`"+r.Name+"`") {
+			t.Errorf("README.md does not name %s", r.Name)
 		}
 	}
 }

@@ -170,13 +170,28 @@ type flow struct {
 	missed   uint64
 	bad      [2]uint32 // checksum errors of datagrams
 	sums     [2]sumState
-	hist     []byte
+	hist     [20]byte // its first letters; the rest is in more
+	histLen  uint8
 	tcp      *tcpConn
 	id       *Flow
 	stream   Stream
+	more     *flowMore
+}
+
+// flowMore is what most flows of a flood never have: kept apart, a million of them take 50 MB less.
+type flowMore struct {
 	services []string
-	tunnels  []string
-	tunnel   *Tunnel
+	tunnels  []string // UIDs
+	tunnel   *Tunnel  // of the last packet
+	hist     []byte   // history beyond flow.hist
+}
+
+// extra gives the flow its flowMore.
+func (f *flow) extra() *flowMore {
+	if f.more == nil {
+		f.more = &flowMore{}
+	}
+	return f.more
 }
 
 // sumState is what is known of the checksums that a side sends.
@@ -228,9 +243,12 @@ func (f *flow) Flow() *Flow {
 		ports := f.key.proto == ProtoTCP || f.key.proto == ProtoUDP || f.key.proto == ProtoICMP ||
 			f.key.proto == ProtoICMPv6 || f.key.proto == ProtoSCTP
 		f.id = &Flow{
-			UID: NewUID('C', ub[:]), Start: f.start, Orig: o, Resp: r, Proto: f.key.proto, Tunnels: f.tunnels, Mid: f.mid,
+			UID: NewUID('C', ub[:]), Start: f.start, Orig: o, Resp: r, Proto: f.key.proto, Mid: f.mid,
 			CommunityID: communityID(o.Addr().AsSlice(), r.Addr().AsSlice(), o.Port(), r.Port(), f.key.proto, ports,
 				f.key.kind&2 != 0),
+		}
+		if f.more != nil {
+			f.id.Tunnels = f.more.tunnels
 		}
 	}
 	return f.id
@@ -244,8 +262,8 @@ func (f *flow) Emit(ev any) { f.sh.cfg.Emit(ev) }
 
 // Service implements Host.
 func (f *flow) Service(name string) {
-	if len(f.services) < serviceLimit && !slices.Contains(f.services, name) {
-		f.services = append(f.services, name)
+	if x := f.extra(); len(x.services) < serviceLimit && !slices.Contains(x.services, name) {
+		x.services = append(x.services, name)
 	}
 }
 
@@ -268,9 +286,20 @@ func (f *flow) flip() {
 }
 
 func (f *flow) addHist(c byte) {
-	if len(f.hist) < historyLimit {
-		f.hist = append(f.hist, c)
+	if n := int(f.histLen); n < len(f.hist) {
+		f.hist[n] = c
+		f.histLen++
+	} else if x := f.extra(); n+len(x.hist) < historyLimit {
+		x.hist = append(x.hist, c)
 	}
+}
+
+func (f *flow) history() string {
+	h := string(f.hist[:f.histLen])
+	if f.more != nil {
+		h += string(f.more.hist)
+	}
+	return h
 }
 
 // mark adds an upper-case history letter, in the case of side's role, unless its bit says that it is there already.

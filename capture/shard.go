@@ -155,8 +155,7 @@ func (s *Shard) newFlow() *flow {
 	idx := s.free[len(s.free)-1]
 	s.free = s.free[:len(s.free)-1]
 	f := s.flow(idx)
-	hist := f.hist[:0]
-	*f = flow{sh: s, idx: idx, slot: -1, hist: hist}
+	*f = flow{sh: s, idx: idx, slot: -1}
 	return f
 }
 
@@ -266,7 +265,7 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 	if f == nil {
 		f = s.begin(&k, h, side, p)
 	}
-	if p.Tunnel != nil && p.Tunnel != f.tunnel {
+	if p.Tunnel != nil && (f.more == nil || p.Tunnel != f.more.tunnel) {
 		f.enter(p.Tunnel)
 	}
 	if p.Carries != "" {
@@ -321,9 +320,10 @@ var broadcast4 = [16]byte{10: 0xff, 11: 0xff, 12: 0xff, 13: 0xff, 14: 0xff, 15: 
 
 // enter notes the tunnel that a packet of the flow came through.
 func (f *flow) enter(t *Tunnel) {
-	f.tunnel = t
-	if !slices.Contains(f.tunnels, t.UID) && len(f.tunnels) < serviceLimit {
-		f.tunnels = append(f.tunnels, t.UID)
+	x := f.extra()
+	x.tunnel = t
+	if !slices.Contains(x.tunnels, t.UID) && len(x.tunnels) < serviceLimit {
+		x.tunnels = append(x.tunnels, t.UID)
 	}
 }
 
@@ -388,7 +388,10 @@ func (s *Shard) end(f *flow) {
 		At: s.at, Flow: f.Flow(), Duration: f.last.Sub(f.start),
 		Pkts: [2]uint64{f.pkts[o], f.pkts[o^1]}, IPBytes: [2]uint64{f.ipBytes[o], f.ipBytes[o^1]},
 		Bytes:   [2]uint64{f.payload[o], f.payload[o^1]},
-		History: string(f.hist), Missed: f.missed, Services: f.services, Guessed: f.mid,
+		History: f.history(), Missed: f.missed, Guessed: f.mid,
+	}
+	if f.more != nil {
+		c.Services = f.more.services
 	}
 	switch {
 	case f.tcp != nil:
@@ -415,9 +418,8 @@ func (s *Shard) end(f *flow) {
 		}
 		s.tcpFree = append(s.tcpFree, f.tcp)
 	}
-	hist := f.hist
 	s.free = append(s.free, f.idx)
-	*f = flow{hist: hist[:0]}
+	*f = flow{}
 }
 
 // Quarantine takes the decoder away from the flow that p belongs to: it was being fed when a bug of ours was hit.

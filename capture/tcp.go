@@ -698,7 +698,7 @@ func (t *tcpConn) connState(f *flow) string {
 		switch {
 		case !rQuiet:
 			return "RSTO"
-		case resetBeforeAnswer.Match(f.hist):
+		case resetBeforeAnswer.MatchString(f.history()):
 			return "RSTOS0"
 		}
 		return "OTH"

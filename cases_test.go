@@ -55,13 +55,12 @@ func listen(t testing.TB, cfg Config, files ...string) (*ear, Stats) {
 
 // expectation is one line of a case's text file; see pcaps/README.md.
 type expectation struct {
-	line            int
-	verb            string
-	rule, src, dst  string
-	severity        detectors.Severity
-	log             string
-	columns         map[string]string
-	unknownSeverity error
+	line           int
+	verb           string
+	rule, src, dst string
+	severity       detectors.Severity
+	log            string
+	columns        map[string]string
 }
 
 func readCase(t *testing.T, name string) (exp []expectation) {

@@ -20,6 +20,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/http"
+	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 )
@@ -379,7 +380,9 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 	}
 	odd := newWeirdFilter()
 	var certs tls.Known
+	var arranged services.Expectations
 	handle := func(ev any) {
+		arranged.Event(ev) // names the data connections that FTP has announced
 		if x, ok := ev.(*capture.Weird); ok {
 			weirds++
 			bus.Publish(ev)

@@ -507,9 +507,7 @@ func TestFilterAgainstTcpdump(t *testing.T) {
 	for name, frames := range captures {
 		file := filepath.Join(t.TempDir(), "x.pcap")
 		w := pcapWriter{magic: 0xa1b2c3d4, link: uint32(frames[0].Link)}
-		for _, f := range frames {
-			w.frames = append(w.frames, f)
-		}
+		w.frames = append(w.frames, frames...)
 		if err := os.WriteFile(file, w.bytes(), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -519,10 +517,7 @@ func TestFilterAgainstTcpdump(t *testing.T) {
 				t.Errorf("%s: %s: %v", name, c.expr, err)
 				continue
 			}
-			got := []int{}
-			for _, i := range matching(t, c.expr, frames) {
-				got = append(got, i)
-			}
+			got := append([]int{}, matching(t, c.expr, frames)...)
 			if len(got) != len(want) {
 				t.Errorf("%s: %s: %d frames, tcpdump has %d", name, c.expr, len(got), len(want))
 				continue

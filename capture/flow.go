@@ -30,8 +30,8 @@ const (
 	progressEvery = 10 * time.Second
 	// History longer than this tells nothing more; Zeek's grows without bound.
 	historyLimit = 64
-	// Services of one flow. Four protocols inside each other is the most that nesting allows.
-	serviceLimit = 4
+	// Services of one flow: Kerberos in GSSAPI beside NTLM in SMB with DCE/RPC are five.
+	serviceLimit = 6
 )
 
 // flowKey identifies a flow in either direction: the smaller endpoint stands first. ICMP messages without a
@@ -184,6 +184,7 @@ type flowMore struct {
 	tunnels  []string // UIDs
 	tunnel   *Tunnel  // of the last packet
 	hist     []byte   // history beyond flow.hist
+	carried  uint8    // sides that sent a tunnel's packets
 }
 
 // extra gives the flow its flowMore.

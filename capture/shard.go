@@ -269,7 +269,12 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 		f.enter(p.Tunnel)
 	}
 	if p.Carries != "" {
-		f.Service(strings.ToLower(p.Carries))
+		// One packet that looks like Teredo, on whatever port, is no Teredo yet: both sides must speak it.
+		x := f.extra()
+		x.carried |= 1 << side
+		if p.Carries != "TEREDO" || x.carried == 3 {
+			f.Service(strings.ToLower(p.Carries))
+		}
 	}
 	f.seen = s.now
 	if f.tcp != nil {

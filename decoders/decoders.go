@@ -5,7 +5,7 @@
 // protocol is a folder below this one; it exports a Spec, and one line in the engine's registry turns it on. A
 // decoder never imports another (ray, an interpretation of HTTP, reads http's event types).
 //
-// A protocol is chosen by its bytes. Ports are not asked at all: a probe sees the beginning of both directions.
+// A protocol is chosen by its bytes: a probe sees the beginning of both directions and no port.
 package decoders
 
 import (

@@ -217,7 +217,7 @@ func (m *Mux) probe() {
 		case v == No:
 			m.out |= 1 << i
 		case v == Maybe:
-			waiting = true
+			waiting = !m.ended[0] || !m.ended[1]
 		case !waiting:
 			m.start(s, v == Flipped)
 			return
@@ -335,6 +335,9 @@ func (m *Mux) End(dir capture.Dir) {
 		}
 	}
 	if m.ended[0] && m.ended[1] {
+		if m.state == probing {
+			m.probe() // with no more to come, Maybe is No
+		}
 		m.detach()
 	}
 }

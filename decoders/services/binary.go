@@ -263,17 +263,15 @@ func firstMQTT(_ capture.Dir, b []byte) decoders.Verdict {
 	if b[0] != 0x10 {
 		return decoders.No
 	}
-	i := 1
-	for ; i < len(b) && i < 5; i++ {
-		if b[i] < 0x80 {
-			break
-		}
+	i := 1 // the last byte of the length, which has four at most
+	for i < len(b) && b[i] >= 0x80 {
+		i++
 	}
-	if i >= len(b) {
-		if i < 5 {
-			return decoders.Maybe
-		}
+	switch {
+	case i > 4:
 		return decoders.No
+	case i >= len(b):
+		return decoders.Maybe
 	}
 	return max(begins(b[i+1:], "\x00\x04MQTT"), begins(b[i+1:], "\x00\x06MQIsdp"))
 }

@@ -53,15 +53,30 @@ type talk interface {
 // words.
 type lines struct {
 	talks []talk
+	ftp   *ftp
+	count int     // bytes of both directions
 	inner [2]bool // the next bytes are the rest of a line that was too long or that a gap cut
 	wait  bool    // the server's answer decides what the client's next bytes are
 }
 
 func newLines() *lines {
-	return &lines{talks: []talk{&smtp{}, &ftp{}, &pop3{}, &imap{}, &irc{}}}
+	f := &ftp{}
+	return &lines{talks: []talk{&smtp{}, f, &pop3{}, &imap{}, &irc{}}, ftp: f}
 }
 
 func (r *lines) read(c *conversation, dir capture.Dir, b []byte) (used int, err error) {
+	if used, err = r.each(c, dir, b); err != nil {
+		return used, err
+	}
+	// Of all these, only FTP has something to say later on.
+	if r.count += used; r.count > 2*shortTalk && !r.ftp.sure {
+		r.end(c)
+		return used, errDone
+	}
+	return used, nil
+}
+
+func (r *lines) each(c *conversation, dir capture.Dir, b []byte) (used int, err error) {
 	for {
 		if r.wait && dir == capture.Orig {
 			return used, nil
@@ -172,14 +187,15 @@ func (t *smtp) line(c *conversation, dir capture.Dir, l []byte) turn {
 		if !ok || code < 100 || code > 599 {
 			return refuse
 		}
-		if !t.heard {
+		greeting := !t.heard
+		if greeting {
 			t.heard, t.greeted = true, code == 220
 			t.sure = t.sure || t.hello && t.greeted
 		}
 		if t.sure {
 			c.say("smtp")
 		}
-		if t.startTLS && code == 220 {
+		if t.sure && t.startTLS && code == 220 && !greeting {
 			return toTLS
 		}
 		if code >= 400 {
@@ -193,21 +209,18 @@ func (t *smtp) line(c *conversation, dir capture.Dir, l []byte) turn {
 		"TURN", "SEND", "SOML", "SAML", "AUTH", "X-ANONYMOUSTLS") {
 		return goOn
 	}
-	if !t.sure {
-		t.hello = t.hello || hello
-		if p := c.port(); p != 25 && p != 587 && !(t.hello && t.greeted) {
-			return goOn
-		}
-		t.sure = true
-	}
-	if t.heard {
+	t.hello = t.hello || hello
+	p := c.port()
+	t.sure = t.sure || p == 25 || p == 587 || t.hello && t.greeted
+	if t.sure && t.heard {
 		c.say("smtp")
 	}
-	if among(w, "STARTTLS", "X-ANONYMOUSTLS") {
+	switch {
+	case !t.sure && !t.hello:
+	case among(w, "STARTTLS", "X-ANONYMOUSTLS"):
 		t.startTLS = true
 		return await
-	}
-	if t.heard && among(w, "RCPT", "DATA", "BDAT") {
+	case t.sure && t.heard && among(w, "RCPT", "DATA", "BDAT"):
 		return enough // STARTTLS comes before the first mail, or not at all
 	}
 	return goOn
@@ -300,10 +313,11 @@ func (t *ftp) reply(c *conversation, l []byte) turn {
 	case code == 234 && t.authTLS:
 		return toTLS
 	case code == 227 && t.passive:
+		l = l[3:]
 		if i := bytes.IndexByte(l, '('); i >= 0 {
 			l = l[i+1:]
-		} else if l = l[4:]; bytes.IndexAny(l, "0123456789") >= 0 {
-			l = l[bytes.IndexAny(l, "0123456789"):]
+		} else if i := bytes.IndexAny(l, "0123456789"); i >= 0 {
+			l = l[i:]
 		}
 		if a, ok := commaAddr(l); ok {
 			t.expect(c, c.id().Orig.Addr(), a)

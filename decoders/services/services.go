@@ -28,8 +28,11 @@ const (
 	// A greeting and a negotiation fit into this many bytes of each direction; the longest is an SSH key exchange with
 	// certificates.
 	shortTalk = 16 << 10
-	// FTP names its data connections all along, and SMB opens pipes between files. What is only stepped over counts too.
+	// FTP arranges data connections all along, and SMB opens pipes between files. What is only stepped over counts too.
 	longTalk = 1 << 20
+	// Bytes that may wait for their message's end or for the other side. A fragment of DCE/RPC has 64 KiB at most, and
+	// the machine that holds them gives up at 128 KiB, loudly.
+	maxWaiting = 96 << 10
 )
 
 // errDone detaches: there is nothing more to learn, or it was something else.
@@ -122,7 +125,7 @@ type conversation struct {
 
 func (c *conversation) say(name string) { c.ctx.Confirm(name) }
 
-// id is the flow's identity. Asking for it fixes it, so only those ask who must.
+// id is the flow's identity, which is fixed by asking: by now a decoder is chosen, and the direction with it.
 func (c *conversation) id() *capture.Flow {
 	if c.flow == nil {
 		c.flow = c.ctx.Flow()
@@ -161,6 +164,9 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 			}
 			return len(b), nil
 		case decoders.Maybe:
+			if len(b) > shortTalk {
+				return 0, errDone
+			}
 			return 0, nil
 		}
 		d.r, d.left = p.open(), [2]int{p.limit, p.limit}
@@ -176,7 +182,8 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 	if used > len(b) {
 		d.skip[dir], used = used-len(b), len(b)
 	}
-	if used == 0 && len(b) > d.left[dir] {
+	if used == 0 && len(b) > min(d.left[dir], maxWaiting) {
+		d.r.end(&d.c)
 		return 0, errDone
 	}
 	return used, d.spend(dir, used)

@@ -281,7 +281,6 @@ const (
 	dceHeader = 16
 	// A fragment's length has 16 bits. Authentication stands at the end of it, so all of it is held; Windows sends
 	// 5,840 bytes.
-	maxFragment = 64 << 10
 )
 
 func firstDCERPC(_ capture.Dir, b []byte) decoders.Verdict {

@@ -124,7 +124,7 @@ func (d *decoder) look() {
 	d.sure, d.heads = true, [2][]byte{}
 	s.At, s.Flow = d.ctx.At(), d.ctx.Flow()
 	d.s = s
-	d.ctx.Confirm("shell")
+	// Not confirmed: conn.log's service column says what Zeek's says, and Zeek has no name for this.
 	first := s
 	d.ctx.Emit(&first)
 }

@@ -10,7 +10,6 @@ import (
 )
 
 var (
-	h8   = "9f3c01aa"
 	h32  = strings.Repeat("0123456789abcdef", 2)
 	h64  = strings.Repeat("0123456789abcdef", 4)
 	blob = strings.Repeat("1010c66f82c6067d", 9) + "1010c66f" // 76 bytes, as Monero's

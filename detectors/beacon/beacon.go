@@ -1,8 +1,9 @@
 // Package beacon finds machines that call somebody outside by the clock.
 //
-// In: *http.Transaction and, for TCP flows that are not HTTP, *capture.Conn; names from *dns.Transaction; jobs from
-// *ray.Call. Out: findings of beacon/regular, of a home machine and one destination outside: for HTTP the machine and
-// the Host it asked for, for other flows the machine, address and port.
+// In: *http.Transaction and, for TCP flows that are not HTTP, *capture.Conn; names from *tls.Session and
+// *dns.Transaction; jobs from *ray.Call. Out: findings of beacon/regular, of a home machine and one destination outside:
+// for HTTP the machine and the Host it asked for, for TLS the machine and the server name (a place with several
+// addresses is one), for other flows the machine, address and port.
 //
 // Two rules speak. A series of at least Config.Calls over at least Config.Span is rated by RITA's formulas (score.go):
 // time, size, histogram and duration. The range of the histogram is the series' own, from its first call to its last,
@@ -16,8 +17,11 @@
 // flows; a series that is only complete when the capture ends is judged then, since flows end with it.
 //
 //	medium  regular
-//	low     regular, but many machines call there, or a page in a browser does, or it looks like a health check or a
-//	        scrape of metrics; or only five calls
+//	low     regular, but many machines call there, or a page in a browser does, or it looks like a health check, a
+//	        scrape of metrics or a check of certificates; or only five calls
+//
+// Services that everybody calls by the clock are in quiet.txt. They are left out when the DNS said that the address is
+// theirs; a name in a request alone is the client's word, and makes it low.
 //
 // It does not see: heartbeats inside a connection that stays open, over UDP (and so over QUIC and DNS), inside the home
 // networks (a proxy at home hides who is called), faster than one in two seconds or with much jitter; destinations in
@@ -36,6 +40,7 @@ import (
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
+	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -82,9 +87,10 @@ const (
 	maxPairs = 4096
 	// maxCalls bounds a series: ten days of quarters of an hour. A full one loses its older half.
 	maxCalls = 1000
-	// maxNames bounds the names of addresses, maxPlaces the places whose callers are counted, maxCallers these, and
+	// maxNames bounds the names of addresses, maxHellos the TLS connections that have not ended, maxPlaces the places whose callers are counted, maxCallers these, and
 	// maxJobs the machines that got a job from outside.
 	maxNames   = 1 << 14
+	maxHellos  = 1 << 14
 	maxPlaces  = 8192
 	maxCallers = 16
 	maxJobs    = 1024
@@ -122,6 +128,7 @@ func Spec() detectors.Spec {
 			d := newDetector(env, bus)
 			detectors.On(bus, d.lookup)
 			detectors.On(bus, d.request)
+			detectors.On(bus, d.hello)
 			detectors.On(bus, d.conn)
 			detectors.On(bus, d.call)
 		},
@@ -130,7 +137,8 @@ func Spec() detectors.Spec {
 
 type pairKey struct {
 	src   netip.Addr
-	host  string         // of HTTP, as asked for
+	host  string // as asked for, by HTTP or TLS
+	tls   bool
 	place netip.AddrPort // of other flows
 }
 
@@ -143,7 +151,8 @@ type beat struct {
 // Flags of calls that are less suspicious.
 const (
 	page  = 1 << iota // a page in a browser made it
-	watch             // a health check or a scrape of metrics, by its own account
+	watch             // a health check or the like, by its own account
+	claim             // it names a service of quiet.txt, and nobody else says so
 )
 
 // pair is a series of calls, by time.
@@ -167,6 +176,8 @@ type detector struct {
 	quiet map[string]bool
 	pairs detectors.Table[pairKey, pair]
 	names detectors.Table[netip.Addr, string]
+	usual detectors.Table[netip.Addr, struct{}] // addresses that a name of quiet.txt has
+	hosts detectors.Table[string, string]       // server names of TLS connections, by flow
 	who   detectors.Table[string, []netip.Addr] // callers of a place
 	jobs  detectors.Table[netip.Addr, job]
 }
@@ -176,6 +187,8 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 		cfg: Default(), env: env, bus: bus, quiet: map[string]bool{},
 		pairs: detectors.Table[pairKey, pair]{Limit: maxPairs},
 		names: detectors.Table[netip.Addr, string]{Limit: maxNames},
+		usual: detectors.Table[netip.Addr, struct{}]{Limit: maxNames},
+		hosts: detectors.Table[string, string]{Limit: maxHellos},
 		who:   detectors.Table[string, []netip.Addr]{Limit: maxPlaces},
 		jobs:  detectors.Table[netip.Addr, job]{Limit: maxJobs},
 	}
@@ -215,12 +228,23 @@ func (d *detector) call(c *ray.Call) {
 }
 
 func (d *detector) lookup(t *dns.Transaction) {
+	known := d.known(t.Query)
 	t.Addresses(func(a netip.Addr, _ time.Duration) bool {
 		if !d.env.Home.Contains(a) {
-			*d.names.Put(a) = t.Query
+			d.names.Store(a, t.Query)
+			if known {
+				d.usual.Put(a)
+			}
 		}
 		return true
 	})
+}
+
+// hello notes whom a TLS connection is for.
+func (d *detector) hello(s *tls.Session) {
+	if s.ServerName != "" && len(s.ServerName) <= maxHost && d.foreign(s.Flow) {
+		d.hosts.Store(s.Flow.UID, strings.ToLower(s.ServerName))
+	}
 }
 
 // foreign says whether a flow leads from home to somebody outside who is of interest.
@@ -264,18 +288,21 @@ func (d *detector) request(t *http.Transaction) {
 	if host == "" || len(host) > maxHost {
 		host = t.Flow.Resp.String()
 	}
-	if d.known(name) || strings.HasPrefix(name, "ocsp.") || strings.HasPrefix(name, "crl.") ||
-		strings.EqualFold(r.Header.Get("Content-Type"), "application/ocsp-request") {
-		return
-	}
 	b := beat{at: r.Time, up: clampSize(requestSize(r))}
+	if d.known(name) {
+		if d.usual.Get(t.Flow.Resp.Addr()) != nil {
+			return
+		}
+		b.soft |= claim
+	}
 	if t.Response != nil {
 		b.down = clampSize(uint64(max(t.Response.Body.Len, 0)))
 	}
 	if r.Header.Has("Referer") || r.Header.Has("Sec-Fetch-Mode") || r.Header.Has("X-Requested-With") {
 		b.soft |= page
 	}
-	if watching(r) {
+	if watching(r) || strings.HasPrefix(name, "ocsp.") || strings.HasPrefix(name, "crl.") ||
+		strings.EqualFold(r.Header.Get("Content-Type"), "application/ocsp-request") {
 		b.soft |= watch
 	}
 	at := r.At
@@ -328,16 +355,22 @@ func (d *detector) conn(c *capture.Conn) {
 	if c.Bytes[capture.Orig] == 0 {
 		return
 	}
-	name := ""
-	if n := d.names.Get(f.Resp.Addr()); n != nil {
-		name = *n
-	}
-	if d.known(name) {
+	call := beat{at: f.Start, up: clampSize(c.Bytes[capture.Orig]), down: clampSize(c.Bytes[capture.Resp])}
+	if host, ok := d.hosts.Load(f.UID); ok {
+		d.hosts.Drop(f.UID)
+		if d.known(host) {
+			if d.usual.Get(f.Resp.Addr()) != nil {
+				return
+			}
+			call.soft |= claim
+		}
+		d.add(pairKey{src: f.Orig.Addr(), host: host, tls: true}, host, call, c.At, f)
 		return
 	}
-	d.add(pairKey{src: f.Orig.Addr(), place: f.Resp}, f.Resp.String(), beat{
-		at: f.Start, up: clampSize(c.Bytes[capture.Orig]), down: clampSize(c.Bytes[capture.Resp]),
-	}, c.At, f)
+	if name, _ := d.names.Load(f.Resp.Addr()); d.known(name) {
+		return
+	}
+	d.add(pairKey{src: f.Orig.Addr(), place: f.Resp}, f.Resp.String(), call, c.At, f)
 }
 
 func clampSize(n uint64) uint32 { return uint32(min(n, 1<<32-1)) }
@@ -403,17 +436,16 @@ func (d *detector) judge(k pairKey, calls []beat, prevalence int) (v verdict, ok
 	v.beats, v.span = len(beats), last.Sub(first)
 	gaps := make([]time.Duration, 0, len(beats)-1)
 	ups, downs := make([]uint32, 0, len(beats)), make([]uint32, 0, len(beats))
-	soft := [2]int{}
+	soft := [3]int{}
 	for i := range beats {
 		if i > 0 {
 			gaps = append(gaps, beats[i].at.Sub(beats[i-1].at))
 		}
 		ups, downs = append(ups, beats[i].up), append(downs, beats[i].down)
-		if beats[i].soft&page != 0 {
-			soft[0]++
-		}
-		if beats[i].soft&watch != 0 {
-			soft[1]++
+		for j := range soft {
+			if beats[i].soft&(1<<j) != 0 {
+				soft[j]++
+			}
 		}
 	}
 	sorted := slices.Clone(gaps)
@@ -431,7 +463,9 @@ func (d *detector) judge(k pairKey, calls []beat, prevalence int) (v verdict, ok
 	case 2*soft[0] > len(beats):
 		v.severity, v.why = detectors.Low, "a page in a browser asks"
 	case 2*soft[1] > len(beats):
-		v.severity, v.why = detectors.Low, "it looks like a health check or a scrape of metrics"
+		v.severity, v.why = detectors.Low, "it looks like a health check, a scrape of metrics or a check of certificates"
+	case 2*soft[2] > len(beats):
+		v.severity, v.why = detectors.Low, "it names a service that is called by the clock, for an address that was not looked up"
 	}
 	if j := d.jobs.Get(k.src); j != nil && last > j.at.Time && first.Sub(j.at.Time) <= d.cfg.AfterJob {
 		given := *j

@@ -1,7 +1,7 @@
 // Package dnstunnel finds data that leaves, or commands that come, in the names of DNS look-ups.
 //
 // In: *dns.Transaction. Out: findings of egress/dns_tunnel: a home machine asked for many different long names below one
-// registrable domain (by the public suffix list) within a window of packet time. What is counted are the bytes of the
+// registrable domain (by the public suffix list), or below none, within a window of packet time. What is counted are the bytes of the
 // names in front of that domain, each name once: a tunnel cannot repeat a name, since a cache would answer. Src is the
 // client, Dst the resolver it asked.
 //
@@ -80,6 +80,8 @@ const (
 	// take for the senders of a day.
 	downBytes = 48 << 10
 	downNames = 50
+	// A message with a question is longer than the name by its header, type and class, and the name's first and last byte.
+	questionSize = 12 + 4 + 2
 	// What is said again: ten times as much.
 	muchMore = 10
 )
@@ -165,9 +167,10 @@ func (d *detector) lookup(t *dns.Transaction) {
 		d.relays.Put(t.Flow.Resp.Addr())
 	}
 	client := t.Flow.Orig.Addr()
-	if !t.Asked || !d.env.Home.Contains(client) {
+	if !d.env.Home.Contains(client) {
 		return
 	}
+	// An answer repeats its question, so one direction is enough.
 	sub, domain := d.split(t.Query)
 	if sub == "" {
 		return
@@ -185,7 +188,7 @@ func (d *detector) lookup(t *dns.Transaction) {
 	p.queries++
 	if rareType(t.Type) {
 		p.rare++
-		p.down += uint64(max(t.ReplySize-t.QuerySize, 0))
+		p.down += uint64(max(t.ReplySize-max(t.QuerySize, len(t.Query)+questionSize), 0))
 	}
 	h := xxhash.Sum64String(sub)
 	if _, ok := p.names[h]; ok {
@@ -215,6 +218,10 @@ func (d *detector) split(name string) (sub, domain string) {
 			return "", ""
 		}
 	}
+	if suffix, _ := publicsuffix.PublicSuffix(name); noSuffix(suffix) {
+		// Some tunnels talk to their server directly and need no domain.
+		return name, noDomain
+	}
 	domain, err := publicsuffix.EffectiveTLDPlusOne(name)
 	if err != nil || len(domain) >= len(name) {
 		return "", ""
@@ -234,6 +241,23 @@ func (d *detector) split(name string) (sub, domain string) {
 		return "", ""
 	}
 	return sub, domain
+}
+
+// noDomain stands for the domain of names that have none.
+const noDomain = "(no domain)"
+
+// noSuffix says that the last label is one that no top-level domain can be: they have neither digits, unless they are
+// encoded (xn--), nor bytes beyond letters, and the longest has 24.
+func noSuffix(l string) bool {
+	if strings.HasPrefix(l, "xn--") || strings.IndexByte(l, '.') >= 0 {
+		return false // of several labels: it is listed
+	}
+	for i := range len(l) {
+		if l[i]|0x20 < 'a' || l[i]|0x20 > 'z' {
+			return true
+		}
+	}
+	return len(l) > 24
 }
 
 // backwards says whether a name begins with an address written backwards, as block lists are asked: four numbers, or
@@ -333,8 +357,11 @@ func (d *detector) judge(t *dns.Transaction, k pairKey, p *pair) {
 		f.Severity, f.Confidence = detectors.Low, 40
 		f.Sub = "it answers DNS itself and may ask for others; "
 	}
-	f.Msg = fmt.Sprintf("%s sent %s in the names of %d look-ups below %s in %s", k.client, size(p.bytes), p.unique,
-		clip(k.domain, 120), span(t.Time.Sub(p.since)))
+	below := "below " + clip(k.domain, 120)
+	if k.domain == noDomain {
+		below = "that have no domain"
+	}
+	f.Msg = fmt.Sprintf("%s sent %s in the names of %d look-ups %s in %s", k.client, size(p.bytes), p.unique, below, span(t.Time.Sub(p.since)))
 	if p.down >= downBytes {
 		f.Msg += ", and got " + size(p.down) + " back"
 	}

@@ -4,17 +4,17 @@
 // in what a victim might execute, and learns from a look-up or a call that it did. For a scan of the kind that the
 // ShadowRay campaigns began with, that look-up is the proof of code execution.
 //
-// In: look-ups (*dns.Transaction), calls (Host, target and CONNECT of *http.Transaction, *socks.Request), and what
-// planted the name: entrypoints of *ray.Call, targets and headers of requests from elsewhere. Out: findings of
-// oast/callback. Src is the machine that called, Dst the resolver or the service. A name that was seen planted a while
-// before is said to be, by whom.
+// In: look-ups (*dns.Transaction), calls (Host, target and CONNECT of *http.Transaction, *socks.Request, the server name
+// of *tls.Session), and what planted the name: entrypoints of *ray.Call, targets and headers of requests from elsewhere.
+// Out: findings of oast/callback. Src is the machine that called, Dst the resolver or the service. A name that was seen
+// planted a while before is said to be, by whom.
 //
 //	high    a home machine called a name of somebody's own at a service made for payloads
 //	medium  the same at a request bin or a canary token, or a name that is no random draw, or one that was blocked
 //	low     the machine answers DNS itself and may have asked for another
 //
 // The services' own pages are no finding. The list is domains.csv. It does not see: private servers of the same
-// software; names inside TLS or DNS over HTTPS; calls by address.
+// software that the configuration does not name; names inside an encrypted hello or DNS over HTTPS; calls by address.
 package oast
 
 import (
@@ -28,6 +28,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/socks"
+	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -70,7 +71,7 @@ func Spec() detectors.Spec {
 			Says:   "A home machine looked up or called a service for out-of-band testing: something made it execute a foreign payload.",
 			ATLAS:  []string{"AML.T0006", "AML.T0049"},
 			ATTACK: []string{"T1190", "T1595.002"},
-			Needs:  "DNS, HTTP or SOCKS in clear text, with a name on the list of services.",
+			Needs:  "DNS, HTTP or SOCKS in clear text, or a TLS hello, with a name on the list of services.",
 			FalsePositives: "Security testers at work (put their machines on the allow-list); scanners of mail and links that resolve what they find; " +
 				"resolvers whose clients the tap does not see.",
 		}},
@@ -93,6 +94,7 @@ func Spec() detectors.Spec {
 			detectors.On(bus, d.request)
 			detectors.On(bus, d.call)
 			detectors.On(bus, d.socks)
+			detectors.On(bus, d.hello)
 		},
 	}
 }
@@ -237,6 +239,17 @@ func (d *detector) socks(r *socks.Request) {
 		c.outcome = detectors.Succeeded
 	case r.Status != "":
 		c.outcome, c.blocked, c.end = detectors.Attempted, true, ", refused by the proxy"
+	}
+	d.judge(c)
+}
+
+func (d *detector) hello(s *tls.Session) {
+	if s.Flow == nil || s.ServerName == "" {
+		return
+	}
+	c := callback{at: s.At, flow: s.Flow, name: s.ServerName, verb: "called", field: "server name", outcome: detectors.Unknown, evidence: s.Packet}
+	if s.Answered {
+		c.outcome = detectors.Succeeded
 	}
 	d.judge(c)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/socks"
+	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -89,6 +90,9 @@ func TestCallbacks(t *testing.T) {
 		{"a call by a proxy's target", func(w *net) { w.get(node, "10.20.0.30", "http://"+random+".oast.me/x", nil) }, "high", "called"},
 		{"a call through SOCKS", func(w *net) {
 			w.bus.Publish(&socks.Request{At: w.at(), Flow: flow(node, "10.20.0.30", 1080), Host: socks.Address{Name: random + ".oast.pro"}, OK: true})
+		}, "high", "called"},
+		{"a call over TLS", func(w *net) {
+			w.bus.Publish(&tls.Session{At: w.at(), Flow: flow(node, web, 443), ServerName: random + ".oast.live", Answered: true})
 		}, "high", "called"},
 		{"an alias for such a name", func(w *net) {
 			w.bus.Publish(&dns.Transaction{At: w.at(), Flow: flow(node, resolver, 53), Query: "x.evil.example", Type: 1, Asked: true, Answered: true,

@@ -107,7 +107,6 @@ type reader struct {
 	packets     []uint64
 	answered    bool
 	version     string
-	said        detectors.Severity
 }
 
 // source is what one address read from.

@@ -1,10 +1,11 @@
 // Package shell finds machines that are commanded through a shell over a bare connection.
 //
-// In: *shell.Session of decoders/shell. Out: findings of shell/interactive, one for a session as soon as it is certain.
+// In: *shell.Session of decoders/shell; *http.Transaction, to know the consoles of containers. Out: findings of shell/interactive, one for a session as soon as it is certain.
 // Src is the commanded machine, Dst the one that commands, whoever opened the connection.
 //
 //	high    a home machine is commanded
-//	medium  a home machine commands a machine outside
+//	medium  a home machine commands a machine outside; or it is the console of a container, which Docker's and other
+//	        interfaces give out after an upgrade of HTTP: commanded in the clear all the same
 //	low     neither is at home
 //
 // It does not see what decoders/shell does not: shells inside TLS or SSH, web shells, telnet and consoles with a login.
@@ -16,11 +17,15 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/shell"
 	"github.com/raytap/raytap/detectors"
 )
 
 const rule = "shell/interactive"
+
+// maxUpgraded bounds the connections known to have left HTTP for something else; they live seconds to days.
+const maxUpgraded = 4096
 
 // Config are the settings, the section `shell` of the configuration file.
 type Config struct {
@@ -50,20 +55,32 @@ func Spec() detectors.Spec {
 			FalsePositives: "A shell over netcat or socat that the machine's owner set up to debug it; exercises.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			d := &detector{env: env, bus: bus}
+			d := &detector{env: env, bus: bus, upgraded: detectors.Table[string, string]{Limit: maxUpgraded}}
 			if c, ok := env.Settings["shell"].(*Config); ok && len(c.Allow) > 0 {
 				d.allow, _ = detectors.ParseNetworks(c.Allow)
 			}
+			detectors.On(bus, d.request)
 			detectors.On(bus, d.session)
 		},
 	}
 }
 
 type detector struct {
-	env   *detectors.Env
-	bus   *detectors.Bus
-	allow *detectors.Networks
+	env      *detectors.Env
+	bus      *detectors.Bus
+	allow    *detectors.Networks
+	upgraded detectors.Table[string, string] // by flow: the path that was asked for
 }
+
+func (d *detector) request(t *http.Transaction) {
+	if t.Flow != nil && t.Request != nil && t.Response != nil && t.Response.Status == switching {
+		path, _, _ := strings.Cut(t.Request.Target, "?")
+		d.upgraded.Store(t.Flow.UID, path)
+	}
+}
+
+// switching is 101 Switching Protocols, RFC 9110 section 15.2.2.
+const switching = 101
 
 func (d *detector) session(s *shell.Session) {
 	if s.Ended || s.Flow == nil {
@@ -89,6 +106,11 @@ func (d *detector) session(s *shell.Session) {
 	for _, e := range s.Evidence {
 		f.Evidence = append(f.Evidence, detectors.Evidence{Field: e.Field, Value: e.Value, Packet: s.Packet})
 		seen = append(seen, fmt.Sprintf("%s %q", e.Field, e.Value))
+	}
+	if path, ok := d.upgraded.Load(s.Flow.UID); ok {
+		f.Severity = min(f.Severity, detectors.Medium)
+		f.Msg += ", behind an upgrade of HTTP"
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "upgraded", Value: clip(path, 160), Packet: s.Packet})
 	}
 	f.Sub = strings.Join(seen, ", ")
 	d.bus.Report(f)
@@ -129,4 +151,14 @@ func sentence(s *shell.Session, victim, master netip.AddrPort) string {
 		return fmt.Sprintf("%s called %s and lets itself be commanded: a plain-text reverse %s%s", victim.Addr(), master, kind, as)
 	}
 	return fmt.Sprintf("%s is commanded by %s through a plain-text %s%s on its port %d", victim.Addr(), master.Addr(), kind, as, victim.Port())
+}
+
+// clip bounds a text for evidence, and keeps what is no text out of it.
+func clip(s string, n int) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f || r == 0xfffd {
+			return '.'
+		}
+		return r
+	}, s[:min(len(s), n)])
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/shell"
 	"github.com/raytap/raytap/detectors"
 )
@@ -65,5 +66,19 @@ func TestInteractive(t *testing.T) {
 				t.Errorf("got %+v", f)
 			}
 		})
+	}
+}
+
+func TestConsoleOfAContainer(t *testing.T) {
+	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	var said []*detectors.Finding
+	bus := detectors.NewBus(func(f *detectors.Finding) { said = append(said, f) })
+	Spec().New(&detectors.Env{Home: home}, bus)
+	flow := &capture.Flow{UID: "C1", Orig: netip.MustParseAddrPort(in), Resp: netip.MustParseAddrPort(in2)}
+	bus.Publish(&http.Transaction{Flow: flow, Request: &http.Request{Method: "POST", Target: "/containers/x/attach?stdin=1"}, Response: &http.Response{Status: 101}})
+	bus.Publish(&shell.Session{At: capture.At{Packet: 7}, Commanded: capture.Resp, Flow: flow, Evidence: []shell.Evidence{{Field: "prompt", Value: "/ #"}}})
+	const want = "10.20.0.12 is commanded by 10.20.0.11 through a plain-text shell on its port 4444, behind an upgrade of HTTP"
+	if len(said) != 1 || said[0].Severity != detectors.Medium || said[0].Msg != want || said[0].Evidence[1].Value != "/containers/x/attach" {
+		t.Fatalf("said %+v", *said[0])
 	}
 }

@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build test race fuzz bench check clean
+.PHONY: build test race fuzz bench check clean mixes pgo
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
@@ -34,3 +34,11 @@ check: ## what a change must pass besides the tests
 
 clean:
 	rm -rf bin raytap-logs
+
+mixes: ## the captures that the benchmarks of the README run on, in bin/
+	$(GO) build -o bin/mixgen ./cmd/mixgen
+	for m in http churn bulk; do bin/mixgen -mix $$m -packets 2000000 > bin/$$m.pcap; done
+
+pgo: build mixes ## a new cmd/raytap/default.pgo, which the build uses
+	for m in http churn bulk; do bin/raytap replay --quiet --workers 1 --cpuprofile bin/$$m.prof --out bin/logs bin/$$m.pcap; done
+	$(GO) tool pprof -proto bin/http.prof bin/churn.prof bin/bulk.prof > cmd/raytap/default.pgo

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 )
 
@@ -37,7 +38,17 @@ func commands() []command {
 	}
 }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+// collectAt is how much the heap may grow, in percent, before it is collected. The default of 100 has the collector
+// running all the time over a live heap that is small; 300 takes a tenth off the CPU time of short flows and of HTTP,
+// for 40 MB in the one and 35 in the other. GOGC in the environment goes above it.
+const collectAt = 300
+
+func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 func run(args []string, stdout, stderr *os.File) int {
 	if len(args) == 0 {

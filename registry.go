@@ -11,11 +11,13 @@ import (
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/decoders/services"
+	"github.com/raytap/raytap/decoders/shell"
 	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/stratum"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/decoders/websocket"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/beacon"
 	"github.com/raytap/raytap/detectors/dnstunnel"
 	"github.com/raytap/raytap/detectors/egress"
 	"github.com/raytap/raytap/detectors/jobsubmit"
@@ -23,6 +25,8 @@ import (
 	"github.com/raytap/raytap/detectors/oast"
 	"github.com/raytap/raytap/detectors/rayapi"
 	grpc "github.com/raytap/raytap/detectors/raygrpc"
+	"github.com/raytap/raytap/detectors/scan"
+	interactive "github.com/raytap/raytap/detectors/shell"
 )
 
 // Decoders lists what looks for its protocol in the bytes of a flow, in the order in which they are asked: strict
@@ -38,6 +42,7 @@ func Decoders() []decoders.Spec {
 		dns.Spec(),
 		socks.Spec(),
 		websocket.Spec(),
+		shell.Spec(),
 		services.Spec(),
 	}
 }
@@ -104,6 +109,9 @@ func Detectors() []detectors.Spec {
 		grpc.Spec(),
 		oast.Spec(),
 		dnstunnel.Spec(),
+		scan.Spec(),
+		beacon.Spec(),
+		interactive.Spec(),
 	}
 }
 

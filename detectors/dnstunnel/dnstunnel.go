@@ -171,6 +171,10 @@ func (d *detector) lookup(t *dns.Transaction) {
 		return
 	}
 	// An answer repeats its question, so one direction is enough.
+	// Most names are short, and the list of public suffixes is long.
+	if len(t.Query) <= d.cfg.Length && !rareType(t.Type) {
+		return
+	}
 	sub, domain := d.split(t.Query)
 	if sub == "" {
 		return

@@ -6,7 +6,7 @@
 // Both judge by sequential hypothesis testing (Jung, Paxson, Berger and Balakrishnan, 2004): whoever knows where he goes
 // mostly gets there, whoever does not mostly fails. Each first contact multiplies a likelihood by 4 when it failed and by
 // 1/4 when it succeeded; at 99 it is a scan. The likelihood cannot fall below the bar for innocence, so that a machine
-// with a good name which is broken into is found after ten failures more. Each source starts anew after Window.
+// with a good name which is broken into is found after some failures more. Each source starts anew after Window.
 //
 // Beside the test there must be a number of failures that suits the direction: a stranger needs only a few, and fewest on
 // the ports of Ray; a home machine needs many on one port, since clusters, load balancers and monitoring talk for a
@@ -236,8 +236,20 @@ func (d *detector) conn(c *capture.Conn) {
 	d.ports(c, how, from, to)
 }
 
+// of gives the entry of a source for a contact, nil if none is needed: a home machine that only ever succeeds, which is
+// nearly every one, has none. Its first failure then finds it without a good name, for which its bars are high.
+func of[K comparable](t *detectors.Table[K, source], k K, how fate, stranger bool) *source {
+	if how >= probed && !stranger {
+		return t.Get(k)
+	}
+	return t.Put(k)
+}
+
 // add notes a contact and moves the walk when it is the first with its host (or its port, for pairs).
 func (d *detector) add(s *source, c *capture.Conn, how fate, perPort, stranger bool) (fresh bool) {
+	if s == nil {
+		return false
+	}
 	at := c.Flow.Start
 	if s.since == 0 || at.Sub(s.since) > d.cfg.Window {
 		*s = source{since: at, contacts: s.contacts[:0]}
@@ -338,7 +350,7 @@ func (d *detector) hosts(c *capture.Conn, how fate, from, to bool) {
 		d.strange(c, s, how)
 		return
 	}
-	s := d.sources.Put(sourceKey{src, dst.Port(), !to})
+	s := of(&d.sources, sourceKey{src, dst.Port(), !to}, how, false)
 	if d.add(s, c, how, false, false) && how.failed() && s.walk >= d.guilty && !s.told {
 		t := d.count(s, false)
 		bar, sev := d.cfg.HomeHosts, detectors.Medium
@@ -355,7 +367,7 @@ func (d *detector) hosts(c *capture.Conn, how fate, from, to bool) {
 		}
 	}
 	if to {
-		s := d.sources.Put(sourceKey{src: src})
+		s := of(&d.sources, sourceKey{src: src}, how, false)
 		if d.add(s, c, how, false, false) && how.failed() && !s.told && len(s.contacts) >= randomPairs {
 			t := d.count(s, false)
 			if t.failedPairs >= randomPairs && t.failedHosts >= randomHosts && t.failedPorts >= randomPorts &&
@@ -399,7 +411,7 @@ func (d *detector) strange(c *capture.Conn, s *source, how fate) {
 
 func (d *detector) ports(c *capture.Conn, how fate, from, to bool) {
 	src, dst := c.Flow.Orig.Addr(), c.Flow.Resp
-	s := d.pairs.Put(pairKey{src, dst.Addr()})
+	s := of(&d.pairs, pairKey{src, dst.Addr()}, how, !from && how == probed)
 	if !d.add(s, c, how, true, !from) || s.told || s.walk < d.guilty {
 		return
 	}

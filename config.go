@@ -98,19 +98,16 @@ var zeekLocal = []string{
 
 // local gives what tells local_orig and local_resp of conn.log: the home networks where they were given, otherwise
 // what Zeek would say. Findings go by home alone, to which documentation addresses do not belong.
-func (c *Config) local() func(addr [16]byte, v6 bool) bool {
+func (c *Config) local() *detectors.Networks {
 	nets := c.Home
 	if len(nets) == 0 || slices.Equal(nets, detectors.DefaultHome) {
 		nets = zeekLocal
 	}
 	local, err := detectors.ParseNetworks(nets)
-	if err != nil {
-		return nil
+	if err != nil { // home was parsed before
+		local = &detectors.Networks{}
 	}
-	return func(addr [16]byte, v6 bool) bool {
-		p := capture.Packet{Src: addr, V6: v6}
-		return local.Contains(p.SrcAddr())
-	}
+	return local
 }
 
 const (

@@ -1,6 +1,7 @@
 package raytap
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -165,18 +166,17 @@ func TestCheckNamesTheKey(t *testing.T) {
 }
 
 func TestHomeDecidesWhatIsLocal(t *testing.T) {
-	v4 := func(a, b, c, d byte) [16]byte { return [16]byte{10: 0xff, 11: 0xff, 12: a, 13: b, 14: c, 15: d} }
-	v6 := [16]byte{0x2a, 0x00, 15: 1} // 2a00::1
+	says := func(c Config, addr string) bool { return c.local().Contains(netip.MustParseAddr(addr)) }
 	c := DefaultConfig()
-	if local := c.local(); !local(v4(10, 1, 2, 3), false) || local(v4(8, 8, 8, 8), false) || local(v6, true) {
+	if !says(c, "10.1.2.3") || says(c, "8.8.8.8") || says(c, "2a00::1") {
 		t.Error("default home")
 	}
 	c.Home = []string{"2a00::/16"}
-	if local := c.local(); local(v4(10, 1, 2, 3), false) || !local(v6, true) {
+	if says(c, "10.1.2.3") || !says(c, "2a00::1") {
 		t.Error("home by configuration")
 	}
 	c.Home = nil
-	if local := c.local(); !local(v4(192, 168, 0, 1), false) {
+	if !says(c, "192.168.0.1") {
 		t.Error("no home is the default home")
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/decoders/tls"
@@ -114,12 +115,16 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 	for range batches {
 		e.free <- &batch{work: make([][]int32, n), out: make([][]event, n)}
 	}
-	specs := Decoders()
+	local := cfg.local()
 	for i := range n {
+		specs := Decoders()
 		w := &worker{e: e, id: i, in: make(chan *batch, batches), shards: make([]*capture.Shard, capture.ShardCount), interp: Interpreters()}
 		fc := capture.FlowConfig{
 			MaxFlows: cfg.MaxFlows / capture.ShardCount, IgnoreChecksums: cfg.IgnoreChecksums, Emit: w.emit,
-			Local: cfg.local(),
+			Local: func(addr [16]byte, v6 bool) bool {
+				p := capture.Packet{Src: addr, V6: v6}
+				return local.Contains(p.SrcAddr())
+			},
 			Open: func(h capture.Host, mid bool) capture.Stream {
 				if mid && !cfg.LogMidstream {
 					h = midstream{h}
@@ -381,6 +386,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 	odd := newWeirdFilter()
 	var certs tls.Known
 	var arranged services.Expectations
+	local := e.cfg.local()
 	handle := func(ev any) {
 		arranged.Event(ev) // names the data connections that FTP has announced
 		if x, ok := ev.(*capture.Weird); ok {
@@ -390,6 +396,13 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 				say(ev)
 			}
 			return
+		}
+		if f, ok := ev.(*file.File); ok && f.Flow != nil {
+			sender := f.Flow.Orig
+			if f.Sender == capture.Resp {
+				sender = f.Flow.Resp
+			}
+			f.Local = local.Contains(sender.Addr())
 		}
 		bus.Publish(ev)
 		if c, ok := ev.(*tls.Certificate); ok && !certs.First(c) {
@@ -443,6 +456,8 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 func unlogged(ev any) bool {
 	switch ev := ev.(type) {
 	case *http.Transaction:
+		return ev.Flow.Mid
+	case *file.File:
 		return ev.Flow.Mid
 	case *tls.Session:
 		return ev.Flow.Mid

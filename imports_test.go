@@ -21,7 +21,7 @@ func rank(path string) (int, string) {
 	case "sinks", "detectors":
 		return 3, p
 	case "decoders":
-		if rest == "" {
+		if rest == "" || rest == "file" { // what decoders share
 			return 1, p
 		}
 		return 2, p

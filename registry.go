@@ -5,6 +5,7 @@ import (
 
 	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/dns"
+	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/http2"
 	"github.com/raytap/raytap/decoders/quic"
@@ -30,10 +31,11 @@ import (
 )
 
 // Decoders lists what looks for its protocol in the bytes of a flow, in the order in which they are asked: strict
-// probes first.
+// probes first. A list belongs to one goroutine.
 func Decoders() []decoders.Spec {
+	files := file.NewCache(file.Options{HashLimit: hashLimit})
 	return []decoders.Spec{
-		http.Spec(http.Options{KeepBody: keepBody}),
+		http.Spec(http.Options{KeepBody: keepBody, Files: files}),
 		http2.Spec(http2.Options{Keep: raygrpc.Keep}),
 		tls.Spec(),
 		tls.DatagramSpec(),
@@ -84,6 +86,9 @@ func Interpreters() []func(ev any) any {
 		},
 	}
 }
+
+// hashLimit is the length beyond which files are not digested: model weights by the gigabyte, whose digests nobody has.
+const hashLimit = 64 << 20
 
 // jsonRPC is how much of a posted JSON-RPC call, and of its answer, says whether it is a miner's.
 const jsonRPC = 8 << 10

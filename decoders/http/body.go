@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/file"
 )
 
 const (
@@ -13,8 +14,6 @@ const (
 	tinyChunk = 32
 	// A chunk-size line with its extensions; aiohttp and llhttp stop at 8 and 16 KiB.
 	maxChunkLine = 8 << 10
-	// First bytes that a body is named by. Zeek looks at 4 KiB; its signatures but tar end well before 1 KiB.
-	sniffLen = 1 << 10
 	// Of a body whose coding turns out to be broken, this much is kept as it was sent.
 	maxEarly = 64 << 10
 	// Zeek inflates in steps of this size.
@@ -159,8 +158,8 @@ type sink struct {
 	d       *decoder
 	want    int    // bytes to keep, content coding removed
 	data    []byte // what is kept; becomes Body.Data
-	peek    []byte // the first bytes for a name; reused from body to body
-	named   bool
+	file    file.Reader
+	total   int64   // length as announced, where Zeek believes it
 	stages  []stage // content codings to remove, outermost first; the last feeds decoded
 	count   bool    // the row counts what comes out of the first stage, not what goes in
 	row     int64   // and that is how much
@@ -168,22 +167,24 @@ type sink struct {
 	broken  bool
 	early   []byte // raw beginning, until the stages gave something
 	decoded int64
-	mime    string
-	// lines: Zeek counts this body line by line, two bytes for each line end, whatever it was, and for the end of the
-	// last line if it has none. The columns of http.log say what Zeek says.
+	// lines: Zeek reads this body line by line, with CR LF for each line end, whatever it was, and for the end of the
+	// last line if it has none. The columns of http.log and files.log say what Zeek says.
 	lines   bool
-	extra   int64 // bytes that it counts more
-	tail    bool  // the last line has no end yet
-	cr      bool  // the last byte was a CR
-	holed   bool  // a gap: nothing behind it is kept
+	tail    bool // the last line has no end yet
+	cr      bool // the last byte was a CR
+	holed   bool // a gap: nothing behind it is kept
 	multi   multipart
 	coded   int64 // bytes that went into the stages
 	expands bool  // the limit of expansion was met
 }
 
 func (s *sink) open(d *decoder, body *Body, f *framing, want int, remain int64, resp bool) {
-	*s = sink{d: d, want: want, peek: s.peek[:0], stages: s.stages[:0]}
-	s.multi.open(f)
+	*s = sink{d: d, want: want, file: s.file, stages: s.stages[:0]}
+	s.file.Open(d.opt.Files)
+	s.multi.open(f, d.opt.Files)
+	if !f.inflate {
+		s.total = remain
+	}
 	if want > 0 && remain > 0 {
 		want = int(min(int64(want), remain, 64<<10))
 		s.data = make([]byte, 0, want)
@@ -290,40 +291,38 @@ func (s *sink) keep(b []byte) {
 
 // see shows bytes to what names and counts the body for http.log.
 func (s *sink) see(b []byte, whole bool) {
-	if s.multi.active() {
-		s.multi.write(b)
-		return
-	}
-	if s.lines {
-		s.countLines(b)
-	}
-	if s.named {
-		return
-	}
-	if len(s.peek) == 0 && (whole || len(b) >= sniffLen) {
-		s.named, s.mime = true, sniff(b[:min(len(b), sniffLen)])
-		return
-	}
-	s.peek = append(s.peek, b[:min(len(b), sniffLen-len(s.peek))]...)
-	if len(s.peek) == sniffLen {
-		s.named, s.mime = true, sniff(s.peek)
+	switch {
+	case s.multi.active():
+		s.multi.write(s.d.ctx.At(), b)
+	case s.lines:
+		s.seeLines(s.d.ctx.At(), b)
+	case whole:
+		s.file.Whole(s.d.ctx.At(), b)
+	default:
+		s.file.Write(s.d.ctx.At(), b)
 	}
 }
 
-func (s *sink) countLines(b []byte) {
-	if len(b) == 0 {
-		return
+var crlf = []byte("\r\n")
+
+func (s *sink) seeLines(at capture.At, b []byte) {
+	for len(b) > 0 {
+		if s.cr {
+			if s.cr = false; b[0] == '\n' {
+				b = b[1:]
+				continue
+			}
+		}
+		i := bytes.IndexAny(b, "\r\n")
+		if s.tail = i < 0; s.tail {
+			s.file.Write(at, b)
+			return
+		}
+		s.file.Write(at, b[:i])
+		s.file.Write(at, crlf)
+		s.cr = b[i] == '\r'
+		b = b[i+1:]
 	}
-	if s.cr && b[0] == '\n' {
-		s.extra-- // the pair was cut: the CR was counted as a line of its own
-	}
-	lf, cr, pairs := bytes.Count(b, []byte("\n")), bytes.Count(b, []byte("\r")), bytes.Count(b, []byte("\r\n"))
-	if s.cr && b[0] == '\n' {
-		lf--
-	}
-	s.extra += int64(lf + cr - 2*pairs)
-	last := b[len(b)-1]
-	s.cr, s.tail = last == '\r', last != '\n' && last != '\r'
 }
 
 // gap says that n bytes of the body are missing.
@@ -331,7 +330,11 @@ func (s *sink) gap(body *Body, n int64) {
 	body.Len += n
 	body.Missing += n
 	s.holed = true
-	s.multi.hole()
+	if s.multi.active() {
+		s.multi.hole(s.d.ctx.At(), n)
+	} else {
+		s.file.Gap(s.d.ctx.At(), n)
+	}
 }
 
 // close writes what is known of the body into it.
@@ -365,25 +368,26 @@ func (s *sink) close(d *decoder, body *Body) {
 	if s.count {
 		if body.rowLen = s.row + body.Missing; s.broken && !s.expands && s.row <= zeekInflate {
 			// Zeek drops what the call gave in which the mistake was found.
-			body.rowLen, s.named, s.mime, s.peek = 0, true, "", s.peek[:0]
+			body.rowLen = 0
+			s.file.Drop()
 		}
+	}
+	if s.tail {
+		s.file.Write(d.ctx.At(), crlf)
 	}
 	switch {
 	case s.multi.active():
-		body.parts = s.multi.close()
+		body.Files = s.multi.close(d.ctx.At())
 		body.rowLen = s.multi.length()
-	case s.lines:
-		if body.rowLen += s.extra; s.tail {
-			body.rowLen += 2
-		}
-		fallthrough
 	default:
-		if !s.named && len(s.peek) > 0 {
-			s.mime = sniff(s.peek)
+		if s.lines {
+			body.rowLen = s.file.Seen() + body.Missing
 		}
-		body.MIME = s.mime
+		if body.Files = s.file.Close(); body.Files != nil {
+			body.Files[0].Total = s.total
+		}
 	}
-	*s = sink{peek: s.peek[:0], stages: s.stages[:0]}
+	*s = sink{file: s.file, stages: s.stages[:0]}
 }
 
 // letGo gives the stages back to the pools.

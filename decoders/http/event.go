@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/file"
 )
 
 // Transaction is one request with its answer. Either may be missing (nil): a capture that starts or stops in
@@ -61,13 +62,12 @@ type Body struct {
 	// Decoded is how many bytes the body has without its content coding: counted for gzip and deflate (unless
 	// Options.SkipCodings) and for bodies that were wanted, otherwise the same as Len.
 	Decoded int64
-	// MIME is what the first bytes look like, by the signatures that Zeek names files with; "" if they look like
-	// nothing known.
-	MIME string
+	// Files is what the body holds: one file, or each part of a multipart body; none if it is empty. Content coding is
+	// removed from them where Zeek removes it, gzip and deflate.
+	Files []*file.File
 
-	rowLen int64  // length as Zeek counts it: see sink
-	parts  []part // of a multipart body, what Zeek makes files of
-	known  bool   // a further piece of a file that has its name already
+	rowLen int64 // length as Zeek counts it: see sink
+	known  bool  // a further piece of a file that has its name already
 }
 
 // Field is one header line.

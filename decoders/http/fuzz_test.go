@@ -8,6 +8,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/decodertest"
+	"github.com/raytap/raytap/decoders/file"
 )
 
 // FuzzStream feeds both directions, whole and cut, with a gap in between.
@@ -76,7 +77,7 @@ func FuzzSniff(f *testing.F) {
 	f.Add([]byte("<?xml version='1.0'?><!-- --><html>"))
 	f.Add([]byte("[\"a\", 1]"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		sniff(b)
+		file.Sniff(b)
 		fileName("Content-Disposition", string(b))
 		unescape(string(b))
 	})

@@ -4,8 +4,8 @@
 // emitted when both are complete or cannot become so any more; it is also the row of http.log. Requests without
 // answer and answers without request are transactions too.
 //
-// Heads are kept whole (up to 64 KiB and 200 fields), bodies are not: they are counted, their first bytes are named
-// (Body.MIME), and as much of them is kept as Options.KeepBody asks for once it has seen the head. Transfer coding is
+// Heads are kept whole (up to 64 KiB and 200 fields), bodies are not: they are counted, named by their first bytes and
+// digested (Body.Files, and *file.File on its own), and as much of them is kept as Options.KeepBody asks for once it has seen the head. Transfer coding is
 // always removed, content codings (gzip, deflate, br, zstd, three deep) from bodies that are kept; gzip and deflate
 // are also removed to count what is behind them, as Zeek does, up to a limit of expansion.
 //
@@ -31,6 +31,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/file"
 )
 
 const (
@@ -66,11 +67,17 @@ type Options struct {
 	KeepBody func(tx *Transaction, resp bool) int
 	// SkipCodings leaves gzip and deflate alone in bodies that nobody wants: http.log then has their coded length.
 	SkipCodings bool
+	// Files is what the readers of files share; it binds the Spec to one goroutine. Without it files are named, but
+	// not digested.
+	Files *file.Cache
 }
 
 // Spec is the registration of the decoder.
 func Spec(opt Options) decoders.Spec {
 	p := &pools{}
+	if opt.Files == nil {
+		opt.Files = file.NewCache(file.Options{})
+	}
 	return decoders.Spec{
 		Name:   "http",
 		Stream: probe,
@@ -649,6 +656,16 @@ func (d *decoder) emit(ex *exchange) {
 	}
 	d.piece(ex)
 	ex.tx.Flow = d.ctx.Flow()
+	ex.tx.describe(capture.Orig, ex.req.Header, &ex.req.Body)
+	ex.tx.describe(capture.Resp, ex.resp.Header, &ex.resp.Body)
+	for _, f := range ex.req.Body.Files {
+		d.ctx.Emit(f)
+	}
+	if !ex.resp.Body.known {
+		for _, f := range ex.resp.Body.Files {
+			d.ctx.Emit(f)
+		}
+	}
 	d.ctx.Emit(&ex.tx)
 }
 

@@ -3,6 +3,9 @@ package http
 import (
 	"bytes"
 	"strings"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/file"
 )
 
 const (
@@ -13,26 +16,21 @@ const (
 	maxBoundary = 256
 )
 
-// part is one file within a body.
-type part struct {
-	name    string
-	hasName bool
-	mime    string
-}
-
 // multipart finds the parts of a multipart body (RFC 2046 section 5.1), for the file columns of http.log. It looks at
-// lines as they come and keeps the beginning of each; parts within parts are content.
+// lines as they come and holds no more of each than could be a boundary or a field; parts within parts are content.
 type multipart struct {
 	boundary string // with the two dashes; "" if the body is not of this kind
 	state    partState
 	line     []byte
-	total    int64 // bytes of whole lines up to the closing boundary
-	rest     int64 // of the last one
-	cur      part
-	peek     []byte
-	any      bool // the part holds something
+	total    int64  // bytes of whole lines up to the closing boundary
+	rest     int64  // of the last one
+	name     string // of the part
+	hasName  bool
+	file     file.Reader
+	files    *file.Cache
+	inLine   bool // the beginning of the line was content and is told
 	crlf     bool // a line end that belongs to the content, unless a boundary follows
-	parts    []part
+	parts    []*file.File
 }
 
 type partState uint8
@@ -46,7 +44,8 @@ const (
 
 func (m *multipart) active() bool { return m.boundary != "" }
 
-func (m *multipart) open(f *framing) {
+func (m *multipart) open(f *framing, files *file.Cache) {
+	m.files = files
 	if len(f.contentType) < len("multipart/x") || !strings.EqualFold(f.contentType[:len("multipart/")], "multipart/") {
 		return
 	}
@@ -59,32 +58,58 @@ func (m *multipart) open(f *framing) {
 	}
 }
 
-func (m *multipart) write(b []byte) {
+func (m *multipart) write(at capture.At, b []byte) {
 	for len(b) > 0 && m.state != closed {
 		i := bytes.IndexByte(b, '\n')
 		n := i + 1
 		if i < 0 {
 			n = len(b)
 		}
-		m.line = append(m.line, b[:min(n, maxPartLine-len(m.line))]...)
 		m.rest += int64(n)
+		m.hold(at, b[:n])
 		b = b[n:]
 		if i >= 0 {
 			m.total += m.rest
-			whole := m.rest == int64(len(m.line))
 			m.rest = 0
-			m.endLine(whole)
-			m.line = m.line[:0]
+			m.endLine(at)
 		}
 	}
 }
 
-// endLine takes the line that is complete; whole is false if it was too long to be kept whole.
-func (m *multipart) endLine(whole bool) {
-	line := m.line
-	if whole {
-		line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+// hold takes bytes of a line. Content that cannot be a boundary is not held.
+func (m *multipart) hold(at capture.At, b []byte) {
+	if m.inLine {
+		// The line end may be content or not, and it may come in two pieces: two bytes stay behind.
+		m.line = append(m.line, b...)
+		if n := len(m.line) - len(crlf); n > 0 {
+			m.file.Write(at, m.line[:n])
+			m.line = append(m.line[:0], m.line[n:]...)
+		}
+		return
 	}
+	if m.state == partData && len(m.line)+len(b) > maxPartLine {
+		m.line = append(m.line, b...)
+		if !bytes.HasPrefix(m.line, []byte(m.boundary)) {
+			m.inLine = true
+			m.content(at, nil)
+			m.hold(at, nil)
+			return
+		}
+		m.line = m.line[:maxPartLine]
+		return
+	}
+	m.line = append(m.line, b[:min(len(b), maxPartLine-len(m.line))]...)
+}
+
+// endLine takes the line that is complete.
+func (m *multipart) endLine(at capture.At) {
+	line := bytes.TrimSuffix(bytes.TrimSuffix(m.line, []byte("\n")), []byte("\r"))
+	if m.inLine {
+		m.file.Write(at, line)
+		m.inLine, m.crlf, m.line = false, true, m.line[:0]
+		return
+	}
+	m.line = m.line[:0]
 	if bytes.HasPrefix(line, []byte(m.boundary)) {
 		m.endPart()
 		if m.state = partHead; bytes.HasPrefix(line[len(m.boundary):], []byte("--")) {
@@ -96,50 +121,55 @@ func (m *multipart) endLine(whole bool) {
 	case partHead:
 		if len(line) == 0 {
 			m.state = partData
+			m.file.Open(m.files)
 			return
 		}
 		if name, value, ok := bytes.Cut(line, []byte(":")); ok {
 			if v, ok := fileName(string(name), strings.TrimLeft(string(value), " \t")); ok {
-				m.cur.name, m.cur.hasName = v, true
+				m.name, m.hasName = v, true
 			}
 		}
 	case partData:
-		m.content(line)
+		m.content(at, line)
 		m.crlf = true
 	}
 }
 
-func (m *multipart) content(b []byte) {
+func (m *multipart) content(at capture.At, b []byte) {
 	if m.crlf {
-		m.any = true
-		if len(m.peek) < sniffLen-1 {
-			m.peek = append(m.peek, '\r', '\n')
-		}
+		m.file.Write(at, crlf)
+		m.crlf = false
 	}
-	m.any = m.any || len(b) > 0
-	m.peek = append(m.peek, b[:min(len(b), sniffLen-len(m.peek))]...)
+	if len(b) > 0 {
+		m.file.Write(at, b)
+	}
 }
 
 func (m *multipart) endPart() {
-	if m.state == partData && m.any && len(m.parts) < maxParts {
-		m.cur.mime = sniff(m.peek)
-		m.parts = append(m.parts, m.cur)
+	if m.state == partData {
+		if f := m.file.Close(); f != nil && len(m.parts) < maxParts {
+			f[0].Name, f[0].HasName = m.name, m.hasName
+			m.parts = append(m.parts, f[0])
+		}
 	}
-	m.cur, m.peek, m.any, m.crlf = part{}, m.peek[:0], false, false
+	m.name, m.hasName, m.crlf = "", false, false
 }
 
 // hole forgets what cannot be known behind a gap.
-func (m *multipart) hole() {
+func (m *multipart) hole(at capture.At, n int64) {
+	if m.state == partData {
+		m.file.Gap(at, n)
+	}
 	if m.state != closed {
 		m.line = m.line[:0]
 	}
 }
 
-func (m *multipart) close() []part {
+func (m *multipart) close(at capture.At) []*file.File {
 	if m.rest > 0 {
 		m.total += m.rest + 2 // Zeek counts a line end whether it is there or not
-		m.endLine(m.rest == int64(len(m.line)))
-		m.line, m.rest = m.line[:0], 0
+		m.endLine(at)
+		m.rest = 0
 	}
 	m.endPart()
 	return m.parts

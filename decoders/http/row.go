@@ -55,42 +55,44 @@ func (t *Transaction) Row(w capture.Fields) {
 	w.String("password", "", false) // never
 	proxied := proxies(q.Header)
 	w.Set("proxied", "string", proxied, len(proxied) > 0)
-	t.files(w, "orig", 0, q.Header, &q.Body)
-	t.files(w, "resp", 1, p.Header, &p.Body)
+	files(w, "orig_fuids", "orig_filenames", "orig_mime_types", &q.Body)
+	files(w, "resp_fuids", "resp_filenames", "resp_mime_types", &p.Body)
 }
 
-// files writes what Zeek makes files of: every body that holds something, or each part of a multipart one.
-func (t *Transaction) files(w capture.Fields, side string, dir byte, h Header, b *Body) {
-	parts := b.parts
-	var one [1]part
-	if parts == nil && b.rowLen > 0 && b.Len > b.Missing && !b.known {
-		one[0].mime = b.MIME
-		for i := range h {
-			if v, ok := fileName(h[i].Name, h[i].Value); ok {
-				one[0].name, one[0].hasName = v, true
+func files(w capture.Fields, fuids, filenames, mimes string, b *Body) {
+	var ids, names, types []string
+	if n := len(b.Files); n > 0 && !b.known {
+		var buf [3]string // a body is one file, most of the time
+		ids, names, types = buf[0:0:1], buf[1:1:2], buf[2:2:3]
+		for _, f := range b.Files {
+			ids = append(ids, f.ID)
+			if f.HasName {
+				names = append(names, f.Name)
+			}
+			if f.MIME != "" {
+				types = append(types, f.MIME)
 			}
 		}
-		parts = one[:]
 	}
-	var ids, names, mimes []string
-	for i := range parts {
-		ids = append(ids, t.fileID(dir, i))
-		if parts[i].hasName {
-			names = append(names, parts[i].name)
+	w.Vector(fuids, "string", ids, ids != nil)
+	w.Vector(filenames, "string", names, len(names) > 0)
+	w.Vector(mimes, "string", types, len(types) > 0)
+}
+
+// describe tells the files of a body what only the message around it knows.
+func (t *Transaction) describe(dir capture.Dir, h Header, b *Body) {
+	for i, f := range b.Files {
+		f.Flow, f.Source, f.Sender = t.Flow, "HTTP", dir
+		f.ID = t.fileID(byte(dir), i)
+		if len(b.Files) > 1 || f.HasName {
+			continue
 		}
-		if parts[i].mime != "" {
-			mimes = append(mimes, parts[i].mime)
+		for i := range h {
+			if v, ok := fileName(h[i].Name, h[i].Value); ok {
+				f.Name, f.HasName = v, true
+			}
 		}
 	}
-	if side == "orig" {
-		w.Vector("orig_fuids", "string", ids, ids != nil)
-		w.Vector("orig_filenames", "string", names, names != nil)
-		w.Vector("orig_mime_types", "string", mimes, mimes != nil)
-		return
-	}
-	w.Vector("resp_fuids", "string", ids, ids != nil)
-	w.Vector("resp_filenames", "string", names, names != nil)
-	w.Vector("resp_mime_types", "string", mimes, mimes != nil)
 }
 
 // fileID names a file in Zeek's manner, by where it was seen.

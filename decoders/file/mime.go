@@ -1,4 +1,4 @@
-package http
+package file
 
 import (
 	"bytes"
@@ -131,8 +131,8 @@ func (m *magic) fits(b []byte) bool {
 		(m.is2 == "" || len(b) >= m.at2+len(m.is2) && string(b[m.at2:m.at2+len(m.is2)]) == m.is2)
 }
 
-// sniff names content by its first bytes, "" if they look like nothing known.
-func sniff(b []byte) string {
+// Sniff names content by its first bytes, "" if they look like nothing known.
+func Sniff(b []byte) string {
 	if len(b) == 0 {
 		return ""
 	}
@@ -400,3 +400,5 @@ func keyLen(t []byte) int {
 	}
 	return n
 }
+
+func digit(c byte) bool { return c >= '0' && c <= '9' }

@@ -1,0 +1,290 @@
+package file
+
+import (
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"hash"
+	"hash/maphash"
+
+	"github.com/raytap/raytap/capture"
+)
+
+const (
+	// Files up to this long are held, so that one that was seen before is not digested again. What is asked for over
+	// and over (health checks, polls, small assets) is shorter; a longer one costs a buffer for little.
+	maxHeld = 32 << 10
+	// Files that are held at once, by one worker: 32 MiB. Those beyond are digested as they come.
+	maxHolding = 1024
+	// Digests that one worker remembers: 2 x 4,096 of 100 bytes.
+	maxKnown = 4096
+	// First bytes that a file is named by. Zeek looks at 4 KiB; its signatures end well before 1 KiB.
+	sniffLen = HeadLen
+)
+
+// Options say how much is done for a file. The zero value names files and digests none.
+type Options struct {
+	// HashLimit is the length in bytes beyond which a file is not digested.
+	HashLimit int64
+}
+
+// Cache is what readers share. It belongs to one goroutine.
+type Cache struct {
+	opt          Options
+	seed1, seed2 maphash.Seed
+	young, old   map[identity]*sums // what is asked for moves to the young; when they are many, the old are forgotten
+	holding      int
+	buffers      [][]byte
+	digests      []*digests
+}
+
+// identity is 128 keyed bits and the length: nobody can make two contents of one identity without the key.
+type identity struct {
+	a, b uint64
+	n    int
+}
+
+type sums struct {
+	md5    [16]byte
+	sha1   [20]byte
+	sha256 [32]byte
+}
+
+type digests struct{ md5, sha1, sha256 hash.Hash }
+
+// NewCache makes one.
+func NewCache(opt Options) *Cache {
+	return &Cache{opt: opt, seed1: maphash.MakeSeed(), seed2: maphash.MakeSeed(), young: map[identity]*sums{}}
+}
+
+// Reader takes the bytes of one file. The zero value is for use with Open.
+type Reader struct {
+	c      *Cache
+	f      File
+	held   []byte // the beginning; all of it while holds
+	holds  bool   // held is one of the cache's buffers, and the file is whole in it
+	stream *digests
+	begun  bool
+	named  bool
+	undone bool // cannot be digested any more
+}
+
+// Open begins a file.
+func (r *Reader) Open(c *Cache) {
+	*r = Reader{c: c, held: r.held[:0], undone: c.opt.HashLimit <= 0}
+}
+
+// Seen is how many bytes came so far.
+func (r *Reader) Seen() int64 { return r.f.Seen }
+
+// Begun says that there is something: bytes, or a gap where some should have been.
+func (r *Reader) Begun() bool { return r.begun }
+
+func (r *Reader) touch(at capture.At) {
+	if !r.begun {
+		r.begun, r.f.At = true, at
+	}
+	r.f.Last = at.Time
+}
+
+// Whole takes a file that is there at once. b is borrowed.
+func (r *Reader) Whole(at capture.At, b []byte) {
+	if r.begun || len(b) == 0 || len(b) > maxHeld {
+		r.Write(at, b)
+		return
+	}
+	r.touch(at)
+	r.f.Seen = int64(len(b))
+	r.name(b)
+	if !r.undone && r.f.Seen <= r.c.opt.HashLimit {
+		r.take(r.c.digest(b))
+	}
+	r.undone = true
+}
+
+// Write takes the next bytes, borrowed.
+func (r *Reader) Write(at capture.At, b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	r.touch(at)
+	first := r.f.Seen == 0
+	r.f.Seen += int64(len(b))
+	if !r.undone && r.f.Seen > r.c.opt.HashLimit {
+		r.stop()
+	}
+	if first && !r.undone && r.c.holding < maxHolding {
+		r.hold()
+	}
+	if r.holds {
+		if len(r.held)+len(b) <= maxHeld {
+			r.held = append(r.held, b...)
+			return
+		}
+		if len(r.held) >= sniffLen {
+			r.name(r.held)
+		}
+		r.spill()
+	} else if !r.undone && r.stream == nil {
+		r.stream = r.c.newDigests()
+	}
+	if !r.named {
+		if len(r.held) == 0 && len(b) >= sniffLen {
+			r.name(b)
+		} else {
+			r.held = append(r.held, b[:min(len(b), max(sniffLen-len(r.held), 0))]...)
+			if len(r.held) >= sniffLen {
+				r.name(r.held)
+			}
+		}
+	}
+	if r.stream != nil {
+		r.stream.write(b)
+	}
+}
+
+// Gap says that the next n bytes are missing.
+func (r *Reader) Gap(at capture.At, n int64) {
+	r.touch(at)
+	r.f.Missing += n
+	if !r.named {
+		if len(r.held) > 0 {
+			r.name(r.held)
+		}
+		r.named = true
+	}
+	r.stop()
+}
+
+// Close ends the file, and gives what is known of it, or nil if there was nothing. What the decoder knows (flow,
+// source, name, length) it adds. The list has one element and is one allocation with it.
+func (r *Reader) Close() []*File {
+	if !r.begun {
+		r.Drop()
+		return nil
+	}
+	if !r.named && len(r.held) > 0 {
+		r.name(r.held)
+	}
+	switch {
+	case r.undone:
+	case r.holds:
+		r.take(r.c.digest(r.held))
+	case r.stream != nil:
+		r.stream.sums(&r.f)
+	}
+	r.stop()
+	r.begun = false
+	one := &struct {
+		f    File
+		list [1]*File
+	}{f: r.f}
+	one.list[0] = &one.f
+	return one.list[:]
+}
+
+// Drop forgets the file and gives back what it holds.
+func (r *Reader) Drop() {
+	r.stop()
+	r.begun = false
+}
+
+// stop ends the digests.
+func (r *Reader) stop() {
+	if r.holds {
+		r.release(nil)
+	}
+	if r.stream != nil {
+		r.c.digests = append(r.c.digests, r.stream)
+		r.stream = nil
+	}
+	r.undone = true
+}
+
+func (r *Reader) hold() {
+	c := r.c
+	c.holding++
+	r.holds = true
+	if n := len(c.buffers); n > 0 {
+		r.held, c.buffers = c.buffers[n-1], c.buffers[:n-1]
+	} else {
+		r.held = make([]byte, 0, 4<<10)
+	}
+}
+
+// release gives the buffer back, and keeps what is needed to name the file.
+func (r *Reader) release(keep []byte) {
+	b := r.held
+	r.held, r.holds = nil, false
+	if !r.named && len(keep) > 0 {
+		r.held = append(r.held, keep[:min(len(keep), sniffLen)]...)
+	}
+	r.c.holding--
+	r.c.buffers = append(r.c.buffers, b[:0])
+}
+
+// spill turns a file that is held into one that is digested as it comes.
+func (r *Reader) spill() {
+	r.stream = r.c.newDigests()
+	r.stream.write(r.held)
+	r.release(r.held)
+}
+
+// name names the file by its first bytes.
+func (r *Reader) name(b []byte) {
+	if r.named {
+		return
+	}
+	r.named = true
+	b = b[:min(len(b), sniffLen)]
+	r.f.MIME = Sniff(b)
+	if r.f.Kind = kindOf(b, r.f.MIME); r.f.Kind != None {
+		r.f.Head = append([]byte(nil), b...)
+	}
+}
+
+func (r *Reader) take(s *sums) {
+	r.f.Hashed, r.f.MD5, r.f.SHA1, r.f.SHA256 = true, s.md5, s.sha1, s.sha256
+}
+
+// digest gives the digests of b, remembered or made.
+func (c *Cache) digest(b []byte) *sums {
+	id := identity{maphash.Bytes(c.seed1, b), maphash.Bytes(c.seed2, b), len(b)}
+	if s := c.young[id]; s != nil {
+		return s
+	}
+	s := c.old[id]
+	if s == nil {
+		s = &sums{md5.Sum(b), sha1.Sum(b), sha256.Sum256(b)}
+	}
+	if len(c.young) >= maxKnown {
+		c.young, c.old = map[identity]*sums{}, c.young
+	}
+	c.young[id] = s
+	return s
+}
+
+func (c *Cache) newDigests() *digests {
+	if n := len(c.digests); n > 0 {
+		d := c.digests[n-1]
+		c.digests = c.digests[:n-1]
+		d.md5.Reset()
+		d.sha1.Reset()
+		d.sha256.Reset()
+		return d
+	}
+	return &digests{md5.New(), sha1.New(), sha256.New()}
+}
+
+func (d *digests) write(b []byte) {
+	d.md5.Write(b)
+	d.sha1.Write(b)
+	d.sha256.Write(b)
+}
+
+func (d *digests) sums(f *File) {
+	f.Hashed = true
+	d.md5.Sum(f.MD5[:0])
+	d.sha1.Sum(f.SHA1[:0])
+	d.sha256.Sum(f.SHA256[:0])
+}

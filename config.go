@@ -19,6 +19,8 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/egress"
+	"github.com/raytap/raytap/detectors/model"
+	"github.com/raytap/raytap/detectors/payload"
 )
 
 // Config says how to run. DefaultConfig gives the defaults; the zero value runs too, with one worker for each
@@ -51,7 +53,9 @@ type Config struct {
 	Quiet           bool     `yaml:"quiet"`
 	LogMidstream    bool     `yaml:"log_midstream"`
 
-	Egress egress.Config `yaml:"egress"`
+	Egress  egress.Config  `yaml:"egress"`
+	Model   model.Config   `yaml:"model"`
+	Payload payload.Config `yaml:"payload"`
 
 	// Progress, if set, is told how far the run is, after each batch of packets and on the goroutine that called Run.
 	Progress func(Stats) `yaml:"-"`
@@ -60,7 +64,9 @@ type Config struct {
 // settings gives each detector its section, by its name. A section is a field of Config and a line here.
 func (c *Config) settings() map[string]any {
 	return map[string]any{
-		"egress": &c.Egress,
+		"egress":  &c.Egress,
+		"model":   &c.Model,
+		"payload": &c.Payload,
 	}
 }
 
@@ -72,6 +78,8 @@ func DefaultConfig() Config {
 		Out:      "raytap-logs",
 		Format:   "zeek",
 		Egress:   egress.Default(),
+		Model:    model.Default(),
+		Payload:  payload.Default(),
 	}
 }
 
@@ -123,7 +131,7 @@ const (
 // asked for each element. A key without an entry takes what its type takes.
 func check(key string, v any) error {
 	switch key {
-	case "home":
+	case "home", "model.allow", "payload.allow":
 		if _, err := detectors.ParseNetworks([]string{v.(string)}); err != nil {
 			return errors.New(strings.TrimPrefix(err.Error(), "detectors: "))
 		}

@@ -23,7 +23,9 @@ import (
 	"github.com/raytap/raytap/detectors/egress"
 	"github.com/raytap/raytap/detectors/jobsubmit"
 	"github.com/raytap/raytap/detectors/mining"
+	"github.com/raytap/raytap/detectors/model"
 	"github.com/raytap/raytap/detectors/oast"
+	"github.com/raytap/raytap/detectors/payload"
 	"github.com/raytap/raytap/detectors/rayapi"
 	grpc "github.com/raytap/raytap/detectors/raygrpc"
 	"github.com/raytap/raytap/detectors/scan"
@@ -111,6 +113,8 @@ func Detectors() []detectors.Spec {
 		rayapi.Spec(),
 		mining.Spec(),
 		egress.Spec(),
+		model.Spec(),
+		payload.Spec(),
 		grpc.Spec(),
 		oast.Spec(),
 		dnstunnel.Spec(),

@@ -29,6 +29,20 @@ type Request struct {
 	Body       Body
 }
 
+// Place gives the host that was asked, in lower case and without its port, and what was asked of it: from the target if
+// that has both (RFC 9112 section 3.2.2), otherwise host is the Host field's, "" if there is none.
+func (r *Request) Place() (host, path string) {
+	host, path = r.Header.Get("Host"), r.Target
+	if scheme, rest, ok := strings.Cut(path, "://"); ok && !strings.ContainsAny(scheme, "/?") {
+		host, path, _ = strings.Cut(rest, "/")
+		path = "/" + path
+	}
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host[i:], ']') < 0 {
+		host = host[:i]
+	}
+	return strings.ToLower(strings.Trim(host, "[]")), path
+}
+
 // Response is what the server answered.
 type Response struct {
 	capture.At

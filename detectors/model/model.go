@@ -1,0 +1,218 @@
+// Package model finds models and data sets that leave.
+//
+// In: *http.Transaction with the files in its bodies, told by their bytes: safetensors, GGUF, PyTorch, ONNX, HDF5,
+// Parquet, pickles, NumPy, TensorFlow Lite, Arrow; by name alone where the bytes say nothing. *ray.Call for jobs from
+// outside. Out: findings of egress/model. Src is the home machine that the file left, Dst where it went.
+//
+//	high    by its bytes, to a bare address, a file drop or a tunnel, or within an hour of a job from outside
+//	medium  by its bytes, to anywhere else; or by its name, to a place as above
+//	low     by its bytes, to a model hub or object store; by its name, anywhere else; served to a client outside that
+//	        fetched it, by its bytes
+//
+// Serving models to others is what some machines are for, hence low, but high where a job from outside came before.
+// Small pickles, arrays and tables are how Python programs talk to each other; they count from Config.Bytes on.
+//
+// It does not see: what leaves over TLS or another protocol than HTTP; archives and what is in them; files cut into
+// pieces, but for the first; what is encrypted. egress/large measures all of these.
+package model
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/file"
+	"github.com/raytap/raytap/decoders/http"
+	"github.com/raytap/raytap/decoders/ray"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/data"
+)
+
+const rule = "egress/model"
+
+// Config are the settings, the section `model` of the configuration file.
+type Config struct {
+	Allow []string `yaml:"allow"` // networks or addresses that models may be sent to
+	Bytes uint64   `yaml:"bytes"` // from this size on pickles, arrays and tables count
+}
+
+// Default is what holds when nothing is said. A megabyte is more than arguments and results of calls have, and less
+// than the smallest model that is worth stealing.
+func Default() Config { return Config{Bytes: 1 << 20} }
+
+const (
+	// A model file shorter than this has a header and nothing behind it.
+	minModel = 4 << 10
+	// How long after a job from outside what leaves counts as its doing: packing a large model takes a while.
+	jobFor = time.Hour
+	// Machines whose last job from outside is remembered.
+	maxJobs = 4096
+)
+
+// Spec registers the detector.
+func Spec() detectors.Spec {
+	return detectors.Spec{
+		Name: "model",
+		Rules: []detectors.Rule{{
+			Name: rule, Note: "Egress_Model", Severity: detectors.High,
+			Says:   "A model or data set left a home machine for a place outside.",
+			ATLAS:  []string{"AML.T0025", "AML.T0048.004"},
+			ATTACK: []string{"T1041", "T1567"},
+			Needs:  "HTTP in clear text with the beginning of the body.",
+			FalsePositives: "Publishing to an own server outside (put it on the allow-list). Machines that serve open models are low. " +
+				"What leaves over TLS, in an archive or in pieces is not seen.",
+		}},
+		New: func(env *detectors.Env, bus *detectors.Bus) {
+			d := &detector{env: env, bus: bus, cfg: Default(), jobs: detectors.Table[netip.Addr, job]{Limit: maxJobs}}
+			if c, ok := env.Settings["model"].(*Config); ok {
+				d.cfg = *c
+			}
+			d.allow, _ = detectors.ParseNetworks(d.cfg.Allow)
+			detectors.On(bus, d.call)
+			detectors.On(bus, d.transaction)
+		},
+	}
+}
+
+type job struct {
+	at capture.At
+	by netip.Addr
+}
+
+type detector struct {
+	env   *detectors.Env
+	bus   *detectors.Bus
+	cfg   Config
+	allow *detectors.Networks
+	jobs  detectors.Table[netip.Addr, job] // from outside, by the machine that got it
+}
+
+func (d *detector) call(c *ray.Call) {
+	if c.Flow == nil || !c.Job || c.Outcome != ray.Executed || d.env.Home.Contains(c.Flow.Orig.Addr()) {
+		return
+	}
+	d.jobs.Store(c.Flow.Resp.Addr(), job{c.At, c.Flow.Orig.Addr()})
+}
+
+func (d *detector) transaction(t *http.Transaction) {
+	if t.Request == nil || t.Flow == nil {
+		return
+	}
+	client, server := t.Flow.Orig.Addr(), t.Flow.Resp.Addr()
+	switch in, out := d.env.Home.Contains(client), d.env.Home.Contains(server); {
+	case in && !out:
+		for _, f := range t.Request.Body.Files {
+			d.judge(t, f, client, server, false)
+		}
+	case !in && out && t.Response != nil && t.Response.Status/100 == 2:
+		for _, f := range t.Response.Body.Files {
+			d.judge(t, f, server, client, true)
+		}
+	}
+}
+
+func (d *detector) judge(t *http.Transaction, f *file.File, src, dst netip.Addr, served bool) {
+	if d.allow.Contains(dst) {
+		return
+	}
+	host, path := t.Request.Place()
+	size := f.Seen + f.Missing
+	kind, named := d.worth(f, size), ""
+	if kind == file.None {
+		if served || f.Kind != file.None || f.MIME != "" || size < minModel {
+			return // the bytes say that it is something else
+		}
+		if named = artefact(path, f.Name); named == "" {
+			return
+		}
+	}
+	site := data.SiteOf(host)
+	_, err := netip.ParseAddr(host)
+	shady := site.Anybodys() || err == nil || host == ""
+	j, after := d.jobs.Load(src)
+	after = after && f.Time.Sub(j.at.Time) <= jobFor
+
+	out := &detectors.Finding{
+		At: f.At, Rule: rule, Severity: detectors.Medium, Confidence: 80, Outcome: detectors.Succeeded,
+		Src: src, Dst: dst, Flow: t.Flow,
+		Evidence: []detectors.Evidence{
+			{Field: "request", Value: t.Request.Method + " " + detectors.Clip(host+path, 300), Packet: t.Request.Packet},
+		},
+		Key: rule + "|" + src.String() + "|" + dst.String() + "|" + kind.String() + named,
+	}
+	if !served {
+		out.Port = t.Flow.Resp.Port()
+	}
+	what := "a " + kind.String() + " file"
+	if named != "" {
+		what = "what is named a " + named + " file"
+		out.Confidence = 50
+	} else {
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "content", Value: fmt.Sprintf("%s, begins %x", kind, f.Head[:min(len(f.Head), 16)]), Packet: f.Packet})
+	}
+	why := ""
+	switch {
+	case after && named == "":
+		out.Severity = detectors.High
+		why = fmt.Sprintf("; %s had sent it a job", j.by)
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "job", Value: "from " + j.by.String(), Packet: j.at.Packet})
+	case served, site == data.Hub, site == data.Store:
+		out.Severity = detectors.Low
+	case shady && named == "":
+		out.Severity = detectors.High
+	case !shady && named != "":
+		out.Severity = detectors.Low
+	}
+	if r := t.Response; !served && r != nil && r.Status >= 400 {
+		// The bytes have left all the same; whoever answers may say what he likes.
+		why += fmt.Sprintf("; it was answered %d", r.Status)
+	}
+	if f.Hashed {
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "sha256", Value: fmt.Sprintf("%x", f.SHA256), Packet: f.Packet})
+	}
+	to := dst.String()
+	if host != "" && host != to && !served {
+		to = detectors.Clip(host, 120) + " (" + to + ")"
+	}
+	verb := "sent"
+	if served {
+		verb = "served"
+	}
+	out.Msg = fmt.Sprintf("%s %s %s of %d bytes to %s: %s%s", src, verb, what, size, to, detectors.Clip(path, 120), why)
+	d.bus.Report(out)
+}
+
+// worth says what kind of artefact a file is, None if it is none or too small for its kind.
+func (d *detector) worth(f *file.File, size int64) file.Kind {
+	switch f.Kind {
+	case file.Safetensors, file.GGUF, file.PyTorch, file.ONNX, file.HDF5, file.TFLite:
+		if size >= minModel {
+			return f.Kind
+		}
+	case file.Pickle, file.NumPy, file.Parquet, file.Arrow:
+		if uint64(size) >= d.cfg.Bytes {
+			return f.Kind
+		}
+	}
+	return file.None
+}
+
+// endings of names that only models and data sets have, and what they say. A .bin, .pkl or .npy is nothing special.
+var endings = [...]struct{ end, kind string }{
+	{".safetensors", "safetensors"}, {".gguf", "GGUF"}, {".ggml", "GGML"}, {".onnx", "ONNX"}, {".pth", "PyTorch"}, {".ckpt", "checkpoint"},
+	{".tflite", "TensorFlow Lite"}, {".h5", "HDF5"}, {".hdf5", "HDF5"}, {".keras", "Keras"}, {".parquet", "Parquet"}, {".mlmodel", "Core ML"},
+	{"pytorch_model.bin", "PyTorch"},
+}
+
+func artefact(path, name string) string {
+	path, _, _ = strings.Cut(path, "?")
+	path, name = strings.ToLower(path), strings.ToLower(name)
+	for _, e := range endings {
+		if strings.HasSuffix(path, e.end) || strings.HasSuffix(name, e.end) {
+			return e.kind
+		}
+	}
+	return ""
+}

@@ -379,6 +379,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 		say(f)
 	})
 	bus := detectors.NewBus(repeat.Report)
+	bus.Rows = func(r capture.Record) { say(r) }
 	env := &detectors.Env{Home: home, Settings: e.cfg.settings()}
 	for _, d := range Detectors() {
 		d.New(env, bus)
@@ -442,6 +443,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 		stats.Flow.Add(&w.counts)
 		stats.Panics += w.panics
 	}
+	bus.End(capture.At{Time: stats.Last, Packet: stats.Packets})
 	repeat.Flush()
 	stats.Findings, stats.Weirds = findings, weirds
 	say(&statsRow{stats.Last, stats})

@@ -53,6 +53,9 @@ type At struct {
 	Packet uint64
 }
 
+// When is the place itself, for those who hold an event as any.
+func (a At) When() At { return a }
+
 // Flow is the identity of a flow, as every event carries it. It is immutable once an event has it.
 type Flow struct {
 	UID         string         // Zeek style, C + 17 characters; a hash of tuple and start, equal in every run

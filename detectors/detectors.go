@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"time"
 
 	"github.com/raytap/raytap/capture"
 )
@@ -102,10 +103,20 @@ type Env struct {
 	Settings map[string]any // a detector's settings by its name; nil: its defaults
 }
 
-// Bus carries events to detectors and their findings out. It belongs to one goroutine.
+// Bus carries events to detectors, and their findings and rows out. It belongs to one goroutine.
 type Bus struct {
-	subs map[reflect.Type][]func(any)
-	find func(*Finding)
+	Rows  func(capture.Record) // takes what detectors emit; nil: nobody
+	subs  map[reflect.Type][]func(any)
+	find  func(*Finding)
+	ticks []ticker
+	ends  []func(capture.At)
+	now   capture.At
+}
+
+// ticker is somebody who asked for the time.
+type ticker struct {
+	every time.Duration
+	f     func(capture.At)
 }
 
 // NewBus makes a bus that hands findings to find.
@@ -119,8 +130,53 @@ func On[T any](b *Bus, f func(T)) {
 	b.subs[t] = append(b.subs[t], func(ev any) { f(ev.(T)) })
 }
 
+// OnTick calls f whenever the time of the events has passed a multiple of every, before the event that passed it is
+// handed out. The time that f gets is that multiple, the last one if several were passed at once. It is made of the
+// events alone, so it falls between the same two events in every run.
+func (b *Bus) OnTick(every time.Duration, f func(capture.At)) {
+	b.ticks = append(b.ticks, ticker{every, f})
+}
+
+// OnEnd calls f when the run is over and every event was handed out. What it reports and emits is still taken.
+func (b *Bus) OnEnd(f func(capture.At)) { b.ends = append(b.ends, f) }
+
+// Emit hands out a row that a detector keeps a log of.
+func (b *Bus) Emit(r capture.Record) {
+	if b.Rows != nil {
+		b.Rows(r)
+	}
+}
+
+// End says that the run is over. at is its last packet.
+func (b *Bus) End(at capture.At) {
+	for _, f := range b.ends {
+		f(at)
+	}
+}
+
+// tick moves the clock to at. It never runs backwards: many events tell of a beginning that is long past.
+func (b *Bus) tick(at capture.At) {
+	if at.Time <= b.now.Time {
+		return
+	}
+	before := b.now.Time
+	b.now = at
+	if before == 0 {
+		return // the first event: nothing has passed
+	}
+	for _, t := range b.ticks {
+		every := capture.Time(t.every)
+		if last := at.Time - at.Time%every; last > before {
+			t.f(capture.At{Time: last, Packet: at.Packet})
+		}
+	}
+}
+
 // Publish hands ev to everyone who asked for its type, in the order they asked.
 func (b *Bus) Publish(ev any) {
+	if e, ok := ev.(interface{ When() capture.At }); ok && len(b.ticks) > 0 {
+		b.tick(e.When())
+	}
 	for _, f := range b.subs[reflect.TypeOf(ev)] {
 		f(ev)
 	}

@@ -39,8 +39,8 @@ func Decoders() []decoders.Spec {
 	return []decoders.Spec{
 		http.Spec(http.Options{KeepBody: keepBody, Files: files}),
 		http2.Spec(http2.Options{Keep: raygrpc.Keep}),
-		tls.Spec(),
-		tls.DatagramSpec(),
+		tls.Spec(files),
+		tls.DatagramSpec(files),
 		quic.Spec(),
 		stratum.Spec(),
 		dns.Spec(),

@@ -12,6 +12,7 @@
 package file
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"time"
 
@@ -44,6 +45,16 @@ type File struct {
 	MD5        [16]byte
 	SHA1       [20]byte
 	SHA256     [32]byte
+}
+
+// NewID names a file in Zeek's manner, by where it was seen: its flow, and its place there.
+func NewID(f *capture.Flow, message uint32, place ...byte) string {
+	b := append(binary.BigEndian.AppendUint32(make([]byte, 0, 8), message), place...)
+	uid := ""
+	if f != nil {
+		uid = f.UID
+	}
+	return capture.NewUID('F', []byte(uid), b)
 }
 
 var analyzers = []string{"MD5", "SHA1", "SHA256"}

@@ -188,3 +188,11 @@ func BenchmarkDigest(b *testing.B) {
 		})
 	}
 }
+
+func TestIDsAreStable(t *testing.T) {
+	f, g := &capture.Flow{UID: "C1"}, &capture.Flow{UID: "C2"}
+	ids := map[string]bool{NewID(f, 1, 0, 0): true, NewID(f, 2, 0, 0): true, NewID(f, 1, 1, 0): true, NewID(f, 1, 0, 1): true, NewID(g, 1, 0, 0): true, NewID(nil, 1): true}
+	if id := NewID(f, 1, 0, 0); len(ids) != 6 || len(id) != 18 || id[0] != 'F' || !ids[id] {
+		t.Errorf("%v", ids)
+	}
+}

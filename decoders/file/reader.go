@@ -77,8 +77,12 @@ func (r *Reader) Open(c *Cache) {
 // Seen is how many bytes came so far.
 func (r *Reader) Seen() int64 { return r.f.Seen }
 
-// Begun says that there is something: bytes, or a gap where some should have been.
-func (r *Reader) Begun() bool { return r.begun }
+// From says that what came so far counts as having come now.
+func (r *Reader) From(at capture.At) {
+	if r.begun {
+		r.f.At, r.f.Last = at, at.Time
+	}
+}
 
 func (r *Reader) touch(at capture.At) {
 	if !r.begun {
@@ -146,14 +150,22 @@ func (r *Reader) Write(at capture.At, b []byte) {
 // Gap says that the next n bytes are missing.
 func (r *Reader) Gap(at capture.At, n int64) {
 	r.touch(at)
+	r.Skip(n)
+}
+
+// Skip says that the next n bytes come elsewhere, if at all.
+func (r *Reader) Skip(n int64) {
 	r.f.Missing += n
-	if !r.named {
-		if len(r.held) > 0 {
-			r.name(r.held)
-		}
-		r.named = true
-	}
+	r.unnamed()
 	r.stop()
+}
+
+// unnamed names the file by what there is before a hole.
+func (r *Reader) unnamed() {
+	if !r.named && len(r.held) > 0 {
+		r.name(r.held)
+	}
+	r.named = true
 }
 
 // Close ends the file, and gives what is known of it, or nil if there was nothing. What the decoder knows (flow,
@@ -181,6 +193,18 @@ func (r *Reader) Close() []*File {
 	}{f: r.f}
 	one.list[0] = &one.f
 	return one.list[:]
+}
+
+// SoFar gives what is known of a file that goes on, without digests; nil if there is nothing yet.
+func (r *Reader) SoFar() []*File {
+	if !r.begun {
+		return nil
+	}
+	f := r.f
+	if !r.named && len(r.held) > 0 {
+		f.MIME = Sniff(r.held[:min(len(r.held), sniffLen)])
+	}
+	return []*File{&f}
 }
 
 // Drop forgets the file and gives back what it holds.

@@ -159,6 +159,7 @@ type sink struct {
 	want    int    // bytes to keep, content coding removed
 	data    []byte // what is kept; becomes Body.Data
 	file    file.Reader
+	ranged  *ranged // the body is a piece of this, and goes there
 	total   int64   // length as announced, where Zeek believes it
 	stages  []stage // content codings to remove, outermost first; the last feeds decoded
 	count   bool    // the row counts what comes out of the first stage, not what goes in
@@ -207,6 +208,9 @@ func (s *sink) raw(body *Body, b []byte, whole bool) {
 	first := body.Len == 0
 	body.Len += int64(len(b))
 	if s.holed {
+		if len(s.stages) == 0 && !s.multi.active() {
+			s.out().Write(s.d.ctx.At(), b)
+		}
 		return
 	}
 	if !s.count {
@@ -296,11 +300,19 @@ func (s *sink) see(b []byte, whole bool) {
 		s.multi.write(s.d.ctx.At(), b)
 	case s.lines:
 		s.seeLines(s.d.ctx.At(), b)
-	case whole:
+	case whole && s.ranged == nil:
 		s.file.Whole(s.d.ctx.At(), b)
 	default:
-		s.file.Write(s.d.ctx.At(), b)
+		s.out().Write(s.d.ctx.At(), b)
 	}
+}
+
+// out is what reads the file.
+func (s *sink) out() *file.Reader {
+	if s.ranged != nil {
+		return &s.ranged.file
+	}
+	return &s.file
 }
 
 var crlf = []byte("\r\n")
@@ -333,7 +345,7 @@ func (s *sink) gap(body *Body, n int64) {
 	if s.multi.active() {
 		s.multi.hole(s.d.ctx.At(), n)
 	} else {
-		s.file.Gap(s.d.ctx.At(), n)
+		s.out().Gap(s.d.ctx.At(), n)
 	}
 }
 
@@ -379,6 +391,8 @@ func (s *sink) close(d *decoder, body *Body) {
 	case s.multi.active():
 		body.Files = s.multi.close(d.ctx.At())
 		body.rowLen = s.multi.length()
+	case s.ranged != nil:
+		body.Files = s.ranged.piece(body.Len)
 	default:
 		if s.lines {
 			body.rowLen = s.file.Seen() + body.Missing

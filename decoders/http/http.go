@@ -24,10 +24,7 @@ package http
 import (
 	"bytes"
 	"errors"
-	"slices"
 	"strings"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
@@ -51,8 +48,6 @@ const (
 	// Bytes that a client may send behind CONNECT or Upgrade before the answer: a TLS hello is 2 KiB at most. One that
 	// sends more has its answer, and we do not see it: the capture has one direction only.
 	maxWait = 16 << 10
-	// Files that a flow fetches by ranges: players alternate between two or three.
-	maxRanges = 16
 )
 
 var (
@@ -110,6 +105,7 @@ type exchange struct {
 	answered bool // a final response has begun
 	reqDone  bool // no more of the request will come
 	respDone bool
+	ranged   *ranged // the answer is a piece of this
 }
 
 // half is one direction.
@@ -151,7 +147,7 @@ type decoder struct {
 	persists   bool // the client may send several requests
 	closing    bool // the server said Connection: close
 	version    [2]string
-	ranges     []uint64 // files that came in pieces
+	ranges     []*ranged // files that came in pieces
 }
 
 func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
@@ -574,6 +570,11 @@ func (d *decoder) response(h *half, b []byte) (ok bool, err error) {
 		return true, nil
 	}
 	d.openBody(h, ex, &p.Body, &f, true)
+	if ex.ranged = d.openRange(ex); ex.ranged != nil && !h.sink.multi.active() && len(h.sink.stages) == 0 {
+		h.sink.ranged = ex.ranged
+	} else {
+		ex.ranged = nil
+	}
 	// Zeek reads a body without length and without Connection: close line by line.
 	h.sink.lines = h.state == inClose && !d.closing && !h.sink.inflating()
 	return true, nil
@@ -654,34 +655,14 @@ func (d *decoder) emit(ex *exchange) {
 		ex.resp.Informational, ex.resp.InformationalReason = ex.resp.Status, ex.resp.Reason
 		ex.tx.Response = &ex.resp
 	}
-	d.piece(ex)
 	ex.tx.Flow = d.ctx.Flow()
 	ex.tx.describe(capture.Orig, ex.req.Header, &ex.req.Body)
 	ex.tx.describe(capture.Resp, ex.resp.Header, &ex.resp.Body)
 	for _, f := range ex.req.Body.Files {
 		d.ctx.Emit(f)
 	}
-	if !ex.resp.Body.known {
-		for _, f := range ex.resp.Body.Files {
-			d.ctx.Emit(f)
-		}
-	}
+	d.answered(ex)
 	d.ctx.Emit(&ex.tx)
-}
-
-// piece notes that an answer to a range request is a piece of a file that was seen on this flow before: for Zeek, and
-// so in http.log, these are one file, named once.
-func (d *decoder) piece(ex *exchange) {
-	if ex.resp.Body.rowLen == 0 || !ex.req.Header.Has("Range") {
-		return
-	}
-	host, _ := ex.req.Header.last("Host")
-	sum := xxhash.Sum64String(host) ^ xxhash.Sum64String(ex.req.Target)*3
-	if slices.Contains(d.ranges, sum) {
-		ex.resp.Body.known = true
-	} else if len(d.ranges) < maxRanges {
-		d.ranges = append(d.ranges, sum)
-	}
 }
 
 // flush emits what waits. Without all, messages that are still being read are left alone.
@@ -702,8 +683,12 @@ func (d *decoder) flush(all bool) {
 	}
 }
 
-// close gives back what was borrowed from the pools.
+// close gives back what was borrowed from the pools, and tells what was waiting for more.
 func (d *decoder) close() {
+	for _, r := range d.ranges {
+		d.tell(r, true)
+	}
+	d.ranges = nil
 	for dir := range d.half {
 		d.half[dir].sink.letGo(d.pools)
 		d.half[dir].sink = sink{}

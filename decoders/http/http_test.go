@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/decodertest"
+	"github.com/raytap/raytap/decoders/file"
 )
 
 var (
@@ -454,7 +456,7 @@ func TestMultipartParts(t *testing.T) {
 	steps := []decodertest.Step{c("POST / HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=XX\r\nContent-Length: " + decimal(len(body)) + "\r\n\r\n" + body), s(ok)}
 	txs, _ := run(t, all(), steps...)
 	p := txs[0].Request.Body.Files
-	if len(p) != 2 || p[0].Name != "a.txt" || p[0].MIME != "text/plain" || p[0].Seen != 19 || p[1].HasName || p[1].MIME != "image/png" || p[1].Seen != 9 {
+	if len(p) != 2 || p[0].Name != "a.txt" || p[0].MIME != "text/plain" || p[0].Seen != 19 || p[1].HasName || p[1].MIME != "image/png" || p[1].Seen != 8 {
 		t.Errorf("parts %+v", p)
 	}
 	decodertest.CutAndPoison(t, all(), steps...)
@@ -596,13 +598,6 @@ func TestRow(t *testing.T) {
 	}
 }
 
-func TestFileIDsAreStable(t *testing.T) {
-	a, b := &Transaction{Flow: &capture.Flow{UID: "C1"}, Depth: 1}, &Transaction{Flow: &capture.Flow{UID: "C1"}, Depth: 2}
-	if x := a.fileID(0, 0); len(x) != 18 || x[0] != 'F' || x != a.fileID(0, 0) || x == a.fileID(1, 0) || x == a.fileID(0, 1) || x == b.fileID(0, 0) {
-		t.Errorf("file ids %s %s %s %s", x, a.fileID(1, 0), a.fileID(0, 1), b.fileID(0, 0))
-	}
-}
-
 // A capture of the client alone: the tunnel is read all the same, once the client has sent what it would not without
 // an answer.
 func TestConnectWithoutAnswer(t *testing.T) {
@@ -618,5 +613,57 @@ func TestConnectWithoutAnswer(t *testing.T) {
 	}
 	if txs != 1 || got != inner {
 		t.Errorf("%d transactions, %d bytes of %d in the tunnel", txs, len(got), len(inner))
+	}
+}
+
+// told runs a conversation and gives the files that it told of.
+func told(t *testing.T, steps ...decodertest.Step) (files []*file.File) {
+	t.Helper()
+	spec := Spec(Options{Files: file.NewCache(file.Options{HashLimit: 1 << 20})})
+	for _, ev := range decodertest.Run(t, spec, steps...) {
+		if f, ok := ev.(*file.File); ok {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+func TestRangesOfOneFlowAreOneFile(t *testing.T) {
+	ask := func(r string) decodertest.Step {
+		return c("GET /f HTTP/1.1\r\nHost: h\r\nRange: bytes=" + r + "\r\n\r\n")
+	}
+	part := func(r, body string) decodertest.Step {
+		return s("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes " + r + "\r\nContent-Length: " + decimal(len(body)) + "\r\n\r\n" + body)
+	}
+	const whole = "#!/bin/sh\necho hi\n"
+	for _, tt := range []struct {
+		name    string
+		steps   []decodertest.Step
+		n       int
+		hashed  bool
+		missing int64
+		late    bool
+	}{
+		{"in order", []decodertest.Step{ask("0-8"), part("0-8/18", whole[:9]), ask("9-17"), part("9-17/18", whole[9:])}, 1, true, 0, false},
+		{"the end never comes", []decodertest.Step{ask("0-8"), part("0-8/18", whole[:9])}, 1, true, 0, true},
+		{"the beginning never comes", []decodertest.Step{ask("9-17"), part("9-17/18", whole[9:])}, 1, false, 9, false},
+		{"a hole", []decodertest.Step{ask("0-4"), part("0-4/18", whole[:5]), ask("9-17"), part("9-17/18", whole[9:])}, 1, false, 4, false},
+		{"a piece again", []decodertest.Step{ask("0-8"), part("0-8/18", whole[:9]), ask("0-8"), part("0-8/18", whole[:9]), ask("9-17"), part("9-17/18", whole[9:])}, 1, true, 0, false},
+		{"of unknown length", []decodertest.Step{ask("0-8"), part("0-8/*", whole[:9])}, 1, true, 0, true},
+		{"of a length that makes no sense", []decodertest.Step{ask("0-8"), part("0-8/3", whole[:9])}, 1, true, 0, false},
+		{"a number too long", []decodertest.Step{ask("0-8"), part("0-99999999999999999999/3", whole[:9])}, 1, true, 0, false},
+	} {
+		steps := append(tt.steps, decodertest.Step{End: true}, decodertest.Step{Dir: capture.Resp, End: true})
+		got := told(t, steps...)
+		if len(got) != tt.n {
+			t.Errorf("%s: %d files", tt.name, len(got))
+			continue
+		}
+		if f := got[0]; f.Hashed != tt.hashed || f.Missing != tt.missing || f.TimedOut != tt.late {
+			t.Errorf("%s: %+v", tt.name, f)
+		} else if f.Hashed && !f.TimedOut && f.Total == int64(len(whole)) && f.SHA256 != sha256.Sum256([]byte(whole)) {
+			t.Errorf("%s: a wrong digest", tt.name)
+		}
+		decodertest.CutAndPoison(t, Spec(Options{}), steps...)
 	}
 }

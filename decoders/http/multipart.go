@@ -28,8 +28,9 @@ type multipart struct {
 	hasName  bool
 	file     file.Reader
 	files    *file.Cache
-	inLine   bool // the beginning of the line was content and is told
-	crlf     bool // a line end that belongs to the content, unless a boundary follows
+	inLine   bool   // the beginning of the line was content and is told
+	eol      []byte // a line end that belongs to the content, unless a boundary follows
+	first    bool   // no line of the part has ended yet
 	parts    []*file.File
 }
 
@@ -103,10 +104,12 @@ func (m *multipart) hold(at capture.At, b []byte) {
 
 // endLine takes the line that is complete.
 func (m *multipart) endLine(at capture.At) {
-	line := bytes.TrimSuffix(bytes.TrimSuffix(m.line, []byte("\n")), []byte("\r"))
+	line := bytes.TrimSuffix(bytes.TrimSuffix(m.line, crlf[1:]), crlf[:1])
+	eol := crlf[2-min(len(m.line)-len(line), 2):]
 	if m.inLine {
 		m.file.Write(at, line)
-		m.inLine, m.crlf, m.line = false, true, m.line[:0]
+		m.ended(at)
+		m.inLine, m.eol, m.line = false, eol, m.line[:0]
 		return
 	}
 	m.line = m.line[:0]
@@ -122,6 +125,7 @@ func (m *multipart) endLine(at capture.At) {
 		if len(line) == 0 {
 			m.state = partData
 			m.file.Open(m.files)
+			m.first = true
 			return
 		}
 		if name, value, ok := bytes.Cut(line, []byte(":")); ok {
@@ -131,15 +135,22 @@ func (m *multipart) endLine(at capture.At) {
 		}
 	case partData:
 		m.content(at, line)
-		m.crlf = true
+		m.ended(at)
+		m.eol = eol
 	}
 }
 
-func (m *multipart) content(at capture.At, b []byte) {
-	if m.crlf {
-		m.file.Write(at, crlf)
-		m.crlf = false
+// ended sets the clock: Zeek sees a line when it has ended.
+func (m *multipart) ended(at capture.At) {
+	if m.first {
+		m.file.From(at)
 	}
+	m.first = false
+}
+
+func (m *multipart) content(at capture.At, b []byte) {
+	m.file.Write(at, m.eol)
+	m.eol = nil
 	if len(b) > 0 {
 		m.file.Write(at, b)
 	}
@@ -152,7 +163,7 @@ func (m *multipart) endPart() {
 			m.parts = append(m.parts, f[0])
 		}
 	}
-	m.name, m.hasName, m.crlf = "", false, false
+	m.name, m.hasName, m.eol = "", false, nil
 }
 
 // hole forgets what cannot be known behind a gap.

@@ -2,10 +2,10 @@ package http
 
 import (
 	"encoding/base64"
-	"encoding/binary"
 	"strings"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/file"
 )
 
 // Log implements capture.Record.
@@ -83,7 +83,7 @@ func files(w capture.Fields, fuids, filenames, mimes string, b *Body) {
 func (t *Transaction) describe(dir capture.Dir, h Header, b *Body) {
 	for i, f := range b.Files {
 		f.Flow, f.Source, f.Sender = t.Flow, "HTTP", dir
-		f.ID = t.fileID(byte(dir), i)
+		f.ID = file.NewID(t.Flow, uint32(t.Depth), byte(dir), byte(i))
 		if len(b.Files) > 1 || f.HasName {
 			continue
 		}
@@ -93,18 +93,6 @@ func (t *Transaction) describe(dir capture.Dir, h Header, b *Body) {
 			}
 		}
 	}
-}
-
-// fileID names a file in Zeek's manner, by where it was seen.
-func (t *Transaction) fileID(dir byte, n int) string {
-	var b [6]byte
-	binary.BigEndian.PutUint32(b[:], uint32(t.Depth))
-	b[4], b[5] = dir, byte(n)
-	uid := ""
-	if t.Flow != nil {
-		uid = t.Flow.UID
-	}
-	return capture.NewUID('F', []byte(uid), b[:])
 }
 
 // last gives the last value of a name: the one that Zeek logs.

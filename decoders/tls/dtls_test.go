@@ -38,7 +38,7 @@ func TestDTLS(t *testing.T) {
 	stun := "\x00\x01\x00\x00\x21\x12\xA4\x42" + random
 	steps := append([]decodertest.Step{}, dtlsFull(goodCert().der())...)
 	steps = slices.Insert(steps, 3, s(stun), c("\x80media"))
-	got, certs, weirds := sorted(t, decodertest.RunDatagrams(t, DatagramSpec(), steps...))
+	got, certs, weirds := sorted(t, decodertest.RunDatagrams(t, DatagramSpec(nil), steps...))
 	if len(got) != 1 || len(certs) != 1 || len(weirds) != 0 {
 		t.Fatalf("%v %v %v", got, certs, weirds)
 	}
@@ -58,7 +58,7 @@ func TestDTLS13(t *testing.T) {
 	hello := dtlsHello("", v)
 	answer := serverHelloBody(random, "", aes13, ext(extVersions, u16(VersionDTLS13))+share)
 	unified := "\x2E\x00\x00\x00\x10encrypted record"
-	got, _, _ := sorted(t, decodertest.RunDatagrams(t, DatagramSpec(),
+	got, _, _ := sorted(t, decodertest.RunDatagrams(t, DatagramSpec(nil),
 		c(dtls(22, 0, 0, whole(1, 0, hello))), s(dtls(22, 0, 0, whole(2, 0, answer))+unified), c(unified)))
 	if len(got) != 1 || !got[0].Established || got[0].History != "Cs" || VersionName(got[0].Version) != "DTLSv13" {
 		t.Errorf("%+v", got)
@@ -71,7 +71,7 @@ func TestDTLSGivesUpOnStrangers(t *testing.T) {
 		steps = append(steps, s("\x90media"))
 	}
 	steps = append(steps, s(dtls(22, 0, 1, whole(msgServerHello, 1, dtlsServer()))))
-	got, _, _ := sorted(t, decodertest.RunDatagrams(t, DatagramSpec(), steps...))
+	got, _, _ := sorted(t, decodertest.RunDatagrams(t, DatagramSpec(nil), steps...))
 	if len(got) != 1 || got[0].History != "C" {
 		t.Errorf("%+v", got)
 	}
@@ -85,7 +85,7 @@ func TestDTLSFragmentsAreBounded(t *testing.T) {
 		"longer than its data":  u8(1) + u24(len(body)) + u16(0) + u24(0) + u24(99) + "data",
 	} {
 		ctx := &bare{}
-		d := DatagramSpec().New(ctx)
+		d := DatagramSpec(nil).New(ctx)
 		if _, err := d.Decode(capture.Orig, []byte(dtls(22, 0, 0, whole(1, 0, body)))); err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +132,7 @@ func FuzzDatagrams(f *testing.F) {
 	f.Add(all)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ctx := &bare{}
-		d := DatagramSpec().New(ctx)
+		d := DatagramSpec(nil).New(ctx)
 		for len(b) > 3 {
 			n := min(int(b[1])<<8|int(b[2]), len(b)-3)
 			if n > 0 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/file"
 )
 
 const (
@@ -54,6 +55,8 @@ const letters = "HCSVT" + "......" + "XKRNYG" + "..." + "FWU"
 type Handshake struct {
 	ctx       decoders.Context
 	certs     *store
+	files     *file.Cache // nil: nobody wants files
+	stapled   uint32      // answers about revocation so far
 	s         *Session
 	transport Transport
 	history   []byte
@@ -269,6 +272,8 @@ func (h *Handshake) message(dir capture.Dir, typ uint8, body []byte) error {
 		err = h.certificates(h.client(dir), body)
 	case msgServerKeyExchange:
 		err = h.serverKeyExchange(body)
+	case msgCertificateStatus:
+		h.certificateStatus(dir, body)
 	case msgClientKeyExchange:
 		h.keyed = h.keyed || h.client(dir)
 	}
@@ -425,6 +430,29 @@ func (h *Handshake) certificate(client, host bool, der []byte) {
 	}
 	*chain = append(*chain, x)
 	h.ctx.Emit(&Certificate{At: h.ctx.At(), Flow: h.ctx.Flow(), X509: x, Host: host, FromClient: client})
+}
+
+// certificateStatus takes the answer of an OCSP responder (RFC 6066 section 8), which is a file, as in Zeek.
+func (h *Handshake) certificateStatus(dir capture.Dir, body []byte) {
+	const ocsp = 1
+	r := reader{b: body}
+	if r.u8() != ocsp || h.files == nil {
+		return
+	}
+	der := r.take(r.u24())
+	if r.bad || len(der) == 0 {
+		return
+	}
+	var in file.Reader
+	in.Open(h.files)
+	in.Whole(h.ctx.At(), der)
+	for _, f := range in.Close() {
+		f.Flow, f.Source, f.Sender = h.ctx.Flow(), "SSL", dir
+		f.ID = file.NewID(f.Flow, h.stapled, byte(dir))
+		f.MIME = "application/ocsp-response"
+		h.stapled++
+		h.ctx.Emit(f)
+	}
 }
 
 // serverKeyExchange takes the curve out of an ephemeral key exchange (RFC 8422 section 5.4). What is behind it is

@@ -22,21 +22,22 @@ package tls
 import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/file"
 )
 
 // Spec registers the decoder for streams.
-func Spec() decoders.Spec {
+func Spec(files *file.Cache) decoders.Spec {
 	certs := new(store)
 	return decoders.Spec{Name: "ssl", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
-		return &streamDecoder{hs: Handshake{ctx: ctx, certs: certs}}
+		return &streamDecoder{hs: Handshake{ctx: ctx, certs: certs, files: files}}
 	}}
 }
 
 // DatagramSpec registers the decoder for datagrams.
-func DatagramSpec() decoders.Spec {
+func DatagramSpec(files *file.Cache) decoders.Spec {
 	certs := new(store)
 	return decoders.Spec{Name: "dtls", Datagram: probeDatagram, New: func(ctx decoders.Context) decoders.Decoder {
-		return &dtlsDecoder{hs: Handshake{ctx: ctx, certs: certs, transport: DTLS}}
+		return &dtlsDecoder{hs: Handshake{ctx: ctx, certs: certs, files: files, transport: DTLS}}
 	}}
 }
 

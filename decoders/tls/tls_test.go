@@ -37,7 +37,7 @@ var (
 // sessions runs the steps and returns the sessions and certificates, and the names of weirds.
 func sessions(t *testing.T, steps ...decodertest.Step) (out []*Session, certs []*Certificate, weirds []string) {
 	t.Helper()
-	return sorted(t, decodertest.Run(t, Spec(), steps...))
+	return sorted(t, decodertest.Run(t, Spec(nil), steps...))
 }
 
 func sorted(t *testing.T, events []any) (out []*Session, certs []*Certificate, weirds []string) {
@@ -156,7 +156,7 @@ func TestHandshakes(t *testing.T) {
 					t.Errorf("%s: %v, want %v", name, v, want)
 				}
 			}
-			decodertest.CutAndPoison(t, Spec(), tc.steps...)
+			decodertest.CutAndPoison(t, Spec(nil), tc.steps...)
 		})
 	}
 }
@@ -164,7 +164,7 @@ func TestHandshakes(t *testing.T) {
 func TestEmittedAsSoonAsBothEncrypt(t *testing.T) {
 	got, _, _ := sessions(t, full12(goodCert().der())...)
 	steps := full12(goodCert().der())
-	early := decodertest.Run(t, Spec(), steps[:4]...) // without the data behind the handshake
+	early := decodertest.Run(t, Spec(nil), steps[:4]...) // without the data behind the handshake
 	if len(got) != 1 || len(early) != 2 || !early[1].(*Session).Established {
 		t.Errorf("not established by the Finished of the server: %v", early)
 	}
@@ -241,7 +241,7 @@ func TestMessagesOverRecords(t *testing.T) {
 			t.Fatalf("records of %d: %+v", n, got)
 		}
 	}
-	decodertest.CutAndPoison(t, Spec(), c(split(hello12[5:], 7)), s(split(m, 1000)))
+	decodertest.CutAndPoison(t, Spec(nil), c(split(hello12[5:], 7)), s(split(m, 1000)))
 }
 
 func TestMessageTooLongIsPassedOver(t *testing.T) {
@@ -252,7 +252,7 @@ func TestMessageTooLongIsPassedOver(t *testing.T) {
 	if len(got) != 1 || got[0].History != "Csxkn" || got[0].Curve != 29 || len(certs) != 0 || !slices.Equal(weirds, []string{"tls_handshake_message_too_long"}) {
 		t.Errorf("%+v, weirds %v", got, weirds)
 	}
-	decodertest.CutAndPoison(t, Spec(), steps...)
+	decodertest.CutAndPoison(t, Spec(nil), steps...)
 }
 
 func TestBrokenHandshakesEndTheSession(t *testing.T) {
@@ -348,8 +348,8 @@ func TestOldHellos(t *testing.T) {
 	if len(got) != 1 || got[0].History != "CsxknGIti" || got[0].Version != VersionTLS12 || !got[0].Established {
 		t.Errorf("old hello, new answer: %+v", got)
 	}
-	decodertest.CutAndPoison(t, Spec(), c(hello("\x00\x02")), s(server), c(master))
-	decodertest.CutAndPoison(t, Spec(), steps...)
+	decodertest.CutAndPoison(t, Spec(nil), c(hello("\x00\x02")), s(server), c(master))
+	decodertest.CutAndPoison(t, Spec(nil), steps...)
 }
 
 func TestProbe(t *testing.T) {
@@ -387,10 +387,10 @@ func TestProbe(t *testing.T) {
 }
 
 func TestServiceNeedsAClient(t *testing.T) {
-	if got := decodertest.Services(t, Spec(), full12(goodCert().der())...); !slices.Equal(got, []string{"ssl"}) {
+	if got := decodertest.Services(t, Spec(nil), full12(goodCert().der())...); !slices.Equal(got, []string{"ssl"}) {
 		t.Errorf("services %v", got)
 	}
-	if got := decodertest.Services(t, Spec(), full12(goodCert().der())[1:2]...); len(got) != 0 {
+	if got := decodertest.Services(t, Spec(nil), full12(goodCert().der())[1:2]...); len(got) != 0 {
 		t.Errorf("services %v for a server alone: Zeek has none", got)
 	}
 }
@@ -423,7 +423,7 @@ func (b *bare) Nest() decoders.Nested { return nil }
 func TestBulkAllocatesNothing(t *testing.T) {
 	// The client was not captured, so that the decoder has to go on for as long as the flow does.
 	ctx := &bare{}
-	d := Spec().New(ctx)
+	d := Spec(nil).New(ctx)
 	for _, b := range []string{answer13, ccs} {
 		if n, err := d.Decode(capture.Resp, []byte(b)); n != len(b) || err != nil {
 			t.Fatal(n, err)
@@ -448,7 +448,7 @@ func TestBulkAllocatesNothing(t *testing.T) {
 
 func TestEndsWhenNothingIsLeftToLearn(t *testing.T) {
 	ctx := &bare{}
-	d := Spec().New(ctx)
+	d := Spec(nil).New(ctx)
 	for _, st := range []decodertest.Step{c(hello13), s(answer13 + data)} {
 		if _, err := d.Decode(st.Dir, st.Data); err != nil {
 			t.Fatal(err)
@@ -472,7 +472,7 @@ func FuzzStream(f *testing.F) {
 	f.Add([]byte(hello12+hs(msgClientKeyExchange, "k")+ccs), full12(goodCert().der())[1].Data, uint16(9))
 	f.Fuzz(func(t *testing.T, orig, resp []byte, cut uint16) {
 		ctx := &bare{}
-		d := Spec().New(ctx)
+		d := Spec(nil).New(ctx)
 		held := [2][]byte{}
 		n := int(cut)%1500 + 1
 	feed:

@@ -39,7 +39,7 @@ func TestRulesAreComplete(t *testing.T) {
 	for _, want := range []string{
 		"jobsubmit/external", "jobsubmit/dropper", "jobsubmit/outbound", "jobsubmit/browser", "jobsubmit/evasive",
 		"rayapi/recon", "rayapi/exposed", "rayapi/control", "rayapi/serve_deploy", "rayapi/package", "rayapi/exploit",
-		"mining/stratum", "mining/pool", "egress/large", "egress/model", "payload/script", "payload/executable",
+		"mining/stratum", "mining/pool", "mining/tls", "egress/large", "egress/model", "payload/script", "payload/executable",
 	} {
 		if !names[want] {
 			t.Errorf("no rule %s", want)

@@ -20,6 +20,7 @@ type streamDecoder struct {
 	ended     [2]bool
 	skip      [2]int // by direction: octets still to come of a record that nobody reads
 	layer     uint16 // version of the first record; VersionSSL2 stays that
+	rhythm    rhythm
 }
 
 // Decode implements decoders.Decoder.
@@ -73,6 +74,10 @@ func (d *streamDecoder) record(dir capture.Dir, b []byte) (int, error) {
 	}
 	// Application data in the clear is encrypted all the same, in TLS 1.3; which it is, is known when it has come.
 	if d.encrypted[dir] || typ == typeApplicationData {
+		if d.rhythm.on && !d.note(dir, typ, n) {
+			d.tell()
+			return 5, errDone
+		}
 		d.skip[dir] = n
 		return 5, nil
 	}
@@ -101,9 +106,11 @@ func (d *streamDecoder) skipped(dir capture.Dir) error {
 }
 
 func (d *streamDecoder) ciphertext() error {
-	if d.encrypted.both() {
+	if d.encrypted.both() && !d.rhythm.on {
 		d.hs.established()
-		return errDone
+		if !d.watch() {
+			return errDone
+		}
 	}
 	return nil
 }
@@ -233,6 +240,7 @@ func (d *streamDecoder) oldMessage(dir capture.Dir, typ byte, r reader) error {
 // Gap implements decoders.Decoder. Zeek, too, stops here: where the next record begins is not known.
 func (d *streamDecoder) Gap(capture.Dir, int64) bool {
 	d.hs.Finish()
+	d.tell()
 	return false
 }
 
@@ -241,5 +249,6 @@ func (d *streamDecoder) End(dir capture.Dir) {
 	d.ended[dir] = true
 	if d.ended[dir.Peer()] {
 		d.hs.Finish()
+		d.tell()
 	}
 }

@@ -446,22 +446,63 @@ func TestBulkAllocatesNothing(t *testing.T) {
 	}
 }
 
+// A client that offers a protocol is not watched, and bulk ends the watch of one that does not.
 func TestEndsWhenNothingIsLeftToLearn(t *testing.T) {
-	ctx := &bare{}
-	d := Spec(nil).New(ctx)
-	for _, st := range []decodertest.Step{c(hello13), s(answer13 + data)} {
-		if _, err := d.Decode(st.Dir, st.Data); err != nil {
-			t.Fatal(err)
+	bulk := rec(typeApplicationData, strings.Repeat("x", maxRhythmRecord+1))
+	for _, tt := range []struct {
+		name, hello, last string
+	}{
+		{"with ALPN", hs(msgClientHello, clientHelloBody("", []int{0x1301}, alpnExt("h2"))), data},
+		{"bulk", hello13, data + bulk},
+	} {
+		ctx := &bare{}
+		d := Spec(nil).New(ctx)
+		for _, st := range []decodertest.Step{c(tt.hello), s(answer13 + data)} {
+			if _, err := d.Decode(st.Dir, st.Data); err != nil {
+				t.Fatal(tt.name, err)
+			}
+		}
+		if _, err := d.Decode(capture.Orig, []byte(tt.last)); err == nil || ctx.emitted != 1 {
+			t.Errorf("%s: error %v, emitted %d: bulk data would be put in order for nothing", tt.name, err, ctx.emitted)
+		}
+		d.End(capture.Orig)
+		d.End(capture.Resp)
+		if ctx.emitted != 1 {
+			t.Errorf("%s: emitted twice", tt.name)
 		}
 	}
-	if _, err := d.Decode(capture.Orig, []byte(data)); err == nil || ctx.emitted != 1 {
-		t.Errorf("error %v, emitted %d: bulk data would be put in order for nothing", err, ctx.emitted)
+}
+
+func TestRhythm(t *testing.T) {
+	app := func(n int) string { return rec(typeApplicationData, strings.Repeat("x", n)) }
+	steps := []decodertest.Step{c(hello13), s(answer13 + app(900)), c(app(69))}
+	for range 6 {
+		steps = append(steps, c(app(233)), s(app(89)))
 	}
-	d.End(capture.Orig)
-	d.End(capture.Resp)
-	if ctx.emitted != 1 {
-		t.Error("emitted twice")
+	end := []decodertest.Step{{Dir: capture.Orig, End: true}, {Dir: capture.Resp, End: true}}
+	heard := func(steps []decodertest.Step) (out []*Rhythm) {
+		for _, ev := range decodertest.Run(t, Spec(nil), steps...) {
+			if r, ok := ev.(*Rhythm); ok {
+				out = append(out, r)
+			}
+		}
+		return out
 	}
+	got := heard(append(steps, end...))
+	// The server's flight and the client's Finished are the handshake's.
+	if len(got) != 1 || len(got[0].Records) != 12 || got[0].Records[0] != (Record{FromClient: true, Len: 233}) || got[0].Records[1].Len != 89 || got[0].Records[1].FromClient || got[0].Session.JA4 == "" {
+		t.Fatalf("%+v", got)
+	}
+	for range 6 {
+		steps = append(steps, c(app(233)), s(app(89)))
+	}
+	if got = heard(append(steps, c(app(233)))); len(got) != 1 || len(got[0].Records) != rhythmRecords {
+		t.Errorf("%d, long session", len(got))
+	}
+	if got = heard(append(steps[:7:7], end...)); len(got) != 0 {
+		t.Error("a few records have no rhythm")
+	}
+	decodertest.CutAndPoison(t, Spec(nil), append(steps, end...)...)
 }
 
 func FuzzStream(f *testing.F) {

@@ -1,7 +1,7 @@
 // Package mining finds machines that mine cryptocurrency.
 //
 // In: stratum sessions (stratum.Start, stratum.Session, also those read from HTTP transactions), DNS answers, HTTP
-// transactions, SOCKS requests and the progress of flows. Out: findings of two rules.
+// transactions, SOCKS requests, TLS sessions and their rhythm, and the progress of flows. Out: findings of three rules.
 //
 // mining/stratum says that a machine speaks a mining protocol. It is said as soon as the decoder can tell what came of
 // it, and said again only when it becomes worse or when a session that lasted ends. The outcome decides the severity:
@@ -11,14 +11,16 @@
 //	low     anything less, and calls over HTTP that nobody answered
 //
 // mining/pool says that a machine asked for a pool by name, or called one: a look-up, a Host header, a CONNECT or SOCKS
-// target. The names come from the embedded list; what only is an address on that list is a hint (low), because such
+// target, the server name of a TLS session that asks for no web protocol. The names come from the embedded list; what only is an address on that list is a hint (low), because such
 // entries outlive the pools behind them. A look-up that was answered with NXDOMAIN or a sinkhole is low, too: somebody
 // tries, and somebody else took care of it. Doubtful entries and web browsers on a pool's pages are low.
 //
+// mining/tls says that an encrypted session has the shape of one (tls.go): low, or medium if nobody is named in its hello
+// or the pool is known. That is a likeness and no more.
+//
 // Src is the miner, Dst the pool; for look-ups Dst is the resolver.
 //
-// It does not see mining inside TLS but for the name of the pool, nor pools that are on no list and speak TLS. It
-// cannot tell wanted mining from planted. A resolver that asks for others is blamed like a miner until it was seen
+// It does not see what is said inside TLS. It cannot tell wanted mining from planted. A resolver that asks for others is blamed like a miner until it was seen
 // answering DNS itself; from then on low.
 package mining
 
@@ -41,6 +43,7 @@ import (
 const (
 	ruleStratum = "mining/stratum"
 	rulePool    = "mining/pool"
+	ruleTLS     = "mining/tls"
 )
 
 const (
@@ -82,6 +85,16 @@ func Spec() detectors.Spec {
 			Needs:    "DNS, HTTP or SOCKS in clear text, with a name on the list of pools; for hints the address.",
 			FalsePositives: "People who read a pool's web pages; resolvers that ask for others and whose clients the tap does not see; " +
 				"addresses that had another owner when the list was made (low).",
+		}, {
+			Name:     ruleTLS,
+			Note:     "Mining_TLS",
+			Severity: detectors.Medium,
+			Says:     "An encrypted session has the shape of mining: requests of one length that are answered briefly, and work unasked.",
+			ATLAS:    []string{"AML.T0048.000"},
+			ATTACK:   []string{"T1496.001", "T1573"},
+			Needs:    "The handshake and the first two dozen records of a TLS session whose client offers no application protocol.",
+			FalsePositives: "Other programs that report in lines of one length and are told things unasked: telemetry, chat, brokers of their own. " +
+				"Padding hides the shape; Stratum V2 and miners that offer a protocol are not looked at.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) { subscribe(env, bus) },
 	}
@@ -122,6 +135,8 @@ func subscribe(env *detectors.Env, bus *detectors.Bus) {
 	detectors.On(bus, d.lookup)
 	detectors.On(bus, d.http)
 	detectors.On(bus, d.socks)
+	detectors.On(bus, d.hello)
+	detectors.On(bus, d.rhythm)
 	detectors.On(bus, d.progress)
 }
 

@@ -37,7 +37,7 @@ import (
 //	format: json                        # zeek, json
 //	fail_on: high                       # info, low, medium, high, critical; none if not given
 //	quiet: false
-//	log_midstream: true                 # http, ssl and x509 rows also of TCP that was picked up after its beginning
+//	log_more: true                      # also rows of what Zeek would not read: see docs/zeek.md
 //	egress:
 //	  bytes: 1GB                        # plain bytes, or with kB, MB, GB, TB (powers of 1000), KiB, MiB, ... (of 1024)
 //	  window: 30m                       # as Go writes durations: 90s, 1h30m
@@ -51,7 +51,7 @@ type Config struct {
 	Format          string   `yaml:"format"`
 	FailOn          string   `yaml:"fail_on"`
 	Quiet           bool     `yaml:"quiet"`
-	LogMidstream    bool     `yaml:"log_midstream"`
+	LogMore         bool     `yaml:"log_more"`
 
 	Egress  egress.Config  `yaml:"egress"`
 	Model   model.Config   `yaml:"model"`

@@ -19,6 +19,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/services"
@@ -118,6 +119,7 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 	local := cfg.local()
 	for i := range n {
 		specs := Decoders()
+		nameSpecs := append(specs[:len(specs):len(specs)], dns.AnySpec())
 		w := &worker{e: e, id: i, in: make(chan *batch, batches), shards: make([]*capture.Shard, capture.ShardCount), interp: Interpreters()}
 		fc := capture.FlowConfig{
 			MaxFlows: cfg.MaxFlows / capture.ShardCount, IgnoreChecksums: cfg.IgnoreChecksums, Emit: w.emit,
@@ -126,10 +128,15 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 				return local.Contains(p.SrcAddr())
 			},
 			Open: func(h capture.Host, mid bool) capture.Stream {
-				if mid && !cfg.LogMidstream {
-					h = midstream{h}
+				_, port := h.Ports()
+				list := specs
+				if dns.Port(0, port) || dns.Port(capture.ProtoUDP, port) {
+					list = nameSpecs
 				}
-				return decoders.NewMux(h, specs, mid)
+				if !cfg.LogMore {
+					h = asZeek{h, mid}
+				}
+				return decoders.NewMux(h, list, mid)
 			},
 		}
 		for s := i; s < capture.ShardCount; s += n {
@@ -409,8 +416,13 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 		if c, ok := ev.(*tls.Certificate); ok && !certs.First(c) {
 			return // each has one row a day, as in Zeek
 		}
-		if _, ok := ev.(capture.Record); ok && (e.cfg.LogMidstream || !unlogged(ev)) {
-			say(ev)
+		if _, ok := ev.(capture.Record); ok {
+			if !e.cfg.LogMore {
+				ev = logged(ev)
+			}
+			if ev != nil {
+				say(ev)
+			}
 		}
 	}
 	var err error
@@ -451,31 +463,67 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 	return stats, err
 }
 
-// Zeek reads no HTTP and TLS out of TCP whose beginning it did not see. We do: interpreters and detectors get it all,
-// but Zeek's logs stay as Zeek's readers know them, unless log_midstream is set.
+// Zeek reads no HTTP and TLS out of TCP whose beginning it did not see, no HTTP behind a loss between messages or
+// behind a line that is none of HTTP, and no DNS on ports that are not its own. We do: interpreters and detectors get
+// it all, but Zeek's logs stay as Zeek's readers know them, unless log_more is set.
 
-// unlogged says whether a record is left out of the logs for that.
-func unlogged(ev any) bool {
+// logged gives what the logs tell of a record: itself, a part of it, or nothing.
+func logged(ev any) any {
 	switch ev := ev.(type) {
 	case *http.Transaction:
-		return ev.Flow.Mid
+		q, p := ev.Request, ev.Response
+		if q != nil && q.Resumed {
+			q = nil
+		}
+		if p != nil && p.Resumed {
+			p = nil
+		}
+		if ev.Flow.Mid || q == nil && p == nil {
+			return nil
+		}
+		if q != ev.Request || p != ev.Response {
+			part := *ev
+			part.Request, part.Response = q, p
+			return &part
+		}
 	case *file.File:
-		return ev.Flow.Mid
+		if ev.Flow.Mid {
+			return nil
+		}
 	case *tls.Session:
-		return ev.Flow.Mid
+		if ev.Flow.Mid {
+			return nil
+		}
 	case *tls.Certificate:
-		return ev.Flow.Mid
+		if ev.Flow.Mid {
+			return nil
+		}
+	case *dns.Transaction:
+		if ev.Unlogged || !dns.Port(ev.Flow.Proto, ev.Flow.Resp.Port()) {
+			return nil
+		}
 	}
-	return false
+	return ev
 }
 
-// midstream is a flow that was picked up after its beginning, and does not name those services.
-type midstream struct{ capture.Host }
+// asZeek is a flow that does not name services where Zeek would not look for them.
+type asZeek struct {
+	capture.Host
+	mid bool
+}
 
-func (m midstream) Service(name string) {
-	if name != "http" && name != "ssl" {
-		m.Host.Service(name)
+func (z asZeek) Service(name string) {
+	switch name {
+	case "http", "ssl", "websocket":
+		if z.mid {
+			return
+		}
+	case "dns":
+		if f := z.Flow(); !dns.Port(f.Proto, f.Resp.Port()) {
+			return
+		}
 	}
+	z.Host.Service(name)
 }
 
 func less(a, b *event) bool {

@@ -114,7 +114,7 @@ func (f *flow) deliver(side uint8, end uint64, b []byte) {
 	if st == nil {
 		return
 	}
-	d := f.dir(side)
+	d := f.streamDir(side)
 	if len(b) > 0 {
 		f.keep(e, end-n, b)
 		st.Data(d, b)
@@ -291,7 +291,7 @@ func (f *flow) gap(side uint8, upTo uint64) {
 	f.tcp.forget(f.sh, e)
 	if f.live() {
 		if st := f.open(); st != nil {
-			st.Gap(f.dir(side), int64(min(n, 1<<62)))
+			st.Gap(f.streamDir(side), int64(min(n, 1<<62)))
 		}
 	}
 }

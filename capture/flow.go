@@ -32,6 +32,9 @@ const (
 	historyLimit = 64
 	// Services of one flow: Kerberos in GSSAPI beside NTLM in SMB with DCE/RPC are five.
 	serviceLimit = 6
+	// What a flow was before something went wrong in it, it stays once both sides sent so much; Zeek's number
+	// (DPD::ignore_violations_after).
+	refuteLimit = 10 << 10
 )
 
 // flowKey identifies a flow in either direction: the smaller endpoint stands first. ICMP messages without a
@@ -111,6 +114,12 @@ type Host interface {
 	At() At
 	Emit(ev any)
 	Service(name string)
+	// Refute removes a service, for good: more came, and it is not that protocol. Behind refuteLimit bytes a name stays.
+	Refute(name string)
+	// Skip notes in the history that Zeek looks at the flow no further.
+	Skip()
+	// Ports gives the ports by the roles that stand so far.
+	Ports() (orig, resp uint16)
 	Flip() bool
 }
 
@@ -151,9 +160,11 @@ type flow struct {
 	wnext    int32 // neighbours in the timer slot
 	wprev    int32
 	origSide uint8
-	mid      bool // picked up after its beginning
-	opened   bool // stream was asked for
-	attempt  bool // the 5 s timer of a SYN is running
+	openSide uint8 // origSide for the stream: they differ in what is left of a flow that was cut
+	late     bool  // it began so far behind the clock that it was over at once: see Shard.cut
+	mid      bool  // picked up after its beginning
+	opened   bool  // stream was asked for
+	attempt  bool  // the 5 s timer of a SYN is running
 	active   [2]bool
 	histSeen uint32
 	timeout  time.Duration
@@ -181,10 +192,13 @@ type flow struct {
 // flowMore is what most flows of a flood never have: kept apart, a million of them take 50 MB less.
 type flowMore struct {
 	services []string
+	refuted  []string
 	tunnels  []string // UIDs
 	tunnel   *Tunnel  // of the last packet
 	hist     []byte   // history beyond flow.hist
 	carried  uint8    // sides that sent a tunnel's packets
+	cut      bool     // the stream, and f.id, are those of an earlier row: see Shard.cut
+	resume   [2]uint32
 }
 
 // extra gives the flow its flowMore.
@@ -234,25 +248,41 @@ func (f *flow) checked(side uint8, p *Packet) bool {
 // dir is the direction of bytes sent by side.
 func (f *flow) dir(side uint8) Dir { return Dir(side ^ f.origSide) }
 
+// streamDir is dir for the stream.
+func (f *flow) streamDir(side uint8) Dir { return Dir(side ^ f.openSide) }
+
 // Flow implements Host.
 func (f *flow) Flow() *Flow {
 	if f.id == nil {
-		var ub [48]byte
-		f.key.bytes((*[40]byte)(ub[:40]))
-		binary.BigEndian.PutUint64(ub[40:], uint64(f.start))
-		o, r := f.key.addr(f.origSide), f.key.addr(f.origSide^1)
-		ports := f.key.proto == ProtoTCP || f.key.proto == ProtoUDP || f.key.proto == ProtoICMP ||
-			f.key.proto == ProtoICMPv6 || f.key.proto == ProtoSCTP
-		f.id = &Flow{
-			UID: NewUID('C', ub[:]), Start: f.start, Orig: o, Resp: r, Proto: f.key.proto, Mid: f.mid,
-			CommunityID: communityID(o.Addr().AsSlice(), r.Addr().AsSlice(), o.Port(), r.Port(), f.key.proto, ports,
-				f.key.kind&2 != 0),
-		}
-		if f.more != nil {
-			f.id.Tunnels = f.more.tunnels
-		}
+		f.id = f.identity()
 	}
 	return f.id
+}
+
+// row is the identity that the row of conn.log has.
+func (f *flow) row() *Flow {
+	if f.more != nil && f.more.cut {
+		return f.identity()
+	}
+	return f.Flow()
+}
+
+func (f *flow) identity() *Flow {
+	var ub [48]byte
+	f.key.bytes((*[40]byte)(ub[:40]))
+	binary.BigEndian.PutUint64(ub[40:], uint64(f.start))
+	o, r := f.key.addr(f.origSide), f.key.addr(f.origSide^1)
+	ports := f.key.proto == ProtoTCP || f.key.proto == ProtoUDP || f.key.proto == ProtoICMP ||
+		f.key.proto == ProtoICMPv6 || f.key.proto == ProtoSCTP
+	id := &Flow{
+		UID: NewUID('C', ub[:]), Start: f.start, Orig: o, Resp: r, Proto: f.key.proto, Mid: f.mid,
+		CommunityID: communityID(o.Addr().AsSlice(), r.Addr().AsSlice(), o.Port(), r.Port(), f.key.proto, ports,
+			f.key.kind&2 != 0),
+	}
+	if f.more != nil {
+		id.Tunnels = f.more.tunnels
+	}
+	return id
 }
 
 // At implements Host.
@@ -263,9 +293,41 @@ func (f *flow) Emit(ev any) { f.sh.cfg.Emit(ev) }
 
 // Service implements Host.
 func (f *flow) Service(name string) {
-	if x := f.extra(); len(x.services) < serviceLimit && !slices.Contains(x.services, name) {
+	if x := f.extra(); len(x.services) < serviceLimit && !slices.Contains(x.services, name) && !slices.Contains(x.refuted, name) {
 		x.services = append(x.services, name)
 	}
+}
+
+// Refute implements Host.
+func (f *flow) Refute(name string) {
+	size := f.payload[0] + f.payload[1]
+	if f.tcp != nil {
+		size = f.tcp.size(0) + f.tcp.size(1)
+	}
+	x := f.extra()
+	if size > refuteLimit || len(x.refuted) >= serviceLimit || slices.Contains(x.refuted, name) {
+		return
+	}
+	x.refuted = append(x.refuted, name)
+	if i := slices.Index(x.services, name); i >= 0 {
+		x.services = slices.Delete(x.services, i, i+1)
+	}
+	if name == "dns" {
+		f.checkAt = 0 // the timer was the analyzer's
+	}
+}
+
+// Skip implements Host.
+func (f *flow) Skip() {
+	if f.histSeen&histSkip == 0 {
+		f.histSeen |= histSkip
+		f.addHist('X')
+	}
+}
+
+// Ports implements Host.
+func (f *flow) Ports() (orig, resp uint16) {
+	return f.key.addr(f.origSide).Port(), f.key.addr(f.origSide ^ 1).Port()
 }
 
 // Flip implements Host.
@@ -273,12 +335,25 @@ func (f *flow) Flip() bool {
 	if f.id != nil {
 		return false
 	}
+	if f.key.addr(f.origSide ^ 1).Addr().IsMulticast() {
+		return true // nobody there could have opened it
+	}
 	f.flip()
+	if f.key.proto == ProtoUDP && f.pkts[0]+f.pkts[1] == 1 {
+		// Zeek counts the packet by the roles before, and exchanges the roles alone.
+		f.pkts[0], f.pkts[1] = f.pkts[1], f.pkts[0]
+		f.ipBytes[0], f.ipBytes[1] = f.ipBytes[1], f.ipBytes[0]
+		f.payload[0], f.payload[1] = f.payload[1], f.payload[0]
+		f.active[0], f.active[1] = f.active[1], f.active[0]
+	}
 	return true
 }
 
 func (f *flow) flip() {
 	f.origSide ^= 1
+	if f.more == nil || !f.more.cut {
+		f.openSide ^= 1
+	}
 	f.addHist('^')
 	if f.tcp != nil {
 		f.tcp.firstSeen = f.tcp.firstSeen>>1&1 | f.tcp.firstSeen<<1&2
@@ -345,10 +420,14 @@ func (f *flow) weird(name, addl, from string) {
 func (f *flow) over() bool {
 	now := f.sh.now
 	if f.checkAt != 0 && f.checkAt <= now {
-		if now.Sub(f.seen) >= nameQuiet {
+		at := f.checkAt // or at the next packet of any flow, which the clock tells to a second
+		if now.Sub(at) > time.Second {
+			at = now
+		}
+		if at.Sub(f.last) >= nameQuiet {
 			return true
 		}
-		f.checkAt = now.Add(nameCheck)
+		f.checkAt = at.Add(nameCheck)
 	}
 	return f.deadline() <= now
 }

@@ -262,8 +262,11 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 		s.end(f)
 		f = nil
 	}
-	if f == nil {
+	switch {
+	case f == nil:
 		f = s.begin(&k, h, side, p)
+	case f.late && f.last.Add(f.timeout) <= s.now:
+		s.cut(f, side, p)
 	}
 	if p.Tunnel != nil && (f.more == nil || p.Tunnel != f.more.tunnel) {
 		f.enter(p.Tunnel)
@@ -289,13 +292,24 @@ func (s *Shard) begin(k *flowKey, h uint64, side uint8, p *Packet) *flow {
 	if s.used >= s.cfg.MaxFlows {
 		s.evict()
 	}
-	s.Counters.Flows++
 	f := s.newFlow()
-	f.key, f.hash, f.origSide = *k, h, side
+	f.key, f.hash = *k, h
+	f.begin(side, p)
+	s.insert(f.idx, h)
+	s.arm(f)
+	return f
+}
+
+// begin sets a flow up for its first packet.
+func (f *flow) begin(side uint8, p *Packet) {
+	s := f.sh
+	s.Counters.Flows++
+	f.origSide, f.openSide = side, side
 	f.start, f.last, f.seen, f.toldAt = p.Time, p.Time, s.now, s.now
 	f.timeout = idleShort
+	f.late = p.Time.Add(idleShort) <= s.now
 	flip := false
-	switch k.proto {
+	switch f.key.proto {
 	case ProtoTCP:
 		f.tcp = s.newTCP()
 		if p.Flags&(FlagSYN|FlagACK) != FlagSYN {
@@ -310,15 +324,46 @@ func (s *Shard) begin(k *flowKey, h uint64, side uint8, p *Packet) *flow {
 	if flip && p.Dst != broadcast4 {
 		f.flip()
 	}
-	if k.proto == ProtoUDP {
+	if f.key.proto == ProtoUDP {
 		switch f.key.addr(f.origSide ^ 1).Port() {
 		case 53, 137, 5353, 5355:
 			f.checkAt = s.now.Add(nameCheck)
 		}
 	}
-	s.insert(f.idx, h)
+}
+
+// cut ends the row of a flow and begins another with p. The capture's clock has gone back: by the flow's own packets it
+// was over long ago, though the last of them came just now. Zeek ends it there, and so does conn.log; what is read in
+// the flow goes on, or a file of two captures in the wrong order would hide all that is in the second.
+func (s *Shard) cut(f *flow, side uint8, p *Packet) {
+	f.progress(true)
+	s.row(f)
+	was := *f
+	s.disarm(f)
+	*f = flow{sh: s, key: was.key, hash: was.hash, idx: was.idx, slot: -1}
+	f.opened, f.stream = was.opened, was.stream
+	f.begin(side, p)
+	if f.stream != nil {
+		id := *was.Flow()
+		id.Mid = true // for Zeek, nothing of it was seen from its beginning
+		x := f.extra()
+		f.id, x.cut = &id, true
+		if f.openSide = was.openSide; was.tcp != nil {
+			for i := range was.tcp.ep {
+				e := &was.tcp.ep[i]
+				x.resume[i] = e.startSeq + uint32(e.next)
+			}
+		}
+	}
+	s.freeTCP(was.tcp)
 	s.arm(f)
-	return f
+}
+
+// resumed tells the stream of a flow that was cut whether it goes on where it was.
+func (f *flow) resumed(side uint8, seq uint32) {
+	if n := seq - f.more.resume[side]; n != 0 && f.stream != nil {
+		f.stream.Gap(f.streamDir(side), int64(max(int32(n), 1)))
+	}
 }
 
 var broadcast4 = [16]byte{10: 0xff, 11: 0xff, 12: 0xff, 13: 0xff, 14: 0xff, 15: 0xff}
@@ -361,7 +406,7 @@ func (f *flow) datagram(side uint8, p *Packet) {
 	if udp {
 		if b := p.Payload(); len(b) > 0 && f.live() {
 			if st := f.open(); st != nil {
-				st.Datagram(f.dir(side), b)
+				st.Datagram(f.streamDir(side), b)
 			}
 		}
 	}
@@ -388,9 +433,31 @@ func (s *Shard) end(f *flow) {
 		st.Finish()
 	}
 	f.progress(true)
+	s.row(f)
+	s.disarm(f)
+	s.unlink(f.idx, f.hash)
+	s.freeTCP(f.tcp)
+	s.free = append(s.free, f.idx)
+	*f = flow{}
+}
+
+func (s *Shard) freeTCP(t *tcpConn) {
+	if t == nil {
+		return
+	}
+	for i := range t.ep {
+		t.forget(s, &t.ep[i])
+		s.buffered -= t.ep[i].held()
+		t.ep[i].asm = nil
+	}
+	s.tcpFree = append(s.tcpFree, t)
+}
+
+// row emits the flow's row of conn.log.
+func (s *Shard) row(f *flow) {
 	o := f.origSide
 	c := &Conn{
-		At: s.at, Flow: f.Flow(), Duration: f.last.Sub(f.start),
+		At: s.at, Flow: f.row(), Duration: f.last.Sub(f.start),
 		Pkts: [2]uint64{f.pkts[o], f.pkts[o^1]}, IPBytes: [2]uint64{f.ipBytes[o], f.ipBytes[o^1]},
 		Bytes:   [2]uint64{f.payload[o], f.payload[o^1]},
 		History: f.history(), Missed: f.missed, Guessed: f.mid,
@@ -413,18 +480,6 @@ func (s *Shard) end(f *flow) {
 		c.Local = [2]bool{local[o], local[o^1]}
 	}
 	s.cfg.Emit(c)
-	s.disarm(f)
-	s.unlink(f.idx, f.hash)
-	if f.tcp != nil {
-		for i := range f.tcp.ep {
-			f.tcp.forget(s, &f.tcp.ep[i])
-			s.buffered -= f.tcp.ep[i].held()
-			f.tcp.ep[i].asm = nil
-		}
-		s.tcpFree = append(s.tcpFree, f.tcp)
-	}
-	s.free = append(s.free, f.idx)
-	*f = flow{}
 }
 
 // Quarantine takes the decoder away from the flow that p belongs to: it was being fed when a bug of ours was hit.

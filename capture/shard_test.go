@@ -358,6 +358,37 @@ func TestTimeNeverRunsBackwards(t *testing.T) {
 	}
 }
 
+// TestRowsBehindTheClockAreCutAndStreamsGoOn: the second half of a file was captured long before the first. Zeek ends a
+// connection at each of its packets there; what is read must not end with them.
+func TestRowsBehindTheClockAreCutAndStreamsGoOn(t *testing.T) {
+	w := newWire(0)
+	w.send(packet("10.0.0.8:1", "10.0.0.9:2", ProtoUDP, "now"))
+	w.at -= 500e9
+	w.open(100, 500)
+	w.c("A", 101, 501, "GET").s("A", 501, 104, "20").c("A", 104, 503, " /").s("A", 503, 106, "0 OK")
+	w.c("A", 106, 507, "").s("A", 507, 106, "!")
+	w.s("A", 509, 106, "lost one") // nobody saw 508
+	w.done()
+	if c, s := w.got[0].String(), w.got[1].String(); c != "(now)GET /" || s != "200 OK![1]lost one" {
+		t.Errorf("the client sent %q, the server %q", c, s)
+	}
+	if len(w.conns) < 9 {
+		t.Errorf("%d rows", len(w.conns))
+	}
+	uids := map[string]bool{}
+	var sent uint64
+	for _, c := range w.conns {
+		if uids[c.Flow.UID] {
+			t.Errorf("a second row of %s", c.Flow.UID)
+		}
+		uids[c.Flow.UID] = true
+		sent += c.Bytes[0] + c.Bytes[1]
+	}
+	if sent != 3+5+15 || w.Len() != 0 {
+		t.Errorf("%d bytes in all rows, %d flows left", sent, w.Len())
+	}
+}
+
 func TestFullTableTakesTheNewAndDropsTheLeastRecent(t *testing.T) {
 	const room = 100
 	w := newWire(room)

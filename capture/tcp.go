@@ -30,6 +30,7 @@ const (
 	histData
 	histACK
 	histMulti
+	histSkip // of neither side
 )
 
 // A sequence number that jumps further than this in a SYN or RST, or in an ACK of zero, is a forgery or a bug.
@@ -310,6 +311,9 @@ func (f *flow) segment(side uint8, p *Packet) {
 func (f *flow) initEndpoint(side uint8, e *endpoint, seq, past uint32, syn bool) {
 	switch e.state {
 	case tcpInactive:
+		if f.more != nil && f.more.cut {
+			f.resumed(side, seq+uint32(b2i(syn)))
+		}
 		if syn {
 			e.initSeq(seq, past)
 		} else {
@@ -612,7 +616,7 @@ func (f *flow) interactive() {
 // identity with the same UID.
 func (f *flow) relabel() {
 	f.flip()
-	if f.id != nil {
+	if f.id != nil && (f.more == nil || !f.more.cut) {
 		id := *f.id
 		id.Orig, id.Resp = id.Resp, id.Orig
 		f.id = &id
@@ -671,7 +675,7 @@ func (f *flow) checkEOF(side uint8) {
 	}
 	e.didEOF = true
 	if f.stream != nil {
-		f.stream.End(f.dir(side))
+		f.stream.End(f.streamDir(side))
 	}
 	if f.tcp.closeDeferred {
 		f.connectionClosed(side)

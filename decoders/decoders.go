@@ -49,6 +49,10 @@ type Context interface {
 	Weird(name, addl string)
 	// Confirm says that the bytes are this protocol; service is written into the service column of conn.log.
 	Confirm(service string)
+	// Refute takes that back: what came later is not this protocol. Late refusals do not count, see capture.Host.
+	Refute(service string)
+	// Skip marks the flow's history where Zeek stops looking at it.
+	Skip()
 	// Nest opens a stream inside this one (WebSocket messages, say), which is probed and decoded on its own.
 	Nest() Nested
 }

@@ -15,6 +15,10 @@ type Host interface {
 	Emit(ev any)
 	// Service adds a name to the service column of the flow's conn.log row.
 	Service(name string)
+	// Refute removes a name from it.
+	Refute(name string)
+	// Skip marks the history of that row.
+	Skip()
 	// Flip exchanges originator and responder, as long as no event has carried the flow's identity; false if one has.
 	Flip() bool
 }
@@ -380,6 +384,12 @@ func (m *Mux) Weird(name, addl string) {
 // Confirm implements Context.
 func (m *Mux) Confirm(service string) { m.host.Service(service) }
 
+// Refute implements Context.
+func (m *Mux) Refute(service string) { m.host.Refute(service) }
+
+// Skip implements Context.
+func (m *Mux) Skip() { m.host.Skip() }
+
 // Nest implements Context.
 func (m *Mux) Nest() Nested {
 	if m.depth >= nestLimit {
@@ -396,4 +406,6 @@ func (n nest) Flow() *capture.Flow { return n.outer.Flow() }
 func (n nest) At() capture.At      { return n.outer.At() }
 func (n nest) Emit(ev any)         { n.outer.Emit(ev) }
 func (n nest) Service(name string) { n.outer.Confirm(name) }
+func (n nest) Refute(name string)  { n.outer.Refute(name) }
+func (n nest) Skip()               { n.outer.Skip() }
 func (n nest) Flip() bool          { return false }

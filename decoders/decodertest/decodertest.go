@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/raytap/raytap/capture"
@@ -47,7 +48,10 @@ func newHost(flips bool) *host {
 func (h *host) Flow() *capture.Flow { return h.flow }
 func (h *host) At() capture.At      { return h.at }
 func (h *host) Service(s string)    { h.services = append(h.services, s) }
-
+func (h *host) Skip()               {}
+func (h *host) Refute(s string) {
+	h.services = slices.DeleteFunc(h.services, func(x string) bool { return x == s })
+}
 func (h *host) Flip() bool {
 	if len(h.events) > 0 || !h.flips {
 		return false
@@ -85,7 +89,7 @@ func RunAll(t testing.TB, specs []decoders.Spec, steps ...Step) []any {
 	return h.events
 }
 
-// Services returns what the decoder confirmed.
+// Services returns what the decoder confirmed and did not refute.
 func Services(t testing.TB, spec decoders.Spec, steps ...Step) []string {
 	t.Helper()
 	return stream([]decoders.Spec{spec}, steps, nil).services

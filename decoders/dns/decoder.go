@@ -27,6 +27,7 @@ type decoder struct {
 	toNetBIOS bool // the responder's port is 137
 	confirmed bool
 	limited   bool // weirdPending was told
+	refuted   bool // there was a message that Zeek takes for something else, and listens no more
 
 	queries, replies pending
 
@@ -127,6 +128,7 @@ func (d *decoder) message(b []byte) {
 	if op != opQuery && op != opNotify && op != opUpdate {
 		if !d.netbios {
 			m.weird(weirdOpcode, strconv.Itoa(int(op)))
+			d.ctx.Skip()
 			return
 		}
 		// Releases, refreshes and their like: read for what is odd in them, not logged (nor does Zeek).
@@ -169,7 +171,9 @@ func (d *decoder) session(m *message) *Transaction {
 			return tx
 		}
 	}
-	return &Transaction{At: d.ctx.At(), Flow: d.ctx.Flow(), ID: m.h.id, NetBIOS: d.netbios, Multicast: d.multicast}
+	return &Transaction{
+		At: d.ctx.At(), Flow: d.ctx.Flow(), ID: m.h.id, NetBIOS: d.netbios, Multicast: d.multicast, Unlogged: d.refuted,
+	}
 }
 
 func (m *message) query() {

@@ -31,6 +31,22 @@ func Spec() decoders.Spec {
 	return decoders.Spec{Name: "dns", Stream: probeStream, Datagram: probeDatagram, New: newDecoder}
 }
 
+// AnySpec takes every datagram for DNS. It is for the flows that Zeek takes for it by their port, and stands behind all
+// specs that go by bytes: what is no DNS there is worth a row of dns.log and a weird.
+func AnySpec() decoders.Spec {
+	return decoders.Spec{Name: "dns", New: newDecoder, Datagram: func(orig, resp []byte, _ bool) decoders.Verdict {
+		if len(orig) >= headerLen && response(orig) {
+			return decoders.Flipped
+		}
+		return decoders.Yes
+	}}
+}
+
+// Port says whether Zeek takes a flow to this port for DNS: names, NetBIOS names, mDNS, LLMNR.
+func Port(proto uint8, port uint16) bool {
+	return port == 53 || proto == capture.ProtoUDP && (port == 137 || port == 5353 || port == 5355)
+}
+
 // Transaction is one exchange: a query with its answer, or either alone.
 type Transaction struct {
 	capture.At               // of the first message: the query, or the answer if that came alone
@@ -54,6 +70,7 @@ type Transaction struct {
 	Multicast bool // sent to a group: paired with nothing
 	NetBIOS   bool // port 137
 	Rejected  bool // Zeek's notion: the answer carries no record at all
+	Unlogged  bool // behind a message with more questions than any has, where Zeek stops
 
 	RCode  uint16 // with the upper bits of EDNS, if the answer has them
 	AA, RA bool   // of the answer

@@ -87,6 +87,9 @@ func (m *message) read() bool {
 	m.off = headerLen
 	if m.h.qd > questionLimit {
 		m.weird(weirdCount, strconv.Itoa(m.h.qd)+" > "+strconv.Itoa(questionLimit))
+		m.d.ctx.Skip()
+		m.d.ctx.Refute("dns")
+		m.d.refuted = true
 		return false
 	}
 	m.update = m.h.opcode() == opUpdate && !m.d.netbios

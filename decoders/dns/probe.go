@@ -20,7 +20,7 @@ func probeDatagram(orig, resp []byte, _ bool) decoders.Verdict {
 		return probeMessage(resp, false)
 	}
 	v := probeMessage(orig, false)
-	if v == decoders.Yes && response(orig) && !announcement(orig) {
+	if v == decoders.Yes && response(orig) {
 		return decoders.Flipped
 	}
 	return v
@@ -47,13 +47,6 @@ func probeStream(orig, resp []byte, mid bool) decoders.Verdict {
 
 // response says whether b is an answer.
 func response(b []byte) bool { return len(b) > 2 && b[2]&0x80 != 0 }
-
-// announcement says whether b is an answer as mDNS sends them to all who listen (RFC 6762 section 18: no id, no
-// question, authoritative). Its sender is no server that a client opened the flow to, so its direction stands.
-func announcement(b []byte) bool {
-	h := readHeader(b)
-	return h.id == 0 && h.qd == 0 && h.aa()
-}
 
 // probeMessage looks at the beginning of a message, behind a length if prefixed. It answers Maybe only to a prefixed
 // one of which more may come.

@@ -18,6 +18,8 @@ func (q *quiet) Flow() *capture.Flow { return &q.flow }
 func (q *quiet) At() capture.At      { return capture.At{Time: 1, Packet: 1} }
 func (q *quiet) Emit(any)            { q.n++ }
 func (q *quiet) Service(string)      {}
+func (q *quiet) Refute(string)       {}
+func (q *quiet) Skip()               {}
 func (q *quiet) Flip() bool          { return false }
 
 var (

@@ -27,6 +27,7 @@ type Request struct {
 	Header     Header
 	Trailer    Header
 	Body       Body
+	Resumed    bool // found behind a loss or something else in this direction: Zeek reads neither
 }
 
 // Place gives the host that was asked, in lower case and without its port, and what was asked of it: from the target if
@@ -56,6 +57,7 @@ type Response struct {
 	// Informational is the last 1xx answer before this one, 0 if none.
 	Informational       int
 	InformationalReason string
+	Resumed             bool // as for a request
 
 	hasReason bool // there was a reason phrase, if only an empty one
 }

@@ -126,6 +126,8 @@ type half struct {
 	lostBytes             int
 	partial               bool // the head had no end
 	dropped               bool // messages of this direction were lost since the last one that was read
+	resumed               bool // the next message was searched for
+	refutes               bool // the line that is skipped, once it is whole, says that this is no HTTP
 }
 
 type decoder struct {
@@ -146,6 +148,7 @@ type decoder struct {
 	orphaned   bool // a response came without its request
 	persists   bool // the client may send several requests
 	closing    bool // the server said Connection: close
+	refuted    bool // a line was none of HTTP
 	version    [2]string
 	ranges     []*ranged // files that came in pieces
 }
@@ -312,12 +315,25 @@ func (d *decoder) garbage(dir capture.Dir, h *half, whole bool) error {
 	} else {
 		d.weird("bad_HTTP_reply", "")
 	}
+	// Zeek looks at whole lines, and at those of a client only if it may have more to ask.
+	h.refutes = !h.resumed && (dir == capture.Resp || d.depth == 0 || d.persists)
+	if whole {
+		d.refute(h)
+	}
 	d.lose(dir, h)
 	h.midline = !whole
 	if !d.seen && d.half[dir.Peer()].state == lost {
 		return errNotHTTP
 	}
 	return nil
+}
+
+// refute takes the name of the flow back for the line that is none of a message.
+func (d *decoder) refute(h *half) {
+	if h.refutes {
+		h.refutes, d.refuted = false, true
+		d.ctx.Refute("http")
+	}
 }
 
 // lose gives up on the message being read and looks for the next one.
@@ -342,7 +358,7 @@ func (d *decoder) resync(dir capture.Dir, h *half, b []byte) int {
 				c = responseAt(line)
 			}
 			if c == certain {
-				h.state = inHead
+				h.state, h.resumed = inHead, true
 				return used
 			}
 			if c == possible && len(line) < maxLostLine {
@@ -351,9 +367,10 @@ func (d *decoder) resync(dir capture.Dir, h *half, b []byte) int {
 			}
 		}
 		n := bytes.IndexByte(line, '\n') + 1
-		h.midline = n == 0
-		if n == 0 {
+		if h.midline = n == 0; n == 0 {
 			n = len(line)
+		} else {
+			d.refute(h)
 		}
 		used += n
 	}
@@ -408,7 +425,7 @@ func (d *decoder) request(h *half, b []byte) (ok bool, err error) {
 	ex := d.newExchange(h.at)
 	q := &ex.req
 	ex.tx.Request = q
-	q.At = h.at
+	q.At, q.Resumed = h.at, h.resumed || d.refuted
 	if r.http09 {
 		q.Method, q.Target, q.Version = string(r.method), string(r.target), "0.9"
 		if q.Method != "GET" {
@@ -508,7 +525,7 @@ func (d *decoder) response(h *half, b []byte) (ok bool, err error) {
 	p := &ex.resp
 	s := string(b)
 	interim, interimReason := p.Status, p.Reason
-	*p = Response{At: h.at, Version: version(r.major, r.minor), Status: r.status}
+	*p = Response{At: h.at, Version: version(r.major, r.minor), Status: r.status, Resumed: h.resumed || d.refuted}
 	if interim >= 100 {
 		p.Informational, p.InformationalReason = interim, interimReason
 	}
@@ -584,7 +601,7 @@ func (d *decoder) response(h *half, b []byte) (ok bool, err error) {
 func (d *decoder) oldResponse(h *half) {
 	d.old, d.seen = false, true
 	ex := d.answers(h.at)
-	ex.resp = Response{At: h.at, Version: "0.9"}
+	ex.resp = Response{At: h.at, Version: "0.9", Resumed: h.resumed || d.refuted}
 	ex.answered, ex.tx.Response = true, &ex.resp
 	h.state = inClose
 	d.openBody(h, ex, &ex.resp.Body, &framing{}, true)

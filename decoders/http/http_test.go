@@ -450,6 +450,49 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
+// TestNameIsTakenBack: where a line should begin a message and does not, Zeek says that it is no HTTP. White space and
+// what a client sends behind its only request say nothing.
+func TestNameIsTakenBack(t *testing.T) {
+	get := "GET / HTTP/1.1\r\n\r\n"
+	for _, tt := range []struct {
+		name  string
+		steps []decodertest.Step
+		http  bool
+	}{
+		{"an answer in another tongue", []decodertest.Step{c(get), s("RTSP/1.0 200 OK\r\n\r\n")}, false},
+		{"an answer and more than it says", []decodertest.Step{c(get), s(ok + "junk\r\n")}, false},
+		{"a second request that is none", []decodertest.Step{c(get), s(ok), c("\x00\x01\r\n")}, false},
+		{"empty lines", []decodertest.Step{c(get + "\r\n"), s(ok + "\r\n\r\n")}, true},
+		{"a line without an end", []decodertest.Step{c(get), s(ok + "junk")}, true},
+		{"crud behind the only request of HTTP/1.0", []decodertest.Step{c("GET / HTTP/1.0\r\n\r\nxx\r\n")}, true},
+		{"the rest of a body behind a gap", []decodertest.Step{c(get), {Dir: capture.Resp, Gap: 9}, s("<p>\r\n</p>\r\n")}, true},
+	} {
+		if got := decodertest.Services(t, all(), tt.steps...); slices.Contains(got, "http") != tt.http {
+			t.Errorf("%s: services %v", tt.name, got)
+		}
+		decodertest.CutAndPoisonAll(t, []decoders.Spec{all()}, tt.steps...)
+	}
+}
+
+// TestResumedBehindALoss: what is found again is said to be, and what was read in a row is not.
+func TestResumedBehindALoss(t *testing.T) {
+	get := func(n string) decodertest.Step { return c("GET /" + n + " HTTP/1.1\r\n\r\n") }
+	evs := transactions(decodertest.RunAll(t, []decoders.Spec{all()},
+		get("1"), s(ok), get("2"), decodertest.Step{Dir: capture.Resp, Gap: 40}, get("3"), s(ok)))
+	if len(evs) != 3 || evs[0].Response.Resumed || evs[2].Response == nil || !evs[2].Response.Resumed || evs[2].Request.Resumed {
+		t.Errorf("%d transactions, %+v", len(evs), evs)
+	}
+}
+
+func transactions(evs []any) (out []*Transaction) {
+	for _, ev := range evs {
+		if x, ok := ev.(*Transaction); ok {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
 func TestMultipartParts(t *testing.T) {
 	body := "--XX\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a.txt\"\r\n\r\nhello, this is text\r\n--XX\r\n" +
 		"Content-Disposition: form-data; name=\"empty\"\r\n\r\n\r\n--XX\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n\x1a\n\r\n--XX--\r\n"

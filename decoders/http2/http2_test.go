@@ -572,6 +572,8 @@ func (s *sink) Flow() *capture.Flow   { return &s.flow }
 func (s *sink) At() capture.At        { return s.at }
 func (s *sink) Emit(any)              { s.n++ }
 func (s *sink) Weird(string, string)  {}
+func (s *sink) Refute(string)         {}
+func (s *sink) Skip()                 {}
 func (s *sink) Confirm(string)        {}
 func (s *sink) Nest() decoders.Nested { return nil }
 

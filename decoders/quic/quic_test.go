@@ -312,6 +312,8 @@ func (s *silent) Flow() *capture.Flow   { return nil }
 func (s *silent) At() capture.At        { return capture.At{} }
 func (s *silent) Emit(any)              { s.sessions++ }
 func (s *silent) Weird(string, string)  {}
+func (s *silent) Refute(string)         {}
+func (s *silent) Skip()                 {}
 func (s *silent) Confirm(string)        {}
 func (s *silent) Nest() decoders.Nested { return nil }
 

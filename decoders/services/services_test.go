@@ -29,6 +29,8 @@ func newHost(proto uint8, port uint16) *host {
 func (h *host) Flow() *capture.Flow { return &h.flow }
 func (h *host) At() capture.At      { return capture.At{Time: h.flow.Start + 1e9, Packet: 1} }
 func (h *host) Emit(ev any)         { h.events = append(h.events, ev) }
+func (h *host) Refute(string)       {}
+func (h *host) Skip()               {}
 func (h *host) Flip() bool          { return false }
 func (h *host) Service(s string) {
 	if !slices.Contains(h.services, s) {

@@ -449,6 +449,8 @@ func (h *midHost) Flow() *capture.Flow { return h.flow }
 func (h *midHost) At() capture.At      { return h.at }
 func (h *midHost) Emit(ev any)         { h.events = append(h.events, ev) }
 func (h *midHost) Service(string)      {}
+func (h *midHost) Refute(string)       {}
+func (h *midHost) Skip()               {}
 func (h *midHost) Flip() bool          { return len(h.events) == 0 }
 
 func TestMidStreamKnowsItsMiner(t *testing.T) {
@@ -670,6 +672,8 @@ func (c *ctx) Flow() *capture.Flow   { return &c.flow }
 func (c *ctx) At() capture.At        { return capture.At{Time: 1, Packet: 1} }
 func (c *ctx) Emit(any)              {}
 func (c *ctx) Weird(string, string)  {}
+func (c *ctx) Refute(string)         {}
+func (c *ctx) Skip()                 {}
 func (c *ctx) Confirm(string)        {}
 func (c *ctx) Nest() decoders.Nested { return nil }
 

@@ -417,6 +417,8 @@ func (b *bare) Flow() *capture.Flow   { return nil }
 func (b *bare) At() capture.At        { return capture.At{} }
 func (b *bare) Emit(any)              { b.emitted++ }
 func (b *bare) Weird(string, string)  {}
+func (b *bare) Refute(string)         {}
+func (b *bare) Skip()                 {}
 func (b *bare) Confirm(string)        {}
 func (b *bare) Nest() decoders.Nested { return nil }
 

@@ -233,6 +233,8 @@ func (q *flow) Flow() *capture.Flow { return &q.f }
 func (q *flow) At() capture.At      { return capture.At{} }
 func (q *flow) Emit(any)            {}
 func (q *flow) Service(string)      {}
+func (q *flow) Refute(string)       {}
+func (q *flow) Skip()               {}
 func (q *flow) Flip() bool          { return false }
 
 func TestMessageAllocations(t *testing.T) {

@@ -376,9 +376,23 @@ func (m *Mux) Emit(ev any) { m.host.Emit(ev) }
 func (m *Mux) Weird(name, addl string) {
 	from := ""
 	if m.spec != nil {
-		from = strings.ToUpper(m.spec.Name)
+		from = source(name, m.spec.Name)
 	}
 	m.host.Emit(&capture.Weird{At: m.host.At(), Flow: m.Flow(), Name: name, Addl: strings.Clone(addl), From: from})
+}
+
+// source is what Zeek names as the source of a weird: mostly the protocol, but its scripts have none, and it reads lines
+// and inflates elsewhere.
+func source(name, spec string) string {
+	switch name {
+	case "unknown_HTTP_method", "HTTP_response_before_request":
+		return ""
+	case "line_terminated_with_single_CR":
+		return "CONTENTLINE"
+	case "inflate_failed":
+		return "ZIP"
+	}
+	return strings.ToUpper(spec)
 }
 
 // Confirm implements Context.

@@ -294,6 +294,43 @@ func version(major, minor byte) string {
 	return string([]byte{major, '.', minor})
 }
 
+// oddLines says whether lines of a head may end where ours do not: at a CR without LF, or in a NUL.
+func oddLines(b []byte) bool {
+	return bytes.Count(b, []byte{'\r'}) != bytes.Count(b, []byte("\r\n")) || bytes.IndexByte(b, 0) >= 0
+}
+
+// splitOdd gives such a head as Zeek reads it: a lone CR ends a line, and a line that begins with a NUL ends the head,
+// as an empty one does. No server that matters here takes such a message at all, so that its reading is as good as any.
+func (d *decoder) splitOdd(b []byte) []byte {
+	b = bytes.Clone(b)
+	lone := -1
+	for i, c := range b {
+		if c == '\r' && (i+1 == len(b) || b[i+1] != '\n') {
+			b[i] = '\n'
+			if lone < 0 {
+				lone = i
+			}
+		}
+	}
+	end := len(b)
+	for at := bytes.IndexByte(b, '\n') + 1; at > 0 && at < len(b); {
+		n := bytes.IndexByte(b[at:], '\n') + 1
+		if n == 0 {
+			break
+		}
+		if c := b[at]; c == '\n' || c == 0 || c == '\r' && n == 2 {
+			end = at + n
+			break
+		}
+		at += n
+	}
+	d.split = lone >= 0 && lone < end
+	if lone >= 0 && lone < end-1 {
+		d.weird("line_terminated_with_single_CR", "")
+	}
+	return b[:end]
+}
+
 // cutLine splits after the first line end. line is without it.
 func cutLine(b []byte) (line, rest []byte) {
 	i := bytes.IndexByte(b, '\n')
@@ -343,7 +380,8 @@ func (d *decoder) fields(s string, b []byte, f *framing) Header {
 		}
 		for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
 			// Obsolete line folding, RFC 9112 section 5.2. aiohttp's parser joins the lines, as Zeek does.
-			d.weird("HTTP_obsolete_line_folding", "")
+			name, _, _ := strings.Cut(line, ":")
+			d.weird("HTTP_obsolete_line_folding", name)
 			var more string
 			more, s = nextLine(s, &crs)
 			if folded = true; len(line)+len(more) <= maxLine {
@@ -378,10 +416,9 @@ func (d *decoder) fields(s string, b []byte, f *framing) Header {
 			d.weird("HTTP_too_many_headers", "")
 		}
 	}
-	if bytes.Count(b, []byte{'\r'}) != crs {
-		// Some readers end lines at a lone CR. llhttp, which aiohttp has, refuses.
-		f.conflict = true
-		d.weird("line_terminated_with_single_CR", "")
+	if d.split || bytes.Count(b, []byte{'\r'}) != crs {
+		// Some readers end lines at a lone CR, others not. llhttp, which aiohttp has, refuses.
+		d.split, f.conflict = false, true
 	}
 	if len(h) == 0 {
 		return nil

@@ -149,6 +149,7 @@ type decoder struct {
 	persists   bool // the client may send several requests
 	closing    bool // the server said Connection: close
 	refuted    bool // a line was none of HTTP
+	split      bool // lines of the head that is read were ended by a lone CR
 	version    [2]string
 	ranges     []*ranged // files that came in pieces
 }
@@ -239,11 +240,15 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 	}
 	if len(h.head) == 0 {
 		if end := headEnd(dir, b, 0); end > 0 && end <= maxHead {
-			ok, err := d.parseHead(dir, h, b[:end])
+			head := b[:end]
+			if oddLines(head) {
+				head = d.splitOdd(head)
+			}
+			ok, err := d.parseHead(dir, h, head)
 			if !ok {
 				return bytes.IndexByte(b, '\n') + 1, d.garbage(dir, h, true)
 			}
-			return end, err
+			return len(head), err
 		}
 	}
 	old := len(h.head)
@@ -260,7 +265,11 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 		return n, d.garbage(dir, h, false)
 	}
 	if end := headEnd(dir, h.head, old); end > 0 {
-		_, err := d.parseHead(dir, h, h.head[:end])
+		head := h.head[:end]
+		if oddLines(head) {
+			return end - old, d.oddHead(dir, h, head)
+		}
+		_, err := d.parseHead(dir, h, head)
 		h.dropHead()
 		return end - old, err
 	}
@@ -274,6 +283,25 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 		return n, err
 	}
 	return n, nil
+}
+
+// oddHead reads a head that came in pieces and has odd lines. What stands behind its end was taken with it.
+func (d *decoder) oddHead(dir capture.Dir, h *half, b []byte) error {
+	head := d.splitOdd(b)
+	ok, err := d.parseHead(dir, h, head)
+	n := len(head)
+	if !ok {
+		n, err = bytes.IndexByte(b, '\n')+1, d.garbage(dir, h, true)
+	}
+	rest := bytes.Clone(b[n:])
+	h.dropHead()
+	for len(rest) > 0 && err == nil {
+		n, err = d.step(dir, h, rest)
+		if rest = rest[n:]; n == 0 {
+			break
+		}
+	}
+	return err
 }
 
 // dropHead empties the buffer of pieces; a big one is not kept for the life of the flow.

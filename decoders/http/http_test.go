@@ -474,6 +474,28 @@ func TestNameIsTakenBack(t *testing.T) {
 	}
 }
 
+// TestLinesThatEndElsewhere: heads with a lone CR or a NUL are read as Zeek reads them, wherever the pieces end.
+func TestLinesThatEndElsewhere(t *testing.T) {
+	for _, tt := range []struct {
+		name, answer, body string
+		status             int
+		chunked            bool
+	}{
+		{"a CR ends the head", "HTTP/1.1 200 ok\r\nConnection: close\r\n\r \rX: y\r\n\r\nab", " \rX: y\r\n\r\nab", 200, false},
+		{"a CR ends a line", "HTTP/1.1 200 ok\rTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", "ab", 200, true},
+		{"a NUL ends the head", "HTTP/1.1 200 ok\r\nConnection: close\r\n\x00X: y\r\nZ: 1\r\n\r\nab", "Z: 1\r\n\r\nab", 200, false},
+		{"a NUL within a line does not", "HTTP/1.1 200 ok\r\nX: a\x00b\r\nContent-Length: 2\r\n\r\nab", "ab", 200, false},
+	} {
+		steps := []decodertest.Step{c("GET / HTTP/1.1\r\n\r\n"), s(tt.answer)}
+		got := transactions(decodertest.RunAll(t, []decoders.Spec{all()}, steps...))
+		if len(got) != 1 || got[0].Response == nil || got[0].Response.Status != tt.status ||
+			string(got[0].Response.Body.Data) != tt.body || got[0].Response.Body.Chunked != tt.chunked || !got[0].Response.Body.Conflict {
+			t.Errorf("%s: %s", tt.name, decodertest.Snapshot(got))
+		}
+		decodertest.CutAndPoisonAll(t, []decoders.Spec{all()}, steps...)
+	}
+}
+
 // TestResumedBehindALoss: what is found again is said to be, and what was read in a row is not.
 func TestResumedBehindALoss(t *testing.T) {
 	get := func(n string) decodertest.Step { return c("GET /" + n + " HTTP/1.1\r\n\r\n") }

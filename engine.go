@@ -395,8 +395,10 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 	var certs tls.Known
 	var arranged services.Expectations
 	local := e.cfg.local()
+	tunnels := newTunnelLog(say)
 	handle := func(ev any) {
 		arranged.Event(ev) // names the data connections that FTP has announced
+		tunnels.event(ev)
 		if x, ok := ev.(*capture.Weird); ok {
 			weirds++
 			bus.Publish(ev)

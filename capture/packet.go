@@ -89,7 +89,14 @@ func unpackAddr(a [16]byte, v6 bool) netip.Addr {
 
 // Tunnel is one encapsulation that a packet was found in. Values are shared and immutable.
 type Tunnel struct {
-	Kind  string  // as Zeek names it: GRE, IP, VXLAN, GENEVE, TEREDO, GTPv1, AYIYA
-	UID   string  // of the outer flow
-	Outer *Tunnel // the tunnel around this one, or nil
+	Kind       string // as Zeek names it: GRE, IP, VXLAN, GENEVE, TEREDO, GTPv1, AYIYA
+	UID        string // of the outer flow
+	Orig, Resp netip.AddrPort
+	Outer      *Tunnel // the tunnel around this one, or nil
+}
+
+// Entered says that a flow began in a tunnel, or came to run in another.
+type Entered struct {
+	At
+	Tunnel *Tunnel
 }

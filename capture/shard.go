@@ -372,6 +372,7 @@ var broadcast4 = [16]byte{10: 0xff, 11: 0xff, 12: 0xff, 13: 0xff, 14: 0xff, 15: 
 func (f *flow) enter(t *Tunnel) {
 	x := f.extra()
 	x.tunnel = t
+	f.Emit(&Entered{f.sh.at, t})
 	if !slices.Contains(x.tunnels, t.UID) && len(x.tunnels) < serviceLimit {
 		x.tunnels = append(x.tunnels, t.UID)
 	}

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"time"
 )
 
@@ -52,7 +53,19 @@ func udpTunnelKind(port uint16) uint8 {
 // tunnelEntry is an outer flow.
 type tunnelEntry struct {
 	first, last Time
+	orig, resp  netip.AddrPort
 	tunnel      *Tunnel // as it was last entered; nil: not yet
+}
+
+// newTunnelEntry is the outer flow that begins with p. Who opened it is the flow table's guess.
+func newTunnelEntry(p *Packet) tunnelEntry {
+	e := tunnelEntry{
+		first: p.Time, orig: netip.AddrPortFrom(p.SrcAddr(), p.SrcPort), resp: netip.AddrPortFrom(p.DstAddr(), p.DstPort),
+	}
+	if p.Proto == ProtoUDP && p.SrcPort != 0 && likelyServer(ProtoUDP, p.SrcPort) && !likelyServer(ProtoUDP, p.DstPort) {
+		e.orig, e.resp = e.resp, e.orig
+	}
+	return e
 }
 
 // outerFlow finds the flow of p, or begins it, and marks it as seen now.
@@ -64,9 +77,9 @@ func (d *Dissector) outerFlow(p *Packet, idle time.Duration) *tunnelEntry {
 			d.evictTunnel()
 		}
 		e = d.tunnels.put(k)
-		e.first = p.Time
+		*e = newTunnelEntry(p)
 	} else if d.now.Sub(e.last) >= idle {
-		*e = tunnelEntry{first: p.Time}
+		*e = newTunnelEntry(p)
 	}
 	e.last = d.now
 	return e
@@ -92,7 +105,7 @@ func (d *Dissector) enter(kind string, p *Packet, e *tunnelEntry, from string) (
 	outer = d.tunnel
 	if e.tunnel == nil || e.tunnel.Kind != kind || e.tunnel.Outer != outer {
 		q := *p // a copy, so that p stays on the stack of the packets that find their tunnel known
-		e.tunnel = &Tunnel{Kind: kind, UID: d.cfg.UID(&q, e.first), Outer: outer}
+		e.tunnel = &Tunnel{Kind: kind, UID: d.cfg.UID(&q, e.first), Orig: e.orig, Resp: e.resp, Outer: outer}
 	}
 	d.tunnel = e.tunnel
 	d.depth++

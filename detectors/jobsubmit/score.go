@@ -1,18 +1,11 @@
 package jobsubmit
 
 import (
-	"bytes"
-	"compress/gzip"
-	"compress/zlib"
-	"encoding/base64"
-	"encoding/hex"
-	"io"
 	"net/netip"
 	"regexp"
 	"sort"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
@@ -25,8 +18,7 @@ const (
 
 	maxText   = 64 << 10 // of one text; the decoder bounds an entrypoint at the same
 	maxDepth  = 4        // encodings within encodings: published droppers have two
-	maxBlobs  = 16       // encoded pieces that are tried per text
-	maxOutput = 64 << 10 // of one decoded piece
+	maxBlobs  = 16       // texts found in encodings, files fetched
 	maxBudget = 128 << 10
 	maxTexts  = 12 // texts per job, decoded ones included: each costs milliseconds if it is made to
 	// A regular expression is tried only around its words, and only around the first and last of very many.
@@ -35,7 +27,6 @@ const (
 	spotAfter  = 640
 	maxShown   = 300 // of an excerpt in evidence
 	maxFound   = 24  // features kept
-	minBlob    = 16  // shorter pieces decode to something by chance
 )
 
 // feature is one reason.
@@ -159,9 +150,6 @@ var (
 	reURL     = regexp.MustCompile("(?i)\\b((?:https?|ftp)://[^\\s'\"|;<>()`\\\\]{1,500})")
 	reIP      = regexp.MustCompile(`\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b`)
 	reHexEsc  = regexp.MustCompile(`(?:\\+x[0-9A-Fa-f]{2}){4,}`)
-	reOctal   = regexp.MustCompile(`(?:\\+0?[0-7]{3}){4,}`)
-	reBrace   = regexp.MustCompile(`\{((?:curl|wget|bash|sh|nc|cat|echo|chmod|python3?),[^{}\s]{1,300})\}`)
-	reANSI    = regexp.MustCompile(`\$'((?:[^'\\]|\\.){1,1000})'`)
 )
 
 // patterns are tried on every text. What has an honest use in a job has fewer points than the threshold.
@@ -215,7 +203,7 @@ func (v *verdict) text(where, s string, depth int) {
 		s = s[:maxText]
 	}
 	v.texts++
-	plain := plainShell(s)
+	plain := detectors.PlainShell(s)
 	for _, t := range []string{plain, s} {
 		low := strings.ToLower(t)
 		if len(low) != len(t) {
@@ -717,52 +705,6 @@ func (v *verdict) load(p ray.Param) {
 	}
 }
 
-// plainShell undoes what a shell undoes before it runs a word: $IFS, empty quotes, backslashes before letters, ANSI
-// quotes, braces.
-func plainShell(s string) string {
-	if !strings.ContainsAny(s, `$'"\{`) {
-		return s
-	}
-	out := s
-	if strings.Contains(out, "IFS") {
-		for _, f := range [...]string{"${IFS%??}", "${IFS}$9", "$IFS$9", "${IFS}", "$IFS"} {
-			out = strings.ReplaceAll(out, f, " ")
-		}
-	}
-	if strings.Contains(out, "$'") {
-		out = reANSI.ReplaceAllStringFunc(out, func(m string) string { return unescapeANSI(m[2 : len(m)-1]) })
-	}
-	if strings.IndexByte(out, '{') >= 0 && strings.IndexByte(out, ',') >= 0 {
-		out = reBrace.ReplaceAllStringFunc(out, func(m string) string {
-			return strings.ReplaceAll(m[1:len(m)-1], ",", " ")
-		})
-	}
-	b := make([]byte, 0, len(out))
-	for i := 0; i < len(out); i++ {
-		c := out[i]
-		switch {
-		case (c == '\'' || c == '"') && i+1 < len(out) && out[i+1] == c && (i == 0 || letter(out[i-1])) && i+2 < len(out) && letter(out[i+2]):
-			i++ // cu''rl
-			continue
-		case (c == '\'' || c == '"') && i > 0 && letter(out[i-1]) && i+2 < len(out) && letter(out[i+1]) && out[i+2] == c:
-			continue // c"u"rl, the opening; the closing falls to the next case
-		case (c == '\'' || c == '"') && i > 2 && out[i-2] == c && letter(out[i-3]) && letter(out[i-1]) && i+1 < len(out) && letter(out[i+1]):
-			continue
-		case c == '\\' && i+1 < len(out) && letter(out[i+1]) && i > 0 && letter(out[i-1]) && out[i+1] != 'n' && out[i+1] != 't' && out[i+1] != 'x':
-			continue // cu\rl
-		case c == '\\' && i+1 < len(out) && out[i+1] == '\n':
-			i++
-			continue
-		}
-		b = append(b, c)
-	}
-	return string(b)
-}
-
-func letter(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-}
-
 // splitWord says whether a word that matters stands in plain only after s was made plain.
 func splitWord(s, plain string) bool {
 	for _, w := range [...]string{"curl", "wget", "bash", "base64", "python", "chmod", "/dev/tcp", "xmrig", "nohup", "http"} {
@@ -773,31 +715,20 @@ func splitWord(s, plain string) bool {
 	return false
 }
 
-func unescapeANSI(s string) string {
-	s = reHexEsc.ReplaceAllStringFunc(s, func(m string) string { return string(fromHexEscapes(m)) })
-	return reOctal.ReplaceAllStringFunc(s, func(m string) string { return string(fromOctal(m)) })
-}
-
-// layers decodes what looks encoded and scores it in turn.
+// layers scores what s hides in encodings in turn.
 func (v *verdict) layers(where, s string, depth int) {
 	if depth >= maxDepth {
 		return
 	}
-	n := 0
-	try := func(b []byte) {
-		if len(b) == 0 || n >= maxBlobs || v.budget <= 0 {
-			return
-		}
-		b = inflate(b)
-		if !printable(b) {
-			return
-		}
-		n++
-		v.budget -= len(b)
-		t := string(b)
+	v.wallets(where, s)
+	if v.budget <= 0 {
+		return
+	}
+	detectors.Hidden(s, func(t string) bool {
+		v.budget -= len(t)
 		for _, d := range v.decoded {
 			if d == t {
-				return
+				return v.budget > 0
 			}
 		}
 		before := v.score()
@@ -806,48 +737,26 @@ func (v *verdict) layers(where, s string, depth int) {
 			v.decoded = append(v.decoded, t)
 			v.add("hidden_code", 20, "hides commands in an encoding", where, t)
 		}
-	}
-	for i, tries := 0, 0; i < len(s) && tries < 4*maxBlobs; {
-		if !base64Char(s[i]) {
-			i++
-			continue
-		}
+		return v.budget > 0
+	})
+}
+
+// wallets looks for addresses of coins.
+func (v *verdict) wallets(where, s string) {
+	for i := 0; i < len(s); {
 		j := i
-		for j < len(s) && base64Char(s[j]) {
+		for j < len(s) && letter(s[j]) {
 			j++
 		}
 		if moneroAddress(s[i:j]) {
 			v.add("wallet", 60, "names a Monero wallet", where, s[i:j])
 		}
-		if run := s[i:j]; len(run) >= minBlob {
-			tries++
-			if b := fromHex(run); b != nil {
-				try(b)
-			} else {
-				try(fromBase64(run))
-			}
-		}
-		i = j
-	}
-	if strings.IndexByte(s, '\\') >= 0 {
-		for _, m := range reHexEsc.FindAllString(s, maxBlobs) {
-			try(fromHexEscapes(m))
-		}
-		for _, m := range reOctal.FindAllString(s, maxBlobs) {
-			try(fromOctal(m))
-		}
-	}
-	low := strings.ToLower(s)
-	if strings.Contains(low, "rev") || strings.Contains(low, "[::-1]") || strings.Contains(low, "reversed(") {
-		try(reverse(s))
-	}
-	if strings.Contains(low, "rot13") || strings.Contains(low, "rot_13") || strings.Contains(low, "n-za-m") {
-		try(rot13(s))
+		i = j + 1
 	}
 }
 
-func base64Char(c byte) bool {
-	return letter(c) || c == '+' || c == '/' || c == '_' || c == '-'
+func letter(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
 // moneroAddress recognises a main network address by its shape: 95 digits of base 58, the first two of a small set.
@@ -861,119 +770,6 @@ func moneroAddress(s string) bool {
 		}
 	}
 	return true
-}
-
-// fromHex decodes s if it is hexadecimal all through.
-func fromHex(s string) []byte {
-	if len(s) < 2*minBlob-8 || len(s)%2 != 0 {
-		return nil
-	}
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		return nil
-	}
-	return b
-}
-
-func fromBase64(s string) []byte {
-	s = strings.TrimRight(s, "=")
-	if len(s) < minBlob || len(s)%4 == 1 {
-		return nil
-	}
-	enc := base64.RawStdEncoding
-	if strings.ContainsAny(s, "-_") {
-		enc = base64.RawURLEncoding
-	}
-	b, err := enc.DecodeString(s)
-	if err != nil {
-		return nil
-	}
-	return b
-}
-
-func fromHexEscapes(m string) []byte {
-	out := make([]byte, 0, len(m)/4)
-	for i := 0; i+2 < len(m); i++ {
-		if m[i] != 'x' {
-			continue
-		}
-		if n, err := strconv.ParseUint(m[i+1:i+3], 16, 8); err == nil {
-			out = append(out, byte(n))
-		}
-		i += 2
-	}
-	return out
-}
-
-func fromOctal(m string) []byte {
-	var out []byte
-	for _, p := range strings.Split(m, `\`) {
-		if n, err := strconv.ParseUint(p, 8, 16); err == nil && p != "" {
-			out = append(out, byte(n))
-		}
-	}
-	return out
-}
-
-// inflate undoes gzip and zlib, which droppers put under base64; the output is bounded.
-func inflate(b []byte) []byte {
-	if len(b) < 8 {
-		return b
-	}
-	var r io.Reader
-	switch {
-	case b[0] == 0x1f && b[1] == 0x8b:
-		if z, err := gzip.NewReader(bytes.NewReader(b)); err == nil {
-			r = z
-		}
-	case b[0] == 0x78 && (int(b[0])<<8|int(b[1]))%31 == 0: // RFC 1950 section 2.2
-		if z, err := zlib.NewReader(bytes.NewReader(b)); err == nil {
-			r = z
-		}
-	}
-	if r == nil {
-		return b
-	}
-	out, _ := io.ReadAll(io.LimitReader(r, maxOutput)) // what came before a damage counts
-	if len(out) == 0 {
-		return b
-	}
-	return out
-}
-
-// printable says that b is text: UTF-8, or UTF-16 as PowerShell has it, with few control characters.
-func printable(b []byte) bool {
-	if len(b) < 6 || !utf8.Valid(b) {
-		return false
-	}
-	bad := 0
-	for _, c := range b {
-		if c < 0x20 && c != '\n' && c != '\t' && c != '\r' || c == 0x7f {
-			bad++
-		}
-	}
-	return bad*20 <= len(b)
-}
-
-func reverse(s string) []byte {
-	b := []byte(s)
-	for i, j := 0, len(b)-1; i < j; i, j = i+1, j-1 {
-		b[i], b[j] = b[j], b[i]
-	}
-	return b
-}
-
-func rot13(s string) []byte {
-	b := []byte(s)
-	for i, c := range b {
-		switch {
-		case c >= 'a' && c <= 'z':
-			b[i] = 'a' + (c-'a'+13)%26
-		case c >= 'A' && c <= 'Z':
-			b[i] = 'A' + (c-'A'+13)%26
-		}
-	}
-	return b
 }
 
 // around gives s[from:to] with a little of what surrounds it. It begins at a word, two words back at least: what makes

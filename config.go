@@ -18,6 +18,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/campaign"
 	"github.com/raytap/raytap/detectors/egress"
 	"github.com/raytap/raytap/detectors/model"
 	"github.com/raytap/raytap/detectors/payload"
@@ -41,6 +42,10 @@ import (
 //	egress:
 //	  bytes: 1GB                        # plain bytes, or with kB, MB, GB, TB (powers of 1000), KiB, MiB, ... (of 1024)
 //	  window: 30m                       # as Go writes durations: 90s, 1h30m
+//	campaign:
+//	  quiet: 6h                         # an incident without news for so long is over
+//	  follow: 1h                        # how long after a job what may be honest is taken for its consequence
+//	  allow: [203.0.113.0/24]           # outside, but their jobs count as jobs from inside
 type Config struct {
 	Home            []string `yaml:"home"`
 	Workers         int      `yaml:"workers"`
@@ -53,9 +58,10 @@ type Config struct {
 	Quiet           bool     `yaml:"quiet"`
 	LogMore         bool     `yaml:"log_more"`
 
-	Egress  egress.Config  `yaml:"egress"`
-	Model   model.Config   `yaml:"model"`
-	Payload payload.Config `yaml:"payload"`
+	Campaign campaign.Config `yaml:"campaign"`
+	Egress   egress.Config   `yaml:"egress"`
+	Model    model.Config    `yaml:"model"`
+	Payload  payload.Config  `yaml:"payload"`
 
 	// Progress, if set, is told how far the run is, after each batch of packets and on the goroutine that called Run.
 	Progress func(Stats) `yaml:"-"`
@@ -64,9 +70,10 @@ type Config struct {
 // settings gives each detector its section, by its name. A section is a field of Config and a line here.
 func (c *Config) settings() map[string]any {
 	return map[string]any{
-		"egress":  &c.Egress,
-		"model":   &c.Model,
-		"payload": &c.Payload,
+		"campaign": &c.Campaign,
+		"egress":   &c.Egress,
+		"model":    &c.Model,
+		"payload":  &c.Payload,
 	}
 }
 
@@ -77,6 +84,7 @@ func DefaultConfig() Config {
 		MaxFlows: capture.DefaultMaxFlows,
 		Out:      "raytap-logs",
 		Format:   "zeek",
+		Campaign: campaign.Default(),
 		Egress:   egress.Default(),
 		Model:    model.Default(),
 		Payload:  payload.Default(),
@@ -131,7 +139,7 @@ const (
 // asked for each element. A key without an entry takes what its type takes.
 func check(key string, v any) error {
 	switch key {
-	case "home", "model.allow", "payload.allow":
+	case "home", "campaign.allow", "model.allow", "payload.allow":
 		if _, err := detectors.ParseNetworks([]string{v.(string)}); err != nil {
 			return errors.New(strings.TrimPrefix(err.Error(), "detectors: "))
 		}
@@ -169,6 +177,14 @@ func check(key string, v any) error {
 	case "egress.allow":
 		if v.(string) == "" {
 			return errors.New("an empty name would allow everything")
+		}
+	case "campaign.quiet":
+		if v.(time.Duration) < time.Minute {
+			return errors.New("is shorter than a minute: an attack would fall into pieces")
+		}
+	case "campaign.follow":
+		if v.(time.Duration) < time.Second {
+			return errors.New("is shorter than a second")
 		}
 	case "fail_on":
 		if s := v.(string); s != "" {

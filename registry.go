@@ -19,6 +19,7 @@ import (
 	"github.com/raytap/raytap/decoders/websocket"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/beacon"
+	"github.com/raytap/raytap/detectors/campaign"
 	"github.com/raytap/raytap/detectors/dnstunnel"
 	"github.com/raytap/raytap/detectors/egress"
 	"github.com/raytap/raytap/detectors/jobsubmit"
@@ -121,6 +122,7 @@ func Detectors() []detectors.Spec {
 		scan.Spec(),
 		beacon.Spec(),
 		interactive.Spec(),
+		campaign.Spec(), // last: it tells what the others found
 	}
 }
 

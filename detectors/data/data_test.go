@@ -126,3 +126,26 @@ func TestTechniques(t *testing.T) {
 		seen[f[0]] = true
 	}
 }
+
+// Every tactic that a technique names is one of the matrix.
+func TestTactics(t *testing.T) {
+	known, ids := map[string]bool{}, map[string]bool{}
+	for _, tac := range Tactics() {
+		if known[tac.Name] || ids[tac.ID] || !strings.HasPrefix(tac.ID, "AML.TA") {
+			t.Errorf("tactic %+v", tac)
+		}
+		known[tac.Name], ids[tac.ID] = true, true
+	}
+	if len(known) != 16 {
+		t.Errorf("%d tactics", len(known))
+	}
+	for line := range strings.Lines(techniquesCSV) {
+		if f := strings.Split(strings.TrimSuffix(line, "\n"), ","); line[0] != '#' && f[2] != "" {
+			for _, name := range strings.Split(f[2], "; ") {
+				if !known[name] {
+					t.Errorf("%s: tactic %q", f[0], name)
+				}
+			}
+		}
+	}
+}

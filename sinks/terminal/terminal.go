@@ -1,8 +1,10 @@
 // Package terminal tells a person what a run found.
 //
-// In: findings (*detectors.Finding), of any number, in any order, while the run goes on; at its end, its totals.
-// Out: one line for each finding, the most severe first and then in order of time, and one line of totals. Findings are
-// not printed as they come: what matters stands at the top, and a finding that was said again says how often.
+// In: incidents (*detectors.Incident) and findings (*detectors.Finding), of any number, in any order, while the run goes
+// on; at its end, its totals. Out: each incident as a paragraph and its steps in order of time; then one line for each
+// finding, the most severe first and then in order of time; and one line of totals. Nothing is printed as it comes: what
+// matters stands at the top, and a finding that was said again says how often. The findings that say that there is an
+// incident are told by it.
 //
 // Everything that may come from the wire is made harmless before it is printed: control characters, terminal
 // escapes, characters that reverse or hide text, and bytes that are no text are shown as escapes.
@@ -34,26 +36,42 @@ type Options struct {
 // least severe go first, and notice.log has them all.
 const maxKept = 8192
 
+const (
+	// Incidents kept for the end, and steps of one that are printed. incidents.log has them all.
+	maxIncidents = 512
+	maxSteps     = 16
+)
+
 const severities = int(detectors.Critical) + 1
 
 // Sink collects findings. It belongs to one goroutine.
 type Sink struct {
-	opt     Options
-	kept    []*detectors.Finding
-	counts  [severities]uint64
-	dropped uint64
+	opt       Options
+	kept      []*detectors.Finding
+	incidents []*detectors.Incident
+	stories   uint64             // incidents that there were
+	counts    [severities]uint64 // of findings
+	chains    [severities]uint64 // of those, what an incident tells
+	dropped   uint64
 }
 
 // New makes a sink.
 func New(opt Options) *Sink { return &Sink{opt: opt} }
 
-// Event takes findings. They are kept, not copied: who counts repetitions in Count does so until Report.
+// Event takes findings and incidents. They are kept, not copied: who counts repetitions in Count does so until Report.
 func (s *Sink) Event(ev any) {
+	if x, ok := ev.(*detectors.Incident); ok {
+		s.incident(x)
+	}
 	f, ok := ev.(*detectors.Finding)
 	if !ok {
 		return
 	}
 	s.counts[min(int(f.Severity), severities-1)]++
+	if f.Rule == detectors.ChainRule {
+		s.chains[min(int(f.Severity), severities-1)]++
+		return
+	}
 	s.kept = append(s.kept, f)
 	if len(s.kept) > maxKept {
 		s.sort()
@@ -61,6 +79,34 @@ func (s *Sink) Event(ev any) {
 		clear(s.kept[maxKept/2:])
 		s.kept = s.kept[:maxKept/2]
 	}
+}
+
+// incident keeps one with a chain of cause; another is told by its findings.
+func (s *Sink) incident(x *detectors.Incident) {
+	if !x.Chain {
+		return
+	}
+	s.stories++
+	s.incidents = append(s.incidents, x)
+	if len(s.incidents) > 2*maxIncidents {
+		s.worst()
+		clear(s.incidents[maxIncidents:])
+		s.incidents = s.incidents[:maxIncidents]
+	}
+}
+
+// worst puts the most severe incidents first, then those of the highest score, then by time.
+func (s *Sink) worst() {
+	sort.SliceStable(s.incidents, func(i, j int) bool {
+		a, b := s.incidents[i], s.incidents[j]
+		if a.Severity != b.Severity {
+			return a.Severity > b.Severity
+		}
+		if a.Score != b.Score {
+			return a.Score > b.Score
+		}
+		return a.First.Time < b.First.Time
+	})
 }
 
 // Reached says whether a finding of at least this severity was said.
@@ -101,7 +147,11 @@ type Loss struct {
 // Report prints the findings and the totals.
 func (s *Sink) Report(w io.Writer, t Totals) error {
 	s.sort()
+	s.worst()
 	var b bytes.Buffer
+	for _, x := range s.incidents[:min(len(s.incidents), maxIncidents)] {
+		s.story(&b, x)
+	}
 	for _, f := range s.kept {
 		s.finding(&b, f)
 	}
@@ -114,6 +164,33 @@ func (s *Sink) Report(w io.Writer, t Totals) error {
 	s.line(&b, nil, s.totals(t), "")
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// story prints an incident: severity, time, paragraph, and its steps below.
+func (s *Sink) story(b *bytes.Buffer, x *detectors.Incident) {
+	s.line(b, []span{
+		{fmt.Sprintf("%-8s", x.Severity), color(x.Severity)},
+		{"  " + x.First.Time.Std().Format("2006-01-02 15:04:05") + "  ", ""},
+		{"INCIDENT", bold},
+		{"  ", ""},
+	}, Clean(x.Summary), Clean(fmt.Sprintf("[%s, score %d, %s]", x.ID, x.Score, count(uint64(x.Findings), "finding"))))
+	layout := "15:04:05"
+	if x.First.Time.Std().Format(time.DateOnly) != x.Last.Time.Std().Format(time.DateOnly) {
+		layout = "2006-01-02 15:04:05"
+	}
+	more := x.MoreSteps
+	for i := range x.Steps {
+		st := &x.Steps[i]
+		if i >= maxSteps {
+			more += len(x.Steps) - i
+			break
+		}
+		s.line(b, []span{{hang + st.Time.Std().Format(layout) + "  ", ""}}, Clean(st.String()), "[packet "+strconv.FormatUint(st.Packet, 10)+"]")
+	}
+	if more > 0 {
+		s.line(b, []span{{hang, ""}}, "and "+count(uint64(more), "more step")+", which incidents.log has", "")
+	}
+	b.WriteByte('\n')
 }
 
 // finding prints one: severity, time, sentence, and where to look.
@@ -169,7 +246,7 @@ func (s *Sink) totals(t Totals) string {
 	var all uint64
 	var by []string
 	for i := severities - 1; i >= 0; i-- {
-		if n := s.counts[i]; n > 0 {
+		if n := s.counts[i] - s.chains[i]; n > 0 {
 			all += n
 			by = append(by, Number(n)+" "+detectors.Severity(i).String())
 		}
@@ -177,6 +254,9 @@ func (s *Sink) totals(t Totals) string {
 	said := "no findings"
 	if all > 0 {
 		said = count(all, "finding") + " (" + strings.Join(by, ", ") + ")"
+	}
+	if s.stories > 0 {
+		p = append(p, count(s.stories, "incident"))
 	}
 	p = append(p, said)
 	var lost []string

@@ -280,3 +280,77 @@ func FuzzClean(f *testing.F) {
 		}
 	})
 }
+
+func intrusion(sev detectors.Severity, score int, steps int) *detectors.Incident {
+	x := &detectors.Incident{
+		ID: "Iabc", Chain: true, Severity: sev, Score: score, Findings: 3, Summary: "203.0.113.66 ran a job. Then 10.0.0.1 mined.",
+		First: capture.At{Time: 1700000000e9, Packet: 1}, Last: capture.At{Time: 1700000060e9, Packet: 9},
+	}
+	for i := range steps {
+		x.Steps = append(x.Steps, detectors.Step{
+			At:  capture.At{Time: capture.Time(1700000000+i) * 1e9, Packet: uint64(i + 1)},
+			Who: netip.MustParseAddr("10.0.0.1"), What: "mined at 198.51.100.44:3333", Count: i + 1,
+		})
+	}
+	return x
+}
+
+func TestIncidentsBeforeFindings(t *testing.T) {
+	s := New(Options{})
+	chain := said(detectors.Critical, 3, "told by the incident")
+	chain.Rule = detectors.ChainRule
+	s.Event(said(detectors.Critical, 1, "A"))
+	s.Event(chain)
+	s.Event(intrusion(detectors.High, 60, 1))
+	s.Event(intrusion(detectors.Critical, 80, 2))
+	lone := intrusion(detectors.Critical, 90, 1)
+	lone.Chain = false // told by its findings
+	s.Event(lone)
+	var b bytes.Buffer
+	if err := s.Report(&b, Totals{}); err != nil {
+		t.Fatal(err)
+	}
+	want := `critical  2023-11-14 22:13:20  INCIDENT  203.0.113.66 ran a job. Then 10.0.0.1 mined. [Iabc, score 80, 3 findings]
+          22:13:20  10.0.0.1 mined at 198.51.100.44:3333 [packet 1]
+          22:13:21  10.0.0.1 mined at 198.51.100.44:3333, 2 times [packet 2]
+
+high      2023-11-14 22:13:20  INCIDENT  203.0.113.66 ran a job. Then 10.0.0.1 mined. [Iabc, score 60, 3 findings]
+          22:13:20  10.0.0.1 mined at 198.51.100.44:3333 [packet 1]
+
+critical  2023-11-14 22:13:21  A [mining/stratum, packet 1]
+
+0 packets; 0 bytes; 0 flows; 2 incidents; 1 finding (1 critical); nothing lost
+`
+	if got := b.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestStoriesAreBoundedCleanAndWrapped(t *testing.T) {
+	s := New(Options{Width: 80})
+	for i := range 3 * maxIncidents {
+		s.Event(intrusion(detectors.Severity(i%5), i%100, 40))
+	}
+	bad := intrusion(detectors.Critical, 100, 1)
+	bad.Summary, bad.Steps[0].What = "a\x1b[31m\nb", "c\rd\u202e"
+	s.Event(bad)
+	var b bytes.Buffer
+	if err := s.Report(&b, Totals{}); err != nil {
+		t.Fatal(err)
+	}
+	got := b.String()
+	if n := strings.Count(got, "INCIDENT"); n != maxIncidents {
+		t.Errorf("%d incidents told", n)
+	}
+	if !strings.Contains(got, "and 24 more steps, which incidents.log has") || !strings.Contains(got, "1,537 incidents") {
+		t.Error("what is left out is not counted")
+	}
+	if strings.ContainsAny(got, "\x1b\r\u202e") {
+		t.Error("something from the wire reached the terminal")
+	}
+	for _, l := range strings.Split(got, "\n") {
+		if columns(l) > 80 {
+			t.Errorf("%q", l)
+		}
+	}
+}

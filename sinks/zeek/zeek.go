@@ -87,7 +87,22 @@ type text struct {
 // ours are the logs that the project writes. What an earlier run left of them is removed, so that no file speaks of
 // another capture than its neighbours do.
 var ours = [...]string{
-	"conn", "dns", "files", "grpc", "http", "notice", "ray", "ray_grpc", "socks", "ssl", "stats", "stratum", "tunnel", "weird", "x509",
+	"conn",
+	"dns",
+	"files",
+	"grpc",
+	"http",
+	"incidents",
+	"notice",
+	"ray",
+	"ray_grpc",
+	"socks",
+	"ssl",
+	"stats",
+	"stratum",
+	"tunnel",
+	"weird",
+	"x509",
 }
 
 // New makes a sink that writes to dir, which is created if need be. Logs of ours that an earlier run left there are

@@ -1,0 +1,120 @@
+package detectors
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/raytap/raytap/capture"
+)
+
+// ChainRule is the rule that says that findings are one intrusion. What it says of one is told whole by its Incident.
+const ChainRule = "campaign/chain"
+
+// Incident is the story of one intrusion: what several findings, and steps that are no finding, are together. It is
+// emitted when nothing was heard of it for a while, or when the run ends, and is a row of incidents.log.
+type Incident struct {
+	Written     capture.Time
+	ID          string // I and 17 digits, a hash of how it began: equal in every run
+	First, Last capture.At
+	Chain       bool // there is a chain of cause: ChainRule said so
+	Severity    Severity
+	Score       int      // 0..100
+	Why         []string // the parts of the score, "job accepted from outside 35"
+	Attackers   []netip.Addr
+	Victims     []netip.Addr
+	Others      []Party
+	Steps       []Step // in order of time, bounded
+	MoreSteps   int    // that were counted only
+	Tactics     []string
+	Techniques  []string // ids
+	Findings    int
+	Summary     string   // a paragraph
+	Merged      []string // ids of incidents that turned out to be this one
+}
+
+// Party is somebody who is neither attacker nor victim.
+type Party struct {
+	Role string // "payload host", "pool"
+	Addr netip.Addr
+	Name string // by which it was looked up or called, may be empty
+}
+
+func (p Party) String() string {
+	s := p.Role
+	if p.Name != "" {
+		s += " " + p.Name
+	}
+	if p.Addr.IsValid() {
+		s += " " + p.Addr.String()
+	}
+	return s
+}
+
+// Step is one thing that somebody did.
+type Step struct {
+	capture.At
+	Who   netip.Addr
+	What  string // "ran a job on 10.20.0.10:8265", secrets masked
+	UID   string // of the flow, if it was in one
+	Count int
+}
+
+// String is the step as a line: who did what, and how often.
+func (s *Step) String() string {
+	t := s.Who.String() + " " + s.What
+	if s.Count > 1 {
+		t += ", " + strconv.Itoa(s.Count) + " times"
+	}
+	return t
+}
+
+// Log implements capture.Record.
+func (*Incident) Log() string { return "incidents" }
+
+// Row implements capture.Record.
+func (x *Incident) Row(w capture.Fields) {
+	var steps, uids, packets, others []string
+	seen := map[string]bool{}
+	for i := range x.Steps {
+		s := &x.Steps[i]
+		steps = append(steps, s.Time.Std().Format("2006-01-02T15:04:05.000000Z")+" "+s.String())
+		packets = append(packets, strconv.FormatUint(s.Packet, 10))
+		if s.UID != "" && !seen[s.UID] {
+			seen[s.UID] = true
+			uids = append(uids, s.UID)
+		}
+	}
+	for _, p := range x.Others {
+		others = append(others, p.String())
+	}
+	w.Time("ts", x.Written, true)
+	w.String("incident_id", x.ID, true)
+	w.Time("first", x.First.Time, true)
+	w.Time("last", x.Last.Time, true)
+	w.Interval("duration", time.Duration(x.Last.Time-x.First.Time), true)
+	w.Bool("chain", x.Chain, true)
+	w.String("severity", x.Severity.String(), true)
+	w.Count("score", uint64(max(x.Score, 0)), true)
+	w.Vector("score_parts", "string", x.Why, true)
+	w.Vector("attackers", "string", texts(x.Attackers), true)
+	w.Vector("victims", "string", texts(x.Victims), true)
+	w.Vector("others", "string", others, true)
+	w.Vector("steps", "string", steps, true)
+	w.Count("more_steps", uint64(max(x.MoreSteps, 0)), true)
+	w.Vector("tactics", "string", x.Tactics, true)
+	w.Vector("techniques", "string", x.Techniques, true)
+	w.Count("findings", uint64(max(x.Findings, 0)), true)
+	w.String("summary", x.Summary, true)
+	w.Vector("merged", "string", x.Merged, len(x.Merged) > 0)
+	w.Vector("uids", "string", uids, true)
+	w.Vector("packets", "string", packets, true)
+}
+
+func texts(all []netip.Addr) []string {
+	var s []string
+	for _, a := range all {
+		s = append(s, a.String())
+	}
+	return s
+}

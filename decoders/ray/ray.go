@@ -21,6 +21,7 @@
 package ray
 
 import (
+	"net/netip"
 	"strings"
 
 	"github.com/raytap/raytap/capture"
@@ -33,6 +34,9 @@ const (
 	maxBody = 1 << 20
 	// Answers that tell version, ids and outcome; a list of jobs may be longer, its beginning is enough.
 	maxAnswer = 64 << 10
+	// A list of nodes has 15 KB for each; there are clusters with thousands, most have under twenty.
+	maxNodeList = 256 << 10
+	maxNodes    = 256
 	// Beginning of an answer in which words are looked for.
 	maxSigns = 8 << 10
 	// Of a page or a metrics text only the title or the first names matter.
@@ -115,6 +119,10 @@ type Call struct {
 	RayVersion string
 	RayCommit  string
 	Session    string
+	Python     string // of the server
+	AuthMode   string // what the server says it asks for: disabled, token
+	ClusterID  string
+	Nodes      []Node // of the cluster, as an answer lists them
 
 	Auth      string // none, bearer, x-ray, cookie, basic, other
 	TokenHash string // first 16 digits of the token's SHA-256, never the token
@@ -145,6 +153,22 @@ type Env struct {
 // App is one application of a Serve configuration.
 type App struct {
 	Name, Import, Prefix string
+}
+
+// Node is a node of a cluster, as an answer describes it.
+type Node struct {
+	ID    string
+	Addr  netip.Addr
+	Host  string
+	Head  bool // only where the answer says so
+	Other bool // it says that this is not the head
+	Ports []Port
+}
+
+// Port is a port of a node with what listens there.
+type Port struct {
+	Role string // raylet, objects, metrics, runtime_env, agent (gRPC), job_agent, serve
+	Num  uint16
 }
 
 // KeepBody says how many bytes of a body Interpret wants to see, after content coding was removed: of the response if
@@ -182,6 +206,9 @@ func KeepBody(t *http.Transaction, resp bool) int {
 			p.route.path != "/log_proxy" {
 			return 0
 		}
+	}
+	if p.route.path == "/nodes" || p.route.path == "/api/v0/nodes" {
+		return maxNodeList
 	}
 	return maxAnswer
 }
@@ -259,6 +286,9 @@ func Interpret(t *http.Transaction) *Call {
 	c.Confirmed = a.decisive || a.aiohttp && (p.route.need == alone || isRayPort(t.Flow)) && (a.status < 500 && a.status != 404)
 	c.Status = a.status
 	c.RayVersion, c.RayCommit, c.Session = a.version, a.commit, a.session
+	if c.Confirmed {
+		c.readCluster(t.Response)
+	}
 	c.Auth, c.TokenHash = readAuth(q)
 	c.Proxied = isProxied(q)
 	switch p.route.path {

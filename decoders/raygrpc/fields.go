@@ -2,6 +2,7 @@ package raygrpc
 
 import (
 	"encoding/json"
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -56,9 +57,12 @@ func (r *Call) fields() {
 			r.Class = Secret
 		}
 	case "NodeInfoGcsService/RegisterNode":
-		n := bytesAt(req, 1)
-		r.NodeID, r.Node, r.Host = id(bytesAt(n, 1), 28), addr(bytesAt(n, 2)), bound(string(bytesAt(n, 8)), 128)
-		r.Head = numAt(n, 26) == 1
+		n := r.node(bytesAt(req, 1))
+		r.NodeID, r.Node, r.Host, r.Head = n.ID, n.Addr, n.Host, n.Head
+	case "NodeInfoGcsService/GetAllNodeInfo":
+		all(resp, 2, maxNodes, func(b []byte) { r.node(b) })
+	case "ObservabilityPubSubService/GcsPublish", "InternalPubSubGcsService/GcsPublish":
+		all(req, 1, maxList, func(b []byte) { r.reported(b) })
 	case "NodeInfoGcsService/UnregisterNode", "NodeInfoGcsService/DrainNode":
 		r.NodeID = id(bytesAt(req, 1), 28)
 	case "NodeInfoGcsService/GetClusterId":
@@ -91,19 +95,63 @@ func (r *Call) fields() {
 		if v := bytesAt(resp, 4, 1); v != nil {
 			r.JobID = id(v, 4)
 		}
+		r.Session = session(bytesAt(resp, 4, 7))
+		var m struct {
+			URL string `json:"dashboard_url"`
+		}
+		if b := bytesAt(resp, 2); len(b) < maxValue && json.Unmarshal(b, &m) == nil {
+			r.Dashboard, _ = netip.ParseAddrPort(m.URL)
+		}
 	}
 }
 
-// clusterMetadata takes the version out of the cluster's metadata, which clients read first.
+// node reads a GcsNodeInfo and adds it to the list.
+func (r *Call) node(b []byte) Node {
+	n := Node{
+		ID: id(bytesAt(b, 1), 28), Addr: addr(bytesAt(b, 2)), Host: bound(string(bytesAt(b, 8)), 128),
+		Dead: numAt(b, 7) == 1, Head: numAt(b, 25) == 1,
+	}
+	for _, p := range [...]struct {
+		id   int
+		role Service
+	}{{5, Raylet}, {6, Objects}, {9, Metrics}, {27, RuntimeEnv}, {30, Agent}, {31, JobAgent}} {
+		if v := numAt(b, p.id); v > 0 && v < 1<<16 {
+			n.Ports = append(n.Ports, Port{p.role, uint16(v)})
+		}
+	}
+	if s := session(bytesAt(b, 3)); s != "" && !n.Dead { // the socket's path is in the session's directory
+		r.Session = s
+	}
+	if n.ID != "" && n.Addr.IsValid() {
+		r.Nodes = append(r.Nodes, n)
+	}
+	return n
+}
+
+var reSession = regexp.MustCompile(`session_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d{6}_\d{1,10}`)
+
+// session finds the name of a session in a text.
+func session(b []byte) string {
+	return string(reSession.Find(b[:min(len(b), maxValue)]))
+}
+
+// clusterMetadata takes versions out of the cluster's metadata, which clients read first, and the session's name.
 func (r *Call) clusterMetadata(resp []byte) {
-	if r.Key != "CLUSTER_METADATA" {
-		return
-	}
-	var m struct {
-		Version string `json:"ray_version"`
-	}
-	if json.Unmarshal(bytesAt(resp, 2), &m) == nil {
-		r.Version = version([]byte(m.Version))
+	switch r.Key {
+	case "session_name", "session_dir":
+		r.Session = session(bytesAt(resp, 2))
+	case "CLUSTER_METADATA":
+		var m struct {
+			Version string `json:"ray_version"`
+			Python  string `json:"python_version"`
+			Commit  string `json:"git_commit"`
+		}
+		if json.Unmarshal(bytesAt(resp, 2), &m) == nil {
+			r.Version, r.Python = version([]byte(m.Version)), version([]byte(m.Python))
+			if isHex(m.Commit, 40) {
+				r.Commit = m.Commit
+			}
+		}
 	}
 }
 
@@ -186,6 +234,15 @@ func (r *Call) datapath(req, resp []http2.Message) {
 		}
 	}
 	r.Class = worst
+	for i := range resp {
+		b := resp[i].Data
+		if v := version(bytesAt(b, 5, 2)); v != "" {
+			r.Version, r.Python = v, version(bytesAt(b, 5, 4))
+			if c := string(bytesAt(b, 5, 3)); isHex(c, 40) {
+				r.Commit = c
+			}
+		}
+	}
 	if answers == 0 {
 		return
 	}
@@ -203,11 +260,42 @@ func (r *Call) datapath(req, resp []http2.Message) {
 				r.Outcome = Executed
 			}
 		}
-		if v := version(bytesAt(b, 5, 2)); v != "" {
-			r.Version = v
-		}
 	}
 }
+
+// reported reads what a node's agent tells the dashboard of itself every few seconds: a JSON text with the node's id in
+// the key of the message.
+func (r *Call) reported(msg []byte) bool {
+	key, ok := strings.CutPrefix(string(bytesAt(msg, 2)), reporterKey)
+	if !ok || !isHex(key, 56) {
+		return false
+	}
+	text := bytesAt(msg, 12, 1)
+	if text == nil {
+		text = bytesAt(msg, 15, 1) // its number up to 2.9 at least
+	}
+	n := Node{ID: strings.Clone(key)}
+	if m := reReporterIP.FindSubmatch(text[:min(len(text), maxCmd)]); m != nil {
+		n.Addr = addr(m[1])
+	}
+	if m := reReporterHost.FindSubmatch(text[:min(len(text), maxCmd)]); m != nil {
+		n.Host = string(m[1])
+	}
+	if r.NodeID = n.ID; n.Addr.IsValid() {
+		r.Nodes = append(r.Nodes, n)
+	}
+	if s := reSession.Find(text); s != nil { // in the arguments of its processes
+		r.Session = string(s)
+	}
+	return true
+}
+
+const reporterKey = "RAY_REPORTER:"
+
+var (
+	reReporterIP   = regexp.MustCompile(`"ip": ?"([0-9a-fA-F.:]{2,45})"`)
+	reReporterHost = regexp.MustCompile(`"hostname": ?"([A-Za-z0-9._-]{1,128})"`)
+)
 
 func (r *Call) initRequest(b []byte) {
 	r.pickle(bytesAt(b, 1))

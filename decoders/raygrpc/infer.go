@@ -54,6 +54,18 @@ func (r *Call) infer() {
 			}
 		}
 	}
+	if len(c.RequestMessages) > 0 && r.reported(bytesAt(c.RequestMessages[0].Data, 1)) {
+		name(GCS, "GcsPublish", Write) // of one service up to 2.55 and of another one since
+		return
+	}
+	if len(c.RequestMessages) > 0 && c.RequestMessages[0].Len == 0 && len(c.ResponseMessages) > 0 {
+		// The GCS asks every raylet each second what it has left.
+		if b := bytesAt(c.ResponseMessages[0].Data, 1); len(bytesAt(b, 1)) == 28 && resource(bytesAt(b, 2, 1)) {
+			name(Raylet, "NodeManagerService/GetResourceLoad", State)
+			r.NodeID = id(bytesAt(b, 1), 28)
+			return
+		}
+	}
 	if client {
 		name(Client, "", State)
 		return
@@ -85,6 +97,15 @@ func dataRequests(msgs []http2.Message) bool {
 		}
 	}
 	return sure
+}
+
+// resource says that a name is one of the resources that every node has.
+func resource(name []byte) bool {
+	switch string(name) {
+	case "CPU", "memory", "object_store_memory":
+		return true
+	}
+	return bytes.HasPrefix(name, []byte("node:"))
 }
 
 // isTask says that b is a TaskSpec: a function of Python, a job of four bytes and a task of 24.

@@ -37,6 +37,7 @@ const (
 	maxCmds  = 16
 	maxOpsOf = 16 // operations of one part
 	maxList  = 32
+	maxNodes = 256 // what fits into a message as it is kept
 )
 
 // Outcome says what came of a call, in the words of ray.log.
@@ -85,6 +86,11 @@ type Call struct {
 	Entrypoint string
 	URIs       []string // of runtime environments
 	Version    string   // Ray's
+	Commit     string
+	Python     string
+	Session    string
+	Nodes      []Node // that the GCS knows, or the one that registers
+	Dashboard  netip.AddrPort
 
 	Auth      string // none, bearer, other; "" if unknown
 	TokenHash string
@@ -95,6 +101,29 @@ type Call struct {
 	Commands []string // constants of code and arguments that look like shell commands
 	Pickles  int
 }
+
+// Node is a node as Ray describes it.
+type Node struct {
+	ID    string
+	Addr  netip.Addr
+	Host  string
+	Head  bool
+	Dead  bool
+	Ports []Port
+}
+
+// Port is a port of a node with what listens there.
+type Port struct {
+	Role Service
+	Num  uint16
+}
+
+// Metrics and RuntimeEnv are roles of ports that no gRPC call goes to.
+const (
+	Metrics    Service = "metrics"
+	RuntimeEnv Service = "runtime_env"
+	JobAgent   Service = "job_agent"
+)
 
 // Keep says how much of each message of a call Interpret wants: it is http2's Options.Keep.
 func Keep(c *http2.Call) int {
@@ -194,6 +223,8 @@ func (c *Call) Row(f capture.Fields) {
 	f.Bool("live", c.Live, c.Service != "")
 	f.Bool("inferred", c.Inferred, c.Service != "")
 	f.Bool("mid", c.GRPC != nil && c.GRPC.Mid, c.Service != "")
+	f.String("ray_version", c.Version, c.Version != "")
+	f.String("session_name", c.Session, c.Session != "")
 }
 
 // judge finds out what came of the call.

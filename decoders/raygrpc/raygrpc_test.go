@@ -136,14 +136,28 @@ func TestCallsByPath(t *testing.T) {
 		{"any other key", call(kvPut, ld(1, "x")+ld(2, "v")), func(r *Call) bool { return r.Class == Write && r.Key == "x" }},
 		{"a status in the reply", answered(call(kvPut, ld(1, "x")), ld(1, num(1, 17)+ld(2, "Failed to find the key"))),
 			func(r *Call) bool { return r.Outcome == Failed && r.Status == "Failed to find the key" }},
-		{"the cluster's metadata", answered(call(kvGet, ld(1, "CLUSTER_METADATA")+ld(2, "cluster")), ld(1, "")+ld(2, `{"ray_version": "2.60.0"}`)),
-			func(r *Call) bool { return r.Class == State && r.Version == "2.60.0" && r.Outcome == Answered }},
+		{"the cluster's metadata", answered(call(kvGet, ld(1, "CLUSTER_METADATA")+ld(2, "cluster")), ld(1, "")+ld(2, `{"ray_version": "2.60.0", "python_version": "3.11.7"}`)),
+			func(r *Call) bool {
+				return r.Class == State && r.Version == "2.60.0" && r.Python == "3.11.7" && r.Outcome == Answered
+			}},
+		{"the session", answered(call(kvGet, ld(1, "session_name")+ld(2, "session")), ld(1, "")+ld(2, "session_2026-11-23_16-35-51_313022_7988")),
+			func(r *Call) bool { return r.Session == "session_2026-11-23_16-35-51_313022_7988" }},
+		{"the nodes", answered(call("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo", ""), ld(1, "")+
+			ld(2, ld(1, node)+ld(2, "10.20.0.10")+ld(3, "/tmp/ray/session_2026-11-23_16-35-51_313022_7988/sockets/raylet")+num(5, 46281)+num(9, 99999)+num(25, 1))+
+			ld(2, ld(1, node)+ld(2, "10.20.0.12")+num(7, 1))+ld(2, ld(1, "short")+ld(2, "10.20.0.13"))),
+			func(r *Call) bool {
+				return len(r.Nodes) == 2 && r.Nodes[0].Head && len(r.Nodes[0].Ports) == 1 && r.Nodes[1].Dead && r.Session != ""
+			}},
+		{"where the dashboard is", answered(call("/ray.rpc.RayletDriver/ClusterInfo", num(1, 7)), num(1, 7)+ld(2, `{"dashboard_url": "10.20.0.10:8265"}`)),
+			func(r *Call) bool { return r.Dashboard.String() == "10.20.0.10:8265" }},
+		{"versions in a Datapath", answered(call(datapath, num(1, 2)+ld(5, "")), num(1, 2)+ld(5, num(1, 1)+ld(2, "2.9.3")+ld(3, strings.Repeat("a1", 20))+ld(4, "3.11.7"))),
+			func(r *Call) bool { return r.Version == "2.9.3" && r.Python == "3.11.7" && len(r.Commit) == 40 }},
 		{"code that is read", call(kvGet, ld(1, "gcs://_ray_pkg_4b9ea2decce13836.zip")), func(r *Call) bool { return r.Class == Secret }},
 		{"the cluster's id", answered(call("/ray.rpc.NodeInfoGcsService/GetClusterId", ""), ld(1, "")+ld(2, node)),
 			func(r *Call) bool {
 				return len(r.ClusterID) == 56 && strings.HasPrefix(r.ClusterID, "ad0734fe") && r.Class == Info
 			}},
-		{"a node joins", call("/ray.rpc.NodeInfoGcsService/RegisterNode", ld(1, ld(1, node)+ld(2, "203.0.113.66")+num(5, 38231)+ld(8, "evil")+num(26, 1))),
+		{"a node joins", call("/ray.rpc.NodeInfoGcsService/RegisterNode", ld(1, ld(1, node)+ld(2, "203.0.113.66")+num(5, 38231)+ld(8, "evil")+num(25, 1)+num(31, 52365))),
 			func(r *Call) bool {
 				return r.Node.String() == "203.0.113.66" && r.Host == "evil" && r.Head && strings.HasPrefix(r.NodeID, "ad0734fe")
 			}},
@@ -209,6 +223,22 @@ func TestTokenIsNeverKept(t *testing.T) {
 	}
 }
 
+// report is the beginning of what an agent reports.
+const report = `{"now": 1795453685.354776, "hostname": "vm", "ip": "10.20.0.11", "cpu": 79.2, "cmdline": ["/tmp/ray/session_2026-11-23_17-06-13_181410_16389/x"]`
+
+func TestAgentsReportTheirNode(t *testing.T) {
+	id := strings.Repeat("fa", 28)
+	r := Interpret(call("/ray.rpc.InternalPubSubGcsService/GcsPublish", ld(1, num(1, 8)+ld(2, "RAY_REPORTER:"+id)+ld(12, ld(1, report)))))
+	if r == nil || len(r.Nodes) != 1 || r.Nodes[0].Addr.String() != "10.20.0.11" || r.Nodes[0].Host != "vm" || r.Nodes[0].ID != id ||
+		r.Session != "session_2026-11-23_17-06-13_181410_16389" {
+		t.Errorf("%+v", r)
+	}
+	r = Interpret(call("/ray.rpc.InternalPubSubGcsService/GcsPublish", ld(1, num(1, 8)+ld(2, "RAY_REPORTER:"+id)+ld(12, ld(1, `{"ip": "::::::", "hostname": "<a>"}`)))))
+	if r == nil || len(r.Nodes) != 0 {
+		t.Errorf("an address that is none: %+v", r)
+	}
+}
+
 // A path from before the capture.
 func TestInferenceNamesOnlyWhatIsUnmistakable(t *testing.T) {
 	lost := func(meta map[string]string, req ...string) *http2.Call {
@@ -235,6 +265,11 @@ func TestInferenceNamesOnlyWhatIsUnmistakable(t *testing.T) {
 		{"status is read", lost(nil, ld(1, "__autoscaling_status")), "gcs InternalKVGcsService/InternalKVGet"},
 		{"a node joins", lost(nil, ld(1, ld(1, node)+ld(2, "10.20.0.11")+num(5, 1234))), "gcs NodeInfoGcsService/RegisterNode"},
 		{"something of the GCS", lost(map[string]string{"ray_cluster_id": id56}, num(1, 1)), "gcs "},
+		{"what an agent reports", lost(nil, ld(1, num(1, 8)+ld(2, "RAY_REPORTER:"+id56)+ld(12, ld(1, report)))), "gcs GcsPublish"},
+		{"the same of 2.9", lost(nil, ld(1, num(1, 8)+ld(2, "RAY_REPORTER:"+id56)+ld(15, ld(1, report)))), "gcs GcsPublish"},
+		{"a report of somebody else", lost(nil, ld(1, num(1, 8)+ld(2, "RAY_REPORTER:x")+ld(12, ld(1, report)))), ""},
+		{"what a raylet has left", answered(lost(nil, ""), ld(1, ld(1, node)+ld(2, ld(1, "CPU")+"\x11\x00\x00\x00\x00\x00\x00\x10\x40"))), "raylet NodeManagerService/GetResourceLoad"},
+		{"another list of 28 bytes", answered(lost(nil, ""), ld(1, ld(1, node)+ld(2, ld(1, "cpu")))), ""},
 		{"two texts", lost(nil, ld(1, "key")+ld(2, "value")), ""},
 		{"etcd's put", lost(nil, ld(1, "/registry/pods/x")+ld(2, "value")+num(3, 1)), ""},
 		{"an empty message", lost(nil, ""), ""},

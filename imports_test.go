@@ -33,10 +33,11 @@ func rank(path string) (int, string) {
 
 // interprets says which decoder reads another's events, or the messages that both carry.
 var interprets = map[string]string{
-	"decoders/ray":     "decoders/http",
-	"decoders/stratum": "decoders/http",
-	"decoders/raygrpc": "decoders/http2",
-	"decoders/quic":    "decoders/tls", // the handshake in CRYPTO frames, RFC 9001
+	"decoders/ray":        "decoders/http",
+	"decoders/aiservices": "decoders/http",
+	"decoders/stratum":    "decoders/http",
+	"decoders/raygrpc":    "decoders/http2",
+	"decoders/quic":       "decoders/tls", // the handshake in CRYPTO frames, RFC 9001
 }
 
 // TestImportsGoOneWay holds the architecture: cmd > raytap > sinks, detectors > decoders > capture > gopacket.

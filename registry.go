@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/aiservices"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
@@ -61,6 +62,9 @@ func Interpreters() []func(ev any) any {
 				if c := ray.Interpret(t); c != nil {
 					return c
 				}
+				if b := aiservices.Interpret(t); b != nil {
+					return b
+				}
 			}
 			return nil
 		},
@@ -98,7 +102,7 @@ const jsonRPC = 8 << 10
 
 // keepBody says how much of an HTTP body the interpreters want.
 func keepBody(t *http.Transaction, resp bool) int {
-	n := ray.KeepBody(t, resp)
+	n := max(ray.KeepBody(t, resp), aiservices.KeepBody(t, resp))
 	if r := t.Request; r != nil && r.Method == "POST" {
 		if b := bytes.TrimLeft(r.Body.Data, " \t\r\n"); !resp || len(b) > 0 && (b[0] == '{' || b[0] == '[') {
 			n = max(n, jsonRPC)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/assets"
 	"github.com/raytap/raytap/detectors/campaign"
 	"github.com/raytap/raytap/detectors/egress"
 	"github.com/raytap/raytap/detectors/model"
@@ -46,6 +47,8 @@ import (
 //	  quiet: 6h                         # an incident without news for so long is over
 //	  follow: 1h                        # how long after a job what may be honest is taken for its consequence
 //	  allow: [203.0.113.0/24]           # outside, but their jobs count as jobs from inside
+//	assets:
+//	  refresh: 1h                       # rows of assets.log while the run goes on, and again after this; 0: at its end
 type Config struct {
 	Home            []string `yaml:"home"`
 	Workers         int      `yaml:"workers"`
@@ -62,6 +65,7 @@ type Config struct {
 	Egress   egress.Config   `yaml:"egress"`
 	Model    model.Config    `yaml:"model"`
 	Payload  payload.Config  `yaml:"payload"`
+	Assets   assets.Config   `yaml:"assets"`
 
 	// Progress, if set, is told how far the run is, after each batch of packets and on the goroutine that called Run.
 	Progress func(Stats) `yaml:"-"`
@@ -74,6 +78,7 @@ func (c *Config) settings() map[string]any {
 		"egress":   &c.Egress,
 		"model":    &c.Model,
 		"payload":  &c.Payload,
+		"assets":   &c.Assets,
 	}
 }
 
@@ -173,6 +178,10 @@ func check(key string, v any) error {
 	case "egress.window":
 		if v.(time.Duration) < time.Second {
 			return errors.New("is shorter than a second")
+		}
+	case "assets.refresh":
+		if d := v.(time.Duration); d != 0 && d < time.Minute {
+			return errors.New("is shorter than a minute, the interval at which assets are looked through")
 		}
 	case "egress.allow":
 		if v.(string) == "" {

@@ -19,6 +19,7 @@ import (
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/decoders/websocket"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/assets"
 	"github.com/raytap/raytap/detectors/beacon"
 	"github.com/raytap/raytap/detectors/campaign"
 	"github.com/raytap/raytap/detectors/dnstunnel"
@@ -126,6 +127,7 @@ func Detectors() []detectors.Spec {
 		scan.Spec(),
 		beacon.Spec(),
 		interactive.Spec(),
+		assets.Spec(),
 		campaign.Spec(), // last: it tells what the others found
 	}
 }

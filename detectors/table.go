@@ -27,6 +27,14 @@ func (t *Table[K, V]) Get(k K) *V {
 	return &t.slots[i].val
 }
 
+// Peek gives the entry of k without touching it; nil if there is none. The pointer holds until the next Put.
+func (t *Table[K, V]) Peek(k K) *V {
+	if i, ok := t.index[k]; ok {
+		return &t.slots[i].val
+	}
+	return nil
+}
+
 // Put gives the entry of k, made if there is none, and touches it. The pointer holds until the next Put.
 func (t *Table[K, V]) Put(k K) *V {
 	if v := t.Get(k); v != nil {

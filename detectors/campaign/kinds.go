@@ -16,22 +16,22 @@ const (
 type group uint8
 
 const (
-	gLink    group = iota // a host was contacted that the job names
-	gFetch                // a payload came
-	gCall                 // a call-back
-	gShell                // a shell
-	gMining               // mining
-	gTheft                // credentials or data left
-	gSpread               // attacks on others
-	gScan                 // looks for others
-	gBeacon               // calls home regularly
-	gIntel                // a host of bad repute
-	gHint                 // weak alone
-	gLook                 // reconnaissance
-	gEntry                // entry itself
-	gHide                 // evasion
-	gOther                // a rule that the table does not know
-	groups = iota
+	gLink   group = iota // a host was contacted that the job names
+	gFetch               // a payload came
+	gCall                // a call-back
+	gShell               // a shell
+	gMining              // mining
+	gTheft               // credentials or data left
+	gSpread              // attacks on others
+	gScan                // looks for others
+	gBeacon              // calls home regularly
+	gIntel               // a host of bad repute
+	gHint                // weak alone
+	gLook                // reconnaissance
+	gEntry               // entry itself
+	gHide                // evasion
+	gOther               // a rule that the table does not know
+	groups  = iota
 )
 
 // parts of the score: what a group adds, once, and its name. An entry adds by its outcome instead. What proves that the machine

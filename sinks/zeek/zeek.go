@@ -87,6 +87,7 @@ type text struct {
 // ours are the logs that the project writes. What an earlier run left of them is removed, so that no file speaks of
 // another capture than its neighbours do.
 var ours = [...]string{
+	"assets",
 	"conn",
 	"dns",
 	"files",

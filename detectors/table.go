@@ -35,6 +35,15 @@ func (t *Table[K, V]) Peek(k K) *V {
 	return nil
 }
 
+// Oldest gives the key and the value of the entry that was not touched for longest; nil if there is none.
+func (t *Table[K, V]) Oldest() (k K, v *V) {
+	if len(t.index) == 0 {
+		return k, nil
+	}
+	s := &t.slots[t.slots[0].prev]
+	return s.key, &s.val
+}
+
 // Put gives the entry of k, made if there is none, and touches it. The pointer holds until the next Put.
 func (t *Table[K, V]) Put(k K) *V {
 	if v := t.Get(k); v != nil {

@@ -85,3 +85,21 @@ func TestTableAgainstAModel(t *testing.T) {
 		}
 	}
 }
+
+func TestTablePeekTouchesNothing(t *testing.T) {
+	m := Table[string, int]{Limit: 2}
+	if k, v := m.Oldest(); k != "" || v != nil || m.Peek("a") != nil {
+		t.Error("an empty table has something")
+	}
+	*m.Put("a"), *m.Put("b") = 1, 2
+	if v := m.Peek("a"); v == nil || *v != 1 {
+		t.Error("a is not seen")
+	}
+	if k, v := m.Oldest(); k != "a" || *v != 1 {
+		t.Errorf("the oldest is %s", k)
+	}
+	m.Put("c")
+	if m.Peek("a") != nil || m.Peek("b") == nil {
+		t.Error("a peek counted as a touch")
+	}
+}

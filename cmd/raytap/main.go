@@ -1,6 +1,7 @@
 // Command raytap looks for attacks on Ray clusters in network traffic.
 //
 //	raytap replay [flags] FILE...   read captures; write Zeek logs and findings
+//	raytap assets [flags] FILE...   read captures; list the Ray clusters and AI servers that they show
 //	raytap rules [--json]           list what it can find
 //	raytap version                  say which build this is
 //
@@ -33,6 +34,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"replay", "read captures; write Zeek logs and findings", replay},
+		{"assets", "read captures; list the Ray clusters and AI servers that they show", listAssets},
 		{"rules", "list what raytap can find", listRules},
 		{"version", "say which build this is", printVersion},
 	}
@@ -94,7 +96,7 @@ func complain(w io.Writer, err error) {
 		return
 	}
 	s := err.Error()
-	for _, pkg := range [...]string{"raytap: ", "capture: ", "zeek: ", "detectors: "} {
+	for _, pkg := range [...]string{"raytap: ", "capture: ", "zeek: ", "detectors: ", "inventory: "} {
 		s = strings.TrimPrefix(s, pkg)
 	}
 	fmt.Fprintf(w, "raytap: %s\n", s)

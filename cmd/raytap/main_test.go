@@ -176,6 +176,28 @@ func TestReplayTellsTheStory(t *testing.T) {
 	}
 }
 
+func TestAssetsAreKept(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000)), "b.pcap": string(attack(1800000000))})
+	r := invoke(t, dir, nil, "assets", "a.pcap", "--state=known.json")
+	r.expect(t, 0, "answered 203.0.113.66, outside the home networks, without asking for a token", "")
+	if !strings.HasPrefix(r.stdout, "GRADE  ASSET ") || !strings.Contains(r.stdout, "\nF      ray 10.20.0.10 ") {
+		t.Errorf("stdout %s", r.stdout)
+	}
+	var list []map[string]any
+	if err := json.Unmarshal([]byte(invoke(t, dir, nil, "assets", "--json", "b.pcap", "--state=known.json").stdout), &list); err != nil || len(list) != 1 {
+		t.Fatalf("%v: %v", err, list)
+	}
+	if a := list[0]; a["asset"] != "ray 10.20.0.10" || a["first_seen"].(string)[:4] != "2023" || a["last_seen"].(string)[:4] != "2027" {
+		t.Errorf("the second run knows %v", a)
+	}
+	invoke(t, dir, nil, "assets").expect(t, 2, "", "no capture given")
+	invoke(t, dir, nil, "assets", "none.pcap").expect(t, 1, "", "none.pcap")
+	invoke(t, dir, nil, "assets", "--state=a.pcap", "a.pcap").expect(t, 1, "", "a.pcap is no inventory")
+	if got := read(t, dir, "a.pcap"); got != string(attack(1700000000)) {
+		t.Error("a file that is no inventory was written over")
+	}
+}
+
 func TestReplayJSON(t *testing.T) {
 	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
 	invoke(t, dir, nil, "replay", "--format=json", "--out", "x/y", "a.pcap").expect(t, 0, "job", "")

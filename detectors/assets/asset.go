@@ -75,7 +75,7 @@ type Client struct {
 const (
 	maxNames   = 4    // ids and sessions kept of an asset: the present one and some before
 	maxNodes   = 1024 // Ray's own limit is 2,000; most have under 50
-	maxPorts   = 48   // of a node; workers come and go
+	maxPorts   = 32   // of a node; workers come and go
 	maxDoors   = 16
 	maxProxies = 16
 	maxClients = 128

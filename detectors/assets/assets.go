@@ -39,9 +39,10 @@ import (
 )
 
 const (
-	// MaxAssets is how many are kept, here and between runs. The largest operators have some hundred clusters; with all
-	// its lists full an asset has 100 KB, an ordinary one has two.
+	// MaxAssets is how many are kept, here and between runs. The largest operators have some hundred clusters.
 	MaxAssets = 2048
+	// Machines of all of them. One takes up to 1 KB, ports included.
+	maxMachines = 1 << 15
 	// Doors and names that lead to assets: several each.
 	maxKeys = 8 * MaxAssets
 	// Calls by a possible proxy, to be recognised when the answer passes on its other side.
@@ -85,9 +86,10 @@ type entry struct {
 	known  bool // before this run
 	seen   bool // in this run
 	due    bool // since it was last told of
-	gone   bool // evicted, or joined with another
 	said   string
 	saidAt capture.Time
+	n      int              // machines that are counted
+	was    []string         // keys under which it was told of before it was joined
 	doors  []netip.AddrPort // that lead here
 	fronts []front
 }
@@ -127,6 +129,9 @@ type detector struct {
 	callers detectors.Table[netip.Addr, callers]
 	secure  detectors.Table[netip.AddrPort, capture.Time] // TLS on ports of Ray's
 	order   []*entry                                      // of all, in the order in which they came
+
+	machines int // of all
+	evicted  uint64
 }
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) {
@@ -188,33 +193,59 @@ func (d *detector) restore(a *Asset) {
 
 // live gives the entry that a table has, unless it is gone.
 func (d *detector) live(p **entry) *entry {
-	if p == nil || *p == nil || (*p).gone {
+	if p == nil || !d.alive(*p) {
 		return nil
 	}
 	return *p
 }
 
-// add makes an entry of an asset. The one that was touched least recently makes room.
+// alive says that an entry was neither evicted nor joined with another.
+func (d *detector) alive(e *entry) bool {
+	if e == nil {
+		return false
+	}
+	p := d.all.Peek(e.Key)
+	return p != nil && *p == e
+}
+
+// add makes an entry of an asset. Those that were not touched for longest make room.
 func (d *detector) add(a *Asset) *entry {
 	e := &entry{Asset: a}
-	evicted := d.all.Evicted
+	for d.all.Len() >= MaxAssets {
+		d.evict()
+	}
 	*d.all.Put(a.Key) = e
-	d.order = append(d.order, e)
-	if d.all.Evicted > evicted || len(d.order) > 2*MaxAssets {
-		d.order = slices.DeleteFunc(d.order, func(o *entry) bool {
-			o.gone = o.gone || d.peek(o.Key) != o
-			return o.gone
-		})
+	d.recount(e)
+	if d.order = append(d.order, e); len(d.order) > 2*MaxAssets {
+		d.order = slices.DeleteFunc(d.order, func(o *entry) bool { return !d.alive(o) })
 	}
 	return e
 }
 
-// peek looks for a key without touching it.
-func (d *detector) peek(key string) *entry {
-	if p := d.all.Peek(key); p != nil {
-		return *p
+// evict forgets the asset that was not touched for longest.
+func (d *detector) evict() {
+	if _, p := d.all.Oldest(); p != nil {
+		d.drop(*p)
+		d.evicted++
 	}
-	return nil
+}
+
+func (d *detector) drop(e *entry) {
+	d.all.Drop(e.Key)
+	d.machines -= e.n
+	e.n = 0
+}
+
+// recount counts the machines of an asset that may have changed. Where there are too many, old assets make room.
+func (d *detector) recount(e *entry) {
+	d.machines += len(e.Nodes) - e.n
+	e.n = len(e.Nodes)
+	for d.machines > maxMachines {
+		if _, p := d.all.Oldest(); p == nil || *p == e {
+			return // one asset cannot have so many
+		}
+		d.evict()
+	}
 }
 
 // isDoor says whether a port of this role belongs to one cluster for as long as that runs: workers' ports are reused.
@@ -287,7 +318,7 @@ func (d *detector) find(s *sight) *entry {
 		if s.front != nil {
 			key = kindRay + " behind " + s.server.String() + s.front.prefix
 		}
-		for d.peek(key) != nil { // another cluster on the same machine
+		for d.all.Peek(key) != nil { // another cluster on the same machine
 			key += "'"
 		}
 		e = d.add(&Asset{Key: key, Kind: kindRay, Local: local, First: s.at.Time, Last: s.at.Time})
@@ -335,8 +366,14 @@ func (d *detector) join(e, x *entry) *entry {
 	}
 	e.take(x.Asset)
 	e.seen, e.known, e.due = e.seen || x.seen, e.known || x.known, true
-	x.gone = true
-	d.all.Drop(x.Key)
+	d.drop(x)
+	d.recount(e)
+	if x.said != "" {
+		e.was = append(e.was, x.Key)
+	}
+	if e.was = append(e.was, x.was...); len(e.was) > maxDoors {
+		e.was = e.was[len(e.was)-maxDoors:]
+	}
 	for _, list := range [...][]string{x.ClusterIDs, x.Sessions} {
 		for _, s := range list {
 			*d.names.Put(s) = e
@@ -369,10 +406,13 @@ func (d *detector) machine(e *entry, addr netip.Addr, at capture.Time, told bool
 			return e, nil
 		default: // the address has a new owner
 			x.Nodes = slices.DeleteFunc(x.Nodes, func(n Node) bool { return n.Addr == addr })
+			d.recount(x)
 		}
 	}
 	*d.hosts.Put(addr) = e
-	return e, e.node(addr, at)
+	n := e.node(addr, at)
+	d.recount(e)
+	return e, n
 }
 
 // http takes a call to Ray over HTTP.
@@ -540,7 +580,7 @@ func (d *detector) behind(c *ray.Call, dst netip.AddrPort) *entry {
 	r := c.Tx.Response
 	for i := range p.calls {
 		x := &p.calls[i]
-		if x.into != nil && !x.into.gone && x.method == c.Method && x.route == c.Route && x.status == c.Status &&
+		if d.alive(x.into) && x.method == c.Method && x.route == c.Route && x.status == c.Status &&
 			x.length == r.Body.Len && x.from >= c.Time && x.to <= r.Time {
 			return x.into
 		}
@@ -667,6 +707,7 @@ func (d *detector) banner(b *aiservices.Banner) {
 		n := e.node(dst.Addr(), b.Time)
 		n.port(dst.Port(), "http")
 		n.Head, n.Member = true, true
+		d.recount(e)
 		*d.servers.Put(dst) = e
 	case b.Hint && b.Product != "" && b.Product != e.Kind:
 		return
@@ -740,13 +781,13 @@ func (d *detector) row(e *entry, at capture.At) *Row {
 	v := e.judge(d.home, d.cves)
 	return &Row{
 		At: at, Asset: e.clone(), Grade: v.grade, Reason: v.reason, CVEs: v.cves, Auth: v.auth,
-		Inside: v.inside, Outside: v.outside, Outsiders: v.outsiders, Kinds: v.kinds,
+		Was: slices.Clone(e.was), Inside: v.inside, Outside: v.outside, Outsiders: v.outsiders, Kinds: v.kinds,
 	}
 }
 
 // say hands out the row of an asset, if it is due.
 func (d *detector) say(e *entry, at capture.At, end bool) {
-	if e.gone || !e.seen || !e.due {
+	if !e.seen || !e.due || !d.alive(e) {
 		return
 	}
 	if e.said == "" && !e.known {
@@ -775,7 +816,7 @@ func (d *detector) rename(e *entry) {
 		return
 	}
 	key := kindRay + " " + e.Nodes[i].Addr.String()
-	if key == e.Key || d.peek(key) != nil {
+	if key == e.Key || d.all.Peek(key) != nil {
 		return
 	}
 	d.all.Drop(e.Key)
@@ -795,8 +836,8 @@ func (d *detector) end(at capture.At) {
 	for _, e := range d.order {
 		d.say(e, at, true)
 	}
-	if n := d.all.Evicted; n > 0 {
-		d.bus.Emit(&capture.Weird{At: at, Name: "assets_evicted", Addl: strconv.FormatUint(n, 10)})
+	if d.evicted > 0 {
+		d.bus.Emit(&capture.Weird{At: at, Name: "assets_evicted", Addl: strconv.FormatUint(d.evicted, 10)})
 	}
 }
 

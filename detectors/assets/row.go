@@ -20,7 +20,8 @@ const (
 type Row struct {
 	capture.At
 	Change string
-	Asset  *Asset // a copy
+	Asset  *Asset   // a copy
+	Was    []string // other keys that rows before it had, before they turned out to be this one
 
 	Grade, Reason    string
 	CVEs             []string
@@ -148,6 +149,7 @@ func (r *Row) Row(w capture.Fields) {
 	vector("cves", r.CVEs)
 	w.Time("first_seen", a.First, a.First != 0)
 	w.Time("last_seen", a.Last, a.Last != 0)
+	vector("was", r.Was)
 }
 
 // state is what makes a row a change: what the asset is and who reaches it, not how often; workers come and go.

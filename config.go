@@ -23,6 +23,7 @@ import (
 	"github.com/raytap/raytap/detectors/egress"
 	"github.com/raytap/raytap/detectors/model"
 	"github.com/raytap/raytap/detectors/payload"
+	"github.com/raytap/raytap/detectors/secrets"
 )
 
 // Config says how to run. DefaultConfig gives the defaults; the zero value runs too, with one worker for each
@@ -66,6 +67,7 @@ type Config struct {
 	Model    model.Config    `yaml:"model"`
 	Payload  payload.Config  `yaml:"payload"`
 	Assets   assets.Config   `yaml:"assets"`
+	Secrets  secrets.Config  `yaml:"secrets"`
 
 	// Progress, if set, is told how far the run is, after each batch of packets and on the goroutine that called Run.
 	Progress func(Stats) `yaml:"-"`
@@ -79,6 +81,7 @@ func (c *Config) settings() map[string]any {
 		"model":    &c.Model,
 		"payload":  &c.Payload,
 		"assets":   &c.Assets,
+		"secrets":  &c.Secrets,
 	}
 }
 
@@ -93,6 +96,7 @@ func DefaultConfig() Config {
 		Egress:   egress.Default(),
 		Model:    model.Default(),
 		Payload:  payload.Default(),
+		Secrets:  secrets.Default(),
 	}
 }
 
@@ -183,7 +187,7 @@ func check(key string, v any) error {
 		if d := v.(time.Duration); d != 0 && d < time.Minute {
 			return errors.New("is shorter than a minute, the interval at which assets are looked through")
 		}
-	case "egress.allow":
+	case "egress.allow", "secrets.allow":
 		if v.(string) == "" {
 			return errors.New("an empty name would allow everything")
 		}

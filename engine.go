@@ -118,9 +118,9 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 	}
 	local := cfg.local()
 	for i := range n {
-		specs := Decoders()
+		specs := Decoders(home)
 		nameSpecs := append(specs[:len(specs):len(specs)], dns.AnySpec())
-		w := &worker{e: e, id: i, in: make(chan *batch, batches), shards: make([]*capture.Shard, capture.ShardCount), interp: Interpreters()}
+		w := &worker{e: e, id: i, in: make(chan *batch, batches), shards: make([]*capture.Shard, capture.ShardCount), interp: Interpreters(home)}
 		fc := capture.FlowConfig{
 			MaxFlows: cfg.MaxFlows / capture.ShardCount, IgnoreChecksums: cfg.IgnoreChecksums, Emit: w.emit,
 			Local: func(addr [16]byte, v6 bool) bool {

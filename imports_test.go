@@ -38,6 +38,7 @@ var interprets = map[string]string{
 	"decoders/stratum":    "decoders/http",
 	"decoders/raygrpc":    "decoders/http2",
 	"decoders/quic":       "decoders/tls", // the handshake in CRYPTO frames, RFC 9001
+	"decoders/secrets":    "decoders/http",
 }
 
 // TestImportsGoOneWay holds the architecture: cmd > raytap > sinks, detectors > decoders > capture > gopacket.

@@ -2,6 +2,7 @@ package raytap
 
 import (
 	"bytes"
+	"net/netip"
 
 	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/aiservices"
@@ -12,6 +13,7 @@ import (
 	"github.com/raytap/raytap/decoders/quic"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/raygrpc"
+	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/decoders/shell"
 	"github.com/raytap/raytap/decoders/socks"
@@ -32,15 +34,16 @@ import (
 	"github.com/raytap/raytap/detectors/rayapi"
 	grpc "github.com/raytap/raytap/detectors/raygrpc"
 	"github.com/raytap/raytap/detectors/scan"
+	leak "github.com/raytap/raytap/detectors/secrets"
 	interactive "github.com/raytap/raytap/detectors/shell"
 )
 
 // Decoders lists what looks for its protocol in the bytes of a flow, in the order in which they are asked: strict
-// probes first. A list belongs to one goroutine.
-func Decoders() []decoders.Spec {
+// probes first. What is home says of which bodies more is kept. A list belongs to one goroutine.
+func Decoders(home *detectors.Networks) []decoders.Spec {
 	files := file.NewCache(file.Options{HashLimit: hashLimit})
 	return []decoders.Spec{
-		http.Spec(http.Options{KeepBody: keepBody, Files: files}),
+		http.Spec(http.Options{KeepBody: keepBody(secretReader(home)), Files: files}),
 		http2.Spec(http2.Options{Keep: raygrpc.Keep}),
 		tls.Spec(files),
 		tls.DatagramSpec(files),
@@ -51,12 +54,14 @@ func Decoders() []decoders.Spec {
 		websocket.Spec(),
 		shell.Spec(),
 		services.Spec(),
+		secrets.Spec(),
 	}
 }
 
 // Interpreters lists what reads an event as something more: an HTTP transaction as a call to Ray. Each returns the
 // event it made of ev, or nil.
-func Interpreters() []func(ev any) any {
+func Interpreters(home *detectors.Networks) []func(ev any) any {
+	reader := secretReader(home)
 	return []func(any) any{
 		func(ev any) any {
 			if t, ok := ev.(*http.Transaction); ok {
@@ -92,6 +97,12 @@ func Interpreters() []func(ev any) any {
 			}
 			return nil
 		},
+		func(ev any) any {
+			if t, ok := ev.(*http.Transaction); ok {
+				return reader.Interpret(t)
+			}
+			return nil
+		},
 	}
 }
 
@@ -102,14 +113,21 @@ const hashLimit = 64 << 20
 const jsonRPC = 8 << 10
 
 // keepBody says how much of an HTTP body the interpreters want.
-func keepBody(t *http.Transaction, resp bool) int {
-	n := max(ray.KeepBody(t, resp), aiservices.KeepBody(t, resp))
-	if r := t.Request; r != nil && r.Method == "POST" {
-		if b := bytes.TrimLeft(r.Body.Data, " \t\r\n"); !resp || len(b) > 0 && (b[0] == '{' || b[0] == '[') {
-			n = max(n, jsonRPC)
+func keepBody(leaks *secrets.Reader) func(t *http.Transaction, resp bool) int {
+	return func(t *http.Transaction, resp bool) int {
+		n := max(ray.KeepBody(t, resp), aiservices.KeepBody(t, resp), leaks.KeepBody(t, resp))
+		if r := t.Request; r != nil && r.Method == "POST" {
+			if b := bytes.TrimLeft(r.Body.Data, " \t\r\n"); !resp || len(b) > 0 && (b[0] == '{' || b[0] == '[') {
+				n = max(n, jsonRPC)
+			}
 		}
+		return n
 	}
-	return n
+}
+
+// secretReader reads what leaves the home networks.
+func secretReader(home *detectors.Networks) *secrets.Reader {
+	return secrets.NewReader(func(from, to netip.Addr) bool { return home.Contains(from) && !home.Contains(to) })
 }
 
 // Detectors lists what makes findings of events, in the order in which they see them.
@@ -128,6 +146,7 @@ func Detectors() []detectors.Spec {
 		beacon.Spec(),
 		interactive.Spec(),
 		assets.Spec(),
+		leak.Spec(),
 		campaign.Spec(), // last: it tells what the others found
 	}
 }

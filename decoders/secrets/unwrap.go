@@ -1,0 +1,190 @@
+package secrets
+
+import (
+	"bytes"
+	"encoding/base64"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+const (
+	// A text shorter than this has no dump in base64: two keys with their names are longer.
+	minBase64 = 80
+	// maxInflated bounds what is inflated; an environment is a hundredth of it.
+	maxInflated = 1 << 20
+	// looked is how much of a text says whether it is text.
+	looked = 512
+)
+
+// forms gives b as it is and unwrapped once: gzip, base64, percent encoding, JSON's escapes. Each is bounded by b but
+// the inflated one, which has a bound of its own. What base64 or gzip held is told to f like b itself.
+func forms(b []byte, f func(form string, b []byte)) {
+	plain(b, "", f)
+	if d := unbase64(b); d != nil {
+		if z := inflate(d); z != nil {
+			plain(z, "base64 and gzip", f)
+			return
+		}
+		plain(d, "base64", f)
+	}
+	if z := inflate(b); z != nil {
+		plain(z, "gzip", f)
+	}
+}
+
+func plain(b []byte, form string, f func(form string, b []byte)) {
+	if !texty(b) {
+		return
+	}
+	f(form, b)
+	if form != "" {
+		return
+	}
+	if p := unpercent(b); p != nil {
+		f("percent", p)
+		if d := unbase64(p); d != nil {
+			f("base64", d)
+		}
+	}
+	if j := unescape(b); j != nil {
+		f("json", j)
+	}
+}
+
+// texty says that b begins like text in ASCII or UTF-8, or as an archive of text does (a tar's head has zeros).
+func texty(b []byte) bool {
+	for _, c := range b[:min(len(b), looked)] {
+		if c < 0x20 && c != '\n' && c != '\r' && c != '\t' && c != 0 && c != 0x1b || c >= 0xf8 || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// unbase64 decodes the run of base64 that is most of b, line ends allowed; nil if there is none. Such a run covers the
+// middle, so that is where it is looked for.
+func unbase64(b []byte) []byte {
+	in64 := func(c byte) bool { return base64Byte(c) || c == '\n' || c == '\r' }
+	from := len(b) / 2
+	to := from
+	for from > 0 && in64(b[from-1]) {
+		from--
+	}
+	for to < len(b) && in64(b[to]) {
+		to++
+	}
+	best := bytes.TrimLeft(b[from:to], "\r\n")
+	if len(best) < minBase64 || len(best) < len(b)/2 {
+		return nil
+	}
+	// A line end inside is no part of it; '-' and '_' are the alphabet for URLs; what is left over at the end is cut.
+	in := make([]byte, 0, len(best))
+	for _, c := range best {
+		switch c {
+		case '\n', '\r':
+		case '-':
+			in = append(in, '+')
+		case '_':
+			in = append(in, '/')
+		default:
+			in = append(in, c)
+		}
+	}
+	in = in[:len(in)&^3]
+	out := make([]byte, base64.StdEncoding.DecodedLen(len(in)))
+	n, err := base64.StdEncoding.Decode(out, in)
+	if err != nil {
+		return nil
+	}
+	return out[:n]
+}
+
+func base64Byte(c byte) bool {
+	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '-' || c == '_'
+}
+
+func inflate(b []byte) []byte {
+	if len(b) < 18 || b[0] != 0x1f || b[1] != 0x8b {
+		return nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil
+	}
+	out, _ := io.ReadAll(io.LimitReader(r, maxInflated)) // a body that was cut still has its beginning
+	return out
+}
+
+// unpercent decodes percent encoding and the plus of forms; nil if there is none.
+func unpercent(b []byte) []byte {
+	if bytes.IndexByte(b, '%') < 0 {
+		return nil
+	}
+	out, changed := make([]byte, 0, len(b)), false
+	for i := 0; i < len(b); i++ {
+		if b[i] == '%' && i+2 < len(b) {
+			if h, l := unhex(b[i+1]), unhex(b[i+2]); h >= 0 && l >= 0 {
+				out, changed = append(out, byte(h<<4|l)), true
+				i += 2
+				continue
+			}
+		}
+		out = append(out, b[i])
+	}
+	if !changed {
+		return nil
+	}
+	return out
+}
+
+// unescape removes the escapes of a JSON string; nil if there are none.
+func unescape(b []byte) []byte {
+	if bytes.IndexByte(b, '\\') < 0 {
+		return nil
+	}
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		if b[i] != '\\' || i+1 >= len(b) {
+			out = append(out, b[i])
+			continue
+		}
+		i++
+		switch c := b[i]; c {
+		case 'n':
+			out = append(out, '\n')
+		case 'r':
+			out = append(out, '\r')
+		case 't':
+			out = append(out, '\t')
+		case 'u':
+			v := -1
+			if i+4 < len(b) && b[i+1] == '0' && b[i+2] == '0' {
+				if h, l := unhex(b[i+3]), unhex(b[i+4]); h >= 0 && l >= 0 {
+					v = h<<4 | l
+				}
+			}
+			if v < 0 {
+				out = append(out, '\\', 'u')
+				continue
+			}
+			out = append(out, byte(v))
+			i += 4
+		default:
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func unhex(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}

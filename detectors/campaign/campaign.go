@@ -30,6 +30,7 @@ import (
 	"crypto/sha256"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/raytap/raytap/capture"
@@ -322,8 +323,10 @@ func (d *detector) entered(f *detectors.Finding, k kind, src, dst netip.Addr, sr
 	case f.Outcome == detectors.Unknown:
 		st = unseen
 	}
+	// Behind a browser stands a page from outside, whose address is not known.
+	page := f.Rule == "jobsubmit/browser"
 	spread := false
-	if srcHome && f.Rule != "jobsubmit/browser" || d.allow.Contains(src) {
+	if srcHome && !page || d.allow.Contains(src) {
 		if y := live(d.victims.Get(src)); y != nil && y.before(src, f.Time) != nil {
 			spread = true
 		} else {
@@ -344,7 +347,7 @@ func (d *detector) entered(f *detectors.Finding, k kind, src, dst netip.Addr, sr
 	j := x.job(f, src, dst, st)
 	j.dropper = j.dropper || f.Rule == "jobsubmit/dropper"
 	x.findings++
-	x.attacker(src, outside || f.Rule == "jobsubmit/browser")
+	x.attacker(src, outside || page)
 	x.victim(dst)
 	s := d.stepOf(f, k, src, dst)
 	s.state, s.port = st, f.Port
@@ -362,10 +365,10 @@ func (d *detector) entered(f *detectors.Finding, k kind, src, dst netip.Addr, sr
 	if outside {
 		*d.guilty.Put(src) = x
 	}
-	if outside || spread {
+	if (outside || spread || page) && !k.peer {
 		c := collector{budget: maxBudget}
 		for _, e := range f.Evidence {
-			if e.Field != "user_agent" && e.Field != "answer" {
+			if !headers[strings.ToLower(e.Field)] {
 				c.text(e.Value, 0)
 			}
 		}
@@ -376,6 +379,12 @@ func (d *detector) entered(f *detectors.Finding, k kind, src, dst netip.Addr, sr
 	}
 	d.recall(x, src, dst)
 	d.changed(x)
+}
+
+// headers are evidence that names whoever asked and the server, and not what is to be run.
+var headers = map[string]bool{
+	"user_agent": true, "user-agent": true, "origin": true, "referer": true, "host": true, "page": true, "answer": true, "dns": true,
+	"session_name": true, "route": true,
 }
 
 // of looks up only if it is to.

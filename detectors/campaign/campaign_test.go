@@ -303,6 +303,12 @@ func TestHonestTrafficIsNoChain(t *testing.T) {
 		"shared service named in an honest job": func(s *scene) {
 			s.job(attacker, head, "pip install git+https://github.com/a/b && python t.py", succeeded).lookup(head, "github.com", pool).hello(head, pool, "github.com")
 		},
+		"a node outside joins and is called": func(s *scene) {
+			s.find("raynode/foreign", attacker, head, detectors.Critical, succeeded, attacker).conn(head, attacker, 8076)
+		},
+		"a browser goes on with the page that made it submit": func(s *scene) {
+			s.job(ci, head, "id", attempted, "jobsubmit/browser").get(ci, evil, "http://evil.example/favicon.ico").conn(ci, evil, 443)
+		},
 		"what may be honest comes late": func(s *scene) {
 			s.job(attacker, head, "python t.py", succeeded).wait(2*time.Hour).find("egress/large", head, pool, detectors.Medium, observed)
 		},
@@ -331,6 +337,12 @@ func TestJobFromInsideThatLeadsToSomethingGrave(t *testing.T) {
 	s := newScene(nil)
 	s.job(ci, head, fetch, succeeded, "jobsubmit/dropper").find("mining/stratum", head, pool, detectors.High, observed)
 	s.expect(t, detectors.High, ci, head, 1)
+}
+
+func TestBrowserThatAPageMadeSubmit(t *testing.T) {
+	s := newScene(nil)
+	s.job(ci, head, fetch, succeeded, "jobsubmit/browser", "jobsubmit/dropper").get(head, evil, "http://198.51.100.77/x.sh")
+	s.expect(t, detectors.Critical, ci, head, 1)
 }
 
 func TestAllowedUsersCountAsInside(t *testing.T) {

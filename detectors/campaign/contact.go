@@ -94,7 +94,7 @@ func (d *detector) contact(c contact) {
 	weak, common := false, false
 	for i := len(refs) - 1; i >= 0; i-- {
 		r := refs[i]
-		if live(&r.job.inc) == nil || c.at.Time < r.job.at.Time || c.flow.UID == r.job.uid {
+		if live(&r.job.inc) == nil || c.at.Time < r.job.at.Time || c.flow.UID == r.job.uid || who == r.job.attacker {
 			continue
 		}
 		after := c.at.Time.Sub(r.job.at.Time)
@@ -167,8 +167,15 @@ func (d *detector) contact(c contact) {
 	d.took(x, s, s.other, role, g)
 }
 
-// Where machines ask what their address is seen as, and from which country: ShadowRay chooses its payload by that.
-var geo = [...]string{"ip-api.com", "ipinfo.io", "ifconfig.me", "ifconfig.co", "icanhazip.com", "api.ipify.org", "ipecho.net", "checkip.amazonaws.com"}
+// geo says whether machines ask h what their address is seen as, and from which country: ShadowRay chooses its payload by
+// that.
+func geo(h string) bool {
+	switch h {
+	case "ip-api.com", "ipinfo.io", "ifconfig.me", "ifconfig.co", "icanhazip.com", "api.ipify.org", "ipecho.net", "checkip.amazonaws.com":
+		return true
+	}
+	return false
+}
 
 // Programs that install packages, by how their user agents begin.
 var installers = [...]string{"Debian APT", "apt/", "pip/", "libdnf", "urlgrabber", "yum/", "apk-tools", "conda/", "npm/"}
@@ -220,8 +227,10 @@ func (d *detector) hint(t *http.Transaction, q *http.Request, h string, addr net
 	switch {
 	case addr == metadata:
 		what, does, ids = "metadata", "asked the cloud's metadata service", "AML.T0055 T1552.005"
-	case slices.Contains(geo[:], h):
+	case geo(h):
 		what, does, ids = "geo", "asked "+h+" where it is", "T1016"
+	case len(d.open) == 0:
+		return // packages are installed all the time
 	default:
 		ua := q.Header.Get("User-Agent")
 		if ua == "" || ua[0] == 'M' {

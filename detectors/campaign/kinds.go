@@ -66,6 +66,8 @@ type kind struct {
 	sure bool
 	// grave: it is what an attack is for, so that it counts after a job from inside as well.
 	grave bool
+	// peer: whoever got in is a peer then, which the machine calls by nature.
+	peer  bool
 	does  string // what who did; % is the other side
 	role2 string // what the other side is then
 	ids   string // techniques
@@ -89,7 +91,7 @@ var kinds = map[string]kind{
 	"rayclient/dropper":   {role: entry, group: gEntry, runs: true, does: "ran a command through Ray Client on %", ids: "AML.T0049 AML.T0050 T1190 T1059.006"},
 	"gcs/external":        {role: entry, group: gEntry, does: "used the control store of %", ids: "AML.T0049 T1190"},
 	"gcs/stranger":        {role: before, group: gLook, does: "used the control store of %", ids: "AML.T0075 T1613"},
-	"raynode/foreign":     {role: entry, group: gEntry, does: "joined a node to %", ids: "AML.T0049 T1190"},
+	"raynode/foreign":     {role: entry, group: gEntry, peer: true, does: "joined a node to %", ids: "AML.T0049 T1190"},
 	"rayagent/direct":     {role: entry, group: gEntry, does: "called the agent of %", ids: "AML.T0049 T1190"},
 	"raytoken/guessing":   {role: before, group: gLook, does: "guessed tokens of %", ids: "T1110"},
 	"ray/worm":            {group: gSpread, sure: true, grave: true, does: "turned client to many Rays, % among them", role2: "further target", ids: "AML.T0122 T1210 T1570"},

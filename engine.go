@@ -489,7 +489,7 @@ func logged(ev any) any {
 			return &part
 		}
 	case *file.File:
-		if ev.Flow.Mid {
+		if ev.Flow.Mid || ev.Resumed {
 			return nil
 		}
 	case *tls.Session:

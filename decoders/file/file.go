@@ -40,6 +40,7 @@ type File struct {
 	Total      int64  // announced; 0 if it was not
 	Missing    int64  // bytes lost to gaps
 	TimedOut   bool   // its end was never seen
+	Resumed    bool   // it came behind a loss after which Zeek reads no more
 	Head       []byte // the beginning, of files with a Kind only
 	Hashed     bool
 	MD5        [16]byte

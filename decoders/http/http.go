@@ -701,8 +701,8 @@ func (d *decoder) emit(ex *exchange) {
 		ex.tx.Response = &ex.resp
 	}
 	ex.tx.Flow = d.ctx.Flow()
-	ex.tx.describe(capture.Orig, ex.req.Header, &ex.req.Body)
-	ex.tx.describe(capture.Resp, ex.resp.Header, &ex.resp.Body)
+	ex.tx.describe(capture.Orig, ex.req.Header, &ex.req.Body, ex.req.Resumed)
+	ex.tx.describe(capture.Resp, ex.resp.Header, &ex.resp.Body, ex.resp.Resumed)
 	for _, f := range ex.req.Body.Files {
 		d.ctx.Emit(f)
 	}

@@ -80,9 +80,9 @@ func files(w capture.Fields, fuids, filenames, mimes string, b *Body) {
 }
 
 // describe tells the files of a body what only the message around it knows.
-func (t *Transaction) describe(dir capture.Dir, h Header, b *Body) {
+func (t *Transaction) describe(dir capture.Dir, h Header, b *Body, resumed bool) {
 	for i, f := range b.Files {
-		f.Flow, f.Source, f.Sender = t.Flow, "HTTP", dir
+		f.Flow, f.Source, f.Sender, f.Resumed = t.Flow, "HTTP", dir, resumed
 		f.ID = file.NewID(t.Flow, uint32(t.Depth), byte(dir), byte(i))
 		if len(b.Files) > 1 || f.HasName {
 			continue

@@ -461,18 +461,18 @@ func (d *detector) followed(f *detectors.Finding, k kind, src, dst netip.Addr, s
 		who, other = dst, src
 	}
 	s := d.stepOf(f, k, who, other)
-	if s.sev < detectors.Medium {
+	if s.sev < detectors.Medium || k.group == gOther {
 		s.weaken()
 	}
 	x := live(d.victims.Get(who))
 	if x != nil {
 		if j := x.before(who, s.Time); j == nil && len(x.jobs) > 0 {
 			x = nil
-		} else if y := d.tied(who, s.Time, f, other); y != nil {
+		} else if k.group != gOther && d.tied(who, s.Time, f, other) != nil {
 			s.link, s.named = true, " (named in the job)"
 			s.groups |= 1 << gLink
 		}
-	} else if s.sev >= detectors.Medium {
+	} else if s.sev >= detectors.Medium && k.group != gOther {
 		if x = live(d.helpers.Get(other)); x != nil {
 			x.victim(who)
 			*d.victims.Put(who) = x

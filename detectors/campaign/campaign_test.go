@@ -303,6 +303,10 @@ func TestHonestTrafficIsNoChain(t *testing.T) {
 		"shared service named in an honest job": func(s *scene) {
 			s.job(attacker, head, "pip install git+https://github.com/a/b && python t.py", succeeded).lookup(head, "github.com", pool).hello(head, pool, "github.com")
 		},
+		"findings that nobody told the table of": func(s *scene) {
+			s.job(attacker, head, "python t.py", succeeded).find("new/thing", head, pool, detectors.High, observed).
+				find("new/other", head, evil, detectors.Critical, observed)
+		},
 		"a node outside joins and is called": func(s *scene) {
 			s.find("raynode/foreign", attacker, head, detectors.Critical, succeeded, attacker).conn(head, attacker, 8076)
 		},

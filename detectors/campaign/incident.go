@@ -87,7 +87,9 @@ type step struct {
 }
 
 // weaken makes a hint of a step.
-func (s *step) weaken() { s.link, s.sure, s.grave, s.groups = false, false, false, 1<<gHint }
+func (s *step) weaken() {
+	s.link, s.sure, s.grave, s.groups, s.sev = false, false, false, 1<<gHint, min(s.sev, detectors.Low)
+}
 
 // add makes a step mean what another kind means, too.
 func (s *step) add(k kind) {

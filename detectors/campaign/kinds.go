@@ -53,7 +53,6 @@ var parts = [groups]struct {
 	gHint:   {3, "weak signs"},
 	gLook:   {5, "reconnaissance before"},
 	gHide:   {5, "evasion"},
-	gOther:  {5, "other findings"},
 }
 
 // kind is what a rule means in a story.

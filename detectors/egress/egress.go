@@ -13,6 +13,10 @@
 // behind what he pulls. In a flow that was picked up mid-stream the direction is a guess; all of it counts as pushed,
 // with lower confidence. A destination that the machine has used regularly for long has LongUsed times the bar.
 //
+// What is usual is learned (usual.go): the bar of a pair is never lower than the median of what it sent in the windows
+// before and Deviations times their MAD, and what is no more than the machine sends to one destination anyway is low. A
+// finding says these figures, since when the destination is known, and how many machines at home use it.
+//
 // Names of destinations are those that DNS answered with them. A Host field is the sender's word: it is shown, but
 // allows nothing. A machine that an intruder owns can still ask a name server of his for a name on the allow-list; where
 // that matters, allow networks.
@@ -44,12 +48,13 @@ type Config struct {
 	Serving       uint64        `yaml:"serving"`        // times the bound, for answers to a client outside
 	PublicServing uint64        `yaml:"public_serving"` // times the bound, for answers of a machine with many clients
 	LongUsed      uint64        `yaml:"long_used"`      // times the bar, for destinations that were used on many hours of more than a day
+	Deviations    uint64        `yaml:"deviations"`     // MADs above the median of earlier windows that are still usual
 }
 
 // Default is what holds when nothing is said: 100 MB in ten minutes is a small model or a large database dump, and
 // more than logs, telemetry and package uploads of a node add up to for one destination.
 func Default() Config {
-	return Config{Bytes: 100e6, Window: 10 * time.Minute, Serving: 10, PublicServing: 100, LongUsed: 5}
+	return Config{Bytes: 100e6, Window: 10 * time.Minute, Serving: 10, PublicServing: 100, LongUsed: 5, Deviations: 6}
 }
 
 // Check says what is wrong with the settings.
@@ -130,6 +135,7 @@ func Spec() detectors.Spec {
 				pairs: detectors.Table[pairKey, pair]{Limit: maxPairs},
 				names: detectors.Table[netip.Addr, aliases]{Limit: maxNames},
 				hosts: detectors.Table[netip.Addr, host]{Limit: maxHosts},
+				users: detectors.Table[netip.Addr, users]{Limit: maxNames},
 			}
 			for _, a := range cfg.Allow {
 				if n, err := detectors.ParseNetworks([]string{a}); err == nil {
@@ -166,6 +172,7 @@ type pair struct {
 	began   capture.Time // when the first bytes of the window were sent, if it was empty before
 	said    [roles]uint64
 	guessed bool
+	before  habit // of what it pushed
 }
 
 // use is a flow between the two.
@@ -180,10 +187,17 @@ type aliases struct {
 	called string   // as a Host field had it
 }
 
-// host is a home machine as a server.
+// host is a home machine: as a server, and what it pushes to the destination that gets most.
 type host struct {
 	clients int
 	since   capture.Time
+	before  habit
+}
+
+// users are the home machines that send to a destination.
+type users struct {
+	first    capture.Time
+	machines int
 }
 
 type detector struct {
@@ -196,6 +210,7 @@ type detector struct {
 	pairs   detectors.Table[pairKey, pair]
 	names   detectors.Table[netip.Addr, aliases]
 	hosts   detectors.Table[netip.Addr, host]
+	users   detectors.Table[netip.Addr, users] // by destination
 }
 
 func (d *detector) lookup(t *dns.Transaction) {
@@ -274,9 +289,13 @@ func (d *detector) add(p *capture.Progress, dir capture.Dir, k pairKey, n uint64
 		if serving {
 			h := d.hosts.Put(k.src)
 			if h.clients == 0 || p.Time.Sub(h.since) > knownFor {
-				*h = host{since: p.Time}
+				h.clients, h.since = 0, p.Time
 			}
 			h.clients++
+		}
+		u := d.users.Put(k.dst)
+		if u.machines++; u.machines == 1 {
+			u.first = p.Time
 		}
 	}
 	d.turn(e, p.Time)
@@ -294,11 +313,20 @@ func (d *detector) add(p *capture.Progress, dir capture.Dir, k pairKey, n uint64
 	e.sums[role][e.at%parts] += n
 	e.guessed = e.guessed || p.Guessed
 	e.note(p.Flow)
+	h := d.hosts.Get(k.src)
+	if role == pushed {
+		if h == nil {
+			h = d.hosts.Put(k.src)
+		}
+		window, sum := p.Time/capture.Time(d.cfg.Window), e.sum(pushed)
+		e.before.most(window, sum)
+		h.before.most(window, sum)
+	}
 
 	bar := d.cfg.Bytes
 	if role == served {
 		bar = times(d.cfg.Bytes, d.cfg.Serving)
-		if h := d.hosts.Get(k.src); h != nil && h.clients >= publicClients {
+		if h != nil && h.clients >= publicClients {
 			bar = times(d.cfg.Bytes, d.cfg.PublicServing)
 		}
 	}
@@ -306,9 +334,17 @@ func (d *detector) add(p *capture.Progress, dir capture.Dir, k pairKey, n uint64
 	if known {
 		bar = times(bar, d.cfg.LongUsed)
 	}
-	// Said at the bar and at each ten times it.
 	sent := e.sum(role)
 	if sent < bar || e.said[role] > 0 && sent < times(e.said[role], muchMore) {
+		return
+	}
+	if role == pushed {
+		if u, ok := e.before.usual(d.cfg.Deviations); ok {
+			bar = max(bar, u.bar)
+		}
+	}
+	// Said at the bar and at each ten times it.
+	if sent < bar {
 		return
 	}
 	for e.said[role] = bar; sent >= times(e.said[role], muchMore) && e.said[role] < math.MaxUint64; {
@@ -418,11 +454,33 @@ func (d *detector) report(p *capture.Progress, dir capture.Dir, k pairKey, e *pa
 	}
 	f.Msg = fmt.Sprintf("%s %s %s to %s in %s over %s (bound %s in %s)", k.src, verb, size(sent), to,
 		span(p.Time.Sub(d.since(e))), e.count(), size(bar), span(d.cfg.Window))
+	var why []string
 	if e.guessed {
-		f.Sub = "picked up mid-stream: who opened the flow is a guess"
-	} else if known {
-		f.Sub = "a destination in regular use"
+		why = append(why, "picked up mid-stream: who opened the flow is a guess")
 	}
+	if known {
+		why = append(why, "a destination in regular use")
+	}
+	if role == pushed {
+		if u, ok := e.before.usual(d.cfg.Deviations); ok {
+			why = append(why, "usual to this destination are "+u.String())
+		}
+		if u, ok := d.hosts.Get(k.src).before.usual(d.cfg.Deviations); ok {
+			why = append(why, "usual to the destination that gets most are "+u.String())
+			if sent <= u.bar {
+				f.Severity, f.Confidence = detectors.Low, min(f.Confidence, 50)
+			}
+		}
+	}
+	if u := d.users.Get(k.dst); u != nil {
+		machines := "1 machine here uses it"
+		if u.machines > 1 {
+			machines = fmt.Sprintf("%d machines here use it", u.machines)
+			f.Confidence = max(f.Confidence-5*min(u.machines-1, 4), 30)
+		}
+		why = append(why, fmt.Sprintf("the destination was first seen %s before; %s", span(p.Time.Sub(u.first)), machines))
+	}
+	f.Sub = strings.Join(why, "; ")
 	f.Evidence = []detectors.Evidence{
 		{Field: "bytes", Value: fmt.Sprint(sent), Packet: p.Packet},
 		{Field: "flow", Value: p.Flow.UID, Packet: p.Packet},

@@ -140,6 +140,42 @@ func TestLarge(t *testing.T) {
 			}
 			w.send(in, out, 600, 0, time.Minute, false)
 		}, detectors.Medium, 1},
+		{"no more than was sent to it in each window before", nil, func(w *net) {
+			for range 14 {
+				w.send(in, out, 95, 0, 5*time.Minute, false)
+				w.now = w.now.Add(5 * time.Minute)
+			}
+			w.now = w.now.Add(10 * time.Minute)
+			w.send(in, out, 140, 0, time.Minute, false)
+		}, 0, 0},
+		{"more than was ever usual", nil, func(w *net) {
+			for range 14 {
+				w.send(in, out, 95, 0, 5*time.Minute, false)
+				w.now = w.now.Add(5 * time.Minute)
+			}
+			w.send(in, out, 250, 0, time.Minute, false)
+		}, detectors.Medium, 1},
+		{"a new destination gets what others get all the time", nil, func(w *net) {
+			for i := range 14 {
+				w.send(in, fmt.Sprintf("203.0.113.%d:443", i+1), 95, 0, 5*time.Minute, false)
+				w.now = w.now.Add(5 * time.Minute)
+			}
+			w.send(in, out, 120, 0, time.Minute, false)
+		}, detectors.Low, 1},
+		{"a few windows teach nothing", nil, func(w *net) {
+			for range minWindows - 2 {
+				w.send(in, out, 95, 0, 5*time.Minute, false)
+				w.now = w.now.Add(5 * time.Minute)
+			}
+			w.send(in, out, 140, 0, time.Minute, false)
+		}, detectors.Medium, 1},
+		{"much that was served teaches nothing about what is pushed", nil, func(w *net) {
+			for range 14 {
+				w.send(out, in, 0, 500, 5*time.Minute, false)
+				w.now = w.now.Add(5 * time.Minute)
+			}
+			w.send(in, out, 600, 0, time.Minute, false)
+		}, detectors.Medium, 1},
 		{"the next day it is said again", nil, func(w *net) {
 			w.send(in, out, 120, 0, time.Minute, false)
 			w.now = w.now.Add(day)
@@ -256,5 +292,29 @@ func TestTablesAreBounded(t *testing.T) {
 	w.send("10.20.0.11:40000", "198.51.100.77:9001", 120, 0, time.Minute, false)
 	if len(w.said) != 1 {
 		t.Error("a full table refused the new")
+	}
+}
+
+func TestUsual(t *testing.T) {
+	var h habit
+	for i, n := range []uint64{10, 10, 12, 9, 11, 10, 200, 10, 8, 10, 12} {
+		h.most(capture.Time(i), n*1e6)
+	}
+	if _, ok := h.usual(6); ok {
+		t.Error("ten windows and a current one are too few")
+	}
+	h.most(50, 10e6)
+	h.most(51, 1)
+	h.turn(52)
+	u, ok := h.usual(6)
+	// 13 windows: median 10 MB, deviations 0 0 0 0 0 0 1 1 2 2 2 10 190: MAD 1 MB.
+	if !ok || u.median != 10e6 || u.mad != 1e6 || u.bar != 16e6 || u.windows != 13 {
+		t.Errorf("%+v", u)
+	}
+	for i := range 3 * pastWindows {
+		h.most(capture.Time(100+i), 50e6)
+	}
+	if u, _ = h.usual(6); u.median != 50e6 || u.mad != 5e6 || u.windows != pastWindows {
+		t.Errorf("%+v after many equal windows", u)
 	}
 }

@@ -97,7 +97,7 @@ func NewDissector(cfg DissectConfig) *Dissector {
 	if cfg.UID == nil {
 		cfg.UID = flowUID
 	}
-	return &Dissector{cfg: cfg, tunnels: newLRU[flowKey, tunnelEntry](maxTunnels), frags: newDefragmenter()}
+	return &Dissector{cfg: cfg, now: clockStart, tunnels: newLRU[flowKey, tunnelEntry](maxTunnels), frags: newDefragmenter()}
 }
 
 // Stats gives the counts so far.
@@ -145,7 +145,7 @@ func (d *Dissector) dropIP(p *Packet, name, from string) {
 
 func (d *Dissector) tell(w Weird) {
 	if d.cfg.Weird != nil {
-		w.At = At{Time: d.f.Time, Packet: d.f.Ordinal}
+		w.At = At{Time: d.now, Packet: d.f.Ordinal}
 		d.cfg.Weird(w)
 	}
 }

@@ -45,6 +45,9 @@ func (c *Counters) Add(o *Counters) {
 	c.Dropped += o.Dropped
 }
 
+// clockStart is where engine time begins, as Zeek's does: captures whose times are left at zero have the first second.
+const clockStart = Time(1e9)
+
 const (
 	slabSize = 256
 	// Timer slots of one second; a flow due later waits in the last and is looked at again.
@@ -80,7 +83,7 @@ func NewShard(cfg FlowConfig) *Shard {
 	if cfg.MaxFlows <= 0 {
 		cfg.MaxFlows = DefaultMaxFlows / ShardCount
 	}
-	return &Shard{cfg: cfg, table: make([]slotRef, 64), wheel: make([]int32, wheelSlots)}
+	return &Shard{cfg: cfg, now: clockStart, table: make([]slotRef, 64), wheel: make([]int32, wheelSlots)}
 }
 
 // Len is the number of flows in the table.

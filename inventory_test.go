@@ -76,13 +76,18 @@ func TestInventoryIsWhatTheLabRan(t *testing.T) {
 				for _, p := range n.Ports {
 					at := addr + ":" + strconv.Itoa(int(p.Num))
 					want, listed := labPorts[at]
+					if old := strings.HasPrefix(version, "1."); old && p.Num == 6379 {
+						want = "redis"
+					} else if old && p.Role == "gcs" {
+						continue // on a port of its choice
+					}
 					wellKnown := slices.Contains([]string{"gcs", "dashboard", "client", "job_agent", "serve"}, p.Role)
 					if listed && p.Role != want || !listed && wellKnown || p.Role == "worker" && (p.Num < 20000 || p.Num > 20099) {
 						t.Errorf("%s is said to be %s", at, p.Role)
 					}
 				}
 			}
-			if a.Version != "" && a.Version != version || a.Python != "" && a.Python != "3.11" && a.Python != "3.11.7" {
+			if a.Version != "" && a.Version != version || a.Python != "" && a.Python != "3.11" && a.Python != "3.11.7" && a.Python != "3.9.18" {
 				t.Errorf("version %s, Python %s", a.Version, a.Python)
 			}
 			if r.Auth == "token" || r.Auth == "mixed" || len(a.TLS) > 0 {
@@ -101,25 +106,29 @@ func TestInventoryIsWhatTheLabRan(t *testing.T) {
 			t.Errorf("%d assets inside", ours)
 		}
 	}
+	suffix := regexp.MustCompile(`-ray(\d.*)$`)
 	byVersion := map[string][]string{}
 	for _, f := range files {
 		name, _, _ := strings.Cut(filepath.Base(f), ".pcap")
 		version := "2.60.0"
-		if strings.HasSuffix(name, "-ray2.9.3") {
-			version = "2.9.3"
+		if m := suffix.FindStringSubmatch(name); m != nil {
+			version = m[1]
 		}
 		v := take(t, DefaultConfig(), f)
 		t.Run(name, func(t *testing.T) { check(t, version, v, false) })
 		byVersion[version] = append(byVersion[version], f)
 	}
 	for version, list := range byVersion {
-		if testing.Short() {
-			break
+		if testing.Short() || len(list) < 2 {
+			continue
 		}
 		t.Run(version, func(t *testing.T) { check(t, version, take(t, DefaultConfig(), list...), true) })
 	}
 	id, session := regexp.MustCompile(`^[0-9a-f]{56}$`), regexp.MustCompile(`^session_2026-11-23_`)
 	for version, list := range ids {
+		if strings.HasPrefix(version, "1.") {
+			continue // had no such id yet
+		}
 		n, m := 0, 0
 		for _, s := range list {
 			if id.MatchString(s) {

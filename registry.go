@@ -13,6 +13,7 @@ import (
 	"github.com/raytap/raytap/decoders/quic"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/raygrpc"
+	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/decoders/shell"
@@ -51,6 +52,7 @@ func Decoders(home *detectors.Networks) []decoders.Spec {
 		stratum.Spec(),
 		dns.Spec(),
 		socks.Spec(),
+		rayredis.Spec(),
 		websocket.Spec(),
 		shell.Spec(),
 		services.Spec(),

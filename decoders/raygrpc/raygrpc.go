@@ -17,7 +17,7 @@
 // Tokens are never kept: TokenHash has the first digits of a SHA-256.
 //
 // It does not see: what is inside arguments that are not pickled, serialised runtime environments beyond their
-// URIs, messages behind the bound (64 KiB, http2.MaxMessage), Ray over TLS, Redis (Ray before 1.11).
+// URIs, messages behind the bound (64 KiB, http2.MaxMessage), Ray over TLS, the Redis of Ray before 1.11 (rayredis).
 package raygrpc
 
 import (

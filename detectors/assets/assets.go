@@ -1,7 +1,7 @@
 // Package assets keeps the inventory: which Ray clusters and other AI servers there are, in which version, behind what
 // door, and who talks to them. It sends nothing; all of it is seen in passing.
 //
-// In: *ray.Call and *raygrpc.Call, *aiservices.Banner, *tls.Session. Out: rows of assets.log (*Row), each with a copy of
+// In: *ray.Call, *raygrpc.Call and *rayredis.Call, *aiservices.Banner, *tls.Session. Out: rows of assets.log (*Row), each with a copy of
 // the asset as it stands: all that were seen when the run ends, and with Config.Refresh also while it goes on, when an
 // asset is new or has changed, and every so often while it is still there. It finds nothing: it makes no findings.
 //
@@ -33,6 +33,7 @@ import (
 	"github.com/raytap/raytap/decoders/aiservices"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/raygrpc"
+	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
@@ -146,6 +147,7 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	}
 	detectors.On(bus, d.http)
 	detectors.On(bus, d.grpc)
+	detectors.On(bus, d.redis)
 	detectors.On(bus, d.banner)
 	detectors.On(bus, d.tls)
 	if d.cfg.Refresh > 0 {
@@ -251,7 +253,7 @@ func (d *detector) recount(e *entry) {
 // isDoor says whether a port of this role belongs to one cluster for as long as that runs: workers' ports are reused.
 func isDoor(role string) bool {
 	switch role {
-	case "dashboard", "gcs", "client", "job_agent":
+	case "dashboard", "gcs", "redis", "client", "job_agent":
 		return true
 	}
 	return false
@@ -676,6 +678,50 @@ func (d *detector) grpc(c *raygrpc.Call) {
 	}
 	if !e.has(src) {
 		e.client(src, kindOf(c), open, c.Time)
+	}
+}
+
+// redis takes a command to the GCS of a Ray before 1.11.
+func (d *detector) redis(c *rayredis.Call) {
+	if c.Flow == nil || c.Outcome == rayredis.Unseen {
+		return
+	}
+	src, dst := c.Flow.Orig.Addr().Unmap(), netip.AddrPortFrom(c.Flow.Resp.Addr().Unmap(), c.Flow.Resp.Port())
+	if detectors.Special(src) || detectors.Special(dst.Addr()) {
+		return
+	}
+	e, n := d.machine(d.find(&sight{at: c.At, server: dst, session: sessionName(c.Session)}), dst.Addr(), c.Time, false)
+	if n == nil {
+		return
+	}
+	n.port(dst.Port(), "redis")
+	n.Head, n.Member = true, true
+	d.lead(e, dst)
+	e.Clear = word(e.Clear, "redis")
+	e.Version, e.Python = cmp.Or(c.Version, e.Version), longer(e.Python, c.Python)
+	// The password that is in Ray's source keeps nobody out.
+	open := (c.Auth == "none" || c.Auth == "default") && c.Outcome != rayredis.NoToken && c.Outcome != rayredis.Rejected
+	switch {
+	case c.Outcome == rayredis.NoToken && c.Auth == "default", c.Auth == "password" && c.Command == "AUTH" && c.Outcome == rayredis.Answered:
+		e.door("redis", true, c.Time)
+	case open && c.Command != "AUTH" && c.Class != rayredis.Info || open && c.Command == "AUTH":
+		e.door("redis", false, c.Time)
+	}
+	if c.GCS.IsValid() {
+		var m *Node
+		if e, m = d.machine(e, c.GCS.Addr(), c.Time, true); m != nil {
+			m.port(c.GCS.Port(), "gcs")
+			m.Head = true
+		}
+	}
+	if c.Command == "PUBLISH" && c.Key == "RAY_LOG_CHANNEL" { // a node's log monitor
+		var m *Node
+		if e, m = d.machine(e, src, c.Time, true); m != nil {
+			m.Member = true
+		}
+	}
+	if !e.has(src) {
+		e.client(src, clientGCS, open, c.Time)
 	}
 }
 

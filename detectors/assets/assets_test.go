@@ -15,6 +15,7 @@ import (
 	"github.com/raytap/raytap/decoders/http2"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/raygrpc"
+	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 )
@@ -220,6 +221,16 @@ func TestWhatBecomesOneAsset(t *testing.T) {
 			rpc(2, "10.1.0.11:50001", gcs, raygrpc.GCS, "", mid, id(idA)),
 			rpc(3, "10.1.0.12:50001", gcs, raygrpc.GCS, "", mid, id(idA)),
 		}, []string{"?; ray 10.1.0.10; head 10.1.0.10; workers 10.1.0.11; peers 10.1.0.12; tls no; in 0; out 0"}},
+		{"the Redis of an old Ray, with the password that everybody knows", []any{
+			&rayredis.Call{At: when(1), Flow: flow(dev, "10.1.0.10:6379"), Command: "AUTH", Class: rayredis.Info, Outcome: rayredis.Answered, Auth: "default"},
+			&rayredis.Call{At: when(2), Flow: flow(dev, "10.1.0.10:6379"), Command: "GET", Key: "VERSION_INFO", Class: rayredis.State, Outcome: rayredis.Answered, Auth: "default",
+				Version: "1.9.2", GCS: netip.MustParseAddrPort("10.1.0.10:43215")},
+			&rayredis.Call{At: when(2), Flow: flow("10.1.0.11:40001", "10.1.0.10:6379"), Command: "PUBLISH", Key: "RAY_LOG_CHANNEL", Class: rayredis.Write, Outcome: rayredis.Executed, Auth: "default"},
+			web(3, dev, head, "/api/version"),
+		}, []string{"D; ray 10.1.0.10; v 1.9.2; head 10.1.0.10; workers 10.1.0.11; auth none; tls no; in 1; out 0"}},
+		{"the same with a password of its own", []any{
+			&rayredis.Call{At: when(1), Flow: flow(dev, "10.1.0.10:6379"), Command: "AUTH", Class: rayredis.Info, Outcome: rayredis.NoToken, Auth: "default"},
+		}, []string{"B; ray 10.1.0.10; head 10.1.0.10; auth token; tls no; in 1; out 0"}},
 		{"what is no Ray", []any{
 			web(1, dev, head, "/api/jobs/", func(c *ray.Call) { c.Confirmed = false }),
 			web(2, dev, head, "/api/jobs/", func(c *ray.Call) { c.Outcome = ray.NotRay }),

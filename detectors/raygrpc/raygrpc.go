@@ -1,6 +1,6 @@
 // Package raygrpc judges what is asked of Ray over gRPC: of Ray Client, the GCS, raylets, workers and agents.
 //
-// In: *raygrpc.Call; *http2.Call for who was connected to whom before; *ray.Call for refused tokens and for jobs that
+// In: *raygrpc.Call, and *rayredis.Call of the GCS of Ray before 1.11; *http2.Call for who was connected to whom before; *ray.Call for refused tokens and for jobs that
 // a worm hands on. Out: findings of eight rules.
 //
 //	rayclient/external  somebody outside the home networks uses Ray Client, which runs the code that it is sent
@@ -31,6 +31,7 @@ import (
 	"github.com/raytap/raytap/decoders/http2"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/raygrpc"
+	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -182,6 +183,7 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	detectors.On(bus, d.connected)
 	detectors.On(bus, d.call)
 	detectors.On(bus, d.http)
+	detectors.On(bus, d.redis)
 	detectors.On(bus, func(p *capture.Progress) { d.clock(p.Time) })
 	detectors.On(bus, d.ended)
 }
@@ -382,6 +384,48 @@ func (d *detector) external(c *raygrpc.Call) {
 	done, try := verb(c)
 	msg := fmt.Sprintf("%s %s on %s%s%s", c.Flow.Orig.Addr().Unmap(), tell(out, done, try), where, port(c.Flow), refused(c))
 	d.report(c, rule, sev, conf, out, msg, "")
+}
+
+// redis is a command to the GCS of an old Ray. What comes between the machines of a home network is left to its owner:
+// every driver writes there.
+func (d *detector) redis(c *rayredis.Call) {
+	src, dst, ok := ends(c.Flow)
+	if !ok {
+		return
+	}
+	d.clock(c.Time)
+	good := c.Outcome == rayredis.Executed || c.Outcome == rayredis.Answered
+	if good {
+		d.rays.Put(dst)
+		d.join(dst, c.At, "answers as GCS")
+	}
+	if d.env.Home.Contains(src) {
+		return
+	}
+	out, done, unseen, tried := raygrpc.Outcome(c.Outcome), detectors.Low, detectors.Low, detectors.Low
+	switch c.Class {
+	case rayredis.Exec:
+		done, unseen, tried = detectors.Critical, detectors.High, detectors.Medium
+	case rayredis.Write:
+		done, unseen, tried = detectors.High, detectors.High, detectors.Medium
+	case rayredis.State:
+		done = detectors.Medium
+	}
+	if c.Command == "AUTH" && c.Auth == "default" {
+		done = detectors.High // the password in Ray's source was taken: all of it is theirs
+	}
+	sev, outcome := rate(out, done, unseen, tried)
+	command := short(strings.TrimSpace(c.Command+" "+c.Key), maxEvidence)
+	does := tell(outcome, "ran "+command+" on", "tried to run "+command+" on")
+	if c.Command == "AUTH" && c.Auth == "default" {
+		does = tell(outcome, "logged in, with the password that is in Ray's source, to", "tried the password that is in Ray's source on")
+	}
+	msg := fmt.Sprintf("%s %s the GCS at %s, the Redis of a Ray before 1.11", src, does, port(c.Flow))
+	d.bus.Report(&detectors.Finding{
+		At: c.At, Rule: "gcs/external", Severity: sev, Confidence: 95, Outcome: outcome, Msg: msg,
+		Src: src, Dst: dst, Port: c.Flow.Resp.Port(), Flow: c.Flow, Count: 1,
+		Evidence: []detectors.Evidence{{Field: "command", Value: command, Packet: c.Packet}},
+	})
 }
 
 // hold keeps what a home machine did until it is clear whether it is a part of the cluster.

@@ -11,6 +11,7 @@ import (
 	"github.com/raytap/raytap/decoders/http2"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/raygrpc"
+	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -190,6 +191,29 @@ func TestRulesSpeakAndNearMissesAreQuiet(t *testing.T) {
 		if strings.Join(got, "; ") != strings.Join(x.want, "; ") {
 			t.Errorf("%s: %v, want %v\n  %s", x.name, got, x.want, say(list))
 		}
+	}
+}
+
+// The GCS of a Ray before 1.11 is a Redis.
+func TestOldGCSFromOutside(t *testing.T) {
+	command := func(sec float64, src, name, key string, class rayredis.Class, o rayredis.Outcome) *rayredis.Call {
+		return &rayredis.Call{At: when(sec), Flow: flow(src, head, 6379), Command: name, Key: key, Class: class, Outcome: o, Auth: "default"}
+	}
+	found := watch(t, command(1, attacker, "AUTH", "", rayredis.Info, rayredis.Answered))
+	if len(found) != 1 || found[0].Rule != "gcs/external" || found[0].Severity != detectors.High || !strings.Contains(found[0].Msg, "before 1.11") {
+		t.Errorf("a log-in with Ray's own password:\n  %s", say(found))
+	}
+	found = watch(t, command(1, attacker, "CONFIG", "SET dir", rayredis.Exec, rayredis.Executed))
+	if len(found) != 1 || found[0].Severity != detectors.Critical {
+		t.Errorf("where Redis writes its file was changed:\n  %s", say(found))
+	}
+	found = watch(t, command(1, attacker, "CONFIG", "SET dir", rayredis.Exec, rayredis.NoToken))
+	if len(found) != 1 || found[0].Severity != detectors.Medium || found[0].Outcome != detectors.Attempted {
+		t.Errorf("and was refused:\n  %s", say(found))
+	}
+	// Drivers and workers inside do nothing else all day.
+	if found = watch(t, command(1, node, "HSET", "RemoteFunction:1", rayredis.Exec, rayredis.Executed)); len(found) != 0 {
+		t.Errorf("from inside:\n  %s", say(found))
 	}
 }
 

@@ -97,6 +97,7 @@ var ours = [...]string{
 	"notice",
 	"ray",
 	"ray_grpc",
+	"ray_redis",
 	"socks",
 	"ssl",
 	"stats",

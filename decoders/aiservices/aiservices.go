@@ -14,6 +14,7 @@
 package aiservices
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/raytap/raytap/capture"
@@ -121,18 +122,14 @@ func (x *fingerprint) match(t *http.Transaction, path string) *Banner {
 	if p.Status != want || !x.answers(p) {
 		return nil
 	}
-	body := p.Body.Data
-	if len(body) > keep {
-		body = body[:keep]
-	}
-	text := string(body)
-	for _, w := range x.words {
-		if !strings.Contains(text, w) {
+	body := p.Body.Data[:min(len(p.Body.Data), keep)]
+	for _, w := range x.need {
+		if !bytes.Contains(body, w) {
 			return nil
 		}
 	}
-	for _, w := range x.never {
-		if strings.Contains(text, w) {
+	for _, w := range x.bar {
+		if bytes.Contains(body, w) {
 			return nil
 		}
 	}
@@ -171,7 +168,11 @@ func (x *fingerprint) sign() string {
 
 // answers says whether the answer has the header that the print wants.
 func (x *fingerprint) answers(p *http.Response) bool {
-	return x.header == "" || p.Header.Has(x.header) && strings.HasPrefix(p.Header.Get(x.header), x.value)
+	if x.header == "" {
+		return true
+	}
+	v := p.Header.Get(x.header)
+	return v != "" && strings.HasPrefix(v, x.value)
 }
 
 // at says whether a path is the print's, perhaps behind a prefix that a proxy has.

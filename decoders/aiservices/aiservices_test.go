@@ -280,6 +280,20 @@ func TestOddTransactions(t *testing.T) {
 	}
 }
 
+// Nearly all transactions are nobody's of the table, and cost nothing but a look.
+func TestOthersAllocateNothing(t *testing.T) {
+	for _, x := range []sample{
+		{ask: "GET /images/logo.png", header: "Server: nginx\nContent-Type: image/png\nX-Cache: HIT"},
+		{ask: "GET /", header: page, body: "<html><title>Welcome</title>" + strings.Repeat("x", 4000)},
+		{ask: "GET /api/version", header: json, body: `{"build":"7"}`},
+	} {
+		tx := x.transaction()
+		if n := testing.AllocsPerRun(100, func() { KeepBody(tx, true); Interpret(tx) }); n > 0 {
+			t.Errorf("%s: %v allocations", x.ask, n)
+		}
+	}
+}
+
 func FuzzInterpret(f *testing.F) {
 	for _, x := range samples {
 		f.Add(x.ask, x.header, x.body, x.status)

@@ -17,12 +17,14 @@ type fingerprint struct {
 	free    bool     // is answered to everybody, credentials or not
 	asks    bool     // is how it asks for credentials
 	source  string   // where the shape was read
+
+	need, bar [][]byte // words and never, as they are compared
 }
 
 func title(s string) []string { return []string{"<title>" + s} }
 
 // prints is the table. The order within a path decides between products of which one is the other and more.
-var prints = []fingerprint{
+var prints = compile([]fingerprint{
 	// Notebooks.
 	{product: "jupyter", path: "/api", header: "Server", value: "TornadoServer/", words: []string{`{"version": "`}, version: `"version"`, free: true,
 		source: "jupyter_server services/api"},
@@ -114,6 +116,19 @@ var prints = []fingerprint{
 	{product: "selenium", path: "/wd/hub/status", words: []string{`"ready"`, `Selenium Grid`}, version: `"version"`, source: "selenium grid status"},
 	{product: "selenium", words: title("Selenium Grid"), source: "selenium grid UI"},
 	{product: "dask", words: title("Dask: "), source: "distributed http templates"},
+})
+
+func compile(table []fingerprint) []fingerprint {
+	for i := range table {
+		x := &table[i]
+		for _, w := range x.words {
+			x.need = append(x.need, []byte(w))
+		}
+		for _, w := range x.never {
+			x.bar = append(x.bar, []byte(w))
+		}
+	}
+	return table
 }
 
 // Where to look, by what is cheapest to compare.

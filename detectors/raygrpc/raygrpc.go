@@ -49,6 +49,9 @@ const (
 	// A client with an old token tries the same one again and again; a guesser does not.
 	guesses     = 5
 	guessWindow = 10 * time.Minute
+	// A worm hands itself on within seconds of its first word to a cluster. Who came with the same token for as long as
+	// this, and was let in, is somebody with an account there.
+	history = 10 * time.Minute
 	// Handing work to one or two foreign Rays is a user with several clusters.
 	wormTargets = 3
 	wormWindow  = time.Hour
@@ -124,7 +127,7 @@ var rules = []detectors.Rule{
 		ATLAS:          []string{"AML.T0122", "AML.T0049"},
 		ATTACK:         []string{"T1210", "T1570"},
 		Needs:          "Jobs over HTTP or code over Ray Client in clear.",
-		FalsePositives: "A scheduler that runs on a Ray node and serves several clusters.",
+		FalsePositives: "A scheduler that runs on a Ray node and serves several clusters, without a token or within its first minutes.",
 	},
 }
 
@@ -149,6 +152,12 @@ type tries struct {
 	said   bool
 }
 
+// login is a token that was taken, and since when.
+type login struct {
+	first capture.Time
+	hash  string
+}
+
 // spread is where a machine handed work to.
 type spread struct {
 	first   capture.Time
@@ -171,6 +180,7 @@ type detector struct {
 	rays    detectors.Table[netip.Addr, struct{}]
 	took    detectors.Table[netip.Addr, took]
 	tries   detectors.Table[pair, tries]
+	logins  detectors.Table[pair, login]
 	spread  detectors.Table[netip.Addr, spread]
 	wait    []held
 	now     capture.Time
@@ -179,7 +189,7 @@ type detector struct {
 func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	d := &detector{env: env, bus: bus}
 	d.members.Limit, d.before.Limit, d.rays.Limit = maxMembers, maxPairs, maxHosts
-	d.took.Limit, d.tries.Limit, d.spread.Limit = maxHosts, maxGuess, maxHosts
+	d.took.Limit, d.tries.Limit, d.logins.Limit, d.spread.Limit = maxHosts, maxGuess, maxGuess, maxHosts
 	detectors.On(bus, d.connected)
 	detectors.On(bus, d.call)
 	detectors.On(bus, d.http)
@@ -448,7 +458,7 @@ func (d *detector) known(c *raygrpc.Call) bool {
 
 // stranger judges a home machine that showed no part in the cluster.
 func (d *detector) stranger(c *raygrpc.Call, rule string) {
-	if d.known(c) {
+	if src, dst, _ := ends(c.Flow); d.known(c) || c.Auth == "bearer" && d.trusted(src, dst, c.Time) {
 		return
 	}
 	sev, out := rate(c.Outcome, detectors.Medium, detectors.Low, detectors.Low)
@@ -618,6 +628,9 @@ func (d *detector) hand(at capture.At, flow *capture.Flow, how string) {
 	if given == nil && d.isMember(dst) {
 		return // from node to node
 	}
+	if given == nil && d.trusted(src, dst, at.Time) {
+		return // a driver of several clusters
+	}
 	s := d.spread.Put(src)
 	if s.first == 0 || at.Time.Sub(s.first) > wormWindow {
 		*s = spread{first: at.Time}
@@ -661,6 +674,12 @@ func span(t time.Duration) string {
 	return fmt.Sprintf("%d minutes", int(t/time.Minute)+1)
 }
 
+// trusted says that a source has come to a cluster with one token for a while.
+func (d *detector) trusted(src, dst netip.Addr, at capture.Time) bool {
+	l := d.logins.Get(pair{src, dst})
+	return l != nil && at.Sub(l.first) >= history
+}
+
 // token follows the tokens that a source tries.
 func (d *detector) token(at capture.At, flow *capture.Flow, hash string, refused, taken bool) {
 	src, dst, _ := ends(flow)
@@ -669,6 +688,9 @@ func (d *detector) token(at capture.At, flow *capture.Flow, hash string, refused
 	}
 	key := pair{src, dst}
 	if taken {
+		if l := d.logins.Put(key); l.hash != hash {
+			*l = login{at.Time, hash}
+		}
 		t := d.tries.Get(key)
 		if t == nil || !t.said || at.Time.Sub(t.first) > guessWindow {
 			return

@@ -80,6 +80,22 @@ func job(sec float64, src, dst string) *ray.Call {
 		Entrypoint: "x", Outcome: ray.Executed, Client: ray.Tool}
 }
 
+// logins are of a Ray host at three clusters; of another time with other tokens.
+func logins(sec float64) []any {
+	evs := []any{}
+	for _, dst := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"} {
+		c := answers(sec, head, dst)
+		c.Auth, c.TokenHash = "bearer", fmt.Sprintf("%016x", int(sec)+1)
+		evs = append(evs, c)
+	}
+	return append(evs, answers(sec, dev, head))
+}
+
+// spreads are jobs that it hands to them.
+func spreads(sec float64) []any {
+	return []any{job(sec, head, "192.0.2.1"), job(sec+1, head, "192.0.2.2"), job(sec+2, head, "192.0.2.3")}
+}
+
 // answers makes dst known as a Ray.
 func answers(sec float64, src, dst string) *ray.Call {
 	c := job(sec, src, dst)
@@ -177,6 +193,10 @@ func TestRulesSpeakAndNearMissesAreQuiet(t *testing.T) {
 		{"worm", []any{job(0, attacker, head), job(1, head, "192.0.2.1"), job(2, head, "192.0.2.2"), job(3, head, "192.0.2.3")}, []string{"critical ray/worm"}},
 		{"worm over Ray Client", []any{task(0, attacker, head), task(1, head, "192.0.2.1"), task(2, head, "192.0.2.2"), task(3, head, "192.0.2.3")}, []string{"critical rayclient/external", "critical ray/worm"}},
 		{"Ray host that hands on, with nothing seen before", []any{answers(0, dev, head), job(1, head, "192.0.2.1"), job(2, head, "192.0.2.2"), job(3, head, "192.0.2.3")}, []string{"high ray/worm"}},
+		{"driver of three clusters with tokens and a history", append(logins(0), spreads(700)...), nil},
+		{"tokens without a history", append(logins(0), spreads(60)...), []string{"high ray/worm"}},
+		{"tokens that have changed", append(append(logins(0), logins(690)[:3]...), spreads(700)...), []string{"high ray/worm"}},
+		{"the same, but it was given code itself", append(append(logins(0), job(699, attacker, head)), spreads(700)...), []string{"critical ray/worm"}},
 		{"user of three clusters", []any{job(1, dev, "192.0.2.1"), job(2, dev, "192.0.2.2"), job(3, dev, "192.0.2.3")}, nil},
 		{"Ray host with two targets", []any{answers(0, dev, head), job(1, head, "192.0.2.1"), job(2, head, "192.0.2.2"), job(3, head, "192.0.2.1")}, nil},
 		{"Serve's users", []any{call(0, attacker, head, raygrpc.Serve, "RayServeAPIService/Healthz", raygrpc.Info)}, nil},

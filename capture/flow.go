@@ -3,11 +3,10 @@ package capture
 import (
 	"encoding/binary"
 	"math"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
 )
 
 // Time-outs by packet time. They are Zeek's defaults, so that a quiet flow ends in our conn.log where it ends in Zeek's.
@@ -88,10 +87,36 @@ func (k *flowKey) bytes(b *[40]byte) {
 	b[36], b[37], b[38], b[39] = k.proto, k.kind, 0, 0
 }
 
+// hash is the xxhash64 of bytes, written out for their length and without going through memory, in six tenths of
+// the time (BenchmarkFlowHash): with equal, a tenth of what a packet of bulk traffic costs in all.
 func (k *flowKey) hash() uint64 {
-	var b [40]byte
-	k.bytes(&b)
-	return xxhash.Sum64(b[:])
+	const p1, p2, p3, p4 uint64 = 11400714785074694791, 14029467366897019727, 1609587929392839161, 9650029242287828579
+	le := binary.LittleEndian
+	v0, v1, v2, v3 := p1, p2, uint64(0), ^p1+1 // p1+p2 and -p1, wrapping, which constants do not
+	v0 += p2
+	v0 = bits.RotateLeft64(v0+le.Uint64(k.lo[:])*p2, 31) * p1
+	v1 = bits.RotateLeft64(v1+le.Uint64(k.lo[8:])*p2, 31) * p1
+	v2 = bits.RotateLeft64(v2+le.Uint64(k.hi[:])*p2, 31) * p1
+	v3 = bits.RotateLeft64(v3+le.Uint64(k.hi[8:])*p2, 31) * p1
+	h := bits.RotateLeft64(v0, 1) + bits.RotateLeft64(v1, 7) + bits.RotateLeft64(v2, 12) + bits.RotateLeft64(v3, 18)
+	h = (h^bits.RotateLeft64(v0*p2, 31)*p1)*p1 + p4
+	h = (h^bits.RotateLeft64(v1*p2, 31)*p1)*p1 + p4
+	h = (h^bits.RotateLeft64(v2*p2, 31)*p1)*p1 + p4
+	h = (h^bits.RotateLeft64(v3*p2, 31)*p1)*p1 + p4
+	h += 40
+	last := uint64(bits.ReverseBytes16(k.loPort)) | uint64(bits.ReverseBytes16(k.hiPort))<<16 | uint64(k.proto)<<32 | uint64(k.kind)<<40
+	h = bits.RotateLeft64(h^bits.RotateLeft64(last*p2, 31)*p1, 27)*p1 + p4
+	h = (h ^ h>>33) * p2
+	h = (h ^ h>>29) * p3
+	return h ^ h>>32
+}
+
+// equal is ==, which the compiler leaves to a call.
+func (k *flowKey) equal(o *flowKey) bool {
+	le := binary.LittleEndian
+	return le.Uint64(k.lo[8:]) == le.Uint64(o.lo[8:]) && le.Uint64(k.hi[8:]) == le.Uint64(o.hi[8:]) &&
+		k.loPort == o.loPort && k.hiPort == o.hiPort && k.proto == o.proto && k.kind == o.kind &&
+		le.Uint64(k.lo[:]) == le.Uint64(o.lo[:]) && le.Uint64(k.hi[:]) == le.Uint64(o.hi[:])
 }
 
 // FlowHash is the hash that places a packet: equal for both directions of a flow.

@@ -272,10 +272,14 @@ func (s *schema) Intervals(name string, _ []time.Duration, _ bool) {
 func header(b []byte, name string, first capture.Record) []byte {
 	var s schema
 	first.Row(&s)
+	return s.header(b, name, s.ts)
+}
+
+func (s *schema) header(b []byte, name string, open capture.Time) []byte {
 	b = append(b, "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\t"...)
 	b = append(b, name...)
 	b = append(b, "\n#open\t"...)
-	b = stamp(b, s.ts)
+	b = stamp(b, open)
 	b = append(b, "\n#fields"...)
 	b = append(b, s.names...)
 	b = append(b, "\n#types"...)

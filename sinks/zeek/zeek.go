@@ -14,7 +14,10 @@
 // A file that cannot be written to is given up: what else it would have got is counted, and Close says so.
 //
 // It does not see the run: losses and totals are a row of stats.log that the engine sends, and whether the
-// input was read to its end is not noted here. Files are not rotated.
+// input was read to its end is not noted here.
+//
+// That is Sink, for a capture that has an end. Live is for a sensor: the same rows in files that rotate, are
+// compressed and deleted, and that outlast full disks, kills and clocks.
 package zeek
 
 import (

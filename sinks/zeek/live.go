@@ -377,6 +377,18 @@ func (s *Live) up(l *liveLog) {
 	}
 }
 
+// Flush writes what is held, for a caller that wants rows to be read before the next Tick.
+func (s *Live) Flush() {
+	if s.closed {
+		return
+	}
+	for _, l := range s.sorted() {
+		if l.err == nil {
+			s.flush(l)
+		}
+	}
+}
+
 // Tick brings the time: it writes what is held, rotates what is due, and looks after files that cannot be written or
 // are not in their place. It is to be called once a second.
 func (s *Live) Tick(now time.Time) {
@@ -649,6 +661,14 @@ func (s *Live) Counts() []Count {
 		c = append(c, Count{l.name, l.rows + l.pending, l.lost})
 	}
 	return c
+}
+
+// Lost says how many rows of all logs could not be written.
+func (s *Live) Lost() (n uint64) {
+	for _, l := range s.logs {
+		n += l.lost
+	}
+	return n
 }
 
 // Failing gives the first log, by name, that cannot be written at present, and why; nil if all can.

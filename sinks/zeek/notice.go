@@ -112,3 +112,30 @@ func (n *notice) Row(w capture.Fields) {
 }
 
 var logAction = [...]string{"Notice::ACTION_LOG"}
+
+// Findings writes single findings as JSON, for whoever passes them on: the objects are the rows of notice.log in its
+// JSON form, by the same code. It belongs to one goroutine.
+type Findings struct {
+	rules  map[string]*rule
+	notice notice
+	row    jsonRow
+}
+
+// NewFindings takes the rules for the same as Options does.
+func NewFindings(all []detectors.Rule) *Findings { return &Findings{rules: rules(all)} }
+
+// JSON gives the object, without a line's end. The caller owns it.
+func (w *Findings) JSON(f *detectors.Finding) []byte {
+	w.notice.set(f, w.rules[f.Rule])
+	w.row.b = w.row.b[:0]
+	w.row.begin()
+	w.notice.Row(&w.row)
+	w.row.end()
+	return append([]byte(nil), w.row.b[:len(w.row.b)-1]...)
+}
+
+// Note gives the Zeek notice type of a finding.
+func (w *Findings) Note(f *detectors.Finding) string {
+	w.notice.set(f, w.rules[f.Rule])
+	return w.notice.rule.note
+}

@@ -1,0 +1,460 @@
+// Package webhook posts findings to a web server and keeps each until the server has taken it.
+//
+// In: findings (*detectors.Finding); events of other types are ignored. Out: one POST a finding; its body is the
+// object that notice.log has in its JSON form, Content-Type application/json. An answer of 2xx takes it. 400, 413, 415
+// and 422 say that this finding will never be taken: it is given up and counted. Everything else, redirects and refused
+// credentials too, is tried again with growing pauses, or when Retry-After says.
+//
+// A finding is in a file of the spool folder before it is sent, and is deleted behind the answer, so that a restart, of
+// either side, loses none. One that was taken when we were killed is sent again, with the same Idempotency-Key. The
+// spool is bounded; when it is full the oldest of the least severe makes room for what is at least as severe, and is
+// counted. Where the disk takes nothing, memory holds a part.
+//
+// Event never waits: two goroutines spool and send. The order is that of the findings, but for those that an earlier
+// run has left, which come first.
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/zeek"
+)
+
+const (
+	// Findings on their way to the spool. A disk takes thousands in a second.
+	queueLen = 1024
+	// Findings that memory holds where the disk does not.
+	maxHeld = 1024
+	// Bounds of the spool: at the usual kilobyte each, a day of one finding every nine seconds.
+	DefaultSpoolFiles = 10_000
+	DefaultSpoolBytes = 64 << 20
+	// A server that does not answer for this long is tried anew.
+	timeout = 10 * time.Second
+	// Pauses between attempts double from the first to the second, and vary by a quarter, so that many sensors do not
+	// come back at once. Retry-After counts up to the second.
+	minPause, maxPause = time.Second, 5 * time.Minute
+	// How long Close goes on sending.
+	grace = 3 * time.Second
+	// Of an answer's body, which is read so that the connection can be used again.
+	maxAnswer = 64 << 10
+)
+
+// Options say where to and what. URL and Spool are required.
+type Options struct {
+	URL       string
+	Spool     string             // folder, made if need be; one process each
+	Severity  detectors.Severity // findings below it are not sent
+	TokenFile string             // a file with a token that is sent as Authorization: Bearer; read anew for every POST
+	MaxFiles  int                // findings in the spool; 0: DefaultSpoolFiles
+	MaxBytes  int64              // 0: DefaultSpoolBytes
+	Rules     []detectors.Rule   // as for zeek.Options
+	Say       func(string)       // is told, in a sentence, when the server goes away and when it is back; from a goroutine
+
+	pause time.Duration // the first between attempts; 0: minPause
+}
+
+// Sink posts findings. Event belongs to one goroutine.
+type Sink struct {
+	opt      Options
+	client   *http.Client
+	findings *zeek.Findings
+	in       chan entry
+	ctx      context.Context
+	cancel   context.CancelFunc
+	spooled  chan struct{} // closed when everything has been spooled
+	done     chan struct{}
+	closed   bool
+
+	mu    sync.Mutex
+	waits []entry // what is to be sent, the oldest first
+	held  int     // of these, in memory
+	bytes int64   // of all
+	more  chan struct{}
+	next  uint64 // number of the next file
+
+	sent, dropped, rejected atomic.Uint64
+}
+
+// entry is one finding that waits.
+type entry struct {
+	seq      uint64
+	severity detectors.Severity
+	size     int64
+	body     []byte // nil: it is in its file
+}
+
+func (e *entry) name() string { return fmt.Sprintf("%020d-%d.json", e.seq, e.severity) }
+
+var spooled = regexp.MustCompile(`^(\d{20})-(\d)\.json$`)
+
+// New makes a sink and goes on with what an earlier run has left in the spool. That the server is not there is no
+// error: it may come.
+func New(opt Options) (*Sink, error) {
+	if err := CheckURL(opt.URL); err != nil {
+		return nil, err
+	}
+	if opt.MaxFiles <= 0 {
+		opt.MaxFiles = DefaultSpoolFiles
+	}
+	if opt.MaxBytes <= 0 {
+		opt.MaxBytes = DefaultSpoolBytes
+	}
+	if opt.pause <= 0 {
+		opt.pause = minPause
+	}
+	s := &Sink{opt: opt, findings: zeek.NewFindings(opt.Rules), in: make(chan entry, queueLen), spooled: make(chan struct{}), done: make(chan struct{}), more: make(chan struct{}, 1)}
+	s.client = &http.Client{Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if err := os.MkdirAll(opt.Spool, 0o700); err != nil {
+		return nil, fmt.Errorf("webhook: spool: %w", err)
+	}
+	if err := s.recall(); err != nil {
+		return nil, fmt.Errorf("webhook: spool: %w", err)
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	go s.spool()
+	go s.send()
+	return s, nil
+}
+
+// CheckURL says what is wrong with a URL of Options.
+func CheckURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return fmt.Errorf("webhook: %q is not a URL of http or https", s)
+	}
+	return nil
+}
+
+// recall takes up what is in the spool.
+func (s *Sink) recall() error {
+	files, err := os.ReadDir(s.opt.Spool)
+	if err != nil {
+		return err
+	}
+	for _, f := range files { // sorted by name: by number
+		if strings.HasPrefix(f.Name(), ".") && strings.HasSuffix(f.Name(), ".json") { // not finished
+			os.Remove(filepath.Join(s.opt.Spool, f.Name()))
+			continue
+		}
+		m := spooled.FindStringSubmatch(f.Name())
+		if m == nil {
+			continue
+		}
+		seq, err := strconv.ParseUint(m[1], 10, 64)
+		info, e := f.Info()
+		if err != nil || e != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		s.next = max(s.next, seq+1)
+		if entry := (entry{seq: seq, severity: detectors.Severity(m[2][0] - '0'), size: info.Size()}); s.room(&entry) {
+			s.add(entry)
+		} else {
+			os.Remove(filepath.Join(s.opt.Spool, f.Name()))
+		}
+	}
+	return nil
+}
+
+// Event sends ev if it is a finding of the severity that was asked for.
+func (s *Sink) Event(ev any) {
+	f, ok := ev.(*detectors.Finding)
+	if !ok || f.Severity < s.opt.Severity {
+		return
+	}
+	if !s.closed {
+		b := s.findings.JSON(f)
+		select {
+		case s.in <- entry{severity: f.Severity, size: int64(len(b)), body: b}:
+			return
+		default:
+		}
+	}
+	s.dropped.Add(1)
+}
+
+// spool puts what comes on the disk.
+func (s *Sink) spool() {
+	defer close(s.spooled)
+	failing := false
+	for e := range s.in {
+		s.mu.Lock()
+		if !s.room(&e) {
+			s.mu.Unlock()
+			s.dropped.Add(1)
+			continue
+		}
+		e.seq = s.next
+		s.next++
+		s.mu.Unlock()
+		err := s.store(&e)
+		if !failing && err != nil {
+			s.say("the spool of the webhook cannot be written; findings are held in memory: %v", err)
+		}
+		failing = err != nil
+		s.mu.Lock()
+		if err == nil {
+			e.body = nil
+		}
+		if err == nil || s.held < maxHeld {
+			s.add(e)
+		} else {
+			s.dropped.Add(1)
+		}
+		s.mu.Unlock()
+		select {
+		case s.more <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// store writes a finding to its file, which has its name only when it is whole and on the disk.
+func (s *Sink) store(e *entry) error {
+	tmp := filepath.Join(s.opt.Spool, "."+e.name())
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if errors.Is(err, os.ErrNotExist) { // the folder was removed
+		if err = os.MkdirAll(s.opt.Spool, 0o700); err == nil {
+			f, err = os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(e.body)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(tmp, filepath.Join(s.opt.Spool, e.name()))
+	}
+	if err != nil {
+		os.Remove(tmp)
+	}
+	return err
+}
+
+// room makes room for e, at the cost of the oldest of the least severe, and says whether there is any.
+func (s *Sink) room(e *entry) bool {
+	for len(s.waits) >= s.opt.MaxFiles || s.bytes+e.size > s.opt.MaxBytes {
+		least := -1
+		for i := range s.waits {
+			if w := &s.waits[i]; w.severity <= e.severity && (least < 0 || w.severity < s.waits[least].severity) {
+				least = i
+			}
+		}
+		if least < 0 {
+			return false
+		}
+		s.remove(least)
+		s.dropped.Add(1)
+	}
+	return true
+}
+
+func (s *Sink) add(e entry) {
+	s.waits = append(s.waits, e)
+	s.bytes += e.size
+	if e.body != nil {
+		s.held++
+	}
+}
+
+// remove forgets what waits at i, and its file.
+func (s *Sink) remove(i int) {
+	e := s.waits[i]
+	s.waits = slices.Delete(s.waits, i, i+1)
+	s.bytes -= e.size
+	if e.body != nil {
+		s.held--
+	} else {
+		os.Remove(filepath.Join(s.opt.Spool, e.name()))
+	}
+}
+
+// drop takes e off the list if it is still there.
+func (s *Sink) drop(seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.IndexFunc(s.waits, func(w entry) bool { return w.seq == seq }); i >= 0 {
+		s.remove(i)
+	}
+}
+
+// first gives the finding that is to go next.
+func (s *Sink) first() (e entry, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waits) == 0 {
+		return e, false
+	}
+	return s.waits[0], true
+}
+
+// send posts one finding after the other.
+func (s *Sink) send() {
+	defer close(s.done)
+	pause := s.opt.pause
+	away := false
+	for {
+		e, ok := s.first()
+		if !ok {
+			select {
+			case <-s.more:
+				continue
+			case <-s.ctx.Done():
+				return
+			case <-s.spooled:
+				if _, ok := s.first(); ok {
+					continue
+				}
+				return
+			}
+		}
+		body := e.body
+		if body == nil {
+			var err error
+			if body, err = os.ReadFile(filepath.Join(s.opt.Spool, e.name())); err != nil {
+				s.dropped.Add(1) // somebody removed it
+				s.drop(e.seq)
+				continue
+			}
+		}
+		status, wait, err := s.post(body)
+		switch {
+		case err == nil && status/100 == 2:
+			s.drop(e.seq)
+			s.sent.Add(1)
+			if pause = s.opt.pause; away {
+				away = false
+				s.say("the webhook is back")
+			}
+			continue
+		case err == nil && final(status):
+			s.drop(e.seq)
+			s.rejected.Add(1)
+			s.say("the webhook takes no such finding: status %d", status)
+			continue
+		case err == nil:
+			err = fmt.Errorf("status %d", status)
+		}
+		if s.ctx.Err() != nil {
+			return
+		}
+		if !away {
+			away = true
+			s.say("the webhook cannot be reached: %v", err)
+		}
+		if wait == 0 {
+			wait = pause*3/4 + rand.N(pause/2)
+			pause = min(2*pause, maxPause)
+		}
+		select {
+		case <-time.After(wait):
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// final says whether an answer will be the same for the same body for ever.
+func final(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
+}
+
+// post sends one finding. wait is what the server asks for before the next attempt. Errors do not show the URL, which
+// often holds a secret.
+func (s *Sink) post(body []byte) (status int, wait time.Duration, err error) {
+	req, err := http.NewRequestWithContext(s.ctx, http.MethodPost, s.opt.URL, bytes.NewReader(body))
+	if err != nil {
+		return 0, 0, errors.New("the URL cannot be used")
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "raytap")
+	req.Header.Set("Idempotency-Key", strconv.FormatUint(xxhash.Sum64(body), 16))
+	if s.opt.TokenFile != "" {
+		token, err := os.ReadFile(s.opt.TokenFile)
+		if err != nil {
+			return 0, 0, fmt.Errorf("token: %w", err)
+		}
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return 0, 0, err
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
+	if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && n > 0 {
+		wait = min(time.Duration(min(n, int(maxPause/time.Second)))*time.Second, maxPause)
+	}
+	return resp.StatusCode, wait, nil
+}
+
+func (s *Sink) say(format string, a ...any) {
+	if s.opt.Say != nil {
+		s.opt.Say(fmt.Sprintf(format, a...))
+	}
+}
+
+// Counts are what became of findings so far.
+type Counts struct {
+	Sent, Dropped uint64
+	Rejected      uint64 // that the server will never take
+	Waiting       int
+}
+
+// Counts may be called from any goroutine.
+func (s *Sink) Counts() Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Counts{s.sent.Load(), s.dropped.Load(), s.rejected.Load(), len(s.waits)}
+}
+
+// Close spools what has come and sends for a few seconds more. What is left in files is for the next start; what only
+// memory holds is lost, and counted.
+func (s *Sink) Close() error {
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	close(s.in)
+	<-s.spooled
+	select {
+	case <-s.done:
+	case <-time.After(grace):
+	}
+	s.cancel()
+	<-s.done
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropped.Add(uint64(s.held))
+	if n := s.dropped.Load(); n > 0 {
+		return fmt.Errorf("webhook: %d findings could not be sent", n)
+	}
+	return nil
+}

@@ -50,6 +50,8 @@ import (
 //	  allow: [203.0.113.0/24]           # outside, but their jobs count as jobs from inside
 //	assets:
 //	  refresh: 1h                       # rows of assets.log while the run goes on, and again after this; 0: at its end
+//
+// raytap.yaml in the repository has every key with its default and what it means.
 type Config struct {
 	Home            []string `yaml:"home"`
 	Workers         int      `yaml:"workers"`
@@ -68,6 +70,12 @@ type Config struct {
 	Payload  payload.Config  `yaml:"payload"`
 	Assets   assets.Config   `yaml:"assets"`
 	Secrets  secrets.Config  `yaml:"secrets"`
+
+	// Of a sensor: where what it says goes.
+	Rotate  Rotate  `yaml:"rotate"`
+	Syslog  Syslog  `yaml:"syslog"`
+	Webhook Webhook `yaml:"webhook"`
+	Metrics Metrics `yaml:"metrics"`
 
 	// Progress, if set, is told how far the run is, after each batch of packets and on the goroutine that called Run.
 	Progress func(Stats) `yaml:"-"`
@@ -97,6 +105,10 @@ func DefaultConfig() Config {
 		Model:    model.Default(),
 		Payload:  payload.Default(),
 		Secrets:  secrets.Default(),
+		Rotate:   defaultRotate(),
+		Syslog:   defaultSyslog(),
+		Webhook:  defaultWebhook(),
+		Metrics:  defaultMetrics(),
 	}
 }
 
@@ -205,6 +217,8 @@ func check(key string, v any) error {
 				return errors.New(strings.TrimPrefix(err.Error(), "detectors: "))
 			}
 		}
+	default:
+		return checkOutput(key, v)
 	}
 	return nil
 }
@@ -247,22 +261,29 @@ func checkAll(v reflect.Value, prefix string) error {
 // LoadConfig reads a configuration file over the defaults. Its errors name file, line and key: unknown and repeated
 // keys, values of the wrong type, and values that make no sense.
 func LoadConfig(name string) (Config, error) {
-	c := DefaultConfig()
+	c, _, err := LoadConfigLines(name)
+	return c, err
+}
+
+// LoadConfigLines is LoadConfig; it also says on which line of the file each key stands that is in it.
+func LoadConfigLines(name string) (c Config, lines map[string]int, err error) {
+	c = DefaultConfig()
+	lines = map[string]int{}
 	info, err := os.Stat(name)
 	if err != nil {
-		return c, fmt.Errorf("raytap: configuration: %w", err)
+		return c, nil, fmt.Errorf("raytap: configuration: %w", err)
 	}
 	if info.Size() > maxConfigFile {
-		return c, fmt.Errorf("raytap: configuration %s: over %d bytes", name, maxConfigFile)
+		return c, nil, fmt.Errorf("raytap: configuration %s: over %d bytes", name, maxConfigFile)
 	}
 	b, err := os.ReadFile(name)
 	if err != nil {
-		return c, fmt.Errorf("raytap: configuration: %w", err)
+		return c, nil, fmt.Errorf("raytap: configuration: %w", err)
 	}
-	if err := c.read(b); err != nil {
-		return c, fmt.Errorf("raytap: %s:%w", name, err)
+	if err := c.read(b, lines); err != nil {
+		return c, nil, fmt.Errorf("raytap: %s:%w", name, err)
 	}
-	return c, nil
+	return c, lines, nil
 }
 
 // keyError is a mistake in a configuration: "LINE: KEY: reason".
@@ -279,7 +300,8 @@ func (e *keyError) Error() string {
 	return fmt.Sprintf("%d: %s: %s", e.line, e.key, e.reason)
 }
 
-func (c *Config) read(b []byte) error {
+// read takes down in lines, if it is there, where each key stands.
+func (c *Config) read(b []byte, lines map[string]int) error {
 	f, err := parser.ParseBytes(b, 0)
 	if err != nil {
 		line := 1
@@ -305,7 +327,7 @@ func (c *Config) read(b []byte) error {
 	if body == nil {
 		return nil
 	}
-	return fill(reflect.ValueOf(c).Elem(), body, "")
+	return fill(reflect.ValueOf(c).Elem(), body, "", lines)
 }
 
 func line(n ast.Node) int {
@@ -329,10 +351,10 @@ func keyOf(f reflect.StructField) (string, bool) {
 
 // fill sets v from a node; key is the path that leads to it. It goes over the syntax tree itself, because the
 // decoder of the library turns numbers into strings and words into numbers without a word.
-func fill(v reflect.Value, n ast.Node, key string) error {
+func fill(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 	bad := func(format string, a ...any) error { return &keyError{line(n), key, fmt.Sprintf(format, a...)} }
 	if v.Kind() == reflect.Struct {
-		return fillStruct(v, n, key)
+		return fillStruct(v, n, key, lines)
 	}
 	if v.Kind() == reflect.Slice {
 		if n.Type() == ast.NullType {
@@ -345,7 +367,7 @@ func fill(v reflect.Value, n ast.Node, key string) error {
 		}
 		list := reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values))
 		for i, e := range seq.Values {
-			if err := fill(list.Index(i), e, key); err != nil {
+			if err := fill(list.Index(i), e, key, nil); err != nil {
 				return err
 			}
 		}
@@ -401,7 +423,7 @@ func fill(v reflect.Value, n ast.Node, key string) error {
 	return nil
 }
 
-func fillStruct(v reflect.Value, n ast.Node, key string) error {
+func fillStruct(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 	var pairs []*ast.MappingValueNode
 	switch n := n.(type) {
 	case *ast.MappingNode:
@@ -442,8 +464,11 @@ func fillStruct(v reflect.Value, n ast.Node, key string) error {
 		if p.Value == nil || p.Value.Type() == ast.NullType && v.Field(i).Kind() != reflect.Struct && v.Field(i).Kind() != reflect.Slice {
 			return &keyError{line(p.Key), path, "has no value"}
 		}
-		if err := fill(v.Field(i), p.Value, path); err != nil {
+		if err := fill(v.Field(i), p.Value, path, lines); err != nil {
 			return err
+		}
+		if lines != nil && v.Field(i).Kind() != reflect.Struct {
+			lines[path] = line(p.Key)
 		}
 	}
 	return nil

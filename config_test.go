@@ -206,7 +206,7 @@ func FuzzConfig(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		c := DefaultConfig()
-		if c.read([]byte(s)) == nil {
+		if c.read([]byte(s), nil) == nil {
 			if err := c.Check(); err != nil {
 				t.Errorf("%q was accepted, but: %v", s, err)
 			}

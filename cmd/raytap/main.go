@@ -2,6 +2,7 @@
 //
 //	raytap replay [flags] FILE...   read captures; write Zeek logs and findings
 //	raytap assets [flags] FILE...   read captures; list the Ray clusters and AI servers that they show
+//	raytap config check|show        check a configuration file, or show what is in force
 //	raytap rules [--json]           list what it can find
 //	raytap version                  say which build this is
 //
@@ -35,6 +36,7 @@ func commands() []command {
 	return []command{
 		{"replay", "read captures; write Zeek logs and findings", replay},
 		{"assets", "read captures; list the Ray clusters and AI servers that they show", listAssets},
+		{"config", "check a configuration file, or show what is in force", configure},
 		{"rules", "list what raytap can find", listRules},
 		{"version", "say which build this is", printVersion},
 	}
@@ -96,7 +98,7 @@ func complain(w io.Writer, err error) {
 		return
 	}
 	s := err.Error()
-	for _, pkg := range [...]string{"raytap: ", "capture: ", "zeek: ", "detectors: ", "inventory: "} {
+	for _, pkg := range [...]string{"raytap: ", "capture: ", "zeek: ", "detectors: ", "inventory: ", "syslog: ", "webhook: ", "metrics: "} {
 		s = strings.TrimPrefix(s, pkg)
 	}
 	fmt.Fprintf(w, "raytap: %s\n", s)

@@ -48,6 +48,8 @@ type Options struct {
 	// Ready, if set, may name another reason for /readyz to fail, as that logs cannot be written. Called from any
 	// goroutine.
 	Ready func() error
+	// Interfaces, if set, is asked with each scrape what the interfaces delivered. Called from any goroutine.
+	Interfaces func() []Interface
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -59,7 +61,6 @@ type Values struct {
 	ActiveFlows              uint64
 	Weirds, Panics           uint64
 	LastPacket               time.Time // zero: none yet
-	Interfaces               []Interface
 	Losses                   []Loss
 	Logs                     []Log
 	Outputs                  []Output
@@ -279,7 +280,11 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	if !v.LastPacket.IsZero() {
 		gauge(lastPacket, float64(v.LastPacket.UnixNano())/1e9)
 	}
-	for _, i := range v.Interfaces {
+	var interfaces []Interface
+	if m.opt.Interfaces != nil {
+		interfaces = m.opt.Interfaces()
+	}
+	for _, i := range interfaces {
 		count(received, i.Packets, i.Name)
 		count(drops, i.Drops, i.Name)
 		count(freezes, i.Freezes, i.Name)

@@ -61,7 +61,8 @@ func listen(t *testing.T, m *Metrics) *Server {
 }
 
 func TestScrape(t *testing.T) {
-	m := New(Options{Version: "v1.2.3", Rules: []detectors.Rule{{Name: "a/b", Severity: detectors.High}, {Name: "c/d", Severity: detectors.Low}}})
+	m := New(Options{Version: "v1.2.3", Rules: []detectors.Rule{{Name: "a/b", Severity: detectors.High}, {Name: "c/d", Severity: detectors.Low}},
+		Interfaces: func() []Interface { return []Interface{{"eth1", 600, 7, 2, true}, {"eth2", 400, 0, 0, false}} }})
 	s := listen(t, m)
 	for range 3 {
 		m.Event(&detectors.Finding{Rule: "a/b", Severity: detectors.High})
@@ -71,7 +72,6 @@ func TestScrape(t *testing.T) {
 	m.Update(Values{
 		Packets: 1000, Bytes: 1 << 40, Filtered: 5, Flows: 70, ActiveFlows: 12, Weirds: 3, Panics: 1,
 		LastPacket: time.Unix(1700000000, 500e6),
-		Interfaces: []Interface{{"eth1", 600, 7, 2, true}, {"eth2", 400, 0, 0, false}},
 		Losses:     []Loss{{"gap_bytes", "bytes", 99}},
 		Logs:       []Log{{"conn", 70, 4}, {"notice", 4, 0}},
 		Outputs:    []Output{{"webhook", 3, 1, 2}},

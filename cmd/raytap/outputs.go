@@ -1,0 +1,187 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/raytap/raytap"
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/metrics"
+	"github.com/raytap/raytap/sinks/syslog"
+	"github.com/raytap/raytap/sinks/webhook"
+	"github.com/raytap/raytap/sinks/zeek"
+)
+
+// tickEvery is how often logs are written and figures brought.
+const tickEvery = time.Second
+
+// outputs are where what a sensor says goes: logs, and if asked for syslog, a webhook and metrics. It is one sink for
+// the engine; what it is made of does not block it.
+type outputs struct {
+	logs    *zeek.Live
+	syslog  *syslog.Sink
+	webhook *webhook.Sink
+	metrics *metrics.Metrics
+	server  *metrics.Server
+	reopen  atomic.Bool
+	failing atomic.Pointer[string] // why logs cannot be written
+	next    time.Time
+}
+
+// health says what only the source knows. Its functions are called from other goroutines; each may be nil.
+type health struct {
+	up         func() bool                // a link is up
+	interfaces func() []metrics.Interface // what each delivered and dropped
+}
+
+// openOutputs makes what cfg asks for. say is told in a sentence what happens to it, from any goroutine.
+func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) (o *outputs, err error) {
+	o = &outputs{}
+	defer func() {
+		if err != nil {
+			o.close(now)
+		}
+	}()
+	rules := raytap.Rules()
+	r := &cfg.Rotate
+	o.logs, err = zeek.NewLive(cfg.Out, zeek.LiveOptions{
+		Options:  zeek.Options{Format: cfg.Format, Rules: rules},
+		Interval: r.Interval, Size: r.Size, Compress: r.Compress, Keep: r.Keep, KeepSize: r.KeepSize, Fsync: r.Fsync, Reserve: r.Reserve, Say: say,
+	}, now)
+	if err != nil {
+		return o, err
+	}
+	// The names were checked with the configuration.
+	if c := &cfg.Syslog; c.Address != "" {
+		least, _ := detectors.ParseSeverity(c.Severity)
+		o.syslog, err = syslog.New(syslog.Options{
+			Address: c.Address, CA: c.CA, Facility: c.Facility, Severity: least, JSON: c.Message == "json", Rules: rules, Say: say,
+		})
+		if err != nil {
+			return o, err
+		}
+	}
+	if c := &cfg.Webhook; c.URL != "" {
+		least, _ := detectors.ParseSeverity(c.Severity)
+		spool := c.Spool
+		if spool == "" {
+			spool = filepath.Join(cfg.Out, "webhook-spool")
+		}
+		o.webhook, err = webhook.New(webhook.Options{
+			URL: c.URL, TokenFile: c.TokenFile, Severity: least, Spool: spool, MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
+		})
+		if err != nil {
+			return o, err
+		}
+	}
+	if c := &cfg.Metrics; c.Listen != "" {
+		o.metrics = metrics.New(metrics.Options{Version: buildVersion(), Rules: rules, Quiet: c.Quiet, Up: h.up, Ready: o.ready, Interfaces: h.interfaces})
+		if o.server, err = o.metrics.Listen(c.Listen); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// ready says whether logs can be written.
+func (o *outputs) ready() error {
+	if why := o.failing.Load(); why != nil {
+		return errors.New(*why)
+	}
+	return nil
+}
+
+// Event implements raytap.Sink.
+func (o *outputs) Event(ev any) {
+	o.logs.Event(ev)
+	f, ok := ev.(*detectors.Finding)
+	if !ok {
+		return
+	}
+	if o.syslog != nil {
+		o.syslog.Event(f)
+	}
+	if o.webhook != nil {
+		o.webhook.Event(f)
+	}
+	if o.metrics != nil {
+		o.metrics.Event(f)
+	}
+}
+
+// Flush has rows that are held written before the next tick.
+func (o *outputs) Flush() { o.logs.Flush() }
+
+// Lost says how many rows of logs could not be written.
+func (o *outputs) Lost() uint64 { return o.logs.Lost() }
+
+// tick is to be called on the engine's goroutine (Config.Progress) a few times in a second, also while no packet comes.
+func (o *outputs) tick(now time.Time, s *raytap.Stats) {
+	if o.reopen.Swap(false) {
+		o.logs.Reopen()
+	}
+	// A clock that was set back does not stop the ticks.
+	if wait := o.next.Sub(now); wait > 0 && wait <= tickEvery {
+		return
+	}
+	o.next = now.Add(tickEvery)
+	o.logs.Tick(now)
+	if err := o.logs.Failing(); err != nil {
+		why := strings.TrimPrefix(err.Error(), "zeek: ")
+		o.failing.Store(&why)
+	} else {
+		o.failing.Store(nil)
+	}
+	if o.metrics != nil {
+		o.metrics.Update(o.values(s))
+	}
+}
+
+// reopenLogs has the next tick open the log files by their names again. It may be called from any goroutine.
+func (o *outputs) reopenLogs() { o.reopen.Store(true) }
+
+func (o *outputs) values(s *raytap.Stats) metrics.Values {
+	v := metrics.Values{
+		Packets: s.Packets, Bytes: s.Bytes, Filtered: s.Filtered, Flows: s.Flow.Flows, Weirds: s.Weirds, Panics: s.Panics,
+	}
+	if s.Last != capture.Time(0) {
+		v.LastPacket = s.Last.Std()
+	}
+	for _, l := range s.Losses() {
+		v.Losses = append(v.Losses, metrics.Loss{Cause: l.Name, Unit: l.Unit, N: l.N})
+	}
+	for _, c := range o.logs.Counts() {
+		v.Logs = append(v.Logs, metrics.Log{Name: c.Log, Rows: c.Rows, Lost: c.Lost})
+	}
+	if o.syslog != nil {
+		sent, dropped := o.syslog.Counts()
+		v.Outputs = append(v.Outputs, metrics.Output{Name: "syslog", Sent: sent, Dropped: dropped})
+	}
+	if o.webhook != nil {
+		c := o.webhook.Counts()
+		v.Outputs = append(v.Outputs, metrics.Output{Name: "webhook", Sent: c.Sent, Dropped: c.Dropped + c.Rejected, Waiting: c.Waiting})
+	}
+	return v
+}
+
+// close writes and sends what is held, for a few seconds at most, and ends everything.
+func (o *outputs) close(now time.Time) error {
+	var errs []error
+	if o.logs != nil {
+		errs = append(errs, o.logs.Close(now))
+	}
+	if o.syslog != nil {
+		errs = append(errs, o.syslog.Close())
+	}
+	if o.webhook != nil {
+		errs = append(errs, o.webhook.Close())
+	}
+	if o.server != nil {
+		errs = append(errs, o.server.Close())
+	}
+	return errors.Join(errs...)
+}

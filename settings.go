@@ -1,0 +1,142 @@
+package raytap
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Setting is one key of the configuration with its value.
+type Setting struct {
+	Key  string // "egress.window"
+	Text string // the value, as YAML has it on one line
+	List bool   // it takes several
+	Bool bool   // it takes true and false
+}
+
+// Settings lists every key, in the order of the documentation.
+func (c *Config) Settings() []Setting {
+	var all []Setting
+	eachKey(reflect.ValueOf(c).Elem(), "", func(key string, v reflect.Value) {
+		all = append(all, Setting{key, text(v), v.Kind() == reflect.Slice, v.Kind() == reflect.Bool})
+	})
+	return all
+}
+
+// eachKey calls f for every key below v.
+func eachKey(v reflect.Value, prefix string, f func(key string, v reflect.Value)) {
+	for i := range v.NumField() {
+		key, ok := keyOf(v.Type().Field(i))
+		switch {
+		case !ok:
+		case v.Field(i).Kind() == reflect.Struct:
+			eachKey(v.Field(i), prefix+key+".", f)
+		default:
+			f(prefix+key, v.Field(i))
+		}
+	}
+}
+
+// text writes a value so that a file with it reads as the same.
+func text(v reflect.Value) string {
+	switch x := v.Interface().(type) {
+	case time.Duration:
+		s := x.String()
+		if strings.HasSuffix(s, "m0s") {
+			s = s[:len(s)-2]
+		}
+		if strings.HasSuffix(s, "h0m") {
+			s = s[:len(s)-2]
+		}
+		return s
+	case string:
+		return yamlText(x)
+	}
+	if v.Kind() == reflect.Slice {
+		var all []string
+		for i := range v.Len() {
+			all = append(all, text(v.Index(i)))
+		}
+		return "[" + strings.Join(all, ", ") + "]"
+	}
+	return fmt.Sprint(v.Interface())
+}
+
+// yamlText writes a string plainly if it is read back as that, also within a list, and in quotes otherwise.
+func yamlText(s string) string {
+	plain := s != "" && !strings.ContainsAny(s, "\",[]{}#&*!|>'%@`\\\n\t") && strings.TrimSpace(s) == s
+	if plain {
+		var back map[string]any
+		if err := yaml.Unmarshal([]byte("k: "+s), &back); err == nil && back["k"] == s {
+			return s
+		}
+	}
+	return strconv.Quote(s)
+}
+
+// Set gives a key the values that a command line has for it, of which a key that is no list takes the last.
+func (c *Config) Set(key string, values ...string) error {
+	var found reflect.Value
+	eachKey(reflect.ValueOf(c).Elem(), "", func(k string, v reflect.Value) {
+		if k == key {
+			found = v
+		}
+	})
+	switch {
+	case !found.IsValid():
+		return fmt.Errorf("raytap: unknown key %s", key)
+	case len(values) == 0:
+		return nil
+	case found.Kind() != reflect.Slice:
+		return setText(found, key, values[len(values)-1])
+	}
+	list := reflect.MakeSlice(found.Type(), len(values), len(values))
+	for i, s := range values {
+		if err := setText(list.Index(i), key, s); err != nil {
+			return err
+		}
+	}
+	found.Set(list)
+	return nil
+}
+
+func setText(v reflect.Value, key, s string) error {
+	var err error
+	switch p := v.Addr().Interface().(type) {
+	case *string:
+		*p = s
+	case *bool:
+		if *p, err = strconv.ParseBool(s); err != nil {
+			err = fmt.Errorf("%q is neither true nor false", s)
+		}
+	case *int:
+		if *p, err = strconv.Atoi(s); err != nil {
+			err = fmt.Errorf("%q is not a whole number", s)
+		}
+	case *uint64:
+		*p, err = parseSize(s)
+	case *float64:
+		if *p, err = strconv.ParseFloat(s, 64); err != nil || math.IsNaN(*p) || math.IsInf(*p, 0) {
+			err = fmt.Errorf("%q is not a number", s)
+		}
+	case *time.Duration:
+		if *p, err = time.ParseDuration(s); err != nil || *p < 0 {
+			err = fmt.Errorf("%q is not a duration (90s, 10m, 1h30m)", s)
+		}
+	default:
+		err = errors.New("can only be set in a file")
+	}
+	if err == nil {
+		err = check(key, v.Interface())
+	}
+	if err != nil {
+		return fmt.Errorf("raytap: %s: %w", key, err)
+	}
+	return nil
+}

@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build test race fuzz bench check clean mixes pgo
+.PHONY: build test race fuzz bench check clean mixes pgo deb
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
@@ -33,7 +33,7 @@ check: ## what a change must pass besides the tests
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.1 ./...
 
 clean:
-	rm -rf bin raytap-logs
+	rm -rf bin dist raytap-logs
 
 mixes: ## the captures that the benchmarks of the README run on, in bin/
 	$(GO) build -o bin/mixgen ./cmd/mixgen
@@ -42,3 +42,10 @@ mixes: ## the captures that the benchmarks of the README run on, in bin/
 pgo: build mixes ## a new cmd/raytap/default.pgo, which the build uses
 	for m in http churn bulk; do bin/raytap replay --quiet --workers 1 --cpuprofile bin/$$m.prof --out bin/logs bin/$$m.pcap; done
 	$(GO) tool pprof -proto bin/http.prof bin/churn.prof bin/bulk.prof > cmd/raytap/default.pgo
+
+NFPM        ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+DEB_VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//' | grep . || echo 0.0.0+$$(git rev-parse --short HEAD))
+DEB_ARCH    ?= $(shell $(GO) env GOARCH)
+deb: build ## dist/raytap_VERSION_ARCH.deb
+	mkdir -p dist
+	DEB_VERSION='$(DEB_VERSION)' DEB_ARCH='$(DEB_ARCH)' $(GO) run $(NFPM) package --config cmd/raytap/packaging/nfpm.yaml --packager deb --target dist/

@@ -47,13 +47,14 @@ type notice struct {
 	f        *detectors.Finding
 	rule     *rule
 	evidence []string
+	id       string
 }
 
 func (n *notice) set(f *detectors.Finding, r *rule) {
 	if r == nil { // of a detector that registers no rules; the name says it all the same
 		r = &rule{note: "Raytap::" + strings.ReplaceAll(f.Rule, "/", "_")}
 	}
-	n.f, n.rule, n.evidence = f, r, n.evidence[:0]
+	n.f, n.rule, n.evidence, n.id = f, r, n.evidence[:0], f.ID()
 	for _, e := range f.Evidence[:min(len(f.Evidence), maxEvidence)] {
 		s := e.Field + "=" + e.Value
 		if len(s) > maxEvidenceText {
@@ -109,6 +110,7 @@ func (n *notice) Row(w capture.Fields) {
 	} else {
 		w.String("community_id", "", false)
 	}
+	w.String("finding_id", n.id, true)
 }
 
 var logAction = [...]string{"Notice::ACTION_LOG"}

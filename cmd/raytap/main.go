@@ -3,6 +3,7 @@
 //	raytap replay [flags] FILE...   read captures; write Zeek logs and findings
 //	raytap assets [flags] FILE...   read captures; list the Ray clusters and AI servers that they show
 //	raytap config check|show        check a configuration file, or show what is in force
+//	raytap report [flags] LOGDIR    make an HTML report of logs
 //	raytap rules [--json]           list what it can find
 //	raytap version                  say which build this is
 //
@@ -37,6 +38,7 @@ func commands() []command {
 		{"replay", "read captures; write Zeek logs and findings", replay},
 		{"assets", "read captures; list the Ray clusters and AI servers that they show", listAssets},
 		{"config", "check a configuration file, or show what is in force", configure},
+		{"report", "make an HTML report of logs", makeReport},
 		{"rules", "list what raytap can find", listRules},
 		{"version", "say which build this is", printVersion},
 	}
@@ -98,7 +100,9 @@ func complain(w io.Writer, err error) {
 		return
 	}
 	s := err.Error()
-	for _, pkg := range [...]string{"raytap: ", "capture: ", "zeek: ", "detectors: ", "inventory: ", "syslog: ", "webhook: ", "metrics: "} {
+	for _, pkg := range [...]string{
+		"raytap: ", "capture: ", "zeek: ", "detectors: ", "inventory: ", "syslog: ", "webhook: ", "metrics: ", "report: ", "logs: ",
+	} {
 		s = strings.TrimPrefix(s, pkg)
 	}
 	fmt.Fprintf(w, "raytap: %s\n", s)

@@ -502,3 +502,43 @@ func TestHiddenFlags(t *testing.T) {
 	}
 	invoke(t, dir, nil, "replay", "--cpuprofile=none/c", "a.pcap").expect(t, 2, "", "none/c")
 }
+
+func TestReplayReports(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
+	invoke(t, dir, nil, "replay", "--quiet", "--report", "now.html", "--export", "out", "a.pcap").expect(t, 0, "", "")
+	now := read(t, dir, "now.html")
+	if !strings.Contains(now, "Yes: we were hit.") || !strings.Contains(now, "a.pcap") {
+		t.Error("the report does not tell the attack")
+	}
+	for _, name := range []string{"findings.jsonl", "incidents.jsonl", "indicators.csv", "stix.json"} {
+		read(t, dir, "out", name)
+	}
+	// Later, of the logs: the same but for the name of what was read.
+	invoke(t, dir, nil, "report", "raytap-logs").expect(t, 0, "", "")
+	if later := read(t, dir, "raytap-report.html"); strings.ReplaceAll(later, "raytap-logs", "a.pcap") != now {
+		t.Error("the report of the logs differs from that of the replay")
+	}
+	invoke(t, dir, nil, "report", "raytap-logs", "--export=again").expect(t, 0, "", "")
+	if read(t, dir, "again", "stix.json") != read(t, dir, "out", "stix.json") {
+		t.Error("the bundle of the logs differs from that of the replay")
+	}
+	// With the attacker at home there is no attack.
+	invoke(t, dir, nil, "report", "raytap-logs", "-o", "home.html", "--home=0.0.0.0/0").expect(t, 0, "", "")
+	if strings.Contains(read(t, dir, "home.html"), "203[.]0[.]113[.]66") {
+		t.Error("--home has no effect")
+	}
+}
+
+func TestReportSaysWhatItCannotRead(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
+	invoke(t, dir, nil, "report", "none").expect(t, 1, "", "none")
+	invoke(t, dir, nil, "report", ".").expect(t, 1, "", "no logs in .")
+	invoke(t, dir, nil, "report").expect(t, 2, "", "takes one folder")
+	invoke(t, dir, nil, "report", "a", "b").expect(t, 2, "", "takes one folder")
+	invoke(t, dir, nil, "replay", "--quiet", "--report", "no/such/folder.html", "a.pcap").expect(t, 1, "", "folder.html")
+	// What could not be read is not reported from the logs of another run.
+	invoke(t, dir, nil, "replay", "--quiet", "--report", "x.html", "none.pcap").expect(t, 1, "", "none.pcap")
+	if _, err := os.Stat(filepath.Join(dir, "x.html")); err == nil {
+		t.Error("a report of another run's logs")
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/pprof"
 	"runtime/trace"
@@ -45,6 +46,8 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.String("fail-on", cfg.FailOn, "exit with 3 if a finding reaches `SEVERITY`: info, low, medium, high, critical")
 	f.Bool("quiet", false, "print nothing but errors")
 	f.Bool("ignore-checksums", false, "take packets whose checksum is wrong, too")
+	html := f.String("report", "", "make an HTML report, `FILE`, of the logs when they are written")
+	exports := f.String("export", "", "write findings, incidents and indicators to `DIR`, for other programs (see raytap help report)")
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
 	cpuprofile := f.String("cpuprofile", "", "")
 	memprofile := f.String("memprofile", "", "")
@@ -75,7 +78,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 		complain(stderr, err)
 		return exitUsage
 	}
-	code := replayFiles(cfg, files, stdout, stderr)
+	code := replayFiles(cfg, files, *html, *exports, stdout, stderr)
 	if err := stop(); err != nil {
 		complain(stderr, err)
 		code = max(code, exitInput)
@@ -107,7 +110,7 @@ func (f *flags) override(cfg *raytap.Config, home []string) {
 	})
 }
 
-func replayFiles(cfg raytap.Config, files []string, stdout, stderr *os.File) int {
+func replayFiles(cfg raytap.Config, files []string, html, exports string, stdout, stderr *os.File) int {
 	code := exitOK
 	fail := func(err error) {
 		complain(stderr, err)
@@ -172,6 +175,11 @@ func replayFiles(cfg raytap.Config, files []string, stdout, stderr *os.File) int
 	if err := logs.Close(stats.Last); err != nil {
 		fail(err)
 	}
+	if html != "" || exports != "" {
+		if err := tellLogs(cfg.Out, sourceOf(files), cfg, html, exports); err != nil {
+			fail(err)
+		}
+	}
 	if !cfg.Quiet {
 		if err := people.Report(stdout, totals(&stats, elapsed)); err != nil {
 			fail(fmt.Errorf("cannot print the findings: %w", err))
@@ -190,6 +198,18 @@ func replayFiles(cfg raytap.Config, files []string, stdout, stderr *os.File) int
 		}
 	}
 	return code
+}
+
+// sourceOf names the captures of a run, without the folders that they are in.
+func sourceOf(files []string) string {
+	name := filepath.Base(files[0])
+	if files[0] == "-" {
+		name = "standard input"
+	}
+	if n := len(files) - 1; n > 0 {
+		name = fmt.Sprintf("%s and %d more", name, n)
+	}
+	return name
 }
 
 func totals(s *raytap.Stats, elapsed time.Duration) terminal.Totals {

@@ -1,0 +1,317 @@
+// Package report tells the story of a run to somebody who was not there.
+//
+// In: a folder of logs that package zeek wrote, of one run or of a sensor, in either form. Out: one HTML file that
+// stands alone (no network, no script but its own, a Content-Security-Policy that says so), and, for exports, the
+// findings and indicators as values. It is made of logs and not of events, so that what a replay reports at once and
+// what is reported of its logs a year later are the same.
+//
+// Everything is bounded: logs are read as streams into tables with a limit, what is shown has a limit of its own, and
+// what was left out is counted and said. Everything that comes from the wire is text to it, never markup.
+//
+// It does not see packets: the ordinals it names are those that detectors gave. How bytes spread over the life of a
+// flow it does not know either: it spreads them evenly.
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/logs"
+)
+
+const (
+	// Findings kept, the most severe first. Each takes a few kilobytes at most.
+	maxFindings = 10000
+	// Rows of incidents.log and assets.log kept.
+	maxIncidents, maxAssets = 100, 500
+	// Pairs of hosts, destinations outside, endpoints that speak Ray: at 100 to 700 bytes each.
+	maxPairs, maxSeries, maxEndpoints = 1 << 17, 1 << 14, 4096
+	// Fetches and mining sessions kept; the story names a handful.
+	maxFacts = 500
+)
+
+// Options say what is read.
+type Options struct {
+	Source string              // names it: "shadowray.pcap.gz"
+	Home   *detectors.Networks // what counts as inside
+}
+
+// Technique is one of ATLAS or ATT&CK.
+type Technique struct{ ID, Name string }
+
+// Evidence is one thing that a finding rests on.
+type Evidence struct {
+	Field, Value string
+	Packet       uint64 // 0: none
+}
+
+// Finding is a row of notice.log.
+type Finding struct {
+	ID, Rule, Note   string
+	Severity         detectors.Severity
+	Confidence       int
+	Outcome          string
+	Time             capture.Time
+	Msg, Sub         string
+	Src, Dst         netip.Addr
+	Port             uint16 // at Dst
+	SrcPort          uint16 // where the flow has it
+	Proto            string
+	UID, CommunityID string
+	ATLAS, ATTACK    []Technique
+	Evidence         []Evidence
+	Count            uint64
+}
+
+// Packets lists the ordinals of the evidence, ascending, each once.
+func (f *Finding) Packets() []uint64 {
+	var all []uint64
+	for _, e := range f.Evidence {
+		if e.Packet != 0 {
+			all = append(all, e.Packet)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Field is a column of a row whose meaning is its reader's.
+type Field struct {
+	Name   string
+	Values []string
+	List   bool // of a set or vector
+}
+
+// Report is what was made of the logs.
+type Report struct {
+	Source    string
+	First     capture.Time // of the flows, findings and calls
+	Last      capture.Time
+	Findings  []Finding // in order of time
+	Incidents [][]Field
+	Assets    [][]Field
+	Damaged   uint64 // lines of logs that could not be read
+
+	home             *detectors.Networks
+	bySeverity       [severities]uint64
+	leftOut          uint64 // findings beyond maxFindings
+	incidentsLeftOut uint64
+	assetsLeftOut    uint64
+	seen             map[string]bool // logs that were there
+	known            knowledge
+	hosts            map[netip.Addr]*host
+	pairs            map[[2]netip.Addr]*pair
+	pairsLeftOut     uint64
+	out              egress
+	endpoints        map[netip.AddrPort]*endpoint
+	fetches          []fetch
+	miners           map[string]*miner
+	flows            flowTotals
+	weirds           map[string]uint64
+	stats            []Field
+}
+
+const severities = int(detectors.Critical) + 1
+
+// Read makes a report of the logs in dir.
+func Read(dir string, opt Options) (*Report, error) {
+	files, err := logs.Files(dir)
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("report: no logs in %s", dir)
+	}
+	r := &Report{
+		Source: opt.Source, home: opt.Home, seen: map[string]bool{}, hosts: map[netip.Addr]*host{}, pairs: map[[2]netip.Addr]*pair{},
+		endpoints: map[netip.AddrPort]*endpoint{}, miners: map[string]*miner{}, weirds: map[string]uint64{},
+	}
+	read := func(log string, fn func(*logs.Row)) error {
+		for _, f := range files {
+			if f.Log != log {
+				continue
+			}
+			r.seen[log] = true
+			damaged, err := logs.Read(f, fn)
+			r.Damaged += damaged
+			if err != nil {
+				return fmt.Errorf("report: %w", err)
+			}
+		}
+		return nil
+	}
+	// What findings name decides what is kept of the rest, so they are read first; dns.log gives names to addresses
+	// that the logs before it have brought.
+	for _, l := range []struct {
+		log  string
+		take func(*logs.Row)
+		then func()
+	}{
+		{"notice", r.notice, r.afterFindings},
+		{"incidents", r.incident, nil},
+		{"assets", r.asset, nil},
+		{"ray", r.ray, nil},
+		{"ray_grpc", r.rayGRPC, nil},
+		{"stratum", r.stratum, nil},
+		{"http", r.http, nil},
+		{"dns", r.dns, nil},
+		{"conn", r.conn, nil},
+		{"weird", func(w *logs.Row) { r.weirds[w.Get("name")]++ }, nil},
+		{"stats", r.stat, nil},
+	} {
+		if err := read(l.log, l.take); err != nil {
+			return nil, err
+		}
+		if l.then != nil {
+			l.then()
+		}
+	}
+	return r, nil
+}
+
+// span widens what the report is about.
+func (r *Report) span(from, to capture.Time) {
+	if from == 0 {
+		return
+	}
+	if r.First == 0 || from < r.First {
+		r.First = from
+	}
+	r.Last = max(r.Last, from, to)
+}
+
+func (r *Report) notice(w *logs.Row) {
+	rule := w.Get("rule")
+	if rule == "" { // Zeek's own
+		return
+	}
+	sev, _ := detectors.ParseSeverity(w.Get("severity"))
+	f := Finding{
+		ID: w.Get("finding_id"), Rule: rule, Note: w.Get("note"), Severity: sev, Confidence: int(w.Uint("confidence")), Outcome: w.Get("outcome"),
+		Time: w.Time("ts"), Msg: w.Get("msg"), Sub: w.Get("sub"), Src: w.Addr("src"), Dst: w.Addr("dst"), Port: uint16(w.Uint("p")),
+		Proto: w.Get("proto"), UID: w.Get("uid"), CommunityID: w.Get("community_id"), Count: max(w.Uint("n"), 1),
+		ATLAS: techniques(w.List("atlas")), ATTACK: techniques(w.List("attack")),
+	}
+	if w.Addr("id.orig_h") == f.Src {
+		f.SrcPort = uint16(w.Uint("id.orig_p"))
+	}
+	for _, e := range w.List("evidence") {
+		f.Evidence = append(f.Evidence, evidence(e))
+	}
+	r.bySeverity[sev]++
+	r.span(f.Time, f.Time)
+	r.Findings = append(r.Findings, f)
+	if len(r.Findings) >= 2*maxFindings {
+		r.prune()
+	}
+}
+
+// prune keeps the most severe findings.
+func (r *Report) prune() {
+	if len(r.Findings) > maxFindings {
+		slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
+		r.leftOut += uint64(len(r.Findings) - maxFindings)
+		clear(r.Findings[maxFindings:])
+		r.Findings = r.Findings[:maxFindings]
+	}
+}
+
+func techniques(list []string) []Technique {
+	var all []Technique
+	for _, s := range list {
+		id, name, _ := strings.Cut(s, " ")
+		all = append(all, Technique{id, name})
+	}
+	return all
+}
+
+// evidence takes "field=value #12" apart.
+func evidence(s string) Evidence {
+	field, value, ok := strings.Cut(s, "=")
+	if !ok {
+		field, value = "", s
+	}
+	e := Evidence{Field: field, Value: value}
+	if i := strings.LastIndex(value, " #"); i >= 0 {
+		if n, err := strconv.ParseUint(value[i+2:], 10, 64); err == nil {
+			e.Value, e.Packet = value[:i], n
+		}
+	}
+	return e
+}
+
+func (r *Report) afterFindings() {
+	r.prune()
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(b.Severity, a.Severity))
+	})
+	r.learn()
+}
+
+// fields takes a row as it is, time first and the rest by name: the columns of JSON have no order.
+func fields(w *logs.Row) []Field {
+	var all []Field
+	for _, n := range w.Names() {
+		if v := w.List(n); len(v) > 0 {
+			all = append(all, Field{n, v, true})
+		} else if s := w.Get(n); s != "" {
+			all = append(all, Field{n, []string{s}, false})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Field) int {
+		if a.Name == "ts" || b.Name == "ts" {
+			return cmp.Compare(btoi(b.Name == "ts"), btoi(a.Name == "ts"))
+		}
+		return cmp.Compare(a.Name, b.Name)
+	})
+	return all
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (r *Report) incident(w *logs.Row) {
+	r.span(w.Time("ts"), 0)
+	if len(r.Incidents) >= maxIncidents {
+		r.incidentsLeftOut++
+		return
+	}
+	r.Incidents = append(r.Incidents, fields(w))
+}
+
+func (r *Report) asset(w *logs.Row) {
+	if len(r.Assets) >= maxAssets {
+		r.assetsLeftOut++
+		return
+	}
+	r.Assets = append(r.Assets, fields(w))
+}
+
+// stat keeps the last row: a sensor's counters grow.
+func (r *Report) stat(w *logs.Row) {
+	r.stats = fields(w)
+}
+
+func get(fields []Field, name string) string {
+	for _, f := range fields {
+		if f.Name == name {
+			return strings.Join(f.Values, ", ")
+		}
+	}
+	return ""
+}
+
+func count(fields []Field, name string) uint64 {
+	n, _ := strconv.ParseUint(get(fields, name), 10, 64)
+	return n
+}

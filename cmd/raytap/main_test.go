@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
@@ -624,4 +625,68 @@ func TestExtractSaysWhatItCannotFind(t *testing.T) {
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
 		t.Errorf("left behind: %v", files)
 	}
+}
+
+func TestTailTellsTheLastFindings(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
+	for _, format := range []string{"zeek", "json"} {
+		invoke(t, dir, nil, "replay", "--quiet", "--format", format, "a.pcap").expect(t, 0, "", "")
+		r := invoke(t, dir, nil, "tail", "--once", "raytap-logs")
+		r.expect(t, 0, "critical  2023-11-14 22:13:20  203.0.113.66 ran a job on the Ray cluster at 10.20.0.10:8265", "")
+		if !strings.Contains(r.stdout, ", packet 4]") {
+			t.Errorf("%s: %s", format, r.stdout)
+		}
+		one := invoke(t, dir, nil, "tail", "--once", "-n", "1", "raytap-logs")
+		if n := strings.Count(one.stdout, "\n"); n != 1 || !strings.HasSuffix(r.stdout, one.stdout) {
+			t.Errorf("%s: -n 1 prints %q", format, one.stdout)
+		}
+		if medium := invoke(t, dir, nil, "tail", "--once", "--severity=high", "raytap-logs"); strings.Contains(medium.stdout, "medium ") || medium.stdout == "" {
+			t.Errorf("%s: --severity=high prints %q", format, medium.stdout)
+		}
+	}
+	invoke(t, dir, nil, "tail", "--once", "none").expect(t, 1, "", "none")
+	invoke(t, dir, nil, "tail", "--once", "a.pcap").expect(t, 1, "", "a.pcap is no folder")
+	invoke(t, dir, nil, "tail").expect(t, 2, "", "takes one folder")
+	invoke(t, dir, nil, "tail", "--severity=bad", "x").expect(t, 2, "", "bad")
+}
+
+// TestTailFollows: it waits for a log that is not there yet, tells what comes, and ends when it is told to.
+func TestTailFollows(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
+	if err := os.Mkdir(filepath.Join(dir, "raytap-logs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "tail", "raytap-logs")
+	cmd.Dir = dir
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	invoke(t, dir, nil, "replay", "--quiet", "a.pcap").expect(t, 0, "", "")
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || !strings.Contains(line, "203.0.113.66 ran a job") {
+		t.Errorf("%q, %v", line, err)
+	}
+	cmd.Process.Signal(os.Interrupt)
+	if cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
+		t.Errorf("exit status %d", cmd.ProcessState.ExitCode())
+	}
+}
+
+func TestExplain(t *testing.T) {
+	for _, name := range []string{"mining/stratum", "Mining_Stratum", "Raytap::Mining_Stratum"} {
+		r := invoke(t, t.TempDir(), nil, "rules", "--explain", name)
+		r.expect(t, 0, "mining/stratum (", "")
+		if !strings.Contains(r.stdout, "T1496.001 Resource Hijacking: Compute Hijacking (Impact)") || strings.Contains(r.stdout, "mining/pool") {
+			t.Errorf("%s: %s", name, r.stdout)
+		}
+	}
+	if r := invoke(t, t.TempDir(), nil, "rules", "--explain=mining"); !strings.Contains(r.stdout, "mining/stratum (") || !strings.Contains(r.stdout, "mining/pool (") {
+		t.Errorf("%s", r.stdout)
+	}
+	invoke(t, t.TempDir(), nil, "rules", "--explain=min").expect(t, 2, "", `no rule "min"`)
+	invoke(t, t.TempDir(), nil, "rules", "--explain=mining/stratum", "--json").expect(t, 0, `"name": "mining/stratum"`, "")
 }

@@ -151,9 +151,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, stdout
 		fail(err)
 		return code
 	}
-	opt := terminal.Options{Width: terminal.Width(stdout)}
-	opt.Color = opt.Width > 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-	people := terminal.New(opt)
+	people := terminal.New(terminalOptions(stdout))
 
 	start := time.Now()
 	var progress *terminal.Progress

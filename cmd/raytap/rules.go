@@ -6,17 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
+	"github.com/raytap/raytap/sinks/terminal"
 )
 
-const rulesSynopsis = `rules [--json]
+const rulesSynopsis = `rules [--json | --explain RULE]
 
 Lists every rule: its name, the severity that it has at most, what it says, the ATLAS and ATT&CK techniques, what it
-needs to see, and what is known to set it off by mistake.
+needs to see, and what is known to set it off by mistake. With --explain one rule (mining/stratum) or the rules of one
+detector (mining), in words.
 `
 
 // ruleJSON is a rule as --json prints it; scripts read the names.
@@ -49,18 +52,31 @@ func techniques(ids []string) []techniqueJSON {
 func listRules(args []string, stdout, stderr *os.File) int {
 	f := newFlags("rules", rulesSynopsis)
 	asJSON := f.Bool("json", false, "as JSON, for scripts")
+	explain := f.String("explain", "", "explain one `RULE`, or those of a detector")
 	rest, err := f.parse(args)
 	if err == nil && len(rest) > 0 {
 		err = errors.New("takes no arguments")
+	}
+	rules := raytap.Rules()
+	if *explain != "" {
+		rules = slices.DeleteFunc(rules, func(r detectors.Rule) bool {
+			return r.Name != *explain && r.Note != *explain && "Raytap::"+r.Note != *explain && !strings.HasPrefix(r.Name, *explain+"/")
+		})
+		if err == nil && len(rules) == 0 {
+			err = fmt.Errorf("no rule %q (raytap rules lists them)", *explain)
+		}
 	}
 	if err != nil {
 		return f.fail(err, stdout, stderr)
 	}
 	var b bytes.Buffer
-	if *asJSON {
-		err = rulesJSON(&b, raytap.Rules())
-	} else {
-		rulesText(&b, raytap.Rules())
+	switch {
+	case *asJSON:
+		err = rulesJSON(&b, rules)
+	case *explain != "":
+		explainRules(&b, terminal.New(terminalOptions(stdout)), rules)
+	default:
+		rulesText(&b, rules)
 	}
 	if err == nil {
 		_, err = stdout.Write(b.Bytes())
@@ -99,6 +115,26 @@ func rulesText(b *bytes.Buffer, rules []detectors.Rule) {
 	}
 	atlas, attack, _ := data.Versions()
 	fmt.Fprintf(b, "\n%d rules; names of techniques from ATLAS %s and ATT&CK %s\n", len(rules), atlas, attack)
+}
+
+// explainRules tells rules in words, for somebody who has a finding before him and asks what it means.
+func explainRules(b *bytes.Buffer, people *terminal.Sink, rules []detectors.Rule) {
+	for i, r := range rules {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(b, "%s (%s; in notice.log Raytap::%s)\n\n", r.Name, r.Severity, r.Note)
+		people.Paragraph(b, "says", r.Says)
+		people.Paragraph(b, "needs", r.Needs)
+		people.Paragraph(b, "wrong", "Known to speak by mistake: "+r.FalsePositives)
+		for _, t := range techniques(slices.Concat(r.ATLAS, r.ATTACK)) {
+			tactic := ""
+			if t.Tactic != "" {
+				tactic = " (" + t.Tactic + ")"
+			}
+			people.Paragraph(b, "technique", t.ID+" "+t.Name+tactic)
+		}
+	}
 }
 
 func detail(b *bytes.Buffer, what, text string) {

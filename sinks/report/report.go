@@ -45,12 +45,6 @@ type Options struct {
 // Technique is one of ATLAS or ATT&CK.
 type Technique struct{ ID, Name string }
 
-// Evidence is one thing that a finding rests on.
-type Evidence struct {
-	Field, Value string
-	Packet       uint64 // 0: none
-}
-
 // Finding is a row of notice.log.
 type Finding struct {
 	ID, Rule, Note   string
@@ -65,7 +59,7 @@ type Finding struct {
 	Proto            string
 	UID, CommunityID string
 	ATLAS, ATTACK    []Technique
-	Evidence         []Evidence
+	Evidence         []detectors.Evidence
 	Count            uint64
 }
 
@@ -187,24 +181,22 @@ func (r *Report) span(from, to capture.Time) {
 }
 
 func (r *Report) notice(w *logs.Row) {
-	rule := w.Get("rule")
-	if rule == "" { // Zeek's own
+	d := w.Finding()
+	if d == nil {
 		return
 	}
-	sev, _ := detectors.ParseSeverity(w.Get("severity"))
 	f := Finding{
-		ID: w.Get("finding_id"), Rule: rule, Note: w.Get("note"), Severity: sev, Confidence: int(w.Uint("confidence")), Outcome: w.Get("outcome"),
-		Time: w.Time("ts"), Msg: w.Get("msg"), Sub: w.Get("sub"), Src: w.Addr("src"), Dst: w.Addr("dst"), Port: uint16(w.Uint("p")),
-		Proto: w.Get("proto"), UID: w.Get("uid"), CommunityID: w.Get("community_id"), Count: max(w.Uint("n"), 1),
-		ATLAS: techniques(w.List("atlas")), ATTACK: techniques(w.List("attack")),
+		ID: w.Get("finding_id"), Rule: d.Rule, Note: w.Get("note"), Severity: d.Severity, Confidence: d.Confidence, Outcome: string(d.Outcome),
+		Time: d.Time, Msg: d.Msg, Sub: d.Sub, Src: d.Src, Dst: d.Dst, Port: d.Port, Proto: w.Get("proto"), Count: uint64(d.Count),
+		ATLAS: techniques(w.List("atlas")), ATTACK: techniques(w.List("attack")), Evidence: d.Evidence,
 	}
-	if w.Addr("id.orig_h") == f.Src {
-		f.SrcPort = uint16(w.Uint("id.orig_p"))
+	if d.Flow != nil {
+		f.UID, f.CommunityID = d.Flow.UID, d.Flow.CommunityID
+		if d.Flow.Orig.Addr() == f.Src {
+			f.SrcPort = d.Flow.Orig.Port()
+		}
 	}
-	for _, e := range w.List("evidence") {
-		f.Evidence = append(f.Evidence, evidence(e))
-	}
-	r.bySeverity[sev]++
+	r.bySeverity[f.Severity]++
 	r.span(f.Time, f.Time)
 	r.Findings = append(r.Findings, f)
 	if len(r.Findings) >= 2*maxFindings {
@@ -229,21 +221,6 @@ func techniques(list []string) []Technique {
 		all = append(all, Technique{id, name})
 	}
 	return all
-}
-
-// evidence takes "field=value #12" apart.
-func evidence(s string) Evidence {
-	field, value, ok := strings.Cut(s, "=")
-	if !ok {
-		field, value = "", s
-	}
-	e := Evidence{Field: field, Value: value}
-	if i := strings.LastIndex(value, " #"); i >= 0 {
-		if n, err := strconv.ParseUint(value[i+2:], 10, 64); err == nil {
-			e.Value, e.Packet = value[:i], n
-		}
-	}
-	return e
 }
 
 func (r *Report) afterFindings() {

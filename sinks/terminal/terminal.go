@@ -129,6 +129,14 @@ func (s *Sink) sort() {
 	})
 }
 
+// Paragraph prints text as it is, made harmless, wrapped under its first words.
+func (s *Sink) Paragraph(w io.Writer, head, text string) error {
+	var b bytes.Buffer
+	s.line(&b, []span{{fmt.Sprintf("%-*s", len(hang), head), bold}}, Clean(text), "")
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
 // Totals are what the last line tells.
 type Totals struct {
 	Packets, Bytes, Flows uint64
@@ -191,6 +199,14 @@ func (s *Sink) story(b *bytes.Buffer, x *detectors.Incident) {
 		s.line(b, []span{{hang, ""}}, "and "+count(uint64(more), "more step")+", which incidents.log has", "")
 	}
 	b.WriteByte('\n')
+}
+
+// Print prints one finding at once, for those who follow a log.
+func (s *Sink) Print(w io.Writer, f *detectors.Finding) error {
+	var b bytes.Buffer
+	s.finding(&b, f)
+	_, err := w.Write(b.Bytes())
+	return err
 }
 
 // finding prints one: severity, time, sentence, and where to look.

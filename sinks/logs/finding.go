@@ -1,0 +1,65 @@
+package logs
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
+)
+
+// Finding makes a row of notice.log the finding that it was; nil if it is none of ours. Ordinals of packets are those of
+// the evidence; of repetitions the row knows only those before it was written.
+func (r *Row) Finding() *detectors.Finding {
+	rule := r.Get("rule")
+	if rule == "" { // Zeek's own
+		return nil
+	}
+	f := &detectors.Finding{
+		At: capture.At{Time: r.Time("ts")}, Rule: rule, Confidence: int(min(r.Uint("confidence"), 100)), Outcome: detectors.Outcome(r.Get("outcome")),
+		Msg: r.Get("msg"), Sub: r.Get("sub"), Src: r.Addr("src"), Dst: r.Addr("dst"), Port: uint16(r.Uint("p")), Count: 1,
+	}
+	f.Severity, _ = detectors.ParseSeverity(r.Get("severity"))
+	if n := r.Uint("n"); n > 1 && n < 1<<31 {
+		f.Count = int(n)
+	}
+	if uid := r.Get("uid"); uid != "" {
+		f.Flow = &capture.Flow{
+			UID: uid, CommunityID: r.Get("community_id"), Proto: protocol(r.Get("proto")),
+			Orig: netip.AddrPortFrom(r.Addr("id.orig_h"), uint16(r.Uint("id.orig_p"))),
+			Resp: netip.AddrPortFrom(r.Addr("id.resp_h"), uint16(r.Uint("id.resp_p"))),
+		}
+	}
+	for _, e := range r.List("evidence") {
+		f.Evidence = append(f.Evidence, evidence(e))
+		if f.Packet == 0 {
+			f.Packet = f.Evidence[0].Packet
+		}
+	}
+	return f
+}
+
+func protocol(name string) uint8 {
+	for _, p := range [...]uint8{capture.ProtoTCP, capture.ProtoUDP, capture.ProtoICMP} {
+		if capture.ProtoName(p) == name {
+			return p
+		}
+	}
+	return 0
+}
+
+// evidence takes "field=value #12" apart.
+func evidence(s string) detectors.Evidence {
+	field, value, ok := strings.Cut(s, "=")
+	if !ok {
+		field, value = "", s
+	}
+	e := detectors.Evidence{Field: field, Value: value}
+	if i := strings.LastIndex(value, " #"); i >= 0 {
+		if n, err := strconv.ParseUint(value[i+2:], 10, 64); err == nil {
+			e.Value, e.Packet = value[:i], n
+		}
+	}
+	return e
+}

@@ -16,8 +16,9 @@ import (
 
 const tailSynopsis = `tail [flags] DIR
 
-Follows the findings in the logs of a sensor (DIR/notice.log, or DIR/current/notice.log; tab-separated or JSON) and prints
-each as a sentence, through rotations, until it is interrupted. Before that, the last that are there.
+Follows the findings and incidents in the logs of a sensor (notice.log and incidents.log in DIR or DIR/current,
+tab-separated or JSON) and prints each in words, through rotations, until it is interrupted. Before that, the last that
+are there.
 
 Exit status: 0 with --once; 1 the log could not be read; 2 wrong usage; 130 interrupted.
 `
@@ -27,9 +28,9 @@ const followEvery = 200 * time.Millisecond
 
 func follow(args []string, stdout, stderr *os.File) int {
 	f := newFlags("tail", tailSynopsis)
-	last := f.Int("n", 10, "begin with the last `N` findings that are there")
+	last := f.Int("n", 10, "begin with the last `N` that are there")
 	once := f.Bool("once", false, "print those and end")
-	least := f.String("severity", "info", "only findings of at least `SEVERITY`: info, low, medium, high, critical")
+	least := f.String("severity", "info", "only what is of at least `SEVERITY`: info, low, medium, high, critical")
 	rest, err := f.parse(args)
 	var from detectors.Severity
 	if err == nil {
@@ -49,28 +50,40 @@ func follow(args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 
-	log := logs.Follow("notice", filepath.Join(rest[0], "current", "notice.log"), filepath.Join(rest[0], "notice.log"))
-	defer log.Close()
+	open := func(log string) *logs.Follower {
+		return logs.Follow(log, filepath.Join(rest[0], "current", log+".log"), filepath.Join(rest[0], log+".log"))
+	}
+	notices, incidents := open("notice"), open("incidents")
+	defer notices.Close()
+	defer incidents.Close()
 	people := terminal.New(terminalOptions(stdout))
-	var held []*detectors.Finding
+	var held []any
 	var failed error
-	show := func(f *detectors.Finding) {
-		if err := people.Print(stdout, f); err != nil && failed == nil {
+	show := func(ev any) {
+		if err := people.Print(stdout, ev); err != nil && failed == nil {
 			failed = err
 		}
 	}
 	hold := true
-	take := func(r *logs.Row) {
-		f := r.Finding()
-		switch {
-		case f == nil || f.Severity < from:
-		case !hold:
-			show(f)
-		default:
-			if held = append(held, f); len(held) > *last {
-				held = held[1:]
-			}
+	take := func(ev any) {
+		if !hold {
+			show(ev)
+		} else if held = append(held, ev); len(held) > *last {
+			held = held[1:]
 		}
+	}
+	read := func() error {
+		return errors.Join(
+			notices.Read(func(r *logs.Row) {
+				if f := r.Finding(); f != nil && f.Severity >= from {
+					take(f)
+				}
+			}),
+			incidents.Read(func(r *logs.Row) {
+				if x := r.Incident(); x != nil && x.Severity >= from {
+					take(x)
+				}
+			}))
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -78,12 +91,12 @@ func follow(args []string, stdout, stderr *os.File) int {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	for {
-		if err := log.Read(take); err != nil && failed == nil {
+		if err := read(); err != nil && failed == nil {
 			failed = err
 		}
 		if hold {
-			for _, f := range held {
-				show(f)
+			for _, ev := range held {
+				show(ev)
 			}
 			held, hold = nil, false
 		}

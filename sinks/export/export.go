@@ -114,7 +114,7 @@ func Incidents(r *report.Report, w io.Writer) error {
 	return lines(w, len(r.Incidents), func(i int) any {
 		var b bytes.Buffer // a map would do, but for the order
 		b.WriteByte('{')
-		for j, f := range r.Incidents[i] {
+		for j, f := range r.Incidents[i].Fields {
 			if j > 0 {
 				b.WriteByte(',')
 			}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -130,8 +131,9 @@ func (b *browser) shown(t *testing.T) []string {
 
 func TestBrowserFiltersAndSorts(t *testing.T) {
 	b := browse(t, page(t, read(t, replay(t, "../../pcaps/shadowray.pcap.gz", zeek.TSV))), 1280)
-	if got := b.shown(t); len(got) != 5 || got[0] != "jobsubmit/external" {
-		t.Fatalf("rows %q", got)
+	all := b.shown(t)
+	if len(all) < 6 || all[0] != "jobsubmit/external" {
+		t.Fatalf("rows %q", all)
 	}
 	search := func(q string) []string {
 		eval[string](t, b, `document.getElementById('q').value = ''`)
@@ -148,16 +150,16 @@ func TestBrowserFiltersAndSorts(t *testing.T) {
 		"starts a miner":       "jobsubmit/external", // its detail; the dropper's sentence has it too
 	} {
 		got := search(q)
-		if want == "" && len(got) != 0 || want != "" && (len(got) == 0 || got[0] != want) {
+		if want == "" && len(got) != 0 || want != "" && (!slices.Contains(got, want) || len(got) > 3) {
 			t.Errorf("%q finds %q, want %s", q, got, want)
 		}
-		if status := eval[string](t, b, `document.getElementById('shown').textContent`); status != fmt.Sprintf("%d of 5 findings shown", len(got)) {
+		if status := eval[string](t, b, `document.getElementById('shown').textContent`); status != fmt.Sprintf("%d of %d findings shown", len(got), len(all)) {
 			t.Errorf("%q: status %q", q, status)
 		}
 	}
 	search(" ")
 	b.do(t, chromedp.Click(chromedp.CSS(`input[name=sev][value=critical]`)))
-	if got := b.shown(t); len(got) != 3 || got[0] != "mining/stratum" {
+	if got := b.shown(t); len(got) < 3 || len(got) >= len(all) || slices.Contains(got, "jobsubmit/external") {
 		t.Errorf("without critical: %q", got)
 	}
 	b.do(t, chromedp.Click(chromedp.CSS(`input[name=sev][value=critical]`)))
@@ -173,7 +175,7 @@ func TestBrowserFiltersAndSorts(t *testing.T) {
 		t.Errorf("aria-sort %q", s)
 	}
 	b.do(t, chromedp.Click(chromedp.CSS("#open")))
-	if n := eval[int](t, b, `document.querySelectorAll('#ft details[open]').length`); n != 5 {
+	if n := eval[int](t, b, `document.querySelectorAll('#ft details[open]').length`); n != len(all) {
 		t.Errorf("%d open", n)
 	}
 	eval[bool](t, b, `document.getElementById('rule').value = 'mining/pool', document.getElementById('rule').dispatchEvent(new Event('change'))`)

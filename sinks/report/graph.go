@@ -64,7 +64,7 @@ type graph struct {
 	Describe                         string
 }
 
-func (r *Report) graph() graph {
+func (r *Report) graph(safe *defanger) graph {
 	var g graph
 	traffic := map[netip.Addr]uint64{}
 	opened := map[netip.Addr]uint64{}
@@ -131,7 +131,7 @@ func (r *Report) graph() graph {
 			as = "machine inside"
 		}
 		columns[col] = append(columns[col], node{
-			W: nodeW, H: nodeH, Role: as, Label: label, Title: c.addr.String(), Name: shorten(c.host.name, 30),
+			W: nodeW, H: nodeH, Role: as, Label: label, Title: c.addr.String(), Name: shorten(safe.text(c.host.name), 32),
 			Severity: pick(c.host.severity >= detectors.Medium, c.host.severity.String(), ""), addr: c.addr, column: col,
 		})
 	}

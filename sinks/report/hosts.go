@@ -36,13 +36,14 @@ var roleNames = [...]string{"", "outside", "resolver", "inside", "client", "targ
 
 func (r role) String() string { return roleNames[r] }
 
-// farRole is what the address outside is to a machine inside that turned to it, by the detector that says so.
+// farRole is what the address outside is to a machine inside, by the detector that says so, whoever of them is the
+// finding's source; roleNone where the source is who did it.
 func farRole(rule string) role {
 	detector, _, _ := strings.Cut(rule, "/")
 	switch detector {
 	case "mining":
 		return rolePool
-	case "egress":
+	case "egress", "secrets":
 		return roleDestination
 	case "oast":
 		return roleProbe
@@ -51,7 +52,7 @@ func farRole(rule string) role {
 	case "payload":
 		return rolePayload
 	}
-	return roleTarget
+	return roleNone
 }
 
 type host struct {
@@ -80,13 +81,14 @@ func (r *Report) learn() {
 	for i := range r.Findings {
 		f := &r.Findings[i]
 		in, out := r.inside(f.Src), r.inside(f.Dst)
+		from, to := farRole(f.Rule), farRole(f.Rule)
+		if from == roleNone {
+			from, to = pick(f.Severity >= detectors.Medium, roleAttacker, roleOutsider), roleTarget
+		}
 		for _, end := range [...]struct {
 			addr netip.Addr
 			as   role
-		}{
-			{f.Src, pick(in, roleInside, pick(f.Severity >= detectors.Medium, roleAttacker, roleOutsider))},
-			{f.Dst, pick(out, roleInside, pick(in, farRole(f.Rule), roleTarget))},
-		} {
+		}{{f.Src, pick(in, roleInside, from)}, {f.Dst, pick(out, roleInside, to)}} {
 			if !end.addr.IsValid() || detectors.Special(end.addr) {
 				continue
 			}

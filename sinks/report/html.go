@@ -93,12 +93,23 @@ type severityView struct {
 }
 
 type incidentView struct {
-	Headline, Text string
-	Severity       string
-	Rest           []Field
+	Headline, Summary string // no summary if the verdict has it
+	Severity          string
+	Parts             []Field
+	Steps             []incidentStep
+	More              int
 }
 
-type assetView struct{ Fields []Field }
+type incidentStep struct {
+	Time   capture.Time
+	Text   string
+	Packet uint64
+}
+
+type assetView struct {
+	Name, Grade, Level, Reason string
+	Fields                     []Field
+}
 
 type findingView struct {
 	*Finding
@@ -160,7 +171,7 @@ func (r *Report) view() *view {
 		CSP:   "default-src 'none'; style-src " + hash(styleText) + "; script-src " + hash(scriptText) + "; base-uri 'none'; form-action 'none'",
 		Style: template.CSS(styleText), Script: template.JS(scriptText),
 		Title: pick(r.Source != "", r.Source, "network traffic"), Verdict: r.verdict(steps), StepsLeftOut: stepsLeft,
-		Graph: r.graph(), IncidentsMore: r.incidentsLeftOut, AssetsMore: r.assetsLeftOut,
+		Graph: r.graph(safe), IncidentsMore: r.incidentsLeftOut, AssetsMore: r.assetsLeftOut,
 		Matrices: []matrix{
 			r.matrix("ATLAS", func(f *Finding) []Technique { return f.ATLAS }),
 			r.matrix("ATT&CK", func(f *Finding) []Technique { return f.ATTACK }),
@@ -187,11 +198,12 @@ func (r *Report) view() *view {
 		v.Period = stamp(r.First) + " to " + until + " UTC"
 	}
 	v.Figures = r.figures()
-	for _, inc := range r.Incidents {
-		v.Incidents = append(v.Incidents, incidentOf(inc, safe))
+	told := r.storyCount()
+	for i := range r.Incidents {
+		v.Incidents = append(v.Incidents, r.incidentView(&r.Incidents[i], i < told, safe))
 	}
 	for _, a := range r.Assets {
-		v.Assets = append(v.Assets, assetView{slices.DeleteFunc(slices.Clone(a), func(f Field) bool { return f.Name == "ts" || f.Name == "uid" })})
+		v.Assets = append(v.Assets, assetOf(a, safe))
 	}
 	v.Endpoints, v.EndpointsMore = r.endpointViews()
 	v.Findings, v.FindingsMore = r.findingViews(safe)
@@ -235,31 +247,66 @@ func (r *Report) figures() []figure {
 	return append(all, figure{"flows", terminal.Number(r.flows.flows)}, figure{"findings", terminal.Number(total)})
 }
 
-// Columns of incidents.log that tell it in words, the best first.
-var (
-	incidentHeadline = []string{"title", "headline", "msg", "name"}
-	incidentText     = []string{"story", "summary", "paragraph", "text", "narrative", "description", "sub"}
-)
-
-func incidentOf(row []Field, safe *defanger) incidentView {
-	var v incidentView
-	used := map[string]bool{"severity": true}
-	v.Severity = get(row, "severity")
-	if _, err := detectors.ParseSeverity(v.Severity); err != nil {
-		v.Severity = ""
-	}
-	take := func(names []string) string {
-		for _, n := range names {
-			if s := get(row, n); s != "" && !used[n] {
-				used[n] = true
-				return safe.text(s)
-			}
+func (r *Report) incidentView(x *Incident, told bool, safe *defanger) incidentView {
+	v := incidentView{Severity: x.Severity.String(), More: x.MoreSteps}
+	names := func(list []netip.Addr) (all []string) {
+		for _, a := range list {
+			all = append(all, safe.text(a.String()))
 		}
-		return ""
+		return all
 	}
-	v.Headline, v.Text = take(incidentHeadline), take(incidentText)
+	from, to := names(x.Attackers), names(x.Victims)
+	v.Headline = pick(x.Chain, "A chain of cause", "Related findings")
+	if len(from) > 0 && len(to) > 0 {
+		v.Headline += ": " + strings.Join(from, ", ") + " → " + strings.Join(to, ", ")
+	} else if len(to) > 0 {
+		v.Headline += " at " + strings.Join(to, ", ")
+	}
+	if !told {
+		v.Summary = safe.text(x.Summary)
+	}
+	var others []string
+	for _, p := range x.Others {
+		others = append(others, safe.text(p.String()))
+	}
+	var tactics []string
+	for _, t := range x.Tactics {
+		if id, name, ok := strings.Cut(t, " "); ok && strings.HasPrefix(id, "AML.") {
+			t = name
+		}
+		tactics = append(tactics, t)
+	}
+	for _, p := range []Field{
+		{Name: "score", Values: []string{strconv.Itoa(x.Score) + " of 100: " + strings.Join(x.Why, ", ")}},
+		{Name: "tactics", Values: []string{strings.Join(tactics, " → ")}},
+		{Name: "others", Values: others},
+		{Name: "time", Values: []string{stamp(x.First.Time) + " to " + stamp(x.Last.Time) + " UTC"}},
+		{Name: "findings", Values: []string{strconv.Itoa(x.Findings)}},
+		{Name: "id", Values: []string{x.ID}},
+	} {
+		if len(p.Values) > 0 && p.Values[0] != "" {
+			v.Parts = append(v.Parts, p)
+		}
+	}
+	for i := range x.Steps {
+		s := &x.Steps[i]
+		v.Steps = append(v.Steps, incidentStep{s.Time, safe.text(s.String()), s.Packet})
+	}
+	return v
+}
+
+// The grades of exposure in assets.log, A to F.
+var gradeLevels = map[string]string{"A": "clear", "B": "clear", "C": "medium", "D": "medium", "E": "critical", "F": "critical"}
+
+func assetOf(row []Field, safe *defanger) assetView {
+	v := assetView{Reason: safe.text(get(row, "reason"))}
+	v.Name = strings.TrimSpace(get(row, "kind") + " " + get(row, "version"))
+	if g := get(row, "grade"); gradeLevels[g] != "" {
+		v.Grade, v.Level = "exposure "+g, gradeLevels[g]
+	}
 	for _, f := range row {
-		if used[f.Name] {
+		switch f.Name {
+		case "ts", "grade", "reason", "kind", "version", "change":
 			continue
 		}
 		f.Values = slices.Clone(f.Values)
@@ -269,7 +316,7 @@ func incidentOf(row []Field, safe *defanger) incidentView {
 			}
 			f.Values[i] = safe.text(s)
 		}
-		v.Rest = append(v.Rest, f)
+		v.Fields = append(v.Fields, f)
 	}
 	return v
 }
@@ -520,7 +567,7 @@ func (r *Report) limits() []limit {
 const century = capture.Time(1e18)
 
 func seconds(name, s string) (string, bool) {
-	if name != "ts" && !strings.HasSuffix(name, "_ts") && name != "first_seen" && name != "last_seen" && name != "first" && name != "last" && name != "start" && name != "end" {
+	if name != "first_seen" && name != "last_seen" {
 		return "", false
 	}
 	t, ok := logs.ParseTime(s)

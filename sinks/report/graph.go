@@ -160,6 +160,9 @@ func (r *Report) graph(safe *defanger) graph {
 		x += nodeW + colGap
 	}
 	g.W = max(x-colGap+sideMargin, 420)
+	if len(columns[2]) == 0 {
+		g.W += bulge(g.H) // for what passes between the machines inside, round the side
+	}
 	g.Edges = r.edges(at)
 	g.Describe = fmt.Sprintf("%d hosts and %d connections between them. The table below says the same.", len(g.Nodes), len(g.Edges))
 	return g
@@ -233,8 +236,8 @@ func curve(a, b node) (path string, x, y int) {
 	ay, by := a.Y+a.H/2, b.Y+b.H/2
 	if a.column == b.column {
 		x1 := a.X + a.W
-		bulge := x1 + 26 + abs(by-ay)/6
-		return fmt.Sprintf("M%d %d C%d %d %d %d %d %d", x1, ay, bulge, ay, bulge, by, x1+3, by), bulge, (ay + by) / 2
+		out := x1 + bulge(abs(by-ay))
+		return fmt.Sprintf("M%d %d C%d %d %d %d %d %d", x1, ay, out, ay, out, by, x1+3, by), out, (ay + by) / 2
 	}
 	x1, x2 := a.X+a.W, b.X-5
 	if b.X < a.X {
@@ -255,5 +258,8 @@ func curve(a, b node) (path string, x, y int) {
 	}
 	return path, bez(x1, mid, mid, x2), bez(ay, ay, by, by) - 6
 }
+
+// bulge is how far a curve goes round the side between places that stand this far apart.
+func bulge(d int) int { return 26 + d/6 }
 
 func abs(n int) int { return max(n, -n) }

@@ -113,7 +113,7 @@ type endpoint struct {
 	inside, outside                    []netip.Addr // clients, bounded
 	insideMore, outsideMore            uint64       // calls of clients beyond that
 	open                               uint64       // calls of outsiders that were answered without a credential
-	refused                            uint64
+	refused, failed                    uint64       // of outsiders: for want of a token, for another reason
 	first, last                        capture.Time
 }
 
@@ -158,9 +158,6 @@ func (r *Report) endpoint(w *logs.Row) *endpoint {
 	if outcome == "executed" {
 		e.executed++
 	}
-	if strings.HasPrefix(outcome, "blocked") {
-		e.refused++
-	}
 	var ok bool
 	if r.inside(client) {
 		if e.inside, ok = add(e.inside, client); !ok {
@@ -169,6 +166,12 @@ func (r *Report) endpoint(w *logs.Row) *endpoint {
 	} else {
 		if e.outside, ok = add(e.outside, client); !ok {
 			e.outsideMore++
+		}
+		switch {
+		case strings.HasPrefix(outcome, "blocked"):
+			e.refused++
+		case outcome == "rejected" || outcome == "error":
+			e.failed++
 		}
 		if (outcome == "executed" || outcome == "answered") && (w.Get("auth") == "none" || !w.Has("auth")) {
 			e.open++
@@ -269,7 +272,10 @@ func (r *Report) http(w *logs.Row) {
 	if !r.inside(src) || r.inside(dst) || !r.known.host(name) && !r.known.host(dst.String()) {
 		return
 	}
-	h := r.host(dst, rolePayload)
+	h := r.host(dst, roleNone)
+	if h.role < roleTarget { // findings and incidents know better
+		h.role = rolePayload
+	}
 	h.named = true
 	if h.name == "" && name != dst.String() {
 		h.name = name
@@ -408,7 +414,10 @@ func (e *egress) add(r *Report, to netip.Addr, start, end capture.Time, n uint64
 // seriesBins is how fine bytes over time are drawn: a bar of ten pixels at the width of a page.
 const seriesBins = 64
 
-// series sums bytes in bins of a width that grows with the time that they cover, from a second on.
+// finestBin is finer than a capture of a few seconds can be drawn.
+const finestBin = capture.Time(100 * time.Millisecond)
+
+// series sums bytes in bins of a width that grows with the time that they cover, from finestBin on.
 type series struct {
 	total uint64
 	width capture.Time
@@ -419,7 +428,7 @@ type series struct {
 func (s *series) add(start, end capture.Time, n uint64) {
 	s.total += n
 	if s.width == 0 {
-		s.width = capture.Time(time.Second)
+		s.width = finestBin
 	}
 	end = max(end, start)
 	lo, hi := int64(start/s.width), int64(end/s.width)

@@ -364,6 +364,8 @@ func (r *Report) endpointViews() (all []endpointView, more int) {
 			v.Grade, v.Level = fmt.Sprintf("open: answered %s from outside without a credential", plural(e.open, "call")), "critical"
 		case len(e.outside) > 0 && e.refused > 0:
 			v.Grade, v.Level = "reachable from outside, asks for a token", "medium"
+		case e.failed > 0:
+			v.Grade, v.Level = "reachable from outside: what was asked failed, but not for want of a token", "medium"
 		case len(e.outside) > 0:
 			v.Grade, v.Level = "called from outside, no answer to it seen", "medium"
 		default:

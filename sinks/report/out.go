@@ -77,12 +77,12 @@ func (r *Report) outView(safe *defanger) outView {
 	if others.total > 0 {
 		all = append(all, line{s: &others})
 	}
-	width, first, last := capture.Time(time.Second), int64(math.MaxInt64), int64(math.MinInt64)
+	width, first, last := finestBin, int64(0), int64(0)
 	for _, l := range all {
 		width = max(width, l.s.width)
 	}
 	for again := true; again; { // one axis for all: bins wide enough that none needs more than there is room for
-		again, first, last = false, math.MaxInt64, math.MinInt64
+		again, first, last = false, int64(r.First/width), int64(r.Last/width)
 		for _, l := range all {
 			for l.s.width < width {
 				l.s.coarsen()

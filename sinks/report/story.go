@@ -107,6 +107,9 @@ func (r *Report) steps() (steps []step, leftOut int) {
 			continue
 		}
 		title := fmt.Sprintf("%s fetched %s from %s", f.src, f.url, f.dst)
+		if h := r.hosts[f.dst]; h == nil || h.role != rolePayload {
+			title = fmt.Sprintf("%s called %s at %s", f.src, f.url, f.dst)
+		}
 		if f.status != "" {
 			title += fmt.Sprintf(" (answer %s, %s)", f.status, terminal.Size(f.size))
 		}

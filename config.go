@@ -19,11 +19,16 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/assets"
+	"github.com/raytap/raytap/detectors/beacon"
 	"github.com/raytap/raytap/detectors/campaign"
+	"github.com/raytap/raytap/detectors/dnstunnel"
 	"github.com/raytap/raytap/detectors/egress"
 	"github.com/raytap/raytap/detectors/model"
+	"github.com/raytap/raytap/detectors/oast"
 	"github.com/raytap/raytap/detectors/payload"
+	"github.com/raytap/raytap/detectors/scan"
 	"github.com/raytap/raytap/detectors/secrets"
+	interactive "github.com/raytap/raytap/detectors/shell"
 )
 
 // Config says how to run. DefaultConfig gives the defaults; the zero value runs too, with one worker for each
@@ -71,6 +76,12 @@ type Config struct {
 	Assets   assets.Config   `yaml:"assets"`
 	Secrets  secrets.Config  `yaml:"secrets"`
 
+	Beacon    beacon.Config      `yaml:"beacon"`
+	DNSTunnel dnstunnel.Config   `yaml:"dns_tunnel"`
+	OAST      oast.Config        `yaml:"oast"`
+	Scan      scan.Config        `yaml:"scan"`
+	Shell     interactive.Config `yaml:"shell"`
+
 	// Of a sensor: where what it says goes.
 	Rotate  Rotate  `yaml:"rotate"`
 	Syslog  Syslog  `yaml:"syslog"`
@@ -90,6 +101,12 @@ func (c *Config) settings() map[string]any {
 		"payload":  &c.Payload,
 		"assets":   &c.Assets,
 		"secrets":  &c.Secrets,
+
+		"beacon":     &c.Beacon,
+		"dns_tunnel": &c.DNSTunnel,
+		"oast":       &c.OAST,
+		"scan":       &c.Scan,
+		"shell":      &c.Shell,
 	}
 }
 
@@ -105,10 +122,17 @@ func DefaultConfig() Config {
 		Model:    model.Default(),
 		Payload:  payload.Default(),
 		Secrets:  secrets.Default(),
-		Rotate:   defaultRotate(),
-		Syslog:   defaultSyslog(),
-		Webhook:  defaultWebhook(),
-		Metrics:  defaultMetrics(),
+
+		Beacon:    beacon.Default(),
+		DNSTunnel: dnstunnel.Default(),
+		OAST:      oast.Default(),
+		Scan:      scan.Default(),
+		Shell:     interactive.Default(),
+
+		Rotate:  defaultRotate(),
+		Syslog:  defaultSyslog(),
+		Webhook: defaultWebhook(),
+		Metrics: defaultMetrics(),
 	}
 }
 
@@ -223,6 +247,14 @@ func check(key string, v any) error {
 	return nil
 }
 
+// checkSection asks a section that knows more of itself than check does.
+func checkSection(v reflect.Value) error {
+	if c, ok := v.Addr().Interface().(interface{ Check() error }); ok {
+		return c.Check()
+	}
+	return nil
+}
+
 // Check says what is wrong with the values, naming the key.
 func (c *Config) Check() error {
 	if err := checkAll(reflect.ValueOf(c).Elem(), ""); err != nil {
@@ -242,6 +274,9 @@ func checkAll(v reflect.Value, prefix string) error {
 		case reflect.Struct:
 			if err := checkAll(f, key+"."); err != nil {
 				return err
+			}
+			if err := checkSection(f); err != nil {
+				return fmt.Errorf("%s: %s", key, strings.TrimPrefix(err.Error(), key+": "))
 			}
 		case reflect.Slice:
 			for j := range f.Len() {
@@ -469,6 +504,11 @@ func fillStruct(v reflect.Value, n ast.Node, key string, lines map[string]int) e
 		}
 		if lines != nil && v.Field(i).Kind() != reflect.Struct {
 			lines[path] = line(p.Key)
+		}
+	}
+	if key != "" {
+		if err := checkSection(v); err != nil {
+			return &keyError{line(n), key, strings.TrimPrefix(err.Error(), key+": ")}
 		}
 	}
 	return nil

@@ -615,9 +615,12 @@ func (d *detector) grpc(c *raygrpc.Call) {
 	inside := c.Service == raygrpc.Raylet || c.Service == raygrpc.Worker || c.Service == raygrpc.Objects
 	s := &sight{at: c.At, server: dst}
 	if good {
-		s.id, s.session = c.ClusterID, c.Session
-		if !isHex(s.id, 56) {
-			s.id = ""
+		s.session = sessionName(c.Session)
+		// Clients name the cluster that they mean. Only the GCS compares it, and not before 2.6, so what an outsider says
+		// counts for nothing but where it is the answer.
+		asked := c.Method == "NodeInfoGcsService/GetClusterId"
+		if c.Service == raygrpc.GCS && isHex(c.ClusterID, 56) && (asked || d.home.Contains(src)) {
+			s.id = c.ClusterID
 		}
 		// What goes on between raylets and workers goes on inside one cluster.
 		if x := d.live(d.hosts.Get(src)); inside && x != nil && x.has(src) && x.Local && d.live(d.hosts.Get(dst.Addr())) == nil {

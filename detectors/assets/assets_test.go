@@ -30,7 +30,6 @@ const (
 	sessionA = "session_2026-11-23_16-35-51_313022_7988"
 	sessionB = "session_2026-11-24_08-00-00_000001_1234"
 	idA      = "fa85023c47f7279dc6800145a50f78732afadaae2683aaa1428778f7"
-	idB      = "d6f2c78619fafcedf4cca7c687733cfe33e2d7bc8c02f01b5ae0bd42"
 	own      = "Server: Python/3.11 aiohttp/3.13.3"
 )
 
@@ -212,6 +211,12 @@ func TestWhatBecomesOneAsset(t *testing.T) {
 			rpc(1, dev, gcs, raygrpc.GCS, "NodeInfoGcsService/GetClusterId", id(idA)),
 			rpc(2, attacker, "10.2.0.5:6379", raygrpc.GCS, "InternalKVGcsService/InternalKVGet", id(idA), noToken),
 		}, []string{"C; ray 10.1.0.10; head 10.1.0.10; auth none; tls no; in 1; out 0", "C; ray 10.2.0.5; head 10.2.0.5; auth token; tls no; in 0; out 1"}},
+		{"an id that an outsider says to an old GCS, which does not look", []any{
+			rpc(1, dev, gcs, raygrpc.GCS, "NodeInfoGcsService/GetClusterId", id(idA)),
+			rpc(2, attacker, "10.2.0.5:6379", raygrpc.GCS, "InternalKVGcsService/InternalKVGet", id(idA)),
+			rpc(3, dev, "10.2.0.6:30001", raygrpc.Raylet, "NodeManagerService/GetNodeStats", id(idA)),
+		}, []string{"C; ray 10.1.0.10; head 10.1.0.10; auth none; tls no; in 1; out 0", "F; ray 10.2.0.5; head 10.2.0.5; auth none; tls no; in 0; out 1",
+			"C; ray 10.2.0.6; workers 10.2.0.6; auth none; tls no; in 1; out 0"}},
 		{"raylets talk among themselves", []any{
 			rpc(1, "10.1.0.11:50000", gcs, raygrpc.GCS, "WorkerInfoGcsService/AddWorkerInfo", id(idA)),
 			rpc(2, "10.1.0.11:50001", "10.1.0.12:30001", raygrpc.Raylet, "NodeManagerService/RequestWorkerLease"),

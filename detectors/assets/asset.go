@@ -131,6 +131,19 @@ func (a *Asset) has(addr netip.Addr) bool {
 	return ok
 }
 
+// role gives what listens on a port, as far as it is known.
+func (a *Asset) role(addr netip.Addr, num uint16) string {
+	i, ok := slices.BinarySearchFunc(a.Nodes, addr, func(n Node, x netip.Addr) int { return n.Addr.Compare(x) })
+	if !ok {
+		return ""
+	}
+	ports := a.Nodes[i].Ports
+	if i, ok = slices.BinarySearchFunc(ports, num, func(p Port, x uint16) int { return cmp.Compare(p.Num, x) }); !ok {
+		return ""
+	}
+	return ports[i].Role
+}
+
 // port notes what listens on a port. What is said of a port later is truer: workers come and go.
 func (n *Node) port(num uint16, role string) {
 	if num == 0 {

@@ -1,7 +1,7 @@
 // Package assets keeps the inventory: which Ray clusters and other AI servers there are, in which version, behind what
 // door, and who talks to them. It sends nothing; all of it is seen in passing.
 //
-// In: *ray.Call, *raygrpc.Call and *rayredis.Call, *aiservices.Banner, *tls.Session. Out: rows of assets.log (*Row), each with a copy of
+// In: *ray.Call, *raygrpc.Call and *rayredis.Call, *http.Transaction for the users of what a cluster serves, *aiservices.Banner, *tls.Session. Out: rows of assets.log (*Row), each with a copy of
 // the asset as it stands: all that were seen when the run ends, and with Config.Refresh also while it goes on, when an
 // asset is new or has changed, and every so often while it is still there. It finds nothing: it makes no findings.
 //
@@ -31,6 +31,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/aiservices"
+	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/decoders/rayredis"
@@ -71,7 +72,7 @@ func Spec() detectors.Spec {
 
 // Kinds of clients beside those that decoders tell.
 const (
-	clientServe = "serve" // asks Serve's proxy, not Ray
+	clientServe = "serve" // uses what Serve serves, and does not reach Ray
 	clientProxy = "proxy"
 	clientRay   = "ray_client"
 	clientGCS   = "gcs_client"
@@ -146,6 +147,7 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) {
 		d.restore(a)
 	}
 	detectors.On(bus, d.http)
+	detectors.On(bus, d.served)
 	detectors.On(bus, d.grpc)
 	detectors.On(bus, d.redis)
 	detectors.On(bus, d.banner)
@@ -475,6 +477,23 @@ func (d *detector) http(c *ray.Call) {
 		d.lead(e, dst)
 	}
 	d.remember(d.called(e, c, src, role), c, src)
+}
+
+// served notes who uses what a cluster serves: requests to a port that is known to be a Serve proxy's. Serve's own
+// routes are calls to Ray and counted there.
+func (d *detector) served(t *http.Transaction) {
+	if t.Flow == nil || t.Request == nil || t.Response == nil || strings.HasPrefix(t.Request.Target, "/-/") {
+		return
+	}
+	src, dst := t.Flow.Orig.Addr().Unmap(), t.Flow.Resp.Addr().Unmap()
+	p := d.hosts.Peek(dst)
+	if p == nil || !d.alive(*p) || detectors.Special(src) {
+		return
+	}
+	if e := *p; e.role(dst, t.Flow.Resp.Port()) == "serve" {
+		d.touch(e, t.At)
+		e.client(src, clientServe, false, t.Time)
+	}
 }
 
 // called notes who called and what the answer tells. It gives the cluster, as machine does.

@@ -56,6 +56,11 @@ func web(sec float64, src, dst, route string, change ...func(*ray.Call)) *ray.Ca
 	return c
 }
 
+// request is one over HTTP that is nothing of Ray's.
+func request(sec float64, src, dst string) *http.Transaction {
+	return &http.Transaction{At: when(sec), Flow: flow(src, dst), Request: &http.Request{Method: "POST", Target: "/"}, Response: &http.Response{Status: 200}}
+}
+
 func answers(header string) func(*ray.Call) {
 	return func(c *ray.Call) {
 		c.Tx.Response.Header = nil
@@ -221,6 +226,13 @@ func TestWhatBecomesOneAsset(t *testing.T) {
 			rpc(1, "10.1.0.11:50000", gcs, raygrpc.GCS, "WorkerInfoGcsService/AddWorkerInfo", id(idA)),
 			rpc(2, "10.1.0.11:50001", "10.1.0.12:30001", raygrpc.Raylet, "NodeManagerService/RequestWorkerLease"),
 		}, []string{"C; ray 10.1.0.10; head 10.1.0.10; workers 10.1.0.11,10.1.0.12; auth none; tls no; in 0; out 0"}},
+		{"customers of what it serves", []any{
+			request(1, attacker, "10.1.0.10:8000"),
+			web(2, dev, head, "/api/serve/applications/", func(c *ray.Call) {
+				c.Nodes = []ray.Node{{Addr: netip.MustParseAddr("10.1.0.10"), Ports: []ray.Port{{Role: "serve", Num: 8000}}}}
+			}),
+			request(3, attacker, "10.1.0.10:8000"), request(4, dev, "10.1.0.10:8001"), request(5, "198.51.100.9:4", "10.1.0.12:8000"),
+		}, []string{"C; ray 10.1.0.10; head 10.1.0.10; auth none; in 1; out 1"}},
 		{"the GCS asks a raylet, from before the capture", []any{
 			rpc(1, "10.1.0.10:50000", "10.1.0.11:30001", raygrpc.Raylet, "NodeManagerService/GetResourceLoad", mid),
 			rpc(2, "10.1.0.11:50001", gcs, raygrpc.GCS, "", mid, id(idA)),

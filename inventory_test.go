@@ -22,8 +22,8 @@ func (v *inventory) Event(ev any) {
 	}
 }
 
-// take runs captures one after the other as one, and gives the inventory.
-func takeInventory(t *testing.T, cfg Config, files ...string) *inventory {
+// inventoryOf runs captures one after the other as one, and gives the inventory.
+func inventoryOf(t *testing.T, cfg Config, files ...string) *inventory {
 	t.Helper()
 	var srcs []capture.Source
 	for _, f := range files {
@@ -121,7 +121,7 @@ func TestInventoryIsWhatTheLabRan(t *testing.T) {
 		if m := suffix.FindStringSubmatch(name); m != nil {
 			version = m[1]
 		}
-		v := takeInventory(t, DefaultConfig(), f)
+		v := inventoryOf(t, DefaultConfig(), f)
 		t.Run(name, func(t *testing.T) { check(t, version, v, false) })
 		if !strings.Contains(name, "-token") && !strings.Contains(name, "-tls-on") {
 			byVersion[version] = append(byVersion[version], f)
@@ -131,7 +131,7 @@ func TestInventoryIsWhatTheLabRan(t *testing.T) {
 		if testing.Short() || len(list) < 2 {
 			continue
 		}
-		t.Run(version, func(t *testing.T) { check(t, version, takeInventory(t, DefaultConfig(), list...), true) })
+		t.Run(version, func(t *testing.T) { check(t, version, inventoryOf(t, DefaultConfig(), list...), true) })
 	}
 	id, session := regexp.MustCompile(`^[0-9a-f]{56}$`), regexp.MustCompile(`^session_2026-11-23_`)
 	for version, list := range ids {

@@ -122,12 +122,9 @@ type liveLog struct {
 // left there. A second sink on the same folder is an error.
 func NewLive(dir string, opt LiveOptions, now time.Time) (*Live, error) {
 	s := &Live{dir: dir, current: filepath.Join(dir, currentDir), opt: opt, logs: map[string]*liveLog{}, rules: rules(opt.Rules), now: now, swept: now}
-	switch opt.Format {
-	case "", TSV:
-	case JSON:
-		s.json = true
-	default:
-		return nil, fmt.Errorf("zeek: unknown format %q (zeek, json)", opt.Format)
+	var err error
+	if s.json, err = opt.json(); err != nil {
+		return nil, err
 	}
 	switch opt.Compress {
 	case "", CompressNone, CompressGzip, CompressZstd:
@@ -248,12 +245,7 @@ func (s *Live) log(name string, r capture.Record) *liveLog {
 		return l
 	}
 	l = &liveLog{name: name, path: filepath.Join(s.current, name+".log"), since: s.began}
-	if s.json {
-		w := &jsonRow{}
-		l.row, l.text = w, &w.text
-	} else {
-		w := &tsvRow{}
-		l.row, l.text = w, &w.text
+	if l.row, l.text = newRow(s.json); !s.json {
 		r.Row(&l.schema)
 	}
 	s.logs[name] = l

@@ -114,12 +114,9 @@ var ours = [...]string{
 // removed; other files stay.
 func New(dir string, opt Options) (*Sink, error) {
 	s := &Sink{dir: dir, logs: map[string]*log{}, rules: rules(opt.Rules)}
-	switch opt.Format {
-	case "", TSV:
-	case JSON:
-		s.json = true
-	default:
-		return nil, fmt.Errorf("zeek: unknown format %q (zeek, json)", opt.Format)
+	var err error
+	if s.json, err = opt.json(); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("zeek: cannot make the log directory: %w", err)
@@ -139,6 +136,27 @@ func New(dir string, opt Options) (*Sink, error) {
 		return nil, fmt.Errorf("zeek: cannot write to the log directory: %w", err)
 	}
 	return s, nil
+}
+
+// json says which form is asked for.
+func (o *Options) json() (bool, error) {
+	switch o.Format {
+	case "", TSV:
+		return false, nil
+	case JSON:
+		return true, nil
+	}
+	return false, fmt.Errorf("zeek: unknown format %q (zeek, json)", o.Format)
+}
+
+// newRow makes what formats rows, and the text that they get into.
+func newRow(json bool) (row, *text) {
+	if json {
+		w := &jsonRow{}
+		return w, &w.text
+	}
+	w := &tsvRow{}
+	return w, &w.text
 }
 
 // Event writes ev if it is a row or a finding.
@@ -176,13 +194,7 @@ func (s *Sink) write(r capture.Record) {
 // open makes the file of a log and, in text form, its header, from what its first row says of itself.
 func (s *Sink) open(name string, first capture.Record) *log {
 	l := &log{name: name}
-	if s.json {
-		w := &jsonRow{}
-		l.row, l.text = w, &w.text
-	} else {
-		w := &tsvRow{}
-		l.row, l.text = w, &w.text
-	}
+	l.row, l.text = newRow(s.json)
 	s.logs[name] = l
 	l.file, l.err = os.Create(filepath.Join(s.dir, name+".log"))
 	if l.err == nil && !s.json {

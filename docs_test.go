@@ -163,15 +163,15 @@ func notices(t *testing.T, file string) (rows []map[string]any, names map[string
 		expanded := map[string]any{}
 		for k, v := range row {
 			names[k] = true
-			put(expanded, k, v)
+			plant(expanded, k, v)
 		}
 		rows = append(rows, expanded)
 	}
 	return rows, names
 }
 
-// put sets a value at a path with dots, and take takes it away.
-func put(m map[string]any, path string, v any) {
+// plant sets a value at a path with dots, and pluck takes it away.
+func plant(m map[string]any, path string, v any) {
 	for {
 		head, rest, more := strings.Cut(path, ".")
 		if !more {
@@ -185,7 +185,7 @@ func put(m map[string]any, path string, v any) {
 	}
 }
 
-func take(m map[string]any, path string, remove bool) any {
+func pluck(m map[string]any, path string, remove bool) any {
 	for {
 		head, rest, more := strings.Cut(path, ".")
 		if !more {
@@ -223,13 +223,13 @@ func TestFilebeatExample(t *testing.T) {
 						if !names[column] {
 							t.Errorf("%s: notice.log has no column %s", kind, column)
 						}
-						if v := take(ev, from, kind == "rename"); v != nil {
-							put(ev, to, v)
+						if v := pluck(ev, from, kind == "rename"); v != nil {
+							plant(ev, to, v)
 						}
 					}
 				case "add_fields":
 					for k, v := range at(t, arg, "fields").(map[string]any) {
-						put(ev, at(t, arg, "target").(string)+"."+k, v)
+						plant(ev, at(t, arg, "target").(string)+"."+k, v)
 					}
 				default:
 					t.Errorf("a processor %s that this test does not know", kind)
@@ -237,11 +237,11 @@ func TestFilebeatExample(t *testing.T) {
 			}
 		}
 		want := []string{"message", "event.id", "event.kind", "event.category", "rule.name", "rule.id", "source.ip", "destination.ip", "observer.product", "zeek.severity", "zeek.outcome"}
-		if take(ev, "zeek.session_id", false) != nil {
+		if pluck(ev, "zeek.session_id", false) != nil {
 			want = append(want, "network.transport", "network.community_id")
 		}
 		for _, f := range want {
-			if take(ev, f, false) == nil {
+			if pluck(ev, f, false) == nil {
 				t.Errorf("no %s in %v", f, ev)
 			}
 		}

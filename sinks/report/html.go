@@ -300,13 +300,13 @@ var gradeLevels = map[string]string{"A": "clear", "B": "clear", "C": "medium", "
 
 func assetOf(row []Field, safe *defanger) assetView {
 	v := assetView{Reason: safe.text(get(row, "reason"))}
-	v.Name = strings.TrimSpace(get(row, "kind") + " " + get(row, "version"))
+	v.Name = strings.TrimSpace(cmp.Or(get(row, "asset"), get(row, "kind")) + " " + get(row, "version"))
 	if g := get(row, "grade"); gradeLevels[g] != "" {
 		v.Grade, v.Level = "exposure "+g, gradeLevels[g]
 	}
 	for _, f := range row {
 		switch f.Name {
-		case "ts", "grade", "reason", "kind", "version", "change":
+		case "ts", "asset", "grade", "reason", "kind", "version", "change", "local":
 			continue
 		}
 		f.Values = slices.Clone(f.Values)
@@ -318,7 +318,18 @@ func assetOf(row []Field, safe *defanger) assetView {
 		}
 		v.Fields = append(v.Fields, f)
 	}
+	slices.SortStableFunc(v.Fields, func(a, b Field) int { return cmp.Compare(assetPlace(a.Name), assetPlace(b.Name)) })
 	return v
+}
+
+// What people ask of an asset first; other columns follow by name.
+var assetOrder = []string{"heads", "workers", "ports", "auth", "tls", "proxies", "outsiders", "clients_outside", "clients_inside", "client_kinds", "cves"}
+
+func assetPlace(name string) int {
+	if i := slices.Index(assetOrder, name); i >= 0 {
+		return i
+	}
+	return len(assetOrder)
 }
 
 // human is a column's name for people.

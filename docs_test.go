@@ -130,8 +130,8 @@ func at(t *testing.T, v any, path ...any) any {
 	return v
 }
 
-// notices writes the findings of a capture as JSON and gives the rows as Filebeat's parser does, and all names in them.
-func notices(t *testing.T, file string) (rows []map[string]any, names map[string]bool) {
+// logsOf writes the logs of a capture to a folder.
+func logsOf(t *testing.T, file, format string) string {
 	t.Helper()
 	src, err := capture.OpenFile(file)
 	if err != nil {
@@ -139,7 +139,7 @@ func notices(t *testing.T, file string) (rows []map[string]any, names map[string
 	}
 	defer src.Close()
 	dir := t.TempDir()
-	logs, err := zeek.New(dir, zeek.Options{Format: zeek.JSON, Rules: Rules()})
+	logs, err := zeek.New(dir, zeek.Options{Format: format, Rules: Rules()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,13 @@ func notices(t *testing.T, file string) (rows []map[string]any, names map[string
 	if err := logs.Close(stats.Last); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "notice.log"))
+	return dir
+}
+
+// notices writes the findings of a capture as JSON and gives the rows as Filebeat's parser does, and all names in them.
+func notices(t *testing.T, file string) (rows []map[string]any, names map[string]bool) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(logsOf(t, file, zeek.JSON), "notice.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,24 +311,7 @@ func TestKubernetesExample(t *testing.T) {
 // TestLogsByTheRulesOfTheirHeader reads every log as zeek-cut and its like do: by #separator and #fields alone, and each
 // value by its type.
 func TestLogsByTheRulesOfTheirHeader(t *testing.T) {
-	src, err := capture.OpenFile("pcaps/shadowray.pcap.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer src.Close()
-	dir := t.TempDir()
-	logs, err := zeek.New(dir, zeek.Options{Rules: Rules()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stats, err := Run(context.Background(), DefaultConfig(), src, logs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := logs.Close(stats.Last); err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	files, err := filepath.Glob(filepath.Join(logsOf(t, "pcaps/shadowray.pcap.gz", zeek.TSV), "*.log"))
 	if err != nil || len(files) < 8 {
 		t.Fatal(files, err)
 	}

@@ -6,6 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 export CGO_ENABLED = 0
 
 .PHONY: build test race fuzz bench check clean mixes pgo deb
+.PHONY: build test race fuzz bench check clean mixes pgo zeek-diff
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
@@ -49,3 +50,14 @@ DEB_ARCH    ?= $(shell $(GO) env GOARCH)
 deb: build ## dist/raytap_VERSION_ARCH.deb
 	mkdir -p dist
 	DEB_VERSION='$(DEB_VERSION)' DEB_ARCH='$(DEB_ARCH)' $(GO) run $(NFPM) package --config cmd/raytap/packaging/nfpm.yaml --packager deb --target dist/
+PEERS ?= ../shared/peers
+CORPUS ?= ../shared/corpus/public.tar.zst
+zeek-diff: build ## our rows beside a real Zeek's over the public captures, as docs/zeek.md has them; needs both of them there
+	@test -e $(PEERS)/zdiff.py && test -e $(CORPUS) || { echo "zeek-diff: $(PEERS) or $(CORPUS) is not there"; exit 1; }
+	@rm -rf bin/zeek-diff && mkdir -p bin/zeek-diff/zeek bin/zeek-diff/raytap
+	@tar --zstd -xf $(CORPUS) -C bin/zeek-diff
+	@tar --zstd -xf $(PEERS)/zeek-dev.tar.zst -C bin/zeek-diff/zeek 2>/dev/null || $(PEERS)/zeek.sh bin/zeek-diff/zeek bin/zeek-diff/dev/*
+	@for f in bin/zeek-diff/dev/*; do \
+	  bin/raytap replay --quiet --ignore-checksums --format json --out bin/zeek-diff/raytap/$$(basename $$f) $$f >/dev/null 2>&1; \
+	done; true
+	@python3 $(PEERS)/zdiff.py --columns bin/zeek-diff/zeek bin/zeek-diff/raytap

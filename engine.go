@@ -23,6 +23,7 @@ import (
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/services"
+	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 )
@@ -45,6 +46,7 @@ const (
 type event struct {
 	pos   uint64
 	shard uint32
+	aside bool // not for the logs
 	ev    any
 }
 
@@ -361,10 +363,14 @@ func (w *worker) panicked(r any) {
 // emit takes an event of one of the worker's shards, and what the interpreters make of it.
 func (w *worker) emit(ev any) {
 	out := &w.batch.out[w.id]
-	*out = append(*out, event{w.pos, w.shard, ev})
+	x, aside := ev.(*capture.Aside)
+	if aside {
+		ev = x.Event
+	}
+	*out = append(*out, event{w.pos, w.shard, aside, ev})
 	for _, f := range w.interp {
 		if made := f(ev); made != nil {
-			*out = append(*out, event{w.pos, w.shard, made})
+			*out = append(*out, event{w.pos, w.shard, false, made})
 		}
 	}
 }
@@ -396,7 +402,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 	var arranged services.Expectations
 	local := e.cfg.local()
 	tunnels := newTunnelLog(say)
-	handle := func(ev any) {
+	handle := func(ev any, aside bool) {
 		arranged.Event(ev) // names the data connections that FTP has announced
 		tunnels.event(ev)
 		if x, ok := ev.(*capture.Weird); ok {
@@ -420,7 +426,9 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 		}
 		if _, ok := ev.(capture.Record); ok {
 			if !e.cfg.LogMore {
-				ev = logged(ev)
+				if ev = logged(ev); aside && ofZeek(ev) {
+					ev = nil
+				}
 			}
 			if ev != nil {
 				say(ev)
@@ -443,7 +451,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 			if best < 0 {
 				break
 			}
-			handle(lists[best][at[best]].ev)
+			handle(lists[best][at[best]].ev, lists[best][at[best]].aside)
 			at[best]++
 		}
 		stats = b.stats
@@ -506,6 +514,15 @@ func logged(ev any) any {
 		}
 	}
 	return ev
+}
+
+// ofZeek says whether a record's log is one of Zeek's.
+func ofZeek(ev any) bool {
+	switch ev.(type) {
+	case *http.Transaction, *dns.Transaction, *tls.Session, *tls.Certificate, *file.File, *socks.Request:
+		return true
+	}
+	return false
 }
 
 // asZeek is a flow that does not name services where Zeek would not look for them.

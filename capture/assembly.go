@@ -303,7 +303,9 @@ func (f *flow) lost(side uint8, n uint64) {
 	if clean(e) && clean(&f.tcp.ep[side^1]) {
 		f.scaled(side, &e.gaps, 'G')
 		f.missed += n
-		f.sh.Counters.GapBytes += n
+		if !f.shadow {
+			f.sh.Counters.GapBytes += n
+		}
 	}
 }
 

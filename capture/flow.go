@@ -196,6 +196,7 @@ type flow struct {
 	wprev    int32
 	origSide uint8
 	openSide uint8 // origSide for the stream: they differ in what is left of a flow that was cut
+	shadow   bool  // it is another's strict
 	late     bool  // it began so far behind the clock that it was over at once: see Shard.cut
 	mid      bool  // picked up after its beginning
 	opened   bool  // stream was asked for
@@ -234,6 +235,8 @@ type flowMore struct {
 	carried  uint8    // sides that sent a tunnel's packets
 	cut      bool     // the stream, and f.id, are those of an earlier row: see Shard.cut
 	resume   [2]uint32
+	strict   *flow // the flow without packets that were believed though their checksum is wrong: what conn.log says
+	doubt    bool  // the packet at hand is one of those
 }
 
 // extra gives the flow its flowMore.
@@ -274,11 +277,48 @@ func (f *flow) checked(side uint8, p *Packet) bool {
 			f.weird("checksums_offloaded", "", "")
 		}
 		s.Counters.Offloaded++
+		x := f.extra()
+		if x.doubt = true; x.strict == nil {
+			x.strict = f.fork()
+		}
 		return true
 	}
-	s.Counters.BadChecksum++
+	if !f.shadow {
+		s.Counters.BadChecksum++
+	}
 	return false
 }
+
+// fork copies what the row of conn.log is made of. Zeek sets every packet with a wrong checksum aside, and conn.log is to
+// say what Zeek says; so a flow with packets that we believe all the same is accounted for twice.
+func (f *flow) fork() *flow {
+	s := *f
+	s.shadow, s.slot, s.stream, s.opened, s.id = true, -1, nil, true, nil
+	s.sums = [2]sumState{sumsRight, sumsRight}
+	s.more = nil
+	if x := f.more; x != nil {
+		c := *x
+		c.services, c.hist, c.strict = slices.Clone(x.services), slices.Clone(x.hist), nil
+		s.more = &c
+	}
+	if f.tcp != nil {
+		t := *f.tcp
+		for i := range t.ep {
+			if a := t.ep[i].asm; a != nil {
+				t.ep[i].asm = &assembly{ahead: slices.Clone(a.ahead)}
+				for j := range a.ahead {
+					t.ep[i].asm.ahead[j].data = nil
+				}
+			}
+		}
+		s.tcp = &t
+	}
+	return &s
+}
+
+// Aside is an event that was read out of packets whose checksums are wrong and which were believed: for detectors, not
+// for the logs that say what Zeek says.
+type Aside struct{ Event any }
 
 // dir is the direction of bytes sent by side.
 func (f *flow) dir(side uint8) Dir { return Dir(side ^ f.origSide) }
@@ -324,12 +364,28 @@ func (f *flow) identity() *Flow {
 func (f *flow) At() At { return f.sh.at }
 
 // Emit implements Host.
-func (f *flow) Emit(ev any) { f.sh.cfg.Emit(ev) }
+func (f *flow) Emit(ev any) {
+	switch x := ev.(type) {
+	case *Weird:
+		if f.shadow && x.Name != "active_connection_reuse" && x.Name != "bad_TCP_checksum" && x.Name != "bad_UDP_checksum" {
+			return
+		}
+	case *Progress, *Entered:
+	default:
+		if f.more != nil && f.more.strict != nil {
+			ev = &Aside{ev}
+		}
+	}
+	f.sh.cfg.Emit(ev)
+}
 
 // Service implements Host.
 func (f *flow) Service(name string) {
 	if x := f.extra(); len(x.services) < serviceLimit && !slices.Contains(x.services, name) && !slices.Contains(x.refuted, name) {
 		x.services = append(x.services, name)
+		if x.strict != nil && !x.doubt {
+			x.strict.Service(name)
+		}
 	}
 }
 

@@ -209,6 +209,9 @@ func (s *Shard) sweep(slot int) {
 // arm puts a flow into the slot of its deadline. A flow that is seen again is not moved: its slot comes, and then it
 // is put where it is due, so that a packet costs the timer nothing.
 func (s *Shard) arm(f *flow) {
+	if f.shadow {
+		return
+	}
 	s.disarm(f)
 	due := int64(f.deadline())/1e9 + 1
 	now := int64(s.now) / 1e9
@@ -285,12 +288,38 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 		}
 	}
 	f.seen = s.now
+	forked := f.more != nil && f.more.strict != nil
+	f.take(side, p)
+	if x := f.more; x != nil && x.strict != nil {
+		s.strictly(f, side, p, forked)
+	}
+	f.progress(false)
+}
+
+// strictly accounts for a packet as if none with a wrong checksum were believed; before says that this began with an
+// earlier packet.
+func (s *Shard) strictly(f *flow, side uint8, p *Packet, before bool) {
+	x := f.more
+	if st := x.strict; before && st.tcp != nil && st.tcp.reused(st, side, p) {
+		s.cfg.Emit(s.conn(st, st.identity()))
+		n := &flow{sh: s, key: f.key, hash: f.hash, idx: f.idx, slot: -1, shadow: true, opened: true}
+		n.begin(side, p)
+		n.sums = [2]sumState{sumsRight, sumsRight}
+		x.strict = n
+	}
+	x.strict.take(side, p)
+	if f.tcp == nil && !x.doubt && len(x.services) > 0 {
+		x.strict.extra().services = x.services // a datagram says what it is by itself
+	}
+	x.doubt = false
+}
+
+func (f *flow) take(side uint8, p *Packet) {
 	if f.tcp != nil {
 		f.segment(side, p)
 	} else {
 		f.datagram(side, p)
 	}
-	f.progress(false)
 }
 
 func (s *Shard) begin(k *flowKey, h uint64, side uint8, p *Packet) *flow {
@@ -308,7 +337,9 @@ func (s *Shard) begin(k *flowKey, h uint64, side uint8, p *Packet) *flow {
 // begin sets a flow up for its first packet.
 func (f *flow) begin(side uint8, p *Packet) {
 	s := f.sh
-	s.Counters.Flows++
+	if !f.shadow {
+		s.Counters.Flows++
+	}
 	f.origSide, f.openSide = side, side
 	f.start, f.last, f.seen, f.toldAt = p.Time, p.Time, s.now, s.now
 	f.timeout = idleShort
@@ -461,9 +492,18 @@ func (s *Shard) freeTCP(t *tcpConn) {
 
 // row emits the flow's row of conn.log.
 func (s *Shard) row(f *flow) {
+	if f.more != nil && f.more.strict != nil {
+		st := f.more.strict
+		s.cfg.Emit(s.conn(st, st.identity()))
+		return
+	}
+	s.cfg.Emit(s.conn(f, f.row()))
+}
+
+func (s *Shard) conn(f *flow, id *Flow) *Conn {
 	o := f.origSide
 	c := &Conn{
-		At: s.at, Flow: f.row(), Duration: f.last.Sub(f.start),
+		At: s.at, Flow: id, Duration: f.last.Sub(f.start),
 		Pkts: [2]uint64{f.pkts[o], f.pkts[o^1]}, IPBytes: [2]uint64{f.ipBytes[o], f.ipBytes[o^1]},
 		Bytes:   [2]uint64{f.payload[o], f.payload[o^1]},
 		History: f.history(), Missed: f.missed, Guessed: f.mid,
@@ -485,7 +525,7 @@ func (s *Shard) row(f *flow) {
 		local := [2]bool{s.cfg.Local(f.key.lo, v6), s.cfg.Local(f.key.hi, v6)}
 		c.Local = [2]bool{local[o], local[o^1]}
 	}
-	s.cfg.Emit(c)
+	return c
 }
 
 // Quarantine takes the decoder away from the flow that p belongs to: it was being fed when a bug of ours was hit.

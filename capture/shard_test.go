@@ -323,7 +323,7 @@ func TestChecksums(t *testing.T) {
 		}, "abcd", "bad_TCP_checksum", 1, 0},
 		{"all of a side offloaded", func(w *wire) {
 			w.send(sumPacket(seg(1, FlagACK, "abc"), true)).send(sumPacket(seg(4, FlagACK, "d"), true))
-		}, "abcd", "checksums_offloaded", 0, 2},
+		}, "abcd", "checksums_offloaded bad_TCP_checksum bad_TCP_checksum", 0, 2},
 		{"an insertion dressed as offloading, after right ones", func(w *wire) {
 			w.send(sumPacket(seg(1, FlagACK, "abc"), false)).send(sumPacket(seg(4, FlagACK, "evil"), true)).send(sumPacket(seg(4, FlagACK, "d"), false))
 		}, "abcd", "bad_TCP_checksum", 1, 0},
@@ -342,6 +342,22 @@ func TestChecksums(t *testing.T) {
 				t.Errorf("%d bad, %d offloaded", w.Counters.BadChecksum, w.Counters.Offloaded)
 			}
 		})
+	}
+}
+
+// TestRowsDoNotBelieve: what is believed though its checksum is wrong goes to the stream; the row says what Zeek says.
+func TestRowsDoNotBelieve(t *testing.T) {
+	w := newWire(0)
+	w.cfg.IgnoreChecksums = false
+	seg := func(seq uint32, flags uint8, payload string) *Packet {
+		p := packet(client, server, ProtoTCP, payload)
+		p.Seq, p.Flags = seq, flags
+		return p
+	}
+	w.send(sumPacket(seg(1, FlagACK, "abc"), true)).send(sumPacket(seg(4, FlagACK, "d"), true))
+	c := w.done()
+	if got := w.got[0].String(); got != "abcd" || c.History != "C" || c.Pkts != [2]uint64{} || c.Bytes != [2]uint64{} || len(w.conns) != 1 {
+		t.Errorf("the stream got %q, the row has %+v", got, c)
 	}
 }
 

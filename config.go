@@ -23,6 +23,7 @@ import (
 	"github.com/raytap/raytap/detectors/campaign"
 	"github.com/raytap/raytap/detectors/dnstunnel"
 	"github.com/raytap/raytap/detectors/egress"
+	"github.com/raytap/raytap/detectors/intel"
 	"github.com/raytap/raytap/detectors/model"
 	"github.com/raytap/raytap/detectors/oast"
 	"github.com/raytap/raytap/detectors/payload"
@@ -46,6 +47,7 @@ import (
 //	fail_on: high                       # info, low, medium, high, critical; none if not given
 //	quiet: false
 //	log_more: true                      # also rows of what Zeek would not read: see docs/zeek.md
+//	intel: [feeds/threatfox.csv]        # files with indicators, beside those that are built in
 //	egress:
 //	  bytes: 1GB                        # plain bytes, or with kB, MB, GB, TB (powers of 1000), KiB, MiB, ... (of 1024)
 //	  window: 30m                       # as Go writes durations: 90s, 1h30m
@@ -68,6 +70,7 @@ type Config struct {
 	FailOn          string   `yaml:"fail_on"`
 	Quiet           bool     `yaml:"quiet"`
 	LogMore         bool     `yaml:"log_more"`
+	Intel           []string `yaml:"intel"`
 
 	Campaign campaign.Config `yaml:"campaign"`
 	Egress   egress.Config   `yaml:"egress"`
@@ -88,6 +91,8 @@ type Config struct {
 	Webhook Webhook `yaml:"webhook"`
 	Metrics Metrics `yaml:"metrics"`
 
+	// Indicators, if set, are used in place of what Intel names, and may be exchanged during the run.
+	Indicators *intel.Live `yaml:"-"`
 	// Progress, if set, is told how far the run is, after each batch of packets and on the goroutine that called Run.
 	Progress func(Stats) `yaml:"-"`
 }
@@ -95,18 +100,18 @@ type Config struct {
 // settings gives each detector its section, by its name. A section is a field of Config and a line here.
 func (c *Config) settings() map[string]any {
 	return map[string]any{
-		"campaign": &c.Campaign,
-		"egress":   &c.Egress,
-		"model":    &c.Model,
-		"payload":  &c.Payload,
-		"assets":   &c.Assets,
-		"secrets":  &c.Secrets,
-
+		"campaign":   &c.Campaign,
+		"egress":     &c.Egress,
+		"model":      &c.Model,
+		"payload":    &c.Payload,
+		"assets":     &c.Assets,
+		"secrets":    &c.Secrets,
 		"beacon":     &c.Beacon,
 		"dns_tunnel": &c.DNSTunnel,
 		"oast":       &c.OAST,
 		"scan":       &c.Scan,
 		"shell":      &c.Shell,
+		"intel":      c.Indicators,
 	}
 }
 
@@ -203,7 +208,7 @@ func check(key string, v any) error {
 				return errors.New(strings.TrimPrefix(err.Error(), "capture: "))
 			}
 		}
-	case "out":
+	case "out", "intel":
 		if v.(string) == "" {
 			return errors.New("is empty")
 		}

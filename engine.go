@@ -26,6 +26,7 @@ import (
 	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/intel"
 )
 
 // Sink takes what a run says, in order, on one goroutine: records (capture.Record) for logs and *detectors.Finding.
@@ -105,6 +106,13 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 	home, err := cfg.home()
 	if err != nil {
 		return Stats{}, err
+	}
+	if cfg.Indicators == nil {
+		set, _, err := LoadIntel(cfg.Intel)
+		if err != nil {
+			return Stats{}, err
+		}
+		cfg.Indicators = intel.NewLive(set)
 	}
 	n := cfg.Workers
 	if n <= 0 {

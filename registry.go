@@ -27,6 +27,7 @@ import (
 	"github.com/raytap/raytap/detectors/campaign"
 	"github.com/raytap/raytap/detectors/dnstunnel"
 	"github.com/raytap/raytap/detectors/egress"
+	"github.com/raytap/raytap/detectors/intel"
 	"github.com/raytap/raytap/detectors/jobsubmit"
 	"github.com/raytap/raytap/detectors/mining"
 	"github.com/raytap/raytap/detectors/model"
@@ -149,6 +150,7 @@ func Detectors() []detectors.Spec {
 		interactive.Spec(),
 		assets.Spec(),
 		leak.Spec(),
+		intel.Spec(),
 		campaign.Spec(), // last: it tells what the others found
 	}
 }

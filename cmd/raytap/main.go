@@ -6,6 +6,7 @@
 //	raytap report [flags] LOGDIR    make an HTML report of logs
 //	raytap tail [flags] DIR         follow the findings of a sensor
 //	raytap extract --finding ID ... write the packets of a finding to a file
+//	raytap intel FILE...            check and describe feeds of indicators
 //	raytap rules [--json]           list what it can find
 //	raytap version                  say which build this is
 //
@@ -43,6 +44,7 @@ func commands() []command {
 		{"report", "make an HTML report of logs", makeReport},
 		{"tail", "follow the findings of a sensor", follow},
 		{"extract", "write the packets of a finding to a file", extract},
+		{"intel", "check and describe feeds of indicators", describeIntel},
 		{"rules", "list what raytap can find", listRules},
 		{"version", "say which build this is", printVersion},
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/intel"
 	"github.com/raytap/raytap/sinks/terminal"
 	"github.com/raytap/raytap/sinks/zeek"
 )
@@ -36,11 +37,12 @@ Flags may stand anywhere; those given win over the configuration file.
 func replay(args []string, stdout, stderr *os.File) int {
 	f := newFlags("replay", replaySynopsis)
 	cfg := raytap.DefaultConfig()
-	var home []string
+	var home, feeds []string
 	f.String("out", cfg.Out, "`DIR` to write logs to; those of an earlier run are replaced (default "+cfg.Out+")")
 	f.String("format", cfg.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+cfg.Format+")")
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated (default: private, loopback, link-local, CGNAT, ULA)",
 		func(s string) error { home = append(home, s); return nil })
+	f.Func("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated", func(s string) error { feeds = append(feeds, s); return nil })
 	f.Int("workers", cfg.Workers, "goroutines that decode, `N` (default: the processors)")
 	f.String("filter", cfg.Filter, "only packets that match `BPF`, in tcpdump's language")
 	f.String("fail-on", cfg.FailOn, "exit with 3 if a finding reaches `SEVERITY`: info, low, medium, high, critical")
@@ -65,6 +67,9 @@ func replay(args []string, stdout, stderr *os.File) int {
 		}
 	}
 	f.override(&cfg, home)
+	if len(feeds) > 0 {
+		cfg.Intel = feeds
+	}
 	if err := cfg.Check(); err != nil {
 		complain(stderr, err)
 		return exitUsage
@@ -72,6 +77,18 @@ func replay(args []string, stdout, stderr *os.File) int {
 	if len(files) == 0 {
 		return f.fail(errors.New("no capture given"), stdout, stderr)
 	}
+
+	set, read, err := raytap.LoadIntel(cfg.Intel)
+	if err != nil {
+		complain(stderr, err)
+		return exitInput
+	}
+	for _, feed := range read {
+		if feed.Indicators() == 0 {
+			fmt.Fprintf(stderr, "raytap: %s: no indicators; raytap intel tells why\n", feed.Name)
+		}
+	}
+	cfg.Indicators = intel.NewLive(set)
 
 	stop, err := profile(*cpuprofile, *memprofile, *tracefile)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package data holds the facts that detectors share and that change without the code: the list of mining pools and the
-// names of the ATLAS and ATT&CK techniques and tactics. In: three embedded files with a version, a source and a licence in their
-// heads. Out: look-ups.
+// Package data holds the facts that detectors share and that change without the code: the list of mining pools, the
+// names of the ATLAS and ATT&CK techniques and tactics, published indicators, services that many share. In: embedded
+// files with a version, a source and a licence in their heads. Out: look-ups.
 //
 // It does not judge: whether a listed name is a finding is for the detector to say.
 package data

@@ -116,6 +116,7 @@ type findingView struct {
 	Ordinal    int // severity, for sorting
 	When       string
 	Sentence   string
+	Detail     string
 	Who        string
 	Packets    []uint64
 	Display    string // Wireshark's filter
@@ -417,7 +418,7 @@ func (r *Report) findingViews(safe *defanger) (all []findingView, more uint64) {
 			break
 		}
 		v := findingView{
-			Finding: f, Ordinal: int(f.Severity), When: stamp(f.Time), Sentence: safe.text(f.Msg), Packets: f.Packets(),
+			Finding: f, Ordinal: int(f.Severity), When: stamp(f.Time), Sentence: safe.text(f.Msg), Detail: safe.text(f.Sub), Packets: f.Packets(),
 			Who: r.who(f), Techniques: slices.Concat(f.ATLAS, f.ATTACK),
 		}
 		if len(v.Packets) > 0 {

@@ -198,8 +198,11 @@ func (r *Report) notice(w *logs.Row) {
 	}
 	if d.Flow != nil {
 		f.UID, f.CommunityID = d.Flow.UID, d.Flow.CommunityID
-		if d.Flow.Orig.Addr() == f.Src {
+		switch f.Src {
+		case d.Flow.Orig.Addr():
 			f.SrcPort = d.Flow.Orig.Port()
+		case d.Flow.Resp.Addr():
+			f.SrcPort = d.Flow.Resp.Port()
 		}
 	}
 	r.bySeverity[f.Severity]++

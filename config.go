@@ -29,6 +29,7 @@ import (
 	"github.com/raytap/raytap/detectors/payload"
 	"github.com/raytap/raytap/detectors/scan"
 	"github.com/raytap/raytap/detectors/secrets"
+	"github.com/raytap/raytap/detectors/sensor"
 	interactive "github.com/raytap/raytap/detectors/shell"
 )
 
@@ -48,6 +49,16 @@ import (
 //	quiet: false
 //	log_more: true                      # also rows of what Zeek would not read: see docs/zeek.md
 //	intel: [feeds/threatfox.csv]        # files with indicators, beside those that are built in
+//	interfaces: [eth1, eth2]            # what a sensor captures from; or:
+//	read_fifo: /run/raytap/pcap         # a pipe of pcap from elsewhere
+//	snaplen: 65535                      # bytes kept of each frame; 0: all
+//	ring: 256MiB                        # memory for each interface, in blocks of `block` (a power of two)
+//	block: 1MiB
+//	no_promisc: true                    # take only what the interface takes anyway
+//	hardware_timestamps: true           # the network card's, where it makes any
+//	user: raytap                        # whom a sensor becomes once it has opened the rings
+//	sensor:
+//	  loss: 1.0                         # percent lost in a minute that is worth a finding
 //	egress:
 //	  bytes: 1GB                        # plain bytes, or with kB, MB, GB, TB (powers of 1000), KiB, MiB, ... (of 1024)
 //	  window: 30m                       # as Go writes durations: 90s, 1h30m
@@ -72,12 +83,26 @@ type Config struct {
 	LogMore         bool     `yaml:"log_more"`
 	Intel           []string `yaml:"intel"`
 
+	// Of a sensor.
+	Interfaces []string `yaml:"interfaces"`
+	ReadFIFO   string   `yaml:"read_fifo"`
+	SnapLen    int      `yaml:"snaplen"`
+	Ring       uint64   `yaml:"ring"`
+	Block      uint64   `yaml:"block"`
+	NoPromisc  bool     `yaml:"no_promisc"`
+	HardwareTS bool     `yaml:"hardware_timestamps"`
+	User       string   `yaml:"user"`
+
 	Campaign campaign.Config `yaml:"campaign"`
 	Egress   egress.Config   `yaml:"egress"`
 	Model    model.Config    `yaml:"model"`
 	Payload  payload.Config  `yaml:"payload"`
 	Assets   assets.Config   `yaml:"assets"`
 	Secrets  secrets.Config  `yaml:"secrets"`
+	Sensor   sensor.Config   `yaml:"sensor"`
+
+	// Reload, if set, brings configurations that were checked, to go on with in part: see Changes.
+	Reload <-chan *Config `yaml:"-"`
 
 	Beacon    beacon.Config      `yaml:"beacon"`
 	DNSTunnel dnstunnel.Config   `yaml:"dns_tunnel"`
@@ -112,32 +137,34 @@ func (c *Config) settings() map[string]any {
 		"scan":       &c.Scan,
 		"shell":      &c.Shell,
 		"intel":      c.Indicators,
+		"sensor":     &c.Sensor,
 	}
 }
 
 // DefaultConfig gives the settings of a run for which nothing is said.
 func DefaultConfig() Config {
 	return Config{
-		Home:     append([]string(nil), detectors.DefaultHome...),
-		MaxFlows: capture.DefaultMaxFlows,
-		Out:      "raytap-logs",
-		Format:   "zeek",
-		Campaign: campaign.Default(),
-		Egress:   egress.Default(),
-		Model:    model.Default(),
-		Payload:  payload.Default(),
-		Secrets:  secrets.Default(),
-
+		Home:      append([]string(nil), detectors.DefaultHome...),
+		MaxFlows:  capture.DefaultMaxFlows,
+		Out:       "raytap-logs",
+		Format:    "zeek",
+		Campaign:  campaign.Default(),
+		Egress:    egress.Default(),
+		Model:     model.Default(),
+		Payload:   payload.Default(),
+		Secrets:   secrets.Default(),
 		Beacon:    beacon.Default(),
 		DNSTunnel: dnstunnel.Default(),
 		OAST:      oast.Default(),
 		Scan:      scan.Default(),
 		Shell:     interactive.Default(),
-
-		Rotate:  defaultRotate(),
-		Syslog:  defaultSyslog(),
-		Webhook: defaultWebhook(),
-		Metrics: defaultMetrics(),
+		Rotate:    defaultRotate(),
+		Syslog:    defaultSyslog(),
+		Webhook:   defaultWebhook(),
+		Metrics:   defaultMetrics(),
+		Ring:      capture.DefaultRing,
+		Block:     capture.DefaultBlock,
+		Sensor:    sensor.Default(),
 	}
 }
 
@@ -183,6 +210,11 @@ const (
 	minMaxFlows = 64
 	maxMaxFlows = 1 << 26
 	maxWorkers  = 4096
+	// Ethernet, IPv6 and TCP with all their options.
+	minSnapLen = 128
+	// A block holds a frame of 64 KiB at least; the kernel counts the bytes of a ring in 32 bits.
+	minRingBlock, maxRingBlock = 128 << 10, 64 << 20
+	maxRing                    = 2 << 30
 )
 
 // check says what is wrong with the value of a key of the configuration or the flag of that name. For a list it is
@@ -219,6 +251,22 @@ func check(key string, v any) error {
 	case "egress.bytes", "egress.serving", "egress.public_serving", "egress.long_used":
 		if v.(uint64) == 0 {
 			return errors.New("0 would speak of every byte")
+		}
+	case "snaplen":
+		if n := v.(int); n < 0 || n > 0 && n < minSnapLen {
+			return fmt.Errorf("%d is less than %d: headers would be cut", n, minSnapLen)
+		}
+	case "block":
+		if n := v.(uint64); n != 0 && (n < minRingBlock || n > maxRingBlock || n&(n-1) != 0) {
+			return fmt.Errorf("%d is no power of two between %d and %d", n, minRingBlock, maxRingBlock)
+		}
+	case "ring":
+		if n := v.(uint64); n > maxRing {
+			return fmt.Errorf("%d is more than %d", n, uint64(maxRing))
+		}
+	case "sensor.loss":
+		if p := v.(float64); p <= 0 || p > 100 {
+			return fmt.Errorf("%v is not above 0 and up to 100 percent", p)
 		}
 	case "egress.window":
 		if v.(time.Duration) < time.Second {
@@ -531,6 +579,9 @@ func scalar(n ast.Node) (text string, quoted, ok bool) {
 	}
 	return "", false, false
 }
+
+// ParseSize reads a number of bytes as a configuration has it: 1000000, 100MB, 64MiB.
+func ParseSize(s string) (uint64, error) { return parseSize(s) }
 
 // parseSize reads a number of bytes or of anything else.
 func parseSize(s string) (uint64, error) {

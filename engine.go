@@ -35,6 +35,13 @@ type Sink interface {
 	Event(ev any)
 }
 
+// Flusher is a Sink that holds back what it was told. Of a live source Flush is called a few times in a second, behind
+// each batch with a finding in it too, so that what was said can be read at once.
+type Flusher interface {
+	Sink
+	Flush()
+}
+
 const (
 	// Batches on their way. Two for each stage keep all of them busy; more only spreads over the cache.
 	batchesPerStage = 2
@@ -70,6 +77,13 @@ type batch struct {
 	last    bool
 	err     error
 	done    sync.WaitGroup
+
+	// Of a live source.
+	clock  capture.Time // the latest time that is known
+	shed   capture.ShedLevel
+	report bool               // a span of statsEvery ends here
+	counts []capture.Counters // by worker, then
+	looks  []uint64           // by worker: bodies that were not looked into
 }
 
 // Engine is one run.
@@ -77,6 +91,8 @@ type engine struct {
 	cfg     Config
 	src     capture.Source
 	filter  map[uint16]*capture.Filter
+	live    bool
+	local   *detectors.Networks
 	free    chan *batch
 	merge   chan *batch
 	workers []*worker
@@ -94,6 +110,8 @@ type worker struct {
 	pos    uint64
 	panics uint64
 	counts capture.Counters
+	shed   capture.ShedLevel
+	bodies uint64 // that were not looked into
 }
 
 // Run reads src to its end, or until ctx is done, and hands everything that is said to the sinks. Rows and findings
@@ -120,23 +138,25 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 	}
 	n = min(n, capture.ShardCount)
 	e := &engine{cfg: cfg, src: src, filter: map[uint16]*capture.Filter{}, recover: recoverPanics}
+	_, e.live = src.(capture.LiveSource)
+	e.local = cfg.local()
 	batches := batchesPerStage * 3
 	e.free = make(chan *batch, batches)
 	e.merge = make(chan *batch, batches)
 	for range batches {
-		e.free <- &batch{work: make([][]int32, n), out: make([][]event, n)}
+		e.free <- &batch{work: make([][]int32, n), out: make([][]event, n), counts: make([]capture.Counters, n), looks: make([]uint64, n)}
 	}
-	local := cfg.local()
 	for i := range n {
-		specs := Decoders(home)
-		nameSpecs := append(specs[:len(specs):len(specs)], dns.AnySpec())
 		w := &worker{e: e, id: i, in: make(chan *batch, batches), shards: make([]*capture.Shard, capture.ShardCount), interp: Interpreters(home)}
+		specs := decodersFor(home, w.shedding)
+		nameSpecs := append(specs[:len(specs):len(specs)], dns.AnySpec())
 		fc := capture.FlowConfig{
 			MaxFlows: cfg.MaxFlows / capture.ShardCount, IgnoreChecksums: cfg.IgnoreChecksums, Emit: w.emit,
 			Local: func(addr [16]byte, v6 bool) bool {
 				p := capture.Packet{Src: addr, V6: v6}
-				return local.Contains(p.SrcAddr())
+				return e.local.Contains(p.SrcAddr())
 			},
+			Dear: callsRay,
 			Open: func(h capture.Host, mid bool) capture.Stream {
 				_, port := h.Ports()
 				list := specs
@@ -169,7 +189,8 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 func (e *engine) read(ctx context.Context) {
 	var stats Stats
 	var pos uint64
-	var next capture.Time
+	var next, report, passed, clock capture.Time
+	var shed capture.ShedLevel
 	var cur *batch
 	dissect := capture.NewDissector(capture.DissectConfig{
 		IgnoreChecksums: e.cfg.IgnoreChecksums,
@@ -186,6 +207,14 @@ func (e *engine) read(ctx context.Context) {
 		if err == nil && ctx.Err() != nil {
 			err = ctx.Err()
 			b.Frames = b.Frames[:0]
+		}
+		if e.live {
+			if l := shedAt(shed, b.Fill); l != shed {
+				shed = l
+				b.weirds = append(b.weirds, event{pos: 2*(pos+1) - 1, ev: &capture.Weird{
+					At: capture.At{Time: clock}, Name: "sensor_sheds", Addl: l.String()}})
+			}
+			b.shed, stats.Live = shed, b.Live
 		}
 		for i := range b.Frames {
 			f := &b.Frames[i]
@@ -207,15 +236,31 @@ func (e *engine) read(ctx context.Context) {
 					continue
 				}
 			}
-			if stats.Last >= next {
+			if clock = max(clock, stats.Last); clock >= next {
 				if n := len(b.ticks); n > 0 && b.ticks[n-1].n == len(b.packets) {
 					b.ticks = b.ticks[:n-1] // nothing happened in between
 				}
-				b.ticks = append(b.ticks, tick{len(b.packets), capture.At{Time: stats.Last, Packet: f.Ordinal}})
-				next = stats.Last - stats.Last%tickEvery + tickEvery
+				b.ticks = append(b.ticks, tick{len(b.packets), capture.At{Time: clock, Packet: f.Ordinal}})
+				next = clock - clock%tickEvery + tickEvery
 			}
 			b.packets = dissect.Dissect(f, b.packets)
 		}
+		if e.live {
+			if clock = max(clock, b.Clock); clock >= next && clock > 0 {
+				b.ticks = append(b.ticks, tick{len(b.packets), capture.At{Time: clock, Packet: stats.Packets}})
+				next = clock - clock%tickEvery + tickEvery
+			}
+			if clock >= report {
+				b.report = report > 0
+				report = clock - clock%statsEvery + statsEvery
+			}
+			if len(b.Frames) == 0 && err == nil && !b.report && len(b.ticks)+len(b.weirds) == 0 && clock-passed < passEvery {
+				e.free <- b
+				continue
+			}
+			passed = clock
+		}
+		b.clock = clock
 		b.deal(len(e.workers))
 		pos += uint64(len(b.packets))
 		stats.Dissect = dissect.Stats()
@@ -241,7 +286,7 @@ func (e *engine) read(ctx context.Context) {
 
 func (b *batch) reset() {
 	b.packets, b.hashes, b.ticks, b.weirds = b.packets[:0], b.hashes[:0], b.ticks[:0], b.weirds[:0]
-	b.Frames, b.last, b.err = b.Frames[:0], false, nil
+	b.Frames, b.last, b.err, b.report = b.Frames[:0], false, nil, false
 	for i := range b.work {
 		b.work[i] = b.work[i][:0]
 		clear(b.out[i])
@@ -276,24 +321,41 @@ func (w *worker) loop() {
 	var end capture.At
 	for b := range w.in {
 		w.batch = b
+		if w.shed != b.shed {
+			w.shed = b.shed
+			for _, s := range w.shards {
+				if s != nil {
+					s.Shed = b.shed
+				}
+			}
+		}
 		for i, t := 0, 0; ; {
 			i, t = w.run(i, t)
 			if i > len(b.work[w.id]) {
 				break
 			}
 		}
-		end = capture.At{Time: max(end.Time, b.stats.Last), Packet: max(end.Packet, b.lastOrdinal())}
+		end = capture.At{Time: max(end.Time, b.clock), Packet: max(end.Packet, b.lastOrdinal())}
 		if b.last {
 			w.pos = 2 * (b.pos + uint64(len(b.packets)) + 1)
 			w.eachShard(func(s *capture.Shard) { s.Close(end) })
-			for _, s := range w.shards {
-				if s != nil {
-					w.counts.Add(&s.Counters)
-				}
-			}
+			w.counts = w.count()
+		}
+		if b.report {
+			b.counts[w.id], b.looks[w.id] = w.count(), w.bodies
 		}
 		b.done.Done()
 	}
+}
+
+// count sums what the worker's shards have counted.
+func (w *worker) count() (c capture.Counters) {
+	for _, s := range w.shards {
+		if s != nil {
+			c.Add(&s.Counters)
+		}
+	}
+	return c
 }
 
 func (b *batch) lastOrdinal() uint64 {
@@ -379,6 +441,7 @@ func (w *worker) emit(ev any) {
 	for _, f := range w.interp {
 		if made := f(ev); made != nil {
 			*out = append(*out, event{w.pos, w.shard, false, made})
+			w.shards[w.shard].Keep()
 		}
 	}
 }
@@ -408,7 +471,6 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 	odd := newWeirdFilter()
 	var certs tls.Known
 	var arranged services.Expectations
-	local := e.cfg.local()
 	tunnels := newTunnelLog(say)
 	handle := func(ev any, aside bool) {
 		arranged.Event(ev) // names the data connections that FTP has announced
@@ -426,7 +488,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 			if f.Sender == capture.Resp {
 				sender = f.Flow.Resp
 			}
-			f.Local = local.Contains(sender.Addr())
+			f.Local = e.local.Contains(sender.Addr())
 		}
 		bus.Publish(ev)
 		if c, ok := ev.(*tls.Certificate); ok && !certs.First(c) {
@@ -445,7 +507,17 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 	}
 	var err error
 	at := make([]int, len(e.workers)+1)
-	for b := range e.merge {
+	var span spans
+	var clock, flushed capture.Time
+	said := uint64(0) // findings, when that was
+	for b := range e.batches(func(c *Config) {
+		if next, err := c.home(); err == nil { // it was checked
+			home.Replace(next)
+		}
+		e.local.Replace(c.local())
+		env.Settings = c.settings()
+		bus.Publish(&detectors.Reload{Env: env})
+	}) {
 		b.done.Wait()
 		lists := append(b.out[:len(b.out):len(b.out)], b.weirds)
 		clear(at)
@@ -467,16 +539,44 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 			e.cfg.Progress(stats)
 		}
 		err = b.err
+		if b.report {
+			now := stats
+			for i := range e.workers {
+				now.Flow.Add(&b.counts[i])
+				now.ShedBodies += b.looks[i]
+			}
+			now.Findings, now.Weirds, now.RowsLost = findings, weirds, rowsLost(sinks)
+			row, loss := span.end(now, b.clock)
+			say(row)
+			bus.Publish(loss)
+			say(loss)
+		}
+		last := b.last
+		clock = b.clock
+		b.Release()
 		e.free <- b
+		if e.live && !last && (findings > said || clock-flushed >= passEvery) {
+			flushed, said = clock, findings
+			for _, s := range sinks {
+				if f, ok := s.(Flusher); ok {
+					f.Flush()
+				}
+			}
+		}
 	}
 	for _, w := range e.workers {
 		stats.Flow.Add(&w.counts)
 		stats.Panics += w.panics
+		stats.ShedBodies += w.bodies
 	}
 	bus.End(capture.At{Time: stats.Last, Packet: stats.Packets})
 	repeat.Flush()
-	stats.Findings, stats.Weirds = findings, weirds
-	say(&statsRow{stats.Last, stats})
+	stats.Findings, stats.Weirds, stats.RowsLost = findings, weirds, rowsLost(sinks)
+	rest := &statsRow{stats.Last, stats}
+	if e.live {
+		rest, _ = span.end(stats, clock)
+	}
+	say(rest)
 	stats.Rows = rows
 	return stats, err
 }

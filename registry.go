@@ -37,15 +37,29 @@ import (
 	grpc "github.com/raytap/raytap/detectors/raygrpc"
 	"github.com/raytap/raytap/detectors/scan"
 	leak "github.com/raytap/raytap/detectors/secrets"
+	"github.com/raytap/raytap/detectors/sensor"
 	interactive "github.com/raytap/raytap/detectors/shell"
 )
 
 // Decoders lists what looks for its protocol in the bytes of a flow, in the order in which they are asked: strict
 // probes first. What is home says of which bodies more is kept. A list belongs to one goroutine.
-func Decoders(home *detectors.Networks) []decoders.Spec {
+func Decoders(home *detectors.Networks) []decoders.Spec { return decodersFor(home, nil) }
+
+// decodersFor lists them for a run that may shed bodies; nil: it does not.
+func decodersFor(home *detectors.Networks, shed func(t *http.Transaction, resp bool) bool) []decoders.Spec {
 	files := file.NewCache(file.Options{HashLimit: hashLimit})
+	keep := keepBody(secretReader(home))
+	if shed != nil {
+		all := keep
+		keep = func(t *http.Transaction, resp bool) int {
+			if shed(t, resp) {
+				return -1
+			}
+			return all(t, resp)
+		}
+	}
 	return []decoders.Spec{
-		http.Spec(http.Options{KeepBody: keepBody(secretReader(home)), Files: files}),
+		http.Spec(http.Options{KeepBody: keep, Files: files}),
 		http2.Spec(http2.Options{Keep: raygrpc.Keep}),
 		tls.Spec(files),
 		tls.DatagramSpec(files),
@@ -148,6 +162,7 @@ func Detectors() []detectors.Spec {
 		scan.Spec(),
 		beacon.Spec(),
 		interactive.Spec(),
+		sensor.Spec(),
 		assets.Spec(),
 		leak.Spec(),
 		intel.Spec(),

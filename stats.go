@@ -19,6 +19,11 @@ type Stats struct {
 	Last     capture.Time
 	Dissect  capture.DissectStats
 	Flow     capture.Counters
+
+	// Of a live source.
+	Live       capture.LiveStats
+	ShedBodies uint64 // bodies not looked into, under overload
+	RowsLost   uint64 // log rows that could not be written
 }
 
 // Span is the time between the first packet and the last.
@@ -28,7 +33,7 @@ func (s *Stats) Span() time.Duration { return s.Last.Sub(s.First) }
 type Loss struct {
 	Name string // as in stats.log
 	N    uint64
-	Unit string // packets, bytes, flows, tunnels
+	Unit string // packets, bytes, flows, tunnels, times, bodies, rows
 }
 
 // Losses lists every kind of loss, whether it happened or not.
@@ -45,6 +50,15 @@ func (s *Stats) Losses() []Loss {
 		{"buffer_full_bytes", s.Flow.Dropped, "bytes"},
 		{"flows_evicted", s.Flow.Evicted, "flows"},
 		{"decoder_panics", s.Panics, "flows"},
+		{"kernel_drops", s.Live.Dropped, "packets"},
+		{"ring_freezes", s.Live.Freezes, "times"},
+		{"snapped", s.Live.Snapped, "packets"},
+		{"unseen_bytes", s.Flow.Unseen, "bytes"},
+		{"links_lost", s.Live.LinkLost, "times"},
+		{"shed_bodies", s.ShedBodies, "bodies"},
+		{"shed_bulk_bytes", s.Flow.ShedBytes, "bytes"},
+		{"shed_new", s.Flow.ShedNew, "packets"},
+		{"rows_lost", s.RowsLost, "rows"},
 	}
 }
 

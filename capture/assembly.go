@@ -64,6 +64,10 @@ func (f *flow) data(side uint8, seq uint64, p *Packet) {
 	if t.skip[side] {
 		return
 	}
+	if live && s.Shed >= ShedBulk && f.bulk(side, b) {
+		s.Counters.ShedBytes += uint64(len(b))
+		b = nil
+	}
 	end := seq + uint64(n)
 	low := max(full(e.ackSeq, e.ackWraps)-uint64(e.startSeq), e.trim)
 	if seq < low {
@@ -322,8 +326,18 @@ func (f *flow) acked(side uint8, seq uint64) {
 	if seq <= e.trim {
 		return
 	}
+	c, established := &f.sh.Counters, clean(e) && clean(&f.tcp.ep[side^1])
+	if established {
+		c.Acks++
+		c.AckedBytes += seq - e.trim
+	}
 	if seq > e.next {
+		before := c.GapBytes
 		f.undelivered(side, seq)
+		if c.GapBytes > before && established {
+			c.Gaps++
+			c.Unseen += c.GapBytes - before
+		}
 	}
 	e.trim = seq
 	if a := e.asm; a != nil {

@@ -436,6 +436,9 @@ func (d *Dissector) transport(p *Packet) {
 		p.NoChecksum = true
 		d.stats.CutShort++
 	}
+	if d.f.NoChecksum {
+		p.NoChecksum = true
+	}
 	switch p.Proto {
 	case ProtoTCP:
 		// By hand because layers.TCP refuses a packet whose options are wrong; its receiver does not.

@@ -200,6 +200,7 @@ type flow struct {
 	late     bool  // it began so far behind the clock that it was over at once: see Shard.cut
 	mid      bool  // picked up after its beginning
 	opened   bool  // stream was asked for
+	dear     bool  // never shed
 	attempt  bool  // the 5 s timer of a SYN is running
 	active   [2]bool
 	histSeen uint32

@@ -9,6 +9,9 @@ type Frame struct {
 	Data    []byte // as many bytes as were captured
 	WireLen int    // length on the wire
 	Link    uint16 // pcap link type (LINKTYPE_*), 1 is Ethernet
+	// NoChecksum says that the transport checksum was not filled in where the frame was taken: what a machine sends to
+	// itself, and what its network card has merged of several packets.
+	NoChecksum bool
 }
 
 // Batch is a block of frames that travels through the engine as one. Frames point into storage that the batch
@@ -16,6 +19,26 @@ type Frame struct {
 type Batch struct {
 	Frames []Frame
 	Buf    []byte // storage for frame data, at the disposal of the Source that fills the batch
+
+	// What only a LiveSource sets.
+
+	// Clock is a time before which no frame is to come any more, so that time-outs go on while nothing happens; 0:
+	// unknown, the frames' times are all there is.
+	Clock Time
+	Live  LiveStats
+	Fill  int // percent of the source's own storage that waits to be read or given back
+
+	held []*lease // of rings, to which the frames point
+}
+
+// Release gives back what the source lent for the frames. It may be called from any goroutine, once the batch is done
+// with, and more than once.
+func (b *Batch) Release() {
+	for i, k := range b.held {
+		k.release()
+		b.held[i] = nil
+	}
+	b.held = b.held[:0]
 }
 
 // Source delivers frames.

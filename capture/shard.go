@@ -18,6 +18,8 @@ type FlowConfig struct {
 	Open            func(h Host, mid bool) Stream // may return nil: nobody wants the bytes
 	Emit            func(ev any)
 	Local           func(addr [16]byte, v6 bool) bool // for local_orig and local_resp; nil: none
+	// Dear says whether the payload b, borrowed, is of what must never be shed. nil: nothing is dear.
+	Dear func(b []byte) bool
 }
 
 // DefaultMaxFlows is the cap on concurrent flows of a run: a million, at about half a kilobyte each.
@@ -32,6 +34,16 @@ type Counters struct {
 	GapBytes    uint64 // bytes missing from streams
 	Truncated   uint64 // bytes that the capture cut off
 	Dropped     uint64 // bytes given up because a reassembly buffer was full
+
+	// The estimate of what a capture lost, as Zeek's capture_loss makes it: of the acknowledgements seen in established
+	// connections, those for bytes that were never seen.
+	Acks       uint64
+	Gaps       uint64
+	AckedBytes uint64
+	Unseen     uint64 // bytes acknowledged and not seen
+
+	ShedBytes uint64 // of bulk flows, not put in order under overload
+	ShedNew   uint64 // packets of no flow, let go under overload
 }
 
 // Add sums.
@@ -43,6 +55,12 @@ func (c *Counters) Add(o *Counters) {
 	c.GapBytes += o.GapBytes
 	c.Truncated += o.Truncated
 	c.Dropped += o.Dropped
+	c.Acks += o.Acks
+	c.Gaps += o.Gaps
+	c.AckedBytes += o.AckedBytes
+	c.Unseen += o.Unseen
+	c.ShedBytes += o.ShedBytes
+	c.ShedNew += o.ShedNew
 }
 
 // clockStart is where engine time begins, as Zeek's does: captures whose times are left at zero have the first second.
@@ -67,7 +85,9 @@ type slotRef struct {
 type Shard struct {
 	cfg      FlowConfig
 	Counters Counters
-	now      Time // engine time: never runs backwards
+	Shed     ShedLevel
+	touched  *flow // of the packet at hand
+	now      Time  // engine time: never runs backwards
 	at       At
 	table    []slotRef
 	used     int
@@ -182,6 +202,7 @@ func (s *Shard) newTCP() *tcpConn {
 
 // Advance moves the clock without a packet, and ends flows whose time is up. at is what their events carry.
 func (s *Shard) Advance(at At) {
+	s.touched = nil
 	s.now = max(s.now, at.Time)
 	s.at = At{s.now, at.Packet}
 	second := int64(s.now) / 1e9
@@ -272,10 +293,15 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 	}
 	switch {
 	case f == nil:
+		if s.Shed >= ShedNewFlows && lowValue(p) {
+			s.Counters.ShedNew++
+			return
+		}
 		f = s.begin(&k, h, side, p)
 	case f.late && f.last.Add(f.timeout) <= s.now:
 		s.cut(f, side, p)
 	}
+	s.touched = f
 	if p.Tunnel != nil && (f.more == nil || p.Tunnel != f.more.tunnel) {
 		f.enter(p.Tunnel)
 	}
@@ -294,6 +320,7 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 		s.strictly(f, side, p, forked)
 	}
 	f.progress(false)
+	s.touched = nil
 }
 
 // strictly accounts for a packet as if none with a wrong checksum were believed; before says that this began with an

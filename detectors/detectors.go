@@ -103,6 +103,10 @@ type Env struct {
 	Settings map[string]any // a detector's settings by its name; nil: its defaults
 }
 
+// Reload says that the settings in Env were replaced while events go on. Home is the same set with other ranges in it; a
+// detector that has settings of its own looks at them again, and keeps all that it knows.
+type Reload struct{ Env *Env }
+
 // Bus carries events to detectors, and their findings and rows out. It belongs to one goroutine.
 type Bus struct {
 	Rows  func(capture.Record) // takes what detectors emit; nil: nobody

@@ -3,10 +3,11 @@ package detectors
 import (
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 )
 
-// Networks is a set of address ranges.
-type Networks struct{ prefixes []netip.Prefix }
+// Networks is a set of address ranges. Many goroutines may ask while one replaces it.
+type Networks struct{ prefixes atomic.Pointer[[]netip.Prefix] }
 
 // DefaultHome is what counts as home when nobody says otherwise: private, loopback, link-local, CGNAT and ULA.
 var DefaultHome = []string{
@@ -18,7 +19,7 @@ var DefaultHome = []string{
 
 // ParseNetworks reads CIDR ranges or single addresses.
 func ParseNetworks(cidrs []string) (*Networks, error) {
-	n := &Networks{}
+	var prefixes []netip.Prefix
 	for _, s := range cidrs {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
@@ -28,18 +29,27 @@ func ParseNetworks(cidrs []string) (*Networks, error) {
 			}
 			p = netip.PrefixFrom(a, a.BitLen())
 		}
-		n.prefixes = append(n.prefixes, p.Masked())
+		prefixes = append(prefixes, p.Masked())
 	}
+	n := &Networks{}
+	n.prefixes.Store(&prefixes)
 	return n, nil
 }
+
+// Replace makes n the ranges of o, for everyone who holds n.
+func (n *Networks) Replace(o *Networks) { n.prefixes.Store(o.prefixes.Load()) }
 
 // Contains says whether a is in one of the ranges. An IPv4 address written as IPv6 counts as IPv4.
 func (n *Networks) Contains(a netip.Addr) bool {
 	if n == nil {
 		return false
 	}
+	all := n.prefixes.Load()
+	if all == nil {
+		return false
+	}
 	a = a.Unmap()
-	for _, p := range n.prefixes {
+	for _, p := range *all {
 		if p.Contains(a) {
 			return true
 		}

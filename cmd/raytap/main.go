@@ -1,6 +1,7 @@
 // Command raytap looks for attacks on Ray clusters in network traffic.
 //
 //	raytap replay [flags] FILE...   read captures; write Zeek logs and findings
+//	raytap sensor -i IFACE [flags]  watch interfaces; write Zeek logs and findings
 //	raytap assets [flags] FILE...   read captures; list the Ray clusters and AI servers that they show
 //	raytap config check|show        check a configuration file, or show what is in force
 //	raytap report [flags] LOGDIR    make an HTML report of logs
@@ -39,6 +40,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"replay", "read captures; write Zeek logs and findings", replay},
+		{"sensor", "watch interfaces; write Zeek logs and findings", sensor},
 		{"assets", "read captures; list the Ray clusters and AI servers that they show", listAssets},
 		{"config", "check a configuration file, or show what is in force", configure},
 		{"report", "make an HTML report of logs", makeReport},

@@ -123,6 +123,16 @@ func (f *flags) override(cfg *raytap.Config, home []string) {
 			cfg.Quiet = v.(bool)
 		case "ignore-checksums":
 			cfg.IgnoreChecksums = v.(bool)
+		case "read-fifo":
+			cfg.ReadFIFO = s
+		case "snaplen":
+			cfg.SnapLen = v.(int)
+		case "no-promisc":
+			cfg.NoPromisc = v.(bool)
+		case "hardware-timestamps":
+			cfg.HardwareTS = v.(bool)
+		case "user":
+			cfg.User = s
 		}
 	})
 }

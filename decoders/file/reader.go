@@ -74,6 +74,9 @@ func (r *Reader) Open(c *Cache) {
 	*r = Reader{c: c, held: r.held[:0], undone: c.opt.HashLimit <= 0}
 }
 
+// NoDigest says, before the first byte, that the file is to be counted and named only.
+func (r *Reader) NoDigest() { r.undone = true }
+
 // Seen is how many bytes came so far.
 func (r *Reader) Seen() int64 { return r.f.Seen }
 

@@ -59,6 +59,7 @@ var (
 type Options struct {
 	// KeepBody says how many bytes of a body, content coding removed, are wanted in Body.Data. It is asked once for
 	// each body when its head was read: tx.Request is set, and tx.Response too when resp is true. It must not keep tx.
+	// Less than 0: do not look into it at all; it is counted as it comes, not decoded and not digested.
 	KeepBody func(tx *Transaction, resp bool) int
 	// SkipCodings leaves gzip and deflate alone in bodies that nobody wants: http.log then has their coded length.
 	SkipCodings bool
@@ -535,11 +536,19 @@ func (d *decoder) requestFraming(h *half, ex *exchange, f *framing) {
 func (d *decoder) openBody(h *half, ex *exchange, body *Body, f *framing, resp bool) {
 	want := 0
 	if d.opt.KeepBody != nil {
-		want = min(max(d.opt.KeepBody(&ex.tx, resp), 0), maxKeep)
+		if want = min(d.opt.KeepBody(&ex.tx, resp), maxKeep); want < 0 {
+			body.Encoding = f.encoding
+			shut := *f
+			shut.encoding = ""
+			f = &shut
+		}
 	}
 	h.ex, h.body = ex, body
 	h.firstChunk, h.lastChunk, h.uneven = 0, 0, false
-	h.sink.open(d, body, f, want, h.remain, resp)
+	h.sink.open(d, body, f, max(want, 0), h.remain, resp)
+	if want < 0 {
+		h.sink.file.NoDigest()
+	}
 }
 
 func (d *decoder) response(h *half, b []byte) (ok bool, err error) {

@@ -126,28 +126,36 @@ func Spec() detectors.Spec {
 			FalsePositives: "Backups, model and image pushes to a store of one's own, video calls: put the store on the allow-list, or raise the bound.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			cfg := Default()
-			if c, ok := env.Settings["egress"].(*Config); ok {
-				cfg = *c
-			}
 			d := &detector{
-				cfg: cfg, home: env.Home, bus: bus, part: max(capture.Time(cfg.Window)/parts, 1),
+				home: env.Home, bus: bus,
 				pairs: detectors.Table[pairKey, pair]{Limit: maxPairs},
 				names: detectors.Table[netip.Addr, aliases]{Limit: maxNames},
 				hosts: detectors.Table[netip.Addr, host]{Limit: maxHosts},
 				users: detectors.Table[netip.Addr, users]{Limit: maxNames},
 			}
-			for _, a := range cfg.Allow {
-				if n, err := detectors.ParseNetworks([]string{a}); err == nil {
-					d.allow = append(d.allow, n)
-				} else {
-					d.domains = append(d.domains, strings.ToLower(strings.Trim(a, ".")))
-				}
-			}
+			d.set(env)
+			detectors.On(bus, func(r *detectors.Reload) { d.set(r.Env) })
 			detectors.On(bus, d.progress)
 			detectors.On(bus, d.lookup)
 			detectors.On(bus, d.request)
 		},
+	}
+}
+
+// set takes over the settings. Pairs that are known keep their sums; those are in parts of the window that was.
+func (d *detector) set(env *detectors.Env) {
+	d.cfg = Default()
+	if c, ok := env.Settings["egress"].(*Config); ok {
+		d.cfg = *c
+	}
+	d.part = max(capture.Time(d.cfg.Window)/parts, 1)
+	d.allow, d.domains = nil, nil
+	for _, a := range d.cfg.Allow {
+		if n, err := detectors.ParseNetworks([]string{a}); err == nil {
+			d.allow = append(d.allow, n)
+		} else {
+			d.domains = append(d.domains, strings.ToLower(strings.Trim(a, ".")))
+		}
 	}
 }
 

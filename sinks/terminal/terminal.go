@@ -2,9 +2,9 @@
 //
 // In: incidents (*detectors.Incident) and findings (*detectors.Finding), of any number, in any order, while the run goes
 // on; at its end, its totals. Out: each incident as a paragraph and its steps in order of time; then one line for each
-// finding, the most severe first and then in order of time; and one line of totals. Nothing is printed as it comes: what
-// matters stands at the top, and a finding that was said again says how often. The findings that say that there is an
-// incident are told by it.
+// finding, the most severe first and then in order of time; and one line of totals. Nothing is printed as it comes, but of a live
+// capture (Options.Live): what matters stands at the top, and a finding that was said again says how often. The findings
+// that say that there is an incident are told by it.
 //
 // Everything that may come from the wire is made harmless before it is printed: control characters, terminal
 // escapes, characters that reverse or hide text, and bytes that are no text are shown as escapes.
@@ -30,6 +30,8 @@ import (
 type Options struct {
 	Color bool
 	Width int // columns to wrap at; 0: do not wrap
+	// Live, if set, gets every finding as it comes, in one write; none is kept then, and Report prints the totals alone.
+	Live io.Writer
 }
 
 // Findings kept for the end, a few kilobytes each at the very most. Of more than that nobody reads the last; the
@@ -68,6 +70,12 @@ func (s *Sink) Event(ev any) {
 		return
 	}
 	s.counts[min(int(f.Severity), severities-1)]++
+	if s.opt.Live != nil {
+		var b bytes.Buffer
+		s.finding(&b, f)
+		s.opt.Live.Write(b.Bytes()) // whether anybody reads is no matter of ours
+		return
+	}
 	if f.Rule == detectors.ChainRule {
 		s.chains[min(int(f.Severity), severities-1)]++
 		return

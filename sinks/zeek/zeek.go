@@ -91,6 +91,7 @@ type text struct {
 // another capture than its neighbours do.
 var ours = [...]string{
 	"assets",
+	"capture_loss",
 	"conn",
 	"dns",
 	"files",
@@ -217,6 +218,21 @@ func (l *log) flush() {
 		l.text.b = nil
 	}
 	l.text.b = l.text.b[:0]
+}
+
+// Flush writes what is held.
+func (s *Sink) Flush() {
+	for _, l := range s.logs {
+		l.flush()
+	}
+}
+
+// Lost is how many rows of all logs could not be written.
+func (s *Sink) Lost() (n uint64) {
+	for _, l := range s.logs {
+		n += l.lost
+	}
+	return n
 }
 
 // Close writes what is held and closes the files; end is the time of the last packet. Its error has a line for

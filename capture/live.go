@@ -1,0 +1,96 @@
+package capture
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// LiveSource is a Source that goes on until it is told to stop. ReadBatch returns within liveWait even if there is no
+// frame, with an empty batch then, so that whoever reads can do what is due by time.
+type LiveSource interface {
+	Source
+	// Stop lets ReadBatch hand out what was captured so far, and then end with io.EOF. Any goroutine may call it.
+	Stop()
+}
+
+// LiveConfig says what OpenLive captures. Zero values mean the defaults.
+type LiveConfig struct {
+	Interfaces []string // at least one; several are merged in order of time
+	Filter     string   // a filter expression for the kernel, see OpenLive
+	SnapLen    int      // bytes of each frame that are kept
+	Block      int      // bytes of a block of the ring, a power of two and a page at least
+	Ring       int      // bytes of the ring of each interface
+	NoPromisc  bool     // take only what the interface takes anyway
+	Hardware   bool     // the network card's time stamps, where it makes any
+	// Notice is told, in words, when a link goes or comes back and when something was asked for that cannot be had.
+	// It is called on the goroutine that opens or reads. nil: nobody is told.
+	Notice func(text string)
+}
+
+const (
+	// DefaultBlock is the size of a ring's blocks: a frame must fit into one, and the largest that offload makes of TCP
+	// segments is 512 KiB (maxJumbo).
+	DefaultBlock = 1 << 20
+	// DefaultRing holds half a second of a full gigabit: a stop of the collector or of the machine's scheduler costs
+	// nothing.
+	DefaultRing = 64 << 20
+	// A ring of fewer blocks has none to fill while the others are read.
+	minBlocks = 4
+	maxRing   = 4 << 30
+	// A block that is not full is handed over after so long: it bounds how late a lone packet is seen.
+	blockTimeout = 10 * time.Millisecond
+	// ReadBatch returns after that at the latest.
+	liveWait = 100 * time.Millisecond
+	// Frames of one interface wait that long for earlier ones of another. A block is late by blockTimeout and the
+	// kernel's timer; three times that is enough, and after it frames go on in whatever order there is.
+	reorderWindow = 3 * blockTimeout
+	// How often links are looked at and the kernel is asked for its counts.
+	linkCheck = time.Second
+)
+
+// LiveStats is what a live source counted since it was opened.
+type LiveStats struct {
+	Received uint64 // frames that the kernel had for us, lost ones included
+	Dropped  uint64 // of those, lost because the ring was full
+	Freezes  uint64 // times that the ring was full
+	Snapped  uint64 // frames of which only a part was kept
+	LinkLost uint64 // times that a link, an interface or the writer of a pipe went away
+	Reopened uint64 // times that one was opened anew
+	Down     int    // links that are down now
+	Links    int    // links in all
+}
+
+var errNoLive = errors.New("capture: interfaces cannot be captured on this system: Linux can; elsewhere write a pipe of pcap and read that")
+
+// mapping is a ring's memory. It lives until the last block is given back, even if the ring was closed before.
+type mapping struct {
+	mem    []byte
+	blocks []lease
+	refs   atomic.Int64 // blocks that are lent, and one for the ring
+	free   func(mem []byte)
+}
+
+func (m *mapping) unref() {
+	if m.refs.Add(-1) == 0 {
+		m.free(m.mem)
+	}
+}
+
+// lease is a block of a ring: the kernel's, or lent to the source and to the batches whose frames are in it.
+type lease struct {
+	m      *mapping
+	status *uint32 // in the ring's memory
+	refs   atomic.Int64
+	lent   atomic.Bool // cleared behind status, so that nobody takes a block that is just being given back
+}
+
+func (k *lease) release() {
+	if k.refs.Add(-1) > 0 {
+		return
+	}
+	const toKernel = 0 // TP_STATUS_KERNEL
+	atomic.StoreUint32(k.status, toKernel)
+	k.lent.Store(false)
+	k.m.unref()
+}

@@ -1,0 +1,216 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// A writer that buffers shows frames late; the clock stays behind by this much while nothing comes.
+	pipeSlack = time.Second
+	// Batches between the goroutine that reads and the engine.
+	pipeBatches = 3
+	// A pipe that cannot be read is tried again after that.
+	pipeRetry = time.Second
+)
+
+// pipe is a LiveSource over a stream of pcap or pcapng from elsewhere.
+type pipe struct {
+	name   string
+	notice func(string)
+	fifo   bool
+	free   chan *Batch
+	full   chan piped
+	quit   chan struct{}
+	close  sync.Once
+	stop   atomic.Bool
+	stats  LiveStats
+	down   atomic.Int64
+	lost   atomic.Uint64
+	again  atomic.Uint64
+	last   Time      // of the latest frame
+	came   time.Time // when that was
+	ends   time.Time // what comes until then is read; zero: no end in sight
+	count  uint64
+	mu     sync.Mutex
+	file   *os.File
+	err    error
+}
+
+type piped struct {
+	b   *Batch
+	err error
+}
+
+// FollowPipe reads a capture that is being written elsewhere, for as long as it takes. name is a named pipe, which is
+// opened anew whenever its writer has gone, or anything else that can be read, "-" for standard input, whose end is the
+// end. While no frame comes, time goes on from the last one by the clock of this machine.
+func FollowPipe(name string, notice func(text string)) (LiveSource, error) {
+	p := &pipe{name: name, notice: notice, free: make(chan *Batch, pipeBatches), full: make(chan piped, pipeBatches), quit: make(chan struct{})}
+	if name != "-" {
+		info, err := os.Stat(name)
+		if err != nil {
+			return nil, fmt.Errorf("capture: %w", err)
+		}
+		p.fifo = info.Mode()&os.ModeNamedPipe != 0
+	}
+	if p.notice == nil {
+		p.notice = func(string) {}
+	}
+	p.stats.Links = 1
+	for range pipeBatches {
+		p.free <- &Batch{}
+	}
+	go p.read()
+	return p, nil
+}
+
+// read goes through one writer after the other.
+func (p *pipe) read() {
+	defer close(p.full)
+	for first := true; ; first = false {
+		err := p.writer(first)
+		switch {
+		case !p.fifo:
+			p.pass(piped{nil, err})
+			return
+		case errors.Is(err, io.EOF):
+			p.notice("the writer of " + p.name + " is gone; waiting for another")
+		default:
+			p.notice(err.Error() + "; waiting for another writer")
+			select {
+			case <-time.After(pipeRetry):
+			case <-p.quit:
+			}
+		}
+		select {
+		case <-p.quit:
+			return
+		default:
+		}
+		p.down.Store(1)
+		p.lost.Add(1)
+	}
+}
+
+func (p *pipe) pass(x piped) bool {
+	select {
+	case p.full <- x:
+		return true
+	case <-p.quit:
+		return false
+	}
+}
+
+// writer reads what one writer has to say.
+func (p *pipe) writer(first bool) error {
+	var src Source
+	var err error
+	if p.name == "-" {
+		src, err = NewFile("standard input", os.Stdin)
+	} else {
+		var f *os.File
+		if f, err = os.Open(p.name); err != nil { // waits for a writer
+			return err
+		}
+		defer f.Close()
+		p.mu.Lock()
+		p.file = f
+		p.mu.Unlock()
+		src, err = NewFile(p.name, f)
+	}
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	p.down.Store(0)
+	if !first {
+		p.again.Add(1)
+		p.notice("there is a writer to " + p.name + " again")
+	}
+	for {
+		var b *Batch
+		select {
+		case b = <-p.free:
+		case <-p.quit:
+			return io.EOF
+		}
+		err := src.ReadBatch(b)
+		if !p.pass(piped{b, nil}) {
+			return io.EOF
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// ReadBatch implements Source.
+func (p *pipe) ReadBatch(b *Batch) error {
+	b.Frames, b.Clock = b.Frames[:0], 0
+	if p.err == nil && p.stop.Load() {
+		if p.ends.IsZero() {
+			p.ends = time.Now().Add(liveWait)
+		} else if time.Now().After(p.ends) {
+			p.err = io.EOF
+		}
+	}
+	if p.err != nil {
+		return p.err
+	}
+	wait := time.NewTimer(liveWait)
+	defer wait.Stop()
+	defer func() {
+		p.stats.Down, p.stats.LinkLost, p.stats.Reopened = int(p.down.Load()), p.lost.Load(), p.again.Load()
+		b.Live, b.Fill = p.stats, 100*len(p.full)/pipeBatches
+	}()
+	select {
+	case x, ok := <-p.full:
+		if !ok {
+			x.err = io.EOF
+		}
+		if p.err = x.err; p.err != nil {
+			return p.err
+		}
+		b.Frames, x.b.Frames = x.b.Frames, b.Frames
+		b.Buf, x.b.Buf = x.b.Buf, b.Buf
+		p.free <- x.b
+		for i := range b.Frames {
+			f := &b.Frames[i]
+			p.count++
+			f.Ordinal = p.count // on from the writer before
+			p.last = max(p.last, f.Time)
+			if f.WireLen > len(f.Data) {
+				p.stats.Snapped++
+			}
+		}
+		p.came = time.Now()
+		p.stats.Received = p.count
+	case <-wait.C:
+		if idle := time.Since(p.came) - pipeSlack; p.last != 0 && idle > 0 {
+			b.Clock = p.last.Add(idle)
+		}
+	}
+	return nil
+}
+
+// Stop implements LiveSource. What the writer has written, and what it writes within liveWait, is read.
+func (p *pipe) Stop() { p.stop.Store(true) }
+
+// Close implements Source. It does not wait for a writer that never came.
+func (p *pipe) Close() error {
+	p.close.Do(func() {
+		close(p.quit)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.file != nil {
+			p.file.Close()
+		}
+	})
+	return nil
+}

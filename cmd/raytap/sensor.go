@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/raytap/raytap"
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/sinks/terminal"
+	"github.com/raytap/raytap/sinks/zeek"
+)
+
+const sensorSynopsis = `sensor -i IFACE [-i IFACE...] [flags]
+       raytap sensor --read-fifo PIPE [flags]
+
+Watches interfaces, or a pipe of pcap from elsewhere, until it is told to stop. Writes Zeek logs to a directory, rows at
+most a second after they are known, and prints each finding when it is made. What happens to the sensor itself (links,
+settings) is told on standard error.
+
+Signals: TERM and INT stop it, once what was captured so far is read and written; HUP reads the configuration file again
+(home networks, the sections of detectors; a file with a mistake changes nothing).
+
+It takes root, or CAP_NET_RAW. Once it captures it keeps of its privileges that alone, to open an interface again that was
+removed and comes back; and without --user the right to write where it was started.
+
+Flags may stand anywhere; those given win over the configuration file.
+`
+
+func sensor(args []string, stdout, stderr *os.File) int {
+	f := newFlags("sensor", sensorSynopsis)
+	def := raytap.DefaultConfig()
+	var home, interfaces []string
+	list := func(l *[]string) func(string) error {
+		return func(s string) error { *l = append(*l, s); return nil }
+	}
+	f.Func("i", "an interface to capture from, `IFACE`; may be repeated", list(&interfaces))
+	f.String("read-fifo", "", "read pcap or pcapng from `PIPE` instead; a named pipe is opened again when its writer is gone")
+	f.String("out", def.Out, "`DIR` to write logs to; those of an earlier run are replaced (default "+def.Out+")")
+	f.String("format", def.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+def.Format+")")
+	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated (default: private, loopback, link-local, CGNAT, ULA)", list(&home))
+	f.Int("workers", def.Workers, "goroutines that decode, `N` (default: the processors)")
+	f.String("filter", def.Filter, "only packets that match `BPF`, in tcpdump's language")
+	f.Int("snaplen", def.SnapLen, "keep `N` bytes of each frame (default: all)")
+	ring := f.String("ring", "", "`SIZE` of the memory for each interface (default 64MiB)")
+	block := f.String("block", "", "`SIZE` of the blocks it is filled in, a power of two (default 1MiB)")
+	f.Bool("no-promisc", false, "take only what the interface takes anyway")
+	f.Bool("hardware-timestamps", false, "take the network card's time stamps, where it makes any")
+	f.String("user", "", "become `USER` (or UID:GID) once the interfaces are open")
+	f.Bool("quiet", false, "print nothing but errors")
+	f.Bool("ignore-checksums", false, "take packets whose checksum is wrong, too")
+	config := f.String("config", "", "read settings from `FILE` (YAML)")
+
+	rest, err := f.parse(args)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%s is no flag; captures are read by raytap replay", rest[0])
+	}
+	if err != nil {
+		return f.fail(err, stdout, stderr)
+	}
+	load := func() (*raytap.Config, error) {
+		cfg := raytap.DefaultConfig()
+		if *config != "" {
+			var err error
+			if cfg, err = raytap.LoadConfig(*config); err != nil {
+				return nil, err
+			}
+		}
+		f.override(&cfg, home)
+		if interfaces != nil {
+			cfg.Interfaces = interfaces
+		}
+		for _, s := range []struct {
+			text string
+			to   *uint64
+		}{{*ring, &cfg.Ring}, {*block, &cfg.Block}} {
+			if s.text != "" {
+				var err error
+				if *s.to, err = raytap.ParseSize(s.text); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return &cfg, cfg.Check()
+	}
+	cfg, err := load()
+	if err != nil {
+		complain(stderr, err)
+		return exitUsage
+	}
+	switch {
+	case len(cfg.Interfaces) == 0 && cfg.ReadFIFO == "":
+		return f.fail(errors.New("no interface given"), stdout, stderr)
+	case len(cfg.Interfaces) > 0 && cfg.ReadFIFO != "":
+		return f.fail(errors.New("interfaces and a pipe at once cannot be"), stdout, stderr)
+	}
+	if *config == "" {
+		load = nil
+	}
+	return watch(cfg, load, stdout, stderr)
+}
+
+// watch runs the sensor. load reads the configuration again; nil: there is no file.
+func watch(cfg *raytap.Config, load func() (*raytap.Config, error), stdout, stderr *os.File) int {
+	code := exitOK
+	fail := func(err error) int {
+		complain(stderr, err)
+		code = exitInput
+		return code
+	}
+	signal.Ignore(syscall.SIGPIPE) // that nobody reads what is printed must not end it
+	notice := func(text string) { complain(stderr, errors.New(text)) }
+	var src capture.LiveSource
+	var err error
+	if cfg.ReadFIFO != "" {
+		src, err = capture.FollowPipe(cfg.ReadFIFO, notice)
+	} else {
+		src, err = capture.OpenLive(capture.LiveConfig{
+			Interfaces: cfg.Interfaces, Filter: cfg.Filter, SnapLen: cfg.SnapLen, Ring: int(cfg.Ring), Block: int(cfg.Block),
+			NoPromisc: cfg.NoPromisc, Hardware: cfg.HardwareTS, Notice: notice,
+		})
+	}
+	if err != nil {
+		return fail(err)
+	}
+	defer src.Close()
+	if err := dropPrivileges(cfg.User, cfg.Out); err != nil {
+		return fail(err)
+	}
+	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules()})
+	if err != nil {
+		return fail(err)
+	}
+	out := newPrinter(stdout)
+	opt := terminal.Options{Width: terminal.Width(stdout), Live: out}
+	opt.Color = opt.Width > 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	if cfg.Quiet {
+		opt.Live = io.Discard
+	}
+	people := terminal.New(opt)
+
+	reload := make(chan *raytap.Config, 1)
+	run := *cfg
+	run.Reload = reload
+	manager := newManager()
+	run.Progress = func(raytap.Stats) { manager.alive(time.Now()) }
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case s := <-signals:
+				if s != syscall.SIGHUP {
+					manager.say("STOPPING=1")
+					signal.Stop(signals) // a second one kills
+					src.Stop()
+					return
+				}
+				manager.reloading()
+				cfg = again(cfg, load, reload, notice)
+				manager.say("READY=1")
+			case <-done:
+				return
+			}
+		}
+	}()
+	if len(cfg.Interfaces) > 0 {
+		notice("capturing from " + strings.Join(cfg.Interfaces, ", "))
+	} else {
+		notice("reading " + cfg.ReadFIFO)
+	}
+	manager.say("READY=1")
+	start := time.Now()
+	stats, err := raytap.Run(context.Background(), run, src, logs, people)
+	close(done)
+	if err != nil {
+		fail(err)
+	}
+	if err := logs.Close(stats.Last); err != nil {
+		fail(err)
+	}
+	if !cfg.Quiet {
+		if err := people.Report(out, totals(&stats, time.Since(start))); err != nil {
+			fail(fmt.Errorf("cannot print the findings: %w", err))
+		}
+	}
+	out.close()
+	if n := out.dropped.Load(); n > 0 {
+		notice(fmt.Sprintf("%d findings were not printed, since nobody read them; notice.log has them", n))
+	}
+	return code
+}
+
+// again reads the configuration anew and hands it to the run. It returns the one that is in force then.
+func again(cfg *raytap.Config, load func() (*raytap.Config, error), to chan *raytap.Config, notice func(string)) *raytap.Config {
+	if load == nil {
+		notice("there is no configuration file to read again")
+		return cfg
+	}
+	next, err := load()
+	if err != nil {
+		notice(err.Error())
+		notice("the configuration that was in force stays in force")
+		return cfg
+	}
+	now, later := cfg.Changes(next)
+	switch {
+	case len(now)+len(later) == 0:
+		notice("the configuration has not changed")
+	case len(later) == 0:
+		notice("the configuration was read again: new " + strings.Join(now, ", "))
+	case len(now) == 0:
+		notice("the configuration was read again: " + strings.Join(later, ", ") + " will change with the next start")
+	default:
+		notice("the configuration was read again: new " + strings.Join(now, ", ") + "; " + strings.Join(later, ", ") + " will change with the next start")
+	}
+	select {
+	case <-to: // one that the run has not come to yet
+	default:
+	}
+	to <- next
+	return next
+}
+
+// printer writes to a terminal or a pipe on a goroutine of its own: whoever stops reading stops nothing else.
+type printer struct {
+	lines   chan []byte
+	done    chan struct{}
+	dropped atomic.Uint64
+}
+
+// Findings that may wait for a slow reader.
+const printQueue = 1024
+
+func newPrinter(w io.Writer) *printer {
+	p := &printer{lines: make(chan []byte, printQueue), done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		for b := range p.lines {
+			if _, err := w.Write(b); err != nil {
+				p.dropped.Add(1)
+			}
+		}
+	}()
+	return p
+}
+
+// Write implements io.Writer. b is copied.
+func (p *printer) Write(b []byte) (int, error) {
+	select {
+	case p.lines <- append([]byte(nil), b...):
+	default:
+		p.dropped.Add(1)
+	}
+	return len(b), nil
+}
+
+// close waits for what is to be written, not for ever.
+func (p *printer) close() {
+	close(p.lines)
+	select {
+	case <-p.done:
+	case <-time.After(time.Second):
+	}
+}

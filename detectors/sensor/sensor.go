@@ -1,0 +1,101 @@
+// Package sensor says when the sensor itself misses too much.
+//
+// In: *capture.Loss, which a live capture gives once a minute. Out: findings of sensor/loss: more than a bound was lost
+// in that minute, by the kernel's count of frames that found no room, or, where the kernel knows of nothing, by the
+// acknowledgements in TCP connections for bytes that nobody saw. The latter is the idea of Zeek's capture_loss: it sees
+// what a mirror port or a tap dropped before the frames came here.
+//
+// It does not see: loss on a link without established TCP connections, unless the kernel dropped the frames; what a
+// filter or a mirror leaves out by whole connections.
+package sensor
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
+)
+
+// Config are the settings, the section `sensor` of the configuration file.
+type Config struct {
+	Loss float64 `yaml:"loss"` // percent of a minute's frames, or of its acknowledgements
+}
+
+// Default is what holds when nothing is said. One frame in a hundred is a tenth of the HTTP transactions of ten
+// frames: what is not found is then worth knowing. A busy mirror port that loses a frame here and there stays below.
+func Default() Config { return Config{Loss: 1} }
+
+// Check says what is wrong with the settings.
+func (c *Config) Check() error {
+	if c.Loss <= 0 || c.Loss > 100 {
+		return errors.New("sensor: loss: must be above 0 and up to 100 percent")
+	}
+	return nil
+}
+
+const (
+	// A share of fewer acknowledgements than these says nothing: one connection whose other direction takes another
+	// way would be half of them.
+	minAcks = 200
+	// As of fewer frames, for the kernel's count: a ring that is just being opened may lose a handful.
+	minFrames = 100
+)
+
+const rule = "sensor/loss"
+
+// Spec registers the detector.
+func Spec() detectors.Spec {
+	return detectors.Spec{
+		Name: "sensor",
+		Rules: []detectors.Rule{{
+			Name: rule, Note: "Sensor_Loss", Severity: detectors.Medium,
+			Says:           "The sensor lost more than a bound of what passed in a minute: an attack may have gone unseen.",
+			ATTACK:         []string{"T1562"},
+			Needs:          "A live capture: the kernel's counts, or both directions of TCP connections.",
+			FalsePositives: "Connections whose directions take different ways, of which the tap sees one.",
+		}},
+		New: func(env *detectors.Env, bus *detectors.Bus) {
+			d := &detector{bus: bus}
+			d.set(env)
+			detectors.On(bus, func(r *detectors.Reload) { d.set(r.Env) })
+			detectors.On(bus, d.loss)
+		},
+	}
+}
+
+type detector struct {
+	cfg Config
+	bus *detectors.Bus
+}
+
+func (d *detector) set(env *detectors.Env) {
+	d.cfg = Default()
+	if c, ok := env.Settings["sensor"].(*Config); ok {
+		d.cfg = *c
+	}
+}
+
+func (d *detector) loss(l *capture.Loss) {
+	var msg, key string
+	switch kernel, estimate := l.Kernel(), l.Estimate(); {
+	case l.Live.Received >= minFrames && kernel >= d.cfg.Loss:
+		key = "kernel"
+		msg = fmt.Sprintf("The sensor lost %.3g%% of the frames in %.0f seconds: %d of %d found no room in its ring",
+			kernel, l.Span.Seconds(), l.Live.Dropped, l.Live.Received)
+	case l.Acks >= minAcks && estimate >= d.cfg.Loss:
+		key = "unseen"
+		msg = fmt.Sprintf("The sensor did not see all that passed in %.0f seconds: %.3g%% of the acknowledgements were for bytes that never came by, though its own ring lost %d of %d frames",
+			l.Span.Seconds(), estimate, l.Live.Dropped, l.Live.Received)
+	default:
+		return
+	}
+	d.bus.Report(&detectors.Finding{
+		At: l.At, Rule: rule, Severity: detectors.Medium, Confidence: 90, Outcome: detectors.Observed, Msg: msg, Key: key,
+		Evidence: []detectors.Evidence{
+			{Field: "frames", Value: fmt.Sprintf("%d received, %d dropped, ring full %d times, %d cut", l.Live.Received, l.Live.Dropped, l.Live.Freezes, l.Live.Snapped)},
+			{Field: "acknowledgements", Value: fmt.Sprintf("%d, %d with gaps; %d bytes, %d unseen", l.Acks, l.Gaps, l.AckedBytes, l.Unseen)},
+			{Field: "sensor", Value: fmt.Sprintf("%d flows evicted, %d bodies and new flows and %d bytes of bulk flows shed, %d rows lost", l.Evicted, l.Shed, l.ShedBytes, l.Rows)},
+		},
+	})
+}

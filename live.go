@@ -1,0 +1,153 @@
+package raytap
+
+import (
+	"bytes"
+	"iter"
+	"reflect"
+	"slices"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/http"
+	"github.com/raytap/raytap/decoders/ray"
+)
+
+// What a run over a live source has beyond one over files: time goes on while nothing comes, rows reach the disk, every
+// minute tells what was lost in it, under overload what tells least is left out first, and settings can be exchanged.
+
+const (
+	// A batch without frames goes through the engine this often, so that rows do not wait longer than that and half as
+	// much again for the disk.
+	passEvery = capture.Time(250e6)
+	// A row of stats.log and capture_loss.log.
+	statsEvery = capture.Time(60e9)
+)
+
+const (
+	// Percent of the source's storage in use from which on each level is shed. Half of a ring is what a stop of the
+	// scheduler or the collector leaves behind and what is read off at once; the last seventh is for what sheds too late.
+	shedBodiesAt = 50
+	shedBulkAt   = 70
+	shedNewAt    = 85
+	// Below this nothing is shed any more; between, it stays as it is, so that it does not go back and forth.
+	shedEndAt = 25
+)
+
+// shedAt is the level to go on with.
+func shedAt(now capture.ShedLevel, fill int) capture.ShedLevel {
+	switch {
+	case fill < shedEndAt:
+		return capture.ShedNothing
+	case fill >= shedNewAt:
+		return max(now, capture.ShedNewFlows)
+	case fill >= shedBulkAt:
+		return max(now, capture.ShedBulk)
+	case fill >= shedBodiesAt:
+		return max(now, capture.ShedBodies)
+	}
+	return now
+}
+
+// shedding says whether a body is shed: any, but those that a call to Ray is read from.
+func (w *worker) shedding(t *http.Transaction, resp bool) bool {
+	if w.shed < capture.ShedBodies || ray.KeepBody(t, resp) > 0 {
+		return false
+	}
+	w.bodies++
+	return true
+}
+
+// callsRay says whether a segment begins like a request to Ray's dashboard, whatever the port.
+func callsRay(b []byte) bool {
+	const line = 256 // the paths of the API are short
+	method, rest, ok := bytes.Cut(b[:min(len(b), line)], []byte(" "))
+	if !ok {
+		return false
+	}
+	switch string(method) {
+	case "GET", "POST", "PUT", "PATCH", "DELETE":
+		return bytes.Contains(rest, []byte("/api/"))
+	}
+	return false
+}
+
+// batches gives the batches as they are done with, and settings to apply between them.
+func (e *engine) batches(apply func(*Config)) iter.Seq[*batch] {
+	return func(yield func(*batch) bool) {
+		for {
+			select {
+			case b, ok := <-e.merge:
+				if !ok || !yield(b) {
+					return
+				}
+			case c := <-e.cfg.Reload:
+				apply(c)
+			}
+		}
+	}
+}
+
+// reloadable are the keys that take effect while a run goes on.
+var reloadable = []string{"home", "egress", "sensor"}
+
+// Changes lists the keys whose values differ in a new configuration: those that Reload brings into effect, and those
+// that wait for the next start.
+func (c *Config) Changes(next *Config) (now, later []string) {
+	v, w := reflect.ValueOf(c).Elem(), reflect.ValueOf(next).Elem()
+	for i := range v.NumField() {
+		key, ok := keyOf(v.Type().Field(i))
+		switch {
+		case !ok || reflect.DeepEqual(v.Field(i).Interface(), w.Field(i).Interface()):
+		case slices.Contains(reloadable, key):
+			now = append(now, key)
+		default:
+			later = append(later, key)
+		}
+	}
+	return now, later
+}
+
+// spans cuts a run into the intervals of stats.log.
+type spans struct {
+	before Stats
+	at     capture.Time // where the last one ended
+}
+
+// end closes the interval: what the run has counted so far is total.
+func (s *spans) end(total Stats, at capture.Time) (*statsRow, *capture.Loss) {
+	begin := s.at
+	if begin == 0 {
+		begin = total.First
+	}
+	d := total
+	subtract(reflect.ValueOf(&d).Elem(), reflect.ValueOf(&s.before).Elem())
+	d.First, d.Last = begin, at
+	s.before, s.at = total, at
+	loss := &capture.Loss{
+		At: capture.At{Time: at, Packet: total.Packets}, Span: at.Sub(begin), Live: d.Live, Acks: d.Flow.Acks, Gaps: d.Flow.Gaps,
+		AckedBytes: d.Flow.AckedBytes, Unseen: d.Flow.Unseen, Evicted: d.Flow.Evicted, Rows: d.RowsLost,
+		Shed: d.ShedBodies + d.Flow.ShedNew, ShedBytes: d.Flow.ShedBytes,
+	}
+	return &statsRow{at, d}, loss
+}
+
+// subtract takes the counters of w off those of v.
+func subtract(v, w reflect.Value) {
+	for i := range v.NumField() {
+		switch f := v.Field(i); f.Kind() {
+		case reflect.Uint64:
+			f.SetUint(f.Uint() - w.Field(i).Uint())
+		case reflect.Struct:
+			subtract(f, w.Field(i))
+		}
+	}
+}
+
+// rowsLost sums what sinks could not write.
+func rowsLost(sinks []Sink) (n uint64) {
+	for _, s := range sinks {
+		if l, ok := s.(interface{ Lost() uint64 }); ok {
+			n += l.Lost()
+		}
+	}
+	return n
+}

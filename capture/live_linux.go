@@ -190,7 +190,8 @@ func (r *ring) open() (err error) {
 	if err = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3); err != nil {
 		return fail("the kernel has no TPACKET_V3", err)
 	}
-	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, code); err != nil {
+	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
 		// Nothing passes for that: the frames are filtered where they are read, too.
 		r.l.notice("the kernel does not take the filter for %s (%v): it is applied behind the ring alone", r.name, err)
 	}
@@ -270,7 +271,7 @@ func (r *ring) allocate(fd int) error {
 }
 
 // kernelFilter is the program for the socket: what has a VLAN tag beside it passes, see OpenLive.
-func kernelFilter(expr string, link uint16, snap int) (*unix.SockFprog, error) {
+func kernelFilter(expr string, link uint16, snap int) ([]unix.SockFilter, error) {
 	f, err := CompileFilter(expr, link)
 	if err != nil {
 		return nil, err
@@ -289,7 +290,7 @@ func kernelFilter(expr string, link uint16, snap int) (*unix.SockFprog, error) {
 		}
 		code = append(code, unix.SockFilter{Code: i.Op, Jt: i.Jt, Jf: i.Jf, K: i.K})
 	}
-	return &unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}, nil
+	return code, nil
 }
 
 // close gives the ring up. Its memory stays until the engine is done with the last block.

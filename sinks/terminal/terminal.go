@@ -295,7 +295,7 @@ func (s *Sink) totals(t Totals) string {
 			if l.Unit == "bytes" {
 				n = Size(l.N)
 			}
-			lost = append(lost, n+" "+strings.ReplaceAll(strings.TrimSuffix(l.Name, "_bytes"), "_", " "))
+			lost = append(lost, n+" "+strings.ReplaceAll(strings.TrimPrefix(strings.TrimSuffix(l.Name, "_bytes"), l.Unit+"_"), "_", " "))
 		}
 	}
 	if lost == nil {

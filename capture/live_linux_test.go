@@ -1,0 +1,565 @@
+package capture
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// isolated gives the test a network of its own: its goroutine keeps the thread, the thread the namespace, and both end
+// with the test. Children that it starts are in there, too.
+func isolated(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("a network namespace takes root")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("no ip (iproute2): ", err)
+	}
+	runtime.LockOSThread() // and never unlocked: the thread is thrown away
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skip("no network namespaces here: ", err)
+	}
+	for _, f := range []string{"all", "default"} { // no router solicitations between our frames
+		os.WriteFile("/proc/sys/net/ipv6/conf/"+f+"/disable_ipv6", []byte("1"), 0)
+	}
+}
+
+func ip(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		t.Fatalf("ip %v: %v: %s", args, err, out)
+	}
+}
+
+// cable makes a pair of interfaces, both up.
+func cable(t *testing.T, a, b string) {
+	t.Helper()
+	ip(t, "link", "add", a, "mtu", "9000", "type", "veth", "peer", "name", b, "mtu", "9000")
+	ip(t, "link", "set", a, "up")
+	ip(t, "link", "set", b, "up")
+}
+
+// sender puts frames on an interface.
+type sender struct {
+	t  *testing.T
+	fd int
+	to unix.SockaddrLinklayer
+}
+
+func newSender(t *testing.T, name string) *sender {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	q, _ := unix.NewIfreq(name)
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, q); err != nil {
+		t.Fatal(err)
+	}
+	return &sender{t, fd, unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL), Ifindex: int(q.Uint32()), Halen: 6}}
+}
+
+func (s *sender) send(frame []byte) {
+	s.t.Helper()
+	if err := unix.Sendto(s.fd, frame, 0, &s.to); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// numbered is a UDP frame that says its number.
+func numbered(n int) []byte {
+	b := make([]byte, 60)
+	copy(b, []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x30, 0x39, 0, 53, 0, 26})
+	binary.BigEndian.PutUint32(b[42:], uint32(n))
+	return b
+}
+
+func numberOf(b []byte) int { return int(binary.BigEndian.Uint32(b[42:])) }
+
+// until reads batches until done says so, or nothing came for longer than anything here takes.
+func until(t *testing.T, src LiveSource, done func(b *Batch) bool) {
+	t.Helper()
+	var b Batch
+	defer b.Release()
+	for idle := 0; idle < 300; {
+		if err := src.ReadBatch(&b); err != nil {
+			t.Fatal(err)
+		}
+		if done(&b) {
+			return
+		}
+		if len(b.Frames) == 0 {
+			idle++
+		}
+	}
+	t.Fatal("nothing more comes")
+}
+
+func openLive(t *testing.T, cfg LiveConfig) (LiveSource, *[]string) {
+	t.Helper()
+	var said []string
+	cfg.Notice = func(s string) { said = append(said, s) }
+	if cfg.Ring == 0 {
+		cfg.Ring = 8 << 20
+	}
+	src, err := OpenLive(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { src.Close() })
+	return src, &said
+}
+
+func TestLiveFramesStayWhileTheBatchIsOut(t *testing.T) {
+	isolated(t)
+	cable(t, "v0", "v1")
+	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1"}, Block: 128 << 10, Ring: 1 << 20})
+	to := newSender(t, "v0")
+	// Batches are kept, as the engine keeps those on their way; what they show must not change while the kernel fills
+	// the rest of the ring, and all of it comes, in order.
+	const frames = 20000
+	var out []*Batch
+	sent, next := 0, 0
+	for next < frames {
+		for ; sent < frames && sent < next+1000; sent++ {
+			to.send(numbered(sent))
+		}
+		b := &Batch{}
+		if len(out) == 4 {
+			b, out = out[0], out[1:]
+			for i := range b.Frames {
+				if n := numberOf(b.Frames[i].Data); n != int(b.Frames[i].Ordinal)-1 {
+					t.Fatalf("frame %d reads as %d when its batch is done", b.Frames[i].Ordinal-1, n)
+				}
+			}
+		}
+		if err := src.ReadBatch(b); err != nil {
+			t.Fatal(err)
+		}
+		for i := range b.Frames {
+			f := &b.Frames[i]
+			if n := numberOf(f.Data); n != next || f.WireLen != 60 || f.Link != linkEthernet || f.Ordinal != uint64(next+1) {
+				t.Fatalf("frame %d: %d, ordinal %d, length %d, link %d", next, n, f.Ordinal, f.WireLen, f.Link)
+			}
+			if d := time.Since(f.Time.Std()); d < 0 || d > time.Hour {
+				t.Fatalf("frame %d is %v old", next, d)
+			}
+			next++
+		}
+		out = append(out, b)
+	}
+	src.Stop()
+	var b Batch
+	for {
+		err := src.ReadBatch(&b)
+		if err == io.EOF {
+			break
+		}
+		if err != nil || len(b.Frames) > 0 {
+			t.Fatalf("%d frames too many, %v", len(b.Frames), err)
+		}
+	}
+	if b.Live.Received != frames || b.Live.Dropped != 0 {
+		t.Errorf("%+v", b.Live)
+	}
+	for _, b := range out {
+		b.Release()
+	}
+}
+
+func TestLiveFullRingIsCounted(t *testing.T) {
+	isolated(t)
+	cable(t, "v0", "v1")
+	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1"}, Block: 128 << 10, Ring: 512 << 10})
+	to := newSender(t, "v0")
+	const frames = 20000 // three times what the ring holds
+	for i := range frames {
+		to.send(numbered(i))
+	}
+	got, last, fill := uint64(0), -1, 0
+	until(t, src, func(b *Batch) bool {
+		fill = max(fill, b.Fill)
+		for i := range b.Frames {
+			if n := numberOf(b.Frames[i].Data); n <= last {
+				t.Fatalf("frame %d behind %d", n, last)
+			} else {
+				last = n
+			}
+			got++
+		}
+		return len(b.Frames) == 0 && b.Live.Received == frames
+	})
+	var b Batch
+	src.ReadBatch(&b)
+	if s := b.Live; s.Dropped == 0 || s.Freezes == 0 || got+s.Dropped != frames {
+		t.Errorf("%d frames came, %+v", got, s)
+	}
+	if fill < 75 {
+		t.Errorf("the ring was filled to %d%% at most", fill)
+	}
+}
+
+func TestLiveTagGoesBack(t *testing.T) {
+	isolated(t)
+	cable(t, "v0", "v1")
+	tagged := slices.Insert(numbered(7), 12, 0x81, 0, 0x20, 42)
+	double := slices.Insert(numbered(8), 12, 0x88, 0xa8, 0, 5, 0x81, 0, 0, 6)
+	other := numbered(9)
+	other[37] = 54 // another port
+	for _, c := range []struct {
+		filter string
+		want   [][]byte
+	}{
+		{"", [][]byte{tagged, double, other, numbered(1)}},
+		// In the kernel what has a tag passes; what has none is filtered.
+		{"port 53", [][]byte{tagged, double, numbered(1)}},
+		{"vlan and port 53", [][]byte{tagged, double}},
+	} {
+		src, said := openLive(t, LiveConfig{Interfaces: []string{"v1"}, Filter: c.filter})
+		to := newSender(t, "v0")
+		for _, f := range [][]byte{tagged, double, other, numbered(1)} {
+			to.send(f)
+		}
+		var got [][]byte
+		idle := 0
+		until(t, src, func(b *Batch) bool {
+			for i := range b.Frames {
+				f := &b.Frames[i]
+				if f.WireLen != len(f.Data) {
+					t.Errorf("%q: length %d on the wire, %d here", c.filter, f.WireLen, len(f.Data))
+				}
+				got = append(got, bytes.Clone(f.Data))
+			}
+			if len(b.Frames) == 0 {
+				idle++
+			}
+			return len(got) >= len(c.want) && idle > 0
+		})
+		if !slices.EqualFunc(got, c.want, bytes.Equal) {
+			t.Errorf("%q:\ngot  %x\nwant %x", c.filter, got, c.want)
+		}
+		if text := strings.Join(*said, "\n"); strings.Contains(text, "filter") {
+			t.Errorf("%q: %s", c.filter, text)
+		}
+		src.Close()
+	}
+}
+
+func TestLiveSnapLength(t *testing.T) {
+	isolated(t)
+	cable(t, "v0", "v1")
+	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1"}, SnapLen: 50, Filter: "udp"})
+	newSender(t, "v0").send(numbered(1))
+	until(t, src, func(b *Batch) bool {
+		if len(b.Frames) == 0 {
+			return false
+		}
+		if f := b.Frames[0]; len(f.Data) != 50 || f.WireLen != 60 || b.Live.Snapped != 1 {
+			t.Errorf("%d of %d bytes, %d cut", len(f.Data), f.WireLen, b.Live.Snapped)
+		}
+		return true
+	})
+}
+
+// TestLiveLinks: a link that goes down and up, an interface that is removed and made again, and another MTU cost what was
+// on the wire meanwhile and nothing else.
+func TestLiveLinks(t *testing.T) {
+	isolated(t)
+	cable(t, "v0", "v1")
+	cable(t, "w0", "w1")
+	src, said := openLive(t, LiveConfig{Interfaces: []string{"v1", "w1"}})
+	seen := map[int]bool{}
+	at := 0
+	pass := func() {
+		t.Helper()
+		at++
+		// The sender's interface may not be ready at once: what is not seen is sent again.
+		until(t, src, func(b *Batch) bool {
+			for i := range b.Frames {
+				if n := len(b.Frames[i].Data); n == 60 || n == 3000 {
+					seen[numberOf(b.Frames[i].Data)] = true
+				}
+			}
+			if !seen[at] && len(b.Frames) == 0 {
+				newSender(t, "v0").send(numbered(at))
+			}
+			return seen[at]
+		})
+	}
+	down := func(n int) {
+		t.Helper()
+		until(t, src, func(b *Batch) bool { return b.Live.Down == n })
+	}
+	down(0)
+	pass()
+	ip(t, "link", "set", "v1", "down")
+	down(1)
+	ip(t, "link", "set", "v1", "up")
+	down(0)
+	pass()
+	ip(t, "link", "del", "v1")
+	down(1)
+	newSender(t, "w0").send(numbered(99)) // the other goes on
+	until(t, src, func(b *Batch) bool {
+		for i := range b.Frames {
+			seen[numberOf(b.Frames[i].Data)] = true
+		}
+		return seen[99]
+	})
+	cable(t, "v0", "v1")
+	down(0)
+	pass()
+	ip(t, "link", "set", "v0", "mtu", "1400")
+	ip(t, "link", "set", "v1", "mtu", "1400")
+	pass()
+	ip(t, "link", "set", "v0", "mtu", "9000")
+	ip(t, "link", "set", "v1", "mtu", "9000")
+	at++
+	newSender(t, "v0").send(append(numbered(at), make([]byte, 2940)...))
+	until(t, src, func(b *Batch) bool {
+		for i := range b.Frames {
+			if len(b.Frames[i].Data) == 3000 {
+				return true
+			}
+		}
+		return false
+	})
+	var b Batch
+	src.ReadBatch(&b)
+	if s := b.Live; s.LinkLost < 2 || s.Reopened != 1 || s.Links != 2 {
+		t.Errorf("%+v", s)
+	}
+	text := strings.Join(*said, "\n")
+	for _, want := range []string{"the link of v1 is down", "the link of v1 is up again", "interface v1 is gone", "interface v1 is back"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("not told: %q in\n%s", want, text)
+		}
+	}
+}
+
+// TestLiveMerge: a tap has a port for each direction; their frames come out in order of time.
+func TestLiveMerge(t *testing.T) {
+	isolated(t)
+	cable(t, "v0", "v1")
+	cable(t, "w0", "w1")
+	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1", "w1"}})
+	to := [2]*sender{newSender(t, "v0"), newSender(t, "w0")}
+	const frames = 3000
+	go func() {
+		for i := range frames {
+			to[i%2].send(numbered(i))
+			if i%100 == 0 {
+				time.Sleep(3 * time.Millisecond) // blocks of both end at other places
+			}
+		}
+	}()
+	next, late := 0, 0
+	seen := make([]bool, frames)
+	until(t, src, func(b *Batch) bool {
+		for i := range b.Frames {
+			n := numberOf(b.Frames[i].Data)
+			if seen[n] {
+				t.Fatalf("frame %d twice", n)
+			}
+			if seen[n] = true; n != next {
+				late++
+			}
+			next = n + 1
+		}
+		return !slices.Contains(seen, false)
+	})
+	// A machine that stands still for longer than the window may put frames out of order, never lose them.
+	if late > frames/100 {
+		t.Errorf("%d of %d frames out of order", late, frames)
+	}
+}
+
+func TestLiveClockGoesOn(t *testing.T) {
+	isolated(t)
+	cable(t, "v0", "v1")
+	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1"}})
+	var first Time
+	until(t, src, func(b *Batch) bool {
+		if first == 0 {
+			first = b.Clock
+		}
+		return b.Clock > first && len(b.Frames) == 0
+	})
+}
+
+func TestLiveSaysWhatIsWrong(t *testing.T) {
+	isolated(t)
+	cable(t, "v0", "v1")
+	for _, c := range []struct {
+		cfg  LiveConfig
+		want string
+	}{
+		{LiveConfig{}, "no interface"},
+		{LiveConfig{Interfaces: []string{"nope0"}}, "interface nope0: cannot be found: no such device"},
+		{LiveConfig{Interfaces: []string{"v1"}, Filter: "port"}, "filter"},
+		{LiveConfig{Interfaces: []string{"v1"}, Filter: "gateway 10.0.0.1"}, "filter"},
+		{LiveConfig{Interfaces: []string{"v1"}, Block: 1000}, "power of two"},
+	} {
+		src, err := OpenLive(c.cfg)
+		if err == nil {
+			src.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.cfg, err, c.want)
+		}
+	}
+	if _, up := linkOf(unix.ARPHRD_INFINIBAND); up {
+		t.Error("InfiniBand is taken for something")
+	}
+}
+
+// TestKernelFilterAgainstTcpdump compares the verdicts of our programs with those of tcpdump -ddd, on frames of many
+// kinds. Cut frames are left out: what an expression says of a byte that is missing depends on the order in which its
+// program looks, and libpcap's optimiser has an order of its own.
+func TestKernelFilterAgainstTcpdump(t *testing.T) {
+	if _, err := exec.LookPath("tcpdump"); err != nil {
+		t.Skip("no tcpdump: ", err)
+	}
+	frames := filterFrames()
+	for _, name := range []string{"shadowray", "attack-scan", "egress-dns", "benign-ray-client"} {
+		src, err := OpenFile("../pcaps/" + name + ".pcap.gz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b Batch
+		if err := src.ReadBatch(&b); err != nil {
+			t.Fatal(err)
+		}
+		for i := range b.Frames[:min(len(b.Frames), 1000)] {
+			frames = append(frames, bytes.Clone(b.Frames[i].Data))
+		}
+		src.Close()
+	}
+	for _, c := range filterGolden {
+		out, err := exec.Command("tcpdump", "-ddd", "-y", "EN10MB", c.expr).Output()
+		if err != nil {
+			t.Errorf("%s: %v", c.expr, err)
+			continue
+		}
+		theirs := machine(t, string(out))
+		prog, err := kernelFilter(c.expr, linkEthernet, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Behind the test for a tag beside the frame, which only the kernel knows.
+		var ours []bpf.RawInstruction
+		for _, i := range prog[3:] {
+			ours = append(ours, bpf.RawInstruction{Op: i.Code, Jt: i.Jt, Jf: i.Jf, K: i.K})
+		}
+		vm := assembled(t, ours)
+		for i, f := range frames {
+			a, err1 := vm.Run(f)
+			b, err2 := theirs.Run(f)
+			if err1 != nil || err2 != nil || (a != 0) != (b != 0) || a != 0 && a != 1000 {
+				t.Errorf("%s: frame %d (%d bytes): %d (%v), tcpdump %d (%v)", c.expr, i, len(f), a, err1, b, err2)
+				break
+			}
+		}
+	}
+}
+
+// machine reads a program as tcpdump -ddd prints it.
+func machine(t *testing.T, text string) *bpf.VM {
+	t.Helper()
+	var code []bpf.RawInstruction
+	for _, line := range strings.Split(strings.TrimSpace(text), "\n")[1:] {
+		var n [4]uint64
+		for i, s := range strings.Fields(line) {
+			n[i], _ = strconv.ParseUint(s, 10, 32)
+		}
+		code = append(code, bpf.RawInstruction{Op: uint16(n[0]), Jt: uint8(n[1]), Jf: uint8(n[2]), K: uint32(n[3])})
+	}
+	return assembled(t, code)
+}
+
+func assembled(t *testing.T, code []bpf.RawInstruction) *bpf.VM {
+	t.Helper()
+	all, ok := bpf.Disassemble(code)
+	if !ok {
+		t.Fatal("an instruction that is not known")
+	}
+	vm, err := bpf.NewVM(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return vm
+}
+
+// TestPipeOutlivesItsWriters: each writer of a named pipe brings a header of its own; a damaged one costs itself.
+func TestPipeOutlivesItsWriters(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Skip("no named pipes: ", err)
+	}
+	told := make(chan string, 100)
+	src, err := FollowPipe(name, func(s string) { told <- s })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	write := func(b []byte) {
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		f.Write(b)
+		f.Close()
+	}
+	capture := func(n int) []byte {
+		w := pcapWriter{magic: 0xa1b2c3d4, link: linkEthernet}
+		w.frames = []Frame{{Time: Time(n) * 1e9, Data: numbered(n), WireLen: 60}}
+		return w.bytes()
+	}
+	go func() {
+		write(capture(1))
+		<-told
+		write([]byte("this is no capture at all, whoever wrote it"))
+		<-told
+		write(capture(2))
+	}()
+	next := 1
+	until(t, src, func(b *Batch) bool {
+		for i := range b.Frames {
+			if n := numberOf(b.Frames[i].Data); n != next || b.Frames[i].Ordinal != uint64(next) {
+				t.Fatalf("frame %d, ordinal %d, want %d", n, b.Frames[i].Ordinal, next)
+			}
+			next++
+		}
+		return next == 3
+	})
+	// Nothing comes, and still it gets later.
+	until(t, src, func(b *Batch) bool { return b.Clock > 2e9 })
+	src.Stop()
+	var b Batch
+	for err == nil {
+		err = src.ReadBatch(&b)
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+	if b.Live.Received != 2 || b.Live.Reopened == 0 || b.Live.LinkLost < 2 {
+		t.Errorf("%+v", b.Live)
+	}
+}

@@ -1,0 +1,539 @@
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/raytap/raytap/capture"
+)
+
+// isolated gives the test a network of its own with a cable in it, from v0 to v1. The namespace belongs to the thread of
+// the test's goroutine and ends with it; programs that the test starts are in it.
+func isolated(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("a network namespace takes root")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("no ip (iproute2): ", err)
+	}
+	runtime.LockOSThread() // and never unlocked: the thread is thrown away
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skip("no network namespaces here: ", err)
+	}
+	for _, f := range []string{"all", "default"} {
+		os.WriteFile("/proc/sys/net/ipv6/conf/"+f+"/disable_ipv6", []byte("1"), 0)
+	}
+	for _, c := range []string{"link add v0 mtu 9000 type veth peer name v1 mtu 9000", "link set v0 up", "link set v1 up", "link set lo up"} {
+		if out, err := exec.Command("ip", strings.Fields(c)...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %s: %v: %s", c, err, out)
+		}
+	}
+}
+
+// running is a sensor that runs.
+type running struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	dir  string
+	out  chan string // lines of standard output
+	errs chan string // lines of standard error
+	all  strings.Builder
+	mu   sync.Mutex
+}
+
+// start runs a sensor in a folder of its own, and returns when it captures.
+func start(t *testing.T, dir string, env []string, args ...string) *running {
+	t.Helper()
+	r := &running{t: t, dir: dir, cmd: exec.Command(program, append([]string{"sensor", "--out", "logs", "--format", "json"}, args...)...),
+		out: make(chan string, 1<<16), errs: make(chan string, 1<<16)}
+	r.cmd.Dir, r.cmd.Env = dir, append(os.Environ(), env...)
+	follow := func(p io.Reader, to chan string) {
+		s := bufio.NewScanner(p)
+		s.Buffer(nil, 1<<20)
+		for s.Scan() {
+			r.mu.Lock()
+			r.all.WriteString(s.Text() + "\n")
+			r.mu.Unlock()
+			to <- s.Text()
+		}
+		close(to)
+	}
+	stdout, err := r.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr, err := r.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.cmd.Process.Kill() })
+	go follow(stdout, r.out)
+	go follow(stderr, r.errs)
+	r.wait(r.errs, "capturing from")
+	return r
+}
+
+// wait reads lines until one has the text.
+func (r *running) wait(lines chan string, text string) string {
+	r.t.Helper()
+	for l := range lines {
+		if strings.Contains(l, text) {
+			return l
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.t.Fatalf("it ended before it said %q:\n%s", text, r.all.String())
+	return ""
+}
+
+// stop ends it in good order.
+func (r *running) stop() string {
+	r.t.Helper()
+	r.cmd.Process.Signal(syscall.SIGTERM)
+	for range r.out {
+	}
+	for range r.errs {
+	}
+	err := r.cmd.Wait()
+	if err != nil {
+		r.t.Errorf("%v:\n%s", err, r.all.String())
+	}
+	return r.all.String()
+}
+
+// wire puts frames on v0.
+type wire struct {
+	t  *testing.T
+	fd int
+	to unix.SockaddrLinklayer
+}
+
+func newWire(t *testing.T) *wire {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	i, err := net.InterfaceByName("v0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &wire{t, fd, unix.SockaddrLinklayer{Ifindex: i.Index, Halen: 6}}
+}
+
+func (w *wire) send(b []byte) {
+	w.t.Helper()
+	for {
+		err := unix.Sendto(w.fd, b, 0, &w.to)
+		if err == unix.ENOBUFS {
+			runtime.Gosched()
+			continue
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return
+	}
+}
+
+// frames reads a capture from memory.
+func frames(t *testing.T, name string, r io.Reader) (all [][]byte, whole bool) {
+	t.Helper()
+	src, err := capture.NewFile(name, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	whole = true
+	var b capture.Batch
+	for {
+		err := src.ReadBatch(&b)
+		for i := range b.Frames {
+			whole = whole && b.Frames[i].WireLen == len(b.Frames[i].Data)
+			all = append(all, slices.Clone(b.Frames[i].Data))
+		}
+		if err == io.EOF {
+			return all, whole
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// even is a capture of the frames, 250 µs apart: what tcpreplay sends then is at the same times as what is in the file.
+func even(all [][]byte) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, 0xa1b2c3d4)
+	b = append(b, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0)
+	for i, f := range all {
+		us := uint32(i * 250)
+		for _, v := range []uint32{1790000000 + us/1e6, us % 1e6, uint32(len(f)), uint32(len(f))} {
+			b = binary.LittleEndian.AppendUint32(b, v)
+		}
+		b = append(b, f...)
+	}
+	return b
+}
+
+// rows reads a JSON log: each row without what depends on when it was, in an order of its own.
+func rows(t *testing.T, file string, without ...string) []string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for line := range strings.Lines(string(b)) {
+		var row map[string]any
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			t.Fatalf("%s: %v: %s", file, err, line)
+		}
+		for _, k := range without {
+			delete(row, k)
+		}
+		text, _ := json.Marshal(row)
+		all = append(all, string(text))
+	}
+	sort.Strings(all)
+	return all
+}
+
+// TestSensorSaysWhatReplaySays: captures that tcpreplay puts on a wire give the findings and the rows that replay gives
+// for the file.
+func TestSensorSaysWhatReplaySays(t *testing.T) {
+	if _, err := exec.LookPath("tcpreplay"); err != nil {
+		t.Skip("no tcpreplay: ", err)
+	}
+	isolated(t)
+	names := []string{
+		"shadowray", "attack-job-payload", "attack-job-split", "attack-client", "attack-worm", "attack-scan", "benign-job-submit",
+		"egress-dns", "mining-btc", "benign-lookalikes", "attack-browser", "beacon-http",
+	}
+	if testing.Short() {
+		names = names[:3]
+	}
+	for _, name := range names {
+		f, err := os.Open("../../pcaps/" + name + ".pcap.gz")
+		if err != nil {
+			t.Errorf("%v", err)
+			continue
+		}
+		all, whole := frames(t, name, f)
+		f.Close()
+		if !whole {
+			t.Errorf("%s: frames are cut: tcpreplay does not send those", name)
+			continue
+		}
+		dir := t.TempDir()
+		file := filepath.Join(dir, "x.pcap")
+		if err := os.WriteFile(file, even(all), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		invoke(t, dir, nil, "replay", "--quiet", "--format", "json", "--out", "want", "x.pcap").expect(t, exitOK, "", "")
+		s := start(t, dir, nil, "-i", "v1", "--quiet")
+		if out, err := exec.Command("tcpreplay", "-q", "-i", "v0", file).CombinedOutput(); err != nil {
+			t.Fatalf("tcpreplay: %v: %s", err, out)
+		}
+		s.stop()
+		if r := rows(t, filepath.Join(dir, "logs", "stats.log")); len(r) == 0 || !strings.Contains(r[0], fmt.Sprintf(`"pkts_proc":%d`, len(all))) {
+			t.Errorf("%s: of %d frames: %v", name, len(all), r)
+			continue
+		}
+		for log, without := range map[string][]string{
+			"conn":   {"ts", "uid", "duration", "tunnel_parents"},
+			"http":   {"ts", "uid", "orig_fuids", "resp_fuids"},
+			"dns":    {"ts", "uid", "rtt"},
+			"notice": {"ts", "uid", "msg", "sub", "evidence"}, // sentences tell durations and times
+		} {
+			want := rows(t, filepath.Join(dir, "want", log+".log"), without...)
+			got := rows(t, filepath.Join(dir, "logs", log+".log"), without...)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: %s.log:\ngot  %s\nwant %s", name, log, strings.Join(got, "\n     "), strings.Join(want, "\n     "))
+			}
+		}
+	}
+}
+
+// job is the attack of main_test.go, frame by frame.
+func job(t *testing.T) [][]byte {
+	t.Helper()
+	all, _ := frames(t, "attack", strings.NewReader(string(attack(1763916000))))
+	return all
+}
+
+// TestSensorOutlivesAFlood: random sources open connections as fast as they can, and a job that is submitted in the
+// middle is found, with memory bounded by max_flows.
+func TestSensorOutlivesAFlood(t *testing.T) {
+	isolated(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "raytap.yaml"), []byte("max_flows: 50000\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, dir, nil, "-i", "v1", "--config", "raytap.yaml", "--snaplen", "2000")
+	w := newWire(t)
+	syns := 400_000
+	if testing.Short() {
+		syns = 100_000
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	attack := job(t)
+	var early, most int
+	for i := range syns {
+		w.send(synFrom(rng))
+		if i%(syns/8) == 0 {
+			if now := resident(t, s.cmd.Process.Pid); i <= syns/2 {
+				early = max(early, now)
+			} else {
+				most = max(most, now)
+			}
+		}
+		if n := i - syns/2; n >= 0 && n%50 == 0 && n/50 < len(attack) {
+			w.send(attack[n/50])
+		}
+	}
+	s.wait(s.out, "ran a job on the Ray cluster")
+	most = max(most, resident(t, s.cmd.Process.Pid))
+	text := s.stop()
+	t.Logf("%d MiB in the first half, %d MiB in the second; %s", early>>20, most>>20, lastLine(text))
+	// The table is full long before the middle. 50,000 flows are 30 MB, the ring is 64; what the collector has not taken
+	// yet is three times what lives.
+	if most > 400<<20 || !testing.Short() && most > early+64<<20 {
+		t.Errorf("%d MiB, and then %d", early>>20, most>>20)
+	}
+	if r := rows(t, filepath.Join(dir, "logs", "stats.log")); !strings.Contains(strings.Join(r, ""), `"flows_evicted":`) {
+		t.Errorf("%v", r)
+	}
+}
+
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
+}
+
+// synFrom is a SYN to the Ray head from anywhere.
+func synFrom(rng *rand.Rand) []byte {
+	b := make([]byte, 54)
+	copy(b, []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 0, 0, 0, 0, 10, 20, 0, 10})
+	binary.BigEndian.PutUint32(b[26:], rng.Uint32())
+	binary.BigEndian.PutUint16(b[34:], uint16(rng.Uint32()))
+	binary.BigEndian.PutUint16(b[36:], 8265)
+	binary.BigEndian.PutUint32(b[38:], rng.Uint32())
+	b[46], b[47], b[48] = 5<<4, 2, 0x20
+	checksum := func(b []byte, s uint32) uint16 {
+		for i := 0; i < len(b); i += 2 {
+			s += uint32(b[i])<<8 | uint32(b[i+1])
+		}
+		for s > 0xffff {
+			s = s>>16 + s&0xffff
+		}
+		return ^uint16(s)
+	}
+	binary.BigEndian.PutUint16(b[24:], checksum(b[14:34], 0))
+	pseudo := uint32(6 + 20)
+	for i := 26; i < 34; i += 2 {
+		pseudo += uint32(b[i])<<8 | uint32(b[i+1])
+	}
+	binary.BigEndian.PutUint16(b[50:], checksum(b[34:], pseudo))
+	return b
+}
+
+// resident is the memory of a process.
+func resident(t *testing.T, pid int) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(b))[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * os.Getpagesize()
+}
+
+// TestSensorReload: a broken file changes nothing and says so; a good one moves the home networks without losing a flow.
+func TestSensorReload(t *testing.T) {
+	isolated(t)
+	dir := t.TempDir()
+	config := filepath.Join(dir, "raytap.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// All are at home: nobody is an outsider.
+	write("home: [0.0.0.0/0]\n")
+	s := start(t, dir, nil, "-i", "v1", "--config", "raytap.yaml")
+	w := newWire(t)
+	all := job(t)
+	hup := func(want string) {
+		t.Helper()
+		s.cmd.Process.Signal(syscall.SIGHUP)
+		s.wait(s.errs, want)
+	}
+	write("home: [10.0.0.0/8\nfilter: tcp\n")
+	hup("the configuration that was in force stays in force")
+	write("home: [10.20.0.0/16]\nhomes: []\n")
+	hup("the configuration that was in force stays in force")
+	// The connection opens before the new networks are in force and is judged by them.
+	for _, f := range all[:2] {
+		w.send(f)
+	}
+	write("home: [10.20.0.0/16]\nfilter: tcp\nsensor: {loss: 5}\n")
+	hup("the configuration was read again: new home, sensor; filter will change with the next start")
+	for _, f := range all[2:] {
+		w.send(f)
+	}
+	s.wait(s.out, "203.0.113.66 ran a job on the Ray cluster")
+	s.stop()
+	if r := rows(t, filepath.Join(dir, "logs", "conn.log")); len(r) != 1 || !strings.Contains(r[0], `"history":"S`) {
+		t.Errorf("conn.log: %v", r)
+	}
+}
+
+// TestSensorReachesTheDisk: rows can be read while it runs.
+func TestSensorReachesTheDisk(t *testing.T) {
+	isolated(t)
+	dir := t.TempDir()
+	s := start(t, dir, nil, "-i", "v1")
+	w := newWire(t)
+	for _, f := range job(t) {
+		w.send(f)
+	}
+	s.wait(s.out, "ran a job on the Ray cluster")
+	for len(rows(t, filepath.Join(dir, "logs", "notice.log"))) == 0 || len(rows(t, filepath.Join(dir, "logs", "http.log"))) == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.stop()
+}
+
+// TestSensorGivesUpPrivileges: of root's capabilities one is left on every thread, and none comes back.
+func TestSensorGivesUpPrivileges(t *testing.T) {
+	isolated(t)
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for d := dir; d != "/"; d = filepath.Dir(d) { // another user must get there
+		os.Chmod(d, 0o755)
+	}
+	s := start(t, dir, nil, "-i", "v1", "--user", "65534:65534")
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", s.cmd.Process.Pid))
+	if err != nil || len(tasks) < 2 {
+		t.Fatal(tasks, err)
+	}
+	for _, name := range tasks {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			continue // ended
+		}
+		for _, want := range []string{"Uid:\t65534\t65534\t65534\t65534", "Gid:\t65534\t65534\t65534\t65534", "CapPrm:\t0000000000002000",
+			"CapEff:\t0000000000002000", "CapBnd:\t0000000000002000", "CapInh:\t0000000000000000", "NoNewPrivs:\t1"} {
+			if !strings.Contains(string(b), want+"\n") {
+				t.Errorf("%s: no %q in\n%s", name, want, b)
+			}
+		}
+	}
+	// It can still open an interface that comes back.
+	for _, c := range []string{"link del v0", "link add v0 mtu 9000 type veth peer name v1 mtu 9000", "link set v0 up", "link set v1 up"} {
+		if out, err := exec.Command("ip", strings.Fields(c)...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %s: %v: %s", c, err, out)
+		}
+	}
+	s.wait(s.errs, "interface v1 is back")
+	w := newWire(t)
+	for _, f := range job(t) {
+		w.send(f)
+	}
+	s.wait(s.out, "ran a job on the Ray cluster")
+	s.stop()
+}
+
+// TestSensorTellsSystemd: that it is ready, lives, reloads and stops.
+func TestSensorTellsSystemd(t *testing.T) {
+	isolated(t)
+	dir := t.TempDir()
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	next := func(want string) {
+		t.Helper()
+		b := make([]byte, 1000)
+		for {
+			n, err := socket.Read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(string(b[:n]), want) {
+				return
+			}
+			if !strings.HasPrefix(string(b[:n]), "WATCHDOG=1") {
+				t.Fatalf("%q, want %q", b[:n], want)
+			}
+		}
+	}
+	s := start(t, dir, []string{"NOTIFY_SOCKET=" + socket.LocalAddr().String(), "WATCHDOG_USEC=600000"}, "-i", "v1")
+	next("READY=1")
+	next("WATCHDOG=1")
+	next("WATCHDOG=1")
+	s.cmd.Process.Signal(syscall.SIGHUP)
+	next("RELOADING=1\nMONOTONIC_USEC=")
+	next("READY=1")
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	next("STOPPING=1")
+	s.stop()
+}
+
+func TestSensorUsage(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "no interface given"},
+		{[]string{"-i", "lo", "--read-fifo", "x"}, "at once cannot be"},
+		{[]string{"-i", "lo", "x.pcap"}, "x.pcap is no flag"},
+		{[]string{"-i", "lo", "--block", "1000000"}, "block: 1000000 is no power of two"},
+		{[]string{"-i", "lo", "--ring", "much"}, "is not a size"},
+		{[]string{"-i", "lo", "--filter", "gateway 1.2.3.4"}, "filter"},
+		{[]string{"-i", "lo", "--snaplen", "10"}, "snaplen: 10 is less than 128"},
+	} {
+		invoke(t, t.TempDir(), nil, append([]string{"sensor"}, c.args...)...).expect(t, exitUsage, "", c.want)
+	}
+	invoke(t, t.TempDir(), nil, "sensor", "--read-fifo", "nowhere").expect(t, exitInput, "", "nowhere")
+}
+
+// TestSensorReadsAPipe: what another machine's tcpdump writes.
+func TestSensorReadsAPipe(t *testing.T) {
+	dir := t.TempDir()
+	// Standard input has an end, and so has the sensor then.
+	r := invoke(t, dir, attack(1763916000), "sensor", "--read-fifo", "-")
+	r.expect(t, exitOK, "ran a job on the Ray cluster", "reading -")
+}

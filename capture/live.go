@@ -45,9 +45,15 @@ const (
 	// Frames of one interface wait that long for earlier ones of another. A block is late by blockTimeout and the
 	// kernel's timer; three times that is enough, and after it frames go on in whatever order there is.
 	reorderWindow = 3 * blockTimeout
-	// How often links are looked at and the kernel is asked for its counts.
+	// How often links are looked at, and the clock.
 	linkCheck = time.Second
+	// A clock that is set back by more than that is another clock. Corrections by slewing are far smaller.
+	clockStep = 2 * time.Second
 )
+
+// ErrClockStep says that the time of frames went back, since somebody set a clock. Packet time never runs backwards, so
+// what measures by it must begin anew; the source itself goes on with the next ReadBatch.
+var ErrClockStep = errors.New("capture: the clock was set back")
 
 // LiveStats is what a live source counted since it was opened.
 type LiveStats struct {

@@ -42,6 +42,8 @@ type live struct {
 	stats   LiveStats
 	count   uint64
 	fds     []unix.PollFd
+	wall    func() time.Duration // the clock that frames are stamped by, less one that nobody sets
+	offset  time.Duration        // what it was
 }
 
 // ring is one interface.
@@ -93,6 +95,9 @@ func OpenLive(cfg LiveConfig) (LiveSource, error) {
 		return nil, fmt.Errorf("capture: %w", err)
 	}
 	l := &live{cfg: cfg, ctl: ctl, checked: time.Now()}
+	begin := time.Now()
+	l.wall = func() time.Duration { return time.Duration(time.Now().UnixNano()) - time.Since(begin) }
+	l.offset = l.wall()
 	for _, name := range cfg.Interfaces {
 		r := &ring{l: l, name: name, fd: -1}
 		if err := r.open(); err != nil {
@@ -466,6 +471,14 @@ func (l *live) ReadBatch(b *Batch) error {
 	for now := begin; ; now = time.Now() {
 		if now.Sub(l.checked) >= linkCheck {
 			l.check(now)
+			offset := l.wall()
+			step := offset - l.offset
+			if l.offset = offset; step.Abs() >= clockStep {
+				l.notice("the clock was set by %v", step.Round(time.Second/10))
+			}
+			if step <= -clockStep {
+				return ErrClockStep
+			}
 		}
 		if now.Sub(l.asked) >= liveWait {
 			l.asked = now

@@ -403,6 +403,42 @@ func TestLiveClockGoesOn(t *testing.T) {
 	})
 }
 
+// TestLiveClockIsSet: set back, time begins anew and frames go on; set forward, nothing is to be done.
+func TestLiveClockIsSet(t *testing.T) {
+	isolated(t)
+	cable(t, "v0", "v1")
+	src, said := openLive(t, LiveConfig{Interfaces: []string{"v1"}})
+	l := src.(*live)
+	step := time.Duration(0)
+	was := l.wall
+	l.wall = func() time.Duration { return was() + step }
+	for _, c := range []struct {
+		step time.Duration
+		err  error
+		say  string
+	}{
+		{time.Hour, nil, "the clock was set by 1h0m0s"},
+		{time.Hour - time.Second, nil, ""}, // slewing is slower
+		{-time.Minute, ErrClockStep, "the clock was set by -1h0m59s"},
+	} {
+		step = c.step
+		*said = nil
+		var b Batch
+		var err error
+		for checked := l.checked; checked == l.checked && err == nil; {
+			err = src.ReadBatch(&b)
+		}
+		if err != c.err {
+			t.Errorf("%v: %v", c.step, err)
+		}
+		if text := strings.Join(*said, "\n"); c.say != "" && !strings.Contains(text, c.say) || c.say == "" && strings.Contains(text, "clock") {
+			t.Errorf("%v: told %q", c.step, text)
+		}
+	}
+	newSender(t, "v0").send(numbered(1))
+	until(t, src, func(b *Batch) bool { return len(b.Frames) > 0 })
+}
+
 func TestLiveSaysWhatIsWrong(t *testing.T) {
 	isolated(t)
 	cable(t, "v0", "v1")
@@ -527,17 +563,17 @@ func TestPipeOutlivesItsWriters(t *testing.T) {
 		f.Write(b)
 		f.Close()
 	}
-	capture := func(n int) []byte {
+	capture := func(n int, at Time) []byte {
 		w := pcapWriter{magic: 0xa1b2c3d4, link: linkEthernet}
-		w.frames = []Frame{{Time: Time(n) * 1e9, Data: numbered(n), WireLen: 60}}
+		w.frames = []Frame{{Time: at, Data: numbered(n), WireLen: 60}}
 		return w.bytes()
 	}
 	go func() {
-		write(capture(1))
+		write(capture(1, 1700000000e9))
 		<-told
 		write([]byte("this is no capture at all, whoever wrote it"))
 		<-told
-		write(capture(2))
+		write(capture(2, 1700000001e9))
 	}()
 	next := 1
 	until(t, src, func(b *Batch) bool {
@@ -549,17 +585,27 @@ func TestPipeOutlivesItsWriters(t *testing.T) {
 		}
 		return next == 3
 	})
-	// Nothing comes, and still it gets later.
-	until(t, src, func(b *Batch) bool { return b.Clock > 2e9 })
-	src.Stop()
+	// Another machine, whose clock is behind: that is told before its frames come.
+	go write(capture(3, 1600000000e9))
 	var b Batch
+	for err == nil {
+		err = src.ReadBatch(&b)
+	}
+	if err != ErrClockStep {
+		t.Fatal(err)
+	}
+	err = nil
+	until(t, src, func(b *Batch) bool { return len(b.Frames) > 0 })
+	// Nothing comes, and still it gets later.
+	until(t, src, func(b *Batch) bool { return b.Clock > 1600000000e9 })
+	src.Stop()
 	for err == nil {
 		err = src.ReadBatch(&b)
 	}
 	if !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
-	if b.Live.Received != 2 || b.Live.Reopened == 0 || b.Live.LinkLost < 2 {
+	if b.Live.Received != 3 || b.Live.Reopened == 0 || b.Live.LinkLost < 2 {
 		t.Errorf("%+v", b.Live)
 	}
 }

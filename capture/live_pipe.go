@@ -15,6 +15,8 @@ const (
 	pipeSlack = time.Second
 	// Batches between the goroutine that reads and the engine.
 	pipeBatches = 3
+	// A capture that begins so much before the last frame of the one before it was stamped by another clock.
+	pipeStep = time.Minute
 	// A pipe that cannot be read is tried again after that.
 	pipeRetry = time.Second
 )
@@ -33,6 +35,7 @@ type pipe struct {
 	down   atomic.Int64
 	lost   atomic.Uint64
 	again  atomic.Uint64
+	next   *Batch    // held back until a step of the clock was told
 	last   Time      // of the latest frame
 	came   time.Time // when that was
 	ends   time.Time // what comes until then is read; zero: no end in sight
@@ -169,6 +172,11 @@ func (p *pipe) ReadBatch(b *Batch) error {
 		p.stats.Down, p.stats.LinkLost, p.stats.Reopened = int(p.down.Load()), p.lost.Load(), p.again.Load()
 		b.Live, b.Fill = p.stats, 100*len(p.full)/pipeBatches
 	}()
+	if p.next != nil {
+		p.hand(b, p.next)
+		p.next = nil
+		return nil
+	}
 	select {
 	case x, ok := <-p.full:
 		if !ok {
@@ -177,26 +185,36 @@ func (p *pipe) ReadBatch(b *Batch) error {
 		if p.err = x.err; p.err != nil {
 			return p.err
 		}
-		b.Frames, x.b.Frames = x.b.Frames, b.Frames
-		b.Buf, x.b.Buf = x.b.Buf, b.Buf
-		p.free <- x.b
-		for i := range b.Frames {
-			f := &b.Frames[i]
-			p.count++
-			f.Ordinal = p.count // on from the writer before
-			p.last = max(p.last, f.Time)
-			if f.WireLen > len(f.Data) {
-				p.stats.Snapped++
-			}
+		if fs := x.b.Frames; len(fs) > 0 && fs[0].Time < p.last.Add(-pipeStep) {
+			p.notice("the time of " + p.name + " went back by " + p.last.Sub(fs[0].Time).Round(time.Second).String())
+			p.next, p.last = x.b, 0
+			return ErrClockStep
 		}
-		p.came = time.Now()
-		p.stats.Received = p.count
+		p.hand(b, x.b)
 	case <-wait.C:
 		if idle := time.Since(p.came) - pipeSlack; p.last != 0 && idle > 0 {
 			b.Clock = p.last.Add(idle)
 		}
 	}
 	return nil
+}
+
+// hand puts what was read into the engine's batch.
+func (p *pipe) hand(b, from *Batch) {
+	b.Frames, from.Frames = from.Frames, b.Frames
+	b.Buf, from.Buf = from.Buf, b.Buf
+	p.free <- from
+	for i := range b.Frames {
+		f := &b.Frames[i]
+		p.count++
+		f.Ordinal = p.count // on from the writer before
+		p.last = max(p.last, f.Time)
+		if f.WireLen > len(f.Data) {
+			p.stats.Snapped++
+		}
+	}
+	p.came = time.Now()
+	p.stats.Received = p.count
 }
 
 // Stop implements LiveSource. What the writer has written, and what it writes within liveWait, is read.

@@ -180,6 +180,11 @@ func watch(cfg *raytap.Config, load func() (*raytap.Config, error), stdout, stde
 	manager.say("READY=1")
 	start := time.Now()
 	stats, err := raytap.Run(context.Background(), run, src, logs, people)
+	for errors.Is(err, capture.ErrClockStep) {
+		// Flows and what detectors remember are by a time that is no more. What is known of them has been written.
+		notice("flows and detectors begin anew")
+		stats, err = raytap.Run(context.Background(), run, src, logs, people)
+	}
 	close(done)
 	if err != nil {
 		fail(err)

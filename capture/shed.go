@@ -26,14 +26,10 @@ const bulkBytes = 1 << 20
 
 // bulk says whether the bytes b, which side sends, may be shed.
 func (f *flow) bulk(side uint8, b []byte) bool {
-	if f.dear || f.tcp.ep[side].next < bulkBytes {
-		return false
+	if d := f.sh.cfg.Dear; !f.dear && d != nil && d(b) {
+		f.dear = true // both directions: the answer says whether it worked
 	}
-	if d := f.sh.cfg.Dear; d != nil && d(b) {
-		f.dear = true
-		return false
-	}
-	return true
+	return !f.dear && f.tcp.ep[side].next >= bulkBytes
 }
 
 // Keep makes the flow of the packet at hand dear: an event has told what it is. To be called from Emit.

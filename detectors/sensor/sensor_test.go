@@ -1,0 +1,81 @@
+package sensor
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
+)
+
+// say runs the detector over what minutes lost.
+func say(settings map[string]any, all ...capture.Loss) (found []*detectors.Finding) {
+	bus := detectors.NewBus(func(f *detectors.Finding) { found = append(found, f) })
+	Spec().New(&detectors.Env{Settings: settings}, bus)
+	for i := range all {
+		all[i].Span = time.Minute
+		bus.Publish(&all[i])
+	}
+	return found
+}
+
+func frames(received, dropped uint64) capture.Loss {
+	return capture.Loss{Live: capture.LiveStats{Received: received, Dropped: dropped}}
+}
+
+func TestLossBeyondTheBound(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		loss capture.Loss
+		want string
+	}{
+		{"ring too small", frames(100_000, 1000), "lost 1% of the frames in 60 seconds: 1000 of 100000 found no room in its ring"},
+		{"a frame here and there", frames(100_000, 999), ""},
+		{"nothing passed", frames(0, 0), ""},
+		{"just opened", frames(50, 20), ""},
+		{"mirror port too slow", capture.Loss{Live: capture.LiveStats{Received: 1e6}, Acks: 10_000, Gaps: 300}, "3% of the acknowledgements were for bytes that never came by"},
+		{"a gap here and there", capture.Loss{Acks: 10_000, Gaps: 99}, ""},
+		{"one connection of which we see half", capture.Loss{Acks: 150, Gaps: 150}, ""},
+	} {
+		got := say(nil, c.loss)
+		if (len(got) > 0) != (c.want != "") {
+			t.Errorf("%s: %d findings", c.name, len(got))
+			continue
+		}
+		if len(got) > 0 && (!strings.Contains(got[0].Msg, c.want) || got[0].Severity != detectors.Medium || got[0].Rule != rule || len(got[0].Evidence) != 3) {
+			t.Errorf("%s: %+v", c.name, got[0])
+		}
+	}
+}
+
+func TestBoundIsASetting(t *testing.T) {
+	if got := say(map[string]any{"sensor": &Config{Loss: 0.1}}, frames(100_000, 200)); len(got) != 1 {
+		t.Errorf("%d findings below 1%%", len(got))
+	}
+	if got := say(map[string]any{"sensor": &Config{Loss: 50}}, frames(100_000, 40_000)); len(got) != 0 {
+		t.Errorf("%d findings below 50%%", len(got))
+	}
+	for _, c := range []Config{{0}, {-1}, {101}} {
+		if c.Check() == nil {
+			t.Errorf("%v%% is taken", c.Loss)
+		}
+	}
+	d := Default()
+	if err := d.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReloadMovesTheBound(t *testing.T) {
+	var found int
+	bus := detectors.NewBus(func(*detectors.Finding) { found++ })
+	env := &detectors.Env{}
+	Spec().New(env, bus)
+	l := frames(1000, 30)
+	env.Settings = map[string]any{"sensor": &Config{Loss: 5}}
+	bus.Publish(&detectors.Reload{Env: env})
+	if bus.Publish(&l); found != 0 {
+		t.Error("the old bound holds")
+	}
+}

@@ -7,7 +7,9 @@ import (
 )
 
 // Networks is a set of address ranges. Many goroutines may ask while one replaces it.
-type Networks struct{ prefixes atomic.Pointer[[]netip.Prefix] }
+type Networks struct {
+	prefixes atomic.Pointer[[]netip.Prefix]
+}
 
 // DefaultHome is what counts as home when nobody says otherwise: private, loopback, link-local, CGNAT and ULA.
 var DefaultHome = []string{

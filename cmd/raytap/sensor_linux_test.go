@@ -110,10 +110,16 @@ func (r *running) wait(lines chan string, text string) string {
 	return ""
 }
 
-// stop ends it in good order.
+// stop ends it in good order. A second signal would kill it.
 func (r *running) stop() string {
 	r.t.Helper()
 	r.cmd.Process.Signal(syscall.SIGTERM)
+	return r.end()
+}
+
+// end waits until it has ended.
+func (r *running) end() string {
+	r.t.Helper()
 	for range r.out {
 	}
 	for range r.errs {
@@ -509,7 +515,7 @@ func TestSensorTellsSystemd(t *testing.T) {
 	next("READY=1")
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	next("STOPPING=1")
-	s.stop()
+	s.end()
 }
 
 func TestSensorUsage(t *testing.T) {

@@ -189,7 +189,8 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 func (e *engine) read(ctx context.Context) {
 	var stats Stats
 	var pos uint64
-	var next, report, passed, clock capture.Time
+	var next, report, clock capture.Time
+	var idle int // batches in a row that were empty and went nowhere
 	var shed capture.ShedLevel
 	var cur *batch
 	dissect := capture.NewDissector(capture.DissectConfig{
@@ -254,11 +255,11 @@ func (e *engine) read(ctx context.Context) {
 				b.report = report > 0
 				report = clock - clock%statsEvery + statsEvery
 			}
-			if len(b.Frames) == 0 && err == nil && !b.report && len(b.ticks)+len(b.weirds) == 0 && clock-passed < passEvery {
+			if idle++; len(b.Frames) == 0 && err == nil && !b.report && len(b.ticks)+len(b.weirds) == 0 && idle < passIdle {
 				e.free <- b
 				continue
 			}
-			passed = clock
+			idle = 0
 		}
 		b.clock = clock
 		b.deal(len(e.workers))
@@ -555,7 +556,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 		clock = b.clock
 		b.Release()
 		e.free <- b
-		if e.live && !last && (findings > said || clock-flushed >= passEvery) {
+		if e.live && !last && (findings > said || clock-flushed >= flushEvery) {
 			flushed, said = clock, findings
 			for _, s := range sinks {
 				if f, ok := s.(Flusher); ok {

@@ -15,9 +15,11 @@ import (
 // minute tells what was lost in it, under overload what tells least is left out first, and settings can be exchanged.
 
 const (
-	// A batch without frames goes through the engine this often, so that rows do not wait longer than that and half as
-	// much again for the disk.
-	passEvery = capture.Time(250e6)
+	// Rows wait no longer than this for the disk while frames come,
+	flushEvery = capture.Time(250e6)
+	// and no longer than so many empty batches, of which a source gives ten a second. Even where no clock moves, a pipe
+	// without a writer, they go through the engine: they are its sign of life.
+	passIdle = 3
 	// A row of stats.log and capture_loss.log.
 	statsEvery = capture.Time(60e9)
 )
@@ -87,7 +89,7 @@ func (e *engine) batches(apply func(*Config)) iter.Seq[*batch] {
 }
 
 // reloadable are the keys that take effect while a run goes on.
-var reloadable = []string{"home", "egress", "sensor"}
+var reloadable = []string{"home", "campaign", "egress", "model", "payload", "secrets", "sensor"}
 
 // Changes lists the keys whose values differ in a new configuration: those that Reload brings into effect, and those
 // that wait for the next start.

@@ -275,6 +275,14 @@ func TestReloadWhileRunning(t *testing.T) {
 	if len(k.rules("jobsubmit/external")) == 0 {
 		t.Error("the new networks are not in force")
 	}
+	// What is said to take effect does.
+	bus := detectors.NewBus(nil)
+	for _, d := range Detectors() {
+		d.New(&detectors.Env{Home: &detectors.Networks{}}, bus)
+	}
+	if got := append([]string{"home"}, bus.Configured()...); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(reloadable))) {
+		t.Errorf("detectors take %q, said is %q", got, reloadable)
+	}
 	a, b := DefaultConfig(), DefaultConfig()
 	b.Home, b.Egress.Bytes, b.Workers = []string{"10.0.0.0/8"}, 1, 3
 	if now, later := a.Changes(&b); !slices.Equal(now, []string{"home", "egress"}) || !slices.Equal(later, []string{"workers"}) {

@@ -67,8 +67,6 @@ type LiveStats struct {
 	Links    int    // links in all
 }
 
-var errNoLive = errors.New("capture: interfaces cannot be captured on this system: Linux can; elsewhere write a pipe of pcap and read that")
-
 // mapping is a ring's memory. It lives until the last block is given back, even if the ring was closed before.
 type mapping struct {
 	mem    []byte

@@ -103,9 +103,24 @@ type Env struct {
 	Settings map[string]any // a detector's settings by its name; nil: its defaults
 }
 
-// Reload says that the settings in Env were replaced while events go on. Home is the same set with other ranges in it; a
-// detector that has settings of its own looks at them again, and keeps all that it knows.
+// Reload says that the settings in Env were replaced while events go on; see Configure. Home is the same set with other
+// ranges in it.
 type Reload struct{ Env *Env }
+
+// Configure hands a detector its settings, of type T, or def where Env has none for its name: now, and again whenever
+// they are replaced. What the detector knows it keeps.
+func Configure[T any](env *Env, bus *Bus, name string, def T, set func(T)) {
+	f := func(r *Reload) {
+		if c, ok := r.Env.Settings[name].(*T); ok {
+			set(*c)
+		} else {
+			set(def)
+		}
+	}
+	f(&Reload{env})
+	On(bus, f)
+	bus.configured = append(bus.configured, name)
+}
 
 // Bus carries events to detectors, and their findings and rows out. It belongs to one goroutine.
 type Bus struct {
@@ -115,7 +130,12 @@ type Bus struct {
 	ticks []ticker
 	ends  []func(capture.At)
 	now   capture.At
+
+	configured []string
 }
+
+// Configured lists the sections of settings that a Reload brings into effect.
+func (b *Bus) Configured() []string { return b.configured }
 
 // ticker is somebody who asked for the time.
 type ticker struct {

@@ -168,13 +168,13 @@ type habit struct {
 }
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
-	d := &detector{cfg: Default(), env: env, bus: bus, shared: sharedHosts(), tech: tacticsOf()}
-	if c, ok := env.Settings["campaign"].(*Config); ok {
-		d.cfg = *c
+	d := &detector{env: env, bus: bus, shared: sharedHosts(), tech: tacticsOf()}
+	detectors.Configure(env, bus, "campaign", Default(), func(c Config) {
+		d.cfg, d.allow = c, nil
 		if len(c.Allow) > 0 {
 			d.allow, _ = detectors.ParseNetworks(c.Allow)
 		}
-	}
+	})
 	d.victims.Limit, d.guilty.Limit, d.helpers.Limit = maxHosts, maxHosts, maxHosts
 	d.named.Limit, d.bounds.Limit = maxNamed, maxNamed
 	d.hops.Limit, d.looks.Limit, d.signs.Limit, d.relays.Limit = maxRemembered, maxRemembered, maxRemembered, maxRemembered

@@ -133,8 +133,7 @@ func Spec() detectors.Spec {
 				hosts: detectors.Table[netip.Addr, host]{Limit: maxHosts},
 				users: detectors.Table[netip.Addr, users]{Limit: maxNames},
 			}
-			d.set(env)
-			detectors.On(bus, func(r *detectors.Reload) { d.set(r.Env) })
+			detectors.Configure(env, bus, "egress", Default(), d.set)
 			detectors.On(bus, d.progress)
 			detectors.On(bus, d.lookup)
 			detectors.On(bus, d.request)
@@ -142,12 +141,9 @@ func Spec() detectors.Spec {
 	}
 }
 
-// set takes over the settings. Pairs that are known keep their sums; those are in parts of the window that was.
-func (d *detector) set(env *detectors.Env) {
-	d.cfg = Default()
-	if c, ok := env.Settings["egress"].(*Config); ok {
-		d.cfg = *c
-	}
+// set takes over settings. Pairs that are known keep their sums; those are in parts of the window that was.
+func (d *detector) set(c Config) {
+	d.cfg = c
 	d.part = max(capture.Time(d.cfg.Window)/parts, 1)
 	d.allow, d.domains = nil, nil
 	for _, a := range d.cfg.Allow {

@@ -65,11 +65,11 @@ func Spec() detectors.Spec {
 				"What leaves over TLS, in an archive or in pieces is not seen.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			d := &detector{env: env, bus: bus, cfg: Default(), jobs: detectors.Table[netip.Addr, job]{Limit: maxJobs}}
-			if c, ok := env.Settings["model"].(*Config); ok {
-				d.cfg = *c
-			}
-			d.allow, _ = detectors.ParseNetworks(d.cfg.Allow)
+			d := &detector{env: env, bus: bus, jobs: detectors.Table[netip.Addr, job]{Limit: maxJobs}}
+			detectors.Configure(env, bus, "model", Default(), func(c Config) {
+				d.cfg = c
+				d.allow, _ = detectors.ParseNetworks(c.Allow)
+			})
 			detectors.On(bus, d.call)
 			detectors.On(bus, d.transaction)
 		},

@@ -76,11 +76,11 @@ func Spec() detectors.Spec {
 		Name:  "payload",
 		Rules: []detectors.Rule{rule(ruleScript, "Payload_Script", "a script"), rule(ruleExecutable, "Payload_Executable", "a program")},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			d := &detector{env: env, bus: bus, cfg: Default()}
-			if c, ok := env.Settings["payload"].(*Config); ok {
-				d.cfg = *c
-			}
-			d.allow, _ = detectors.ParseNetworks(d.cfg.Allow)
+			d := &detector{env: env, bus: bus}
+			detectors.Configure(env, bus, "payload", Default(), func(c Config) {
+				d.cfg = c
+				d.allow, _ = detectors.ParseNetworks(c.Allow)
+			})
 			detectors.On(bus, d.call)
 			detectors.On(bus, d.fetched)
 		},

@@ -81,7 +81,8 @@ func Spec() detectors.Spec {
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{env: env, bus: bus}
-			if c, ok := env.Settings["secrets"].(*Config); ok {
+			detectors.Configure(env, bus, "secrets", Default(), func(c Config) {
+				d.allow, d.names = nil, nil
 				for _, a := range c.Allow {
 					if n, err := detectors.ParseNetworks([]string{a}); err == nil {
 						d.allow = append(d.allow, n)
@@ -89,7 +90,7 @@ func Spec() detectors.Spec {
 						d.names = append(d.names, strings.ToLower(strings.Trim(a, ".")))
 					}
 				}
-			}
+			})
 			detectors.On(bus, d.seen)
 		},
 	}

@@ -57,8 +57,7 @@ func Spec() detectors.Spec {
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{bus: bus}
-			d.set(env)
-			detectors.On(bus, func(r *detectors.Reload) { d.set(r.Env) })
+			detectors.Configure(env, bus, "sensor", Default(), func(c Config) { d.cfg = c })
 			detectors.On(bus, d.loss)
 		},
 	}
@@ -67,13 +66,6 @@ func Spec() detectors.Spec {
 type detector struct {
 	cfg Config
 	bus *detectors.Bus
-}
-
-func (d *detector) set(env *detectors.Env) {
-	d.cfg = Default()
-	if c, ok := env.Settings["sensor"].(*Config); ok {
-		d.cfg = *c
-	}
 }
 
 func (d *detector) loss(l *capture.Loss) {

@@ -26,7 +26,9 @@ type pcap struct {
 	pad     int // bytes before each frame, counted in its lengths
 	snaplen uint32
 	link    uint16
-	skip    int64 // of a long frame's record
+	skip    int64    // of a long frame's record
+	before  int      // length of the file's header
+	begin   [16]byte // with which it begins; nothing that a record has begins so: no bytes, in 2055
 }
 
 type lengthOrder uint8
@@ -85,6 +87,8 @@ func (p *pcap) header(b []byte) error {
 	if p.big {
 		major, minor = minor, major
 	}
+	p.before = len(b)
+	copy(p.begin[:], b)
 	p.snaplen = p.u32(b[16:])
 	// Upper bits tell of frame check sequences.
 	p.link = uint16(p.u32(b[20:]))
@@ -137,6 +141,15 @@ func (p *pcap) scan(b []byte, off int64, fs []Frame, ordinal uint64) (_ []Frame,
 		r := b[at:]
 		if len(r) < p.head || len(r) < headPcap {
 			return fs, at, 0, nil
+		}
+		if [16]byte(r) == p.begin {
+			// Another header: files that were joined, or the next writer of a pipe that had not run dry.
+			if len(r) < p.before {
+				return fs, at, p.before, nil
+			}
+			p.link = uint16(p.u32(r[20:]))
+			at += p.before
+			continue
 		}
 		sec, frac := binary.LittleEndian.Uint32(r), binary.LittleEndian.Uint32(r[4:])
 		n, wire := binary.LittleEndian.Uint32(r[8:]), binary.LittleEndian.Uint32(r[12:])

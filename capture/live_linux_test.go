@@ -542,6 +542,30 @@ func assembled(t *testing.T, code []bpf.RawInstruction) *bpf.VM {
 	return vm
 }
 
+// TestJoinedCaptures: a header in the middle is one, not a frame of the year 2055.
+func TestJoinedCaptures(t *testing.T) {
+	w := pcapWriter{magic: 0xa1b2c3d4, link: linkEthernet}
+	w.frames = []Frame{{Time: 1700000000e9, Data: numbered(1), WireLen: 60}}
+	one := w.bytes()
+	src, err := NewFile("joined", bytes.NewReader(slices.Concat(one, one, one)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	var b Batch
+	for err == nil {
+		err = src.ReadBatch(&b)
+		for _, f := range b.Frames {
+			if n++; f.Time != 1700000000e9 || len(f.Data) != 60 {
+				t.Errorf("frame %d: %v, %d bytes", n, f.Time, len(f.Data))
+			}
+		}
+	}
+	if n != 3 || err != io.EOF {
+		t.Errorf("%d frames, %v", n, err)
+	}
+}
+
 // TestPipeOutlivesItsWriters: each writer of a named pipe brings a header of its own; a damaged one costs itself.
 func TestPipeOutlivesItsWriters(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "pipe")
@@ -585,7 +609,8 @@ func TestPipeOutlivesItsWriters(t *testing.T) {
 		}
 		return next == 3
 	})
-	// Another machine, whose clock is behind: that is told before its frames come.
+	// Another machine, whose clock is behind, and perhaps before the last writer is known to be gone: that is told
+	// before its frames come.
 	go write(capture(3, 1600000000e9))
 	var b Batch
 	for err == nil {

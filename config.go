@@ -580,9 +580,6 @@ func scalar(n ast.Node) (text string, quoted, ok bool) {
 	return "", false, false
 }
 
-// ParseSize reads a number of bytes as a configuration has it: 1000000, 100MB, 64MiB.
-func ParseSize(s string) (uint64, error) { return parseSize(s) }
-
 // parseSize reads a number of bytes or of anything else.
 func parseSize(s string) (uint64, error) {
 	units := [...]struct {

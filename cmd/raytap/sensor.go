@@ -15,7 +15,6 @@ import (
 	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/sinks/terminal"
-	"github.com/raytap/raytap/sinks/zeek"
 )
 
 const sensorSynopsis = `sensor -i IFACE [-i IFACE...] [flags]
@@ -26,12 +25,13 @@ most a second after they are known, and prints each finding when it is made. Wha
 settings) is told on standard error.
 
 Signals: TERM and INT stop it, once what was captured so far is read and written; HUP reads the configuration file again
-(home networks, the sections of detectors; a file with a mistake changes nothing).
+(home networks, the sections of detectors; a file with a mistake changes nothing) and opens the logs again.
 
 It takes root, or CAP_NET_RAW. Once it captures it keeps of its privileges that alone, to open an interface again that was
 removed and comes back; and without --user the right to write where it was started.
 
-Flags may stand anywhere; those given win over the configuration file.
+Flags may stand anywhere; those given win over the configuration file. Every key of the configuration is a flag, too:
+--ring for ring, --rotate-interval for rotate.interval; raytap.yaml explains them.
 `
 
 func sensor(args []string, stdout, stderr *os.File) int {
@@ -43,20 +43,19 @@ func sensor(args []string, stdout, stderr *os.File) int {
 	}
 	f.Func("i", "an interface to capture from, `IFACE`; may be repeated", list(&interfaces))
 	f.String("read-fifo", "", "read pcap or pcapng from `PIPE` instead; a named pipe is opened again when its writer is gone")
-	f.String("out", def.Out, "`DIR` to write logs to; those of an earlier run are replaced (default "+def.Out+")")
+	f.String("out", def.Out, "`DIR` to write logs to (default "+def.Out+")")
 	f.String("format", def.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+def.Format+")")
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated (default: private, loopback, link-local, CGNAT, ULA)", list(&home))
 	f.Int("workers", def.Workers, "goroutines that decode, `N` (default: the processors)")
 	f.String("filter", def.Filter, "only packets that match `BPF`, in tcpdump's language")
 	f.Int("snaplen", def.SnapLen, "keep `N` bytes of each frame (default: all)")
-	ring := f.String("ring", "", "`SIZE` of the memory for each interface (default 64MiB)")
-	block := f.String("block", "", "`SIZE` of the blocks it is filled in, a power of two (default 1MiB)")
 	f.Bool("no-promisc", false, "take only what the interface takes anyway")
 	f.Bool("hardware-timestamps", false, "take the network card's time stamps, where it makes any")
 	f.String("user", "", "become `USER` (or UID:GID) once the interfaces are open")
 	f.Bool("quiet", false, "print nothing but errors")
 	f.Bool("ignore-checksums", false, "take packets whose checksum is wrong, too")
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
+	keys := f.keys(func(key string) bool { return key != "fail_on" })
 
 	rest, err := f.parse(args)
 	if err == nil && len(rest) > 0 {
@@ -77,16 +76,8 @@ func sensor(args []string, stdout, stderr *os.File) int {
 		if interfaces != nil {
 			cfg.Interfaces = interfaces
 		}
-		for _, s := range []struct {
-			text string
-			to   *uint64
-		}{{*ring, &cfg.Ring}, {*block, &cfg.Block}} {
-			if s.text != "" {
-				var err error
-				if *s.to, err = raytap.ParseSize(s.text); err != nil {
-					return nil, err
-				}
-			}
+		if err := keys.apply(&cfg); err != nil {
+			return nil, err
 		}
 		return &cfg, cfg.Check()
 	}
@@ -134,7 +125,9 @@ func watch(cfg *raytap.Config, load func() (*raytap.Config, error), stdout, stde
 	if err := dropPrivileges(cfg.User, cfg.Out); err != nil {
 		return fail(err)
 	}
-	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules()})
+	var up atomic.Bool
+	up.Store(true)
+	logs, err := openOutputs(cfg, health{up: up.Load}, notice, time.Now())
 	if err != nil {
 		return fail(err)
 	}
@@ -150,7 +143,12 @@ func watch(cfg *raytap.Config, load func() (*raytap.Config, error), stdout, stde
 	run := *cfg
 	run.Reload = reload
 	manager := newManager()
-	run.Progress = func(raytap.Stats) { manager.alive(time.Now()) }
+	run.Progress = func(s raytap.Stats) {
+		now := time.Now()
+		up.Store(s.Live.Down == 0 || s.Live.Down < s.Live.Links)
+		logs.tick(now, &s)
+		manager.alive(now)
+	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -165,6 +163,7 @@ func watch(cfg *raytap.Config, load func() (*raytap.Config, error), stdout, stde
 					return
 				}
 				manager.reloading()
+				logs.reopenLogs()
 				cfg = again(cfg, load, reload, notice)
 				manager.say("READY=1")
 			case <-done:
@@ -189,7 +188,7 @@ func watch(cfg *raytap.Config, load func() (*raytap.Config, error), stdout, stde
 	if err != nil {
 		fail(err)
 	}
-	if err := logs.Close(stats.Last); err != nil {
+	if err := logs.close(time.Now()); err != nil {
 		fail(err)
 	}
 	if !cfg.Quiet {

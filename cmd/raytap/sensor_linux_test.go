@@ -64,7 +64,7 @@ type running struct {
 // start runs a sensor in a folder of its own, and returns when it captures.
 func start(t *testing.T, dir string, env []string, args ...string) *running {
 	t.Helper()
-	r := &running{t: t, dir: dir, cmd: exec.Command(program, append([]string{"sensor", "--out", "logs", "--format", "json"}, args...)...),
+	r := &running{t: t, dir: dir, cmd: exec.Command(program, append([]string{"sensor", "--out", "logs", "--format", "json", "--rotate-compress", "none"}, args...)...),
 		out: make(chan string, 1<<16), errs: make(chan string, 1<<16)}
 	r.cmd.Dir, r.cmd.Env = dir, append(os.Environ(), env...)
 	follow := func(p io.Reader, to chan string) {
@@ -206,6 +206,17 @@ func even(all [][]byte) []byte {
 	return b
 }
 
+// archived reads a log of a sensor that has ended.
+func archived(t *testing.T, dir, log string, without ...string) (all []string) {
+	t.Helper()
+	names, _ := filepath.Glob(filepath.Join(dir, "logs", "20*", log+".*.log"))
+	for _, name := range names {
+		all = append(all, rows(t, name, without...)...)
+	}
+	sort.Strings(all)
+	return all
+}
+
 // rows reads a JSON log: each row without what depends on when it was, in an order of its own.
 func rows(t *testing.T, file string, without ...string) []string {
 	t.Helper()
@@ -266,7 +277,7 @@ func TestSensorSaysWhatReplaySays(t *testing.T) {
 			t.Fatalf("tcpreplay: %v: %s", err, out)
 		}
 		s.stop()
-		if r := rows(t, filepath.Join(dir, "logs", "stats.log")); len(r) == 0 || !strings.Contains(r[0], fmt.Sprintf(`"pkts_proc":%d`, len(all))) {
+		if r := archived(t, dir, "stats"); len(r) == 0 || !strings.Contains(r[0], fmt.Sprintf(`"pkts_proc":%d`, len(all))) {
 			t.Errorf("%s: of %d frames: %v", name, len(all), r)
 			continue
 		}
@@ -274,10 +285,10 @@ func TestSensorSaysWhatReplaySays(t *testing.T) {
 			"conn":   {"ts", "uid", "duration", "tunnel_parents"},
 			"http":   {"ts", "uid", "orig_fuids", "resp_fuids"},
 			"dns":    {"ts", "uid", "rtt"},
-			"notice": {"ts", "uid", "msg", "sub", "evidence"}, // sentences tell durations and times
+			"notice": {"ts", "uid", "finding_id", "msg", "sub", "evidence"}, // sentences tell durations and times
 		} {
 			want := rows(t, filepath.Join(dir, "want", log+".log"), without...)
-			got := rows(t, filepath.Join(dir, "logs", log+".log"), without...)
+			got := archived(t, dir, log, without...)
 			if !slices.Equal(got, want) {
 				t.Errorf("%s: %s.log:\ngot  %s\nwant %s", name, log, strings.Join(got, "\n     "), strings.Join(want, "\n     "))
 			}
@@ -331,7 +342,7 @@ func TestSensorOutlivesAFlood(t *testing.T) {
 	if most > 400<<20 || !testing.Short() && most > early+64<<20 {
 		t.Errorf("%d MiB, and then %d", early>>20, most>>20)
 	}
-	if r := rows(t, filepath.Join(dir, "logs", "stats.log")); !strings.Contains(strings.Join(r, ""), `"flows_evicted":`) {
+	if r := archived(t, dir, "stats"); !strings.Contains(strings.Join(r, ""), `"flows_evicted":`) {
 		t.Errorf("%v", r)
 	}
 }
@@ -418,7 +429,7 @@ func TestSensorReload(t *testing.T) {
 	}
 	s.wait(s.out, "203.0.113.66 ran a job on the Ray cluster")
 	s.stop()
-	if r := rows(t, filepath.Join(dir, "logs", "conn.log")); len(r) != 1 || !strings.Contains(r[0], `"history":"S`) {
+	if r := archived(t, dir, "conn"); len(r) != 1 || !strings.Contains(r[0], `"history":"S`) {
 		t.Errorf("conn.log: %v", r)
 	}
 }
@@ -433,7 +444,7 @@ func TestSensorReachesTheDisk(t *testing.T) {
 		w.send(f)
 	}
 	s.wait(s.out, "ran a job on the Ray cluster")
-	for len(rows(t, filepath.Join(dir, "logs", "notice.log"))) == 0 || len(rows(t, filepath.Join(dir, "logs", "http.log"))) == 0 {
+	for len(rows(t, filepath.Join(dir, "logs", "current", "notice.log"))) == 0 || len(rows(t, filepath.Join(dir, "logs", "current", "http.log"))) == 0 {
 		time.Sleep(10 * time.Millisecond)
 	}
 	s.stop()

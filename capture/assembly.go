@@ -43,6 +43,29 @@ type assembly struct {
 	sentSeq uint64  // relative sequence number of sent[0]
 }
 
+func (s *Shard) newAssembly() *assembly {
+	n := len(s.spare)
+	if n == 0 {
+		return &assembly{}
+	}
+	a := s.spare[n-1]
+	s.spare = s.spare[:n-1]
+	return a
+}
+
+// forgetAssembly takes one back at the end of a flow; its buffer of delivered bytes is gone already.
+func (s *Shard) forgetAssembly(a *assembly) {
+	if a == nil || len(s.spare) >= spareBufs {
+		return
+	}
+	clear(a.ahead)
+	*a = assembly{ahead: a.ahead[:0]}
+	if cap(a.ahead) > 16 {
+		a.ahead = nil
+	}
+	s.spare = append(s.spare, a)
+}
+
 func (e *endpoint) held() int {
 	if e.asm == nil {
 		return 0
@@ -127,7 +150,12 @@ func (f *flow) deliver(side uint8, end uint64, b []byte) {
 		f.tcp.forget(f.sh, e)
 		st.Gap(d, int64(missing))
 	}
-	if st.Idle() {
+	f.letIdle()
+}
+
+// letIdle lets go of what is held for a stream that wants no more.
+func (f *flow) letIdle() {
+	if f.stream.Idle() {
 		f.release()
 	}
 }
@@ -135,7 +163,7 @@ func (f *flow) deliver(side uint8, end uint64, b []byte) {
 // keep remembers delivered bytes until they are acknowledged.
 func (f *flow) keep(e *endpoint, seq uint64, b []byte) {
 	if e.asm == nil {
-		e.asm = &assembly{}
+		e.asm = f.sh.newAssembly()
 	}
 	a := e.asm
 	if a.sentSeq+uint64(len(a.sent)) != seq || len(a.sent)+len(b) > sentLimit {
@@ -202,7 +230,7 @@ func unlike(aSeq uint64, a []byte, bSeq uint64, b []byte) bool {
 func (f *flow) insert(side uint8, nb block) {
 	e := &f.tcp.ep[side]
 	if e.asm == nil {
-		e.asm = &assembly{}
+		e.asm = f.sh.newAssembly()
 	}
 	a := e.asm
 	i, _ := slices.BinarySearchFunc(a.ahead, nb.seq, func(b block, seq uint64) int {

@@ -99,6 +99,7 @@ type Shard struct {
 	swept    int64    // seconds: slots before it are empty
 	buffered int      // bytes held for reassembly
 	bufs     [][]byte // spare buffers of delivered bytes
+	spare    []*assembly
 }
 
 // NewShard makes an empty table.
@@ -512,6 +513,7 @@ func (s *Shard) freeTCP(t *tcpConn) {
 	for i := range t.ep {
 		t.forget(s, &t.ep[i])
 		s.buffered -= t.ep[i].held()
+		s.forgetAssembly(t.ep[i].asm)
 		t.ep[i].asm = nil
 	}
 	s.tcpFree = append(s.tcpFree, t)

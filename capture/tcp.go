@@ -676,6 +676,7 @@ func (f *flow) checkEOF(side uint8) {
 	e.didEOF = true
 	if f.stream != nil {
 		f.stream.End(f.streamDir(side))
+		f.letIdle()
 	}
 	if f.tcp.closeDeferred {
 		f.connectionClosed(side)

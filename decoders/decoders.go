@@ -33,6 +33,9 @@ type Decoder interface {
 	End(dir capture.Dir)
 }
 
+// Releaser is a Decoder that can be used again. Release says that it will not be called any more for this flow.
+type Releaser interface{ Release() }
+
 // ErrSwitch ends a decoder at an agreed place: the stream goes on in another protocol (CONNECT, Upgrade, SOCKS). What
 // Decode did not use, and everything the other direction holds, is probed afresh.
 var ErrSwitch = errors.New("decoders: protocol switch")

@@ -79,12 +79,34 @@ func (m *Mux) Data(dir capture.Dir, b []byte) {
 	if m.swapped {
 		dir = dir.Peer()
 	}
+	if m.state == probing && len(m.held[0]) == 0 && len(m.held[1]) == 0 {
+		// The first bytes mostly decide, and all of them are of use: they need not be kept to be offered.
+		var said [2][]byte
+		said[dir] = b
+		s, flip, _ := m.ask(said[0], said[1])
+		if s != nil {
+			m.turn(flip)
+			if flip {
+				dir = dir.Peer()
+			}
+			m.spec, m.state = s, decoding
+			m.dec = s.New(m)
+			m.feed(dir, b)
+			m.tellEnded()
+			return
+		}
+	}
 	if m.state == probing {
 		room := probeLimit + holdLimit - len(m.held[dir])
 		m.held[dir] = append(m.held[dir], b[:min(len(b), room)]...)
 		m.probe()
 		return
 	}
+	m.feed(dir, b)
+}
+
+// feed gives the decoder the next bytes of a direction.
+func (m *Mux) feed(dir capture.Dir, b []byte) {
 	if len(m.held[dir]) == 0 {
 		rest := m.decode(dir, b)
 		if m.state == decoding && len(rest) == len(b) {
@@ -196,18 +218,31 @@ func (m *Mux) decode(dir capture.Dir, b []byte) []byte {
 }
 
 func (m *Mux) detach() {
+	if r, ok := m.dec.(Releaser); ok {
+		r.Release()
+	}
 	m.dec, m.spec, m.held = nil, nil, [2][]byte{}
 	m.state = idle
 }
 
-// probe asks the specs that have not said No, in order; the first Yes wins, but only when no spec before it still
-// says Maybe.
+// probe asks the specs about what is held.
 func (m *Mux) probe() {
 	o, r := m.held[0], m.held[1]
 	if len(o) == 0 && len(r) == 0 {
 		return
 	}
-	waiting := false
+	s, flip, waiting := m.ask(o, r)
+	switch {
+	case s != nil:
+		m.start(s, flip)
+	case !waiting || len(o) >= probeLimit || len(r) >= probeLimit:
+		m.detach()
+	}
+}
+
+// ask asks the specs that have not said No, in order; the first Yes wins, but only when no spec before it still says
+// Maybe.
+func (m *Mux) ask(o, r []byte) (_ *Spec, flip, waiting bool) {
 	for i := range m.specs {
 		if m.out&(1<<i) != 0 {
 			continue
@@ -223,13 +258,10 @@ func (m *Mux) probe() {
 		case v == Maybe:
 			waiting = !m.ended[0] || !m.ended[1]
 		case !waiting:
-			m.start(s, v == Flipped)
-			return
+			return s, v == Flipped, false
 		}
 	}
-	if !waiting || (len(o) >= probeLimit || len(r) >= probeLimit) {
-		m.detach()
-	}
+	return nil, false, waiting
 }
 
 // start puts s in charge and hands it what is held.
@@ -242,6 +274,11 @@ func (m *Mux) start(s *Spec, flip bool) {
 		first = capture.Resp
 	}
 	m.pump(first)
+	m.tellEnded()
+}
+
+// tellEnded tells a decoder that has begun of directions that had ended before.
+func (m *Mux) tellEnded() {
 	for d := range m.ended {
 		if m.ended[d] && m.state == decoding {
 			m.dec.End(capture.Dir(d))

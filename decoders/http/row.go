@@ -153,6 +153,8 @@ func basicUser(h Header) (user string, ok bool) {
 // name= or filename=, quotes, language and percent escapes removed.
 func fileName(field, value string) (string, bool) {
 	switch {
+	case strings.IndexByte(value, '=') < 0:
+		return "", false // nearly all: without a parameter there is no name, and finding that out is 2 % of HTTP traffic
 	case strings.EqualFold(field, "Content-Disposition"):
 		if !hasParameter(value, "filename") {
 			return "", false

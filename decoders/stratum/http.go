@@ -16,7 +16,7 @@ const maxBatch = 8
 // get_block_template, and whatever stratum dialect is posted. It returns nil for anything else, also for a call that
 // was answered by something that is no such server (404, a web page). The result stands for this one transaction.
 func FromHTTP(t *http.Transaction) *Session {
-	if t == nil {
+	if t == nil || t.Request != nil && !mayMine(t) {
 		return nil
 	}
 	s := &Session{At: t.At, Last: t.At, Flow: t.Flow, Transport: "http", Client: capture.Orig, Outcome: Tried}
@@ -58,6 +58,17 @@ func FromHTTP(t *http.Transaction) *Session {
 		return nil
 	}
 	return s
+}
+
+// mayMine looks for what FromHTTP starts from. It is nothing for nearly all traffic, which then costs no Session: a
+// fifth of the bytes that HTTP had allocated.
+func mayMine(t *http.Transaction) bool {
+	b := t.Request.Body.Data
+	if i := skipNoise(b, 0); i < len(b) && b[i] == '{' {
+		return true
+	}
+	return t.Request.Header.Has("X-Mining-Extensions") || t.Request.Header.Has("X-Mining-Hashrate") ||
+		t.Response != nil && t.Response.Header.Has("X-Stratum")
 }
 
 // request reads the call; asks says that it wants work.

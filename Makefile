@@ -7,6 +7,7 @@ export CGO_ENABLED = 0
 
 .PHONY: build test race fuzz bench check clean mixes pgo deb
 .PHONY: build test race fuzz bench check clean mixes pgo zeek-diff
+.PHONY: build test race fuzz bench check clean mixes pgo compare
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
@@ -61,3 +62,5 @@ zeek-diff: build ## our rows beside a real Zeek's over the public captures, as d
 	  bin/raytap replay --quiet --ignore-checksums --format json --out bin/zeek-diff/raytap/$$(basename $$f) $$f >/dev/null 2>&1; \
 	done; true
 	@python3 $(PEERS)/zdiff.py --columns bin/zeek-diff/zeek bin/zeek-diff/raytap
+compare: ## CPU time a packet beside suricata, zeek, ndpiReader, tshark and tcpdump, those that are there
+	cmd/mixgen/compare.sh

@@ -22,7 +22,7 @@ type looped struct {
 	span   capture.Time
 }
 
-func loadLooped(b *testing.B, names ...string) *looped {
+func loadLooped(b testing.TB, names ...string) *looped {
 	l := &looped{}
 	var srcs []capture.Source
 	for _, n := range names {

@@ -5,9 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build test race fuzz bench check clean mixes pgo deb
-.PHONY: build test race fuzz bench check clean mixes pgo zeek-diff
-.PHONY: build test race fuzz bench check clean mixes pgo compare
+.PHONY: build test race fuzz bench check clean mixes pgo deb zeek-diff compare
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap

@@ -233,6 +233,9 @@ func rows(t *testing.T, file string, without ...string) []string {
 		for _, k := range without {
 			delete(row, k)
 		}
+		if row["rule"] == "intel/match" {
+			delete(row, "confidence") // an indicator ages between the capture and its replay
+		}
 		text, _ := json.Marshal(row)
 		all = append(all, string(text))
 	}

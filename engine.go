@@ -582,7 +582,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 	return stats, err
 }
 
-// Zeek reads no HTTP and TLS out of TCP whose beginning it did not see, no HTTP behind a loss between messages or
+// Zeek reads no HTTP, TLS and mail out of TCP whose beginning it did not see, no HTTP behind a loss between messages or
 // behind a line that is none of HTTP, and no DNS on ports that are not its own. We do: interpreters and detectors get
 // it all, but Zeek's logs stay as Zeek's readers know them, unless log_more is set.
 
@@ -606,7 +606,7 @@ func logged(ev any) any {
 			return &part
 		}
 	case *file.File:
-		if ev.Flow.Mid || ev.Resumed {
+		if ev.Flow.Mid && ev.Source != "SMB" || ev.Resumed {
 			return nil
 		}
 	case *tls.Session:

@@ -17,6 +17,7 @@ import (
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/decoders/shell"
+	"github.com/raytap/raytap/decoders/smb"
 	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/stratum"
 	"github.com/raytap/raytap/decoders/tls"
@@ -70,7 +71,9 @@ func decodersFor(home *detectors.Networks, shed func(t *http.Transaction, resp b
 		rayredis.Spec(),
 		websocket.Spec(),
 		shell.Spec(),
-		services.Spec(),
+		services.Spec(services.Options{Follow: map[string]func(decoders.Context) decoders.Follower{
+			"smb": smb.New(files),
+		}}),
 		secrets.Spec(),
 	}
 }

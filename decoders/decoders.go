@@ -67,6 +67,14 @@ type Nested interface {
 	End(dir capture.Dir)
 }
 
+// Follower reads a conversation that another decoder recognises and steps through: it is offered, once and borrowed,
+// what that decoder has used.
+type Follower interface {
+	Nested
+	// Done says that nothing more will come of it.
+	Done() bool
+}
+
 // Verdict is a probe's answer.
 type Verdict uint8
 

@@ -182,3 +182,21 @@ func CutAndPoisonAll(t testing.TB, specs []decoders.Spec, steps ...Step) {
 		}
 	}
 }
+
+// Following makes a Spec of what reads on in conversations that another decoder recognises: it is given all bytes.
+func Following(open func(decoders.Context) decoders.Follower) decoders.Spec {
+	return decoders.Spec{
+		Name:   "following",
+		Stream: func(_, _ []byte, _ bool) decoders.Verdict { return decoders.Yes },
+		New:    func(ctx decoders.Context) decoders.Decoder { return following{open(ctx)} },
+	}
+}
+
+type following struct{ f decoders.Follower }
+
+func (d following) Decode(dir capture.Dir, b []byte) (int, error) {
+	d.f.Data(dir, b)
+	return len(b), nil
+}
+func (d following) Gap(dir capture.Dir, n int64) bool { d.f.Gap(dir, n); return true }
+func (d following) End(dir capture.Dir)               { d.f.End(dir) }

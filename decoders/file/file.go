@@ -39,6 +39,7 @@ type File struct {
 	Seen       int64  // bytes
 	Total      int64  // announced; 0 if it was not
 	Missing    int64  // bytes lost to gaps
+	Overflow   int64  // of these, bytes that were not waited for any longer
 	TimedOut   bool   // its end was never seen
 	Resumed    bool   // it came behind a loss after which Zeek reads no more
 	Head       []byte // the beginning, of files with a Kind only
@@ -79,7 +80,7 @@ func (f *File) Row(w capture.Fields) {
 	w.Count("seen_bytes", uint64(f.Seen), true)
 	w.Count("total_bytes", uint64(f.Total), f.Total > 0)
 	w.Count("missing_bytes", uint64(f.Missing), true)
-	w.Count("overflow_bytes", 0, true)
+	w.Count("overflow_bytes", uint64(f.Overflow), true)
 	w.Bool("timedout", f.TimedOut, true)
 	w.String("parent_fuid", "", false)
 	w.String("md5", digest(f.MD5[:], f.Hashed), f.Hashed)

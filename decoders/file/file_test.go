@@ -35,6 +35,16 @@ func TestSniff(t *testing.T) {
 		{"hello world", "text/plain"},
 		{"\x00\x01\x02", ""},
 		{"", ""},
+		{"AFP\x00\x00\x01\x00\x00", "application/vnd.apple-afpinfo"},
+		{"!BDN\x00\x00\x00\x00SM\x17\x00\x13\x00", "application/vnd.ms-outlook"},
+		{"!BDN is no mailbox", "text/plain"},
+		{"\x78\x9f\x3e\x22\x01\x00", "application/vnd.ms-tnef"},
+		{"Index: x\n--- x\t(1)\n+++ x\t(2)\n@@ -1 +1 @@\n", "text/x-diff"},
+		{"a signature\n--- \nme, not a hunk\n", "text/plain"},
+		{"PK\x03\x04" + strings.Repeat("\x00", 26) + "[Content_Types].xml...PK\x03\x04" + strings.Repeat("\x01", 26) + "xl/workbook.xml", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"},
+		{"PK\x03\x04" + strings.Repeat("\x00", 26) + "word/a...PK\x03\x04" + strings.Repeat("\x01", 26) + "word/b", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"},
+		{"PK\x03\x04" + strings.Repeat("\x00", 26) + "readme...PK\x03\x04" + strings.Repeat("\x01", 26) + "xl/a", "application/zip"},
+		{"PK\x03\x04" + strings.Repeat("\x00", 26) + "xl/a...PK\x03\x04", "application/zip"},
 	} {
 		if got := Sniff([]byte(tt.in)); got != tt.want {
 			t.Errorf("%q: %q, want %q", tt.in, got, tt.want)
@@ -194,5 +204,20 @@ func TestIDsAreStable(t *testing.T) {
 	ids := map[string]bool{NewID(f, 1, 0, 0): true, NewID(f, 2, 0, 0): true, NewID(f, 1, 1, 0): true, NewID(f, 1, 0, 1): true, NewID(g, 1, 0, 0): true, NewID(nil, 1): true}
 	if id := NewID(f, 1, 0, 0); len(ids) != 6 || len(id) != 18 || id[0] != 'F' || !ids[id] {
 		t.Errorf("%v", ids)
+	}
+}
+
+func TestNameOf(t *testing.T) {
+	for _, tt := range []struct{ field, value, want string }{
+		{"Content-Disposition", `attachment; filename="a b.txt"; size=3`, "a b.txt"},
+		{"content-type", "text/plain; Name = x.txt", "x.txt"},
+		{"Content-Disposition", "attachment; filename*=UTF-8''%e2%82%ac.txt", "\u20ac.txt"},
+		{"Content-Disposition", "inline; name=x", ""},
+		{"Content-Disposition", "\xff\xff\xff\xff; filename=x\xff", "x\xff"},
+		{"Subject", "name=x", ""},
+	} {
+		if got, ok := NameOf(tt.field, tt.value); got != tt.want || ok != (tt.want != "") {
+			t.Errorf("%s: %s: %q, %v", tt.field, tt.value, got, ok)
+		}
 	}
 }

@@ -17,8 +17,8 @@ type magic struct {
 	is2      string
 }
 
-// magics is a selection of what Zeek's signatures (base/frameworks/files/magic) know: what is seen over HTTP, and
-// what is served to victims.
+// magics is a selection of what Zeek's signatures (base/frameworks/files/magic) know: what is seen over HTTP, in mail
+// and on shares, and what is served to victims.
 var magics = [...]magic{
 	{110, "image/png", 0, "\x89PNG", 0, ""},
 	{70, "image/gif", 0, "GIF8", 0, ""},
@@ -68,6 +68,12 @@ var magics = [...]magic{
 	{50, "application/postscript", 0, "%!", 0, ""},
 	{80, "text/rtf", 0, "{\\rtf", 0, ""},
 	{50, "application/msword", 0, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", 0, ""},
+	{100, "application/vnd.ms-tnef", 0, "\x78\x9f\x3e\x22", 0, ""},
+	{0, "application/vnd.apple-afpinfo", 0, "AFP", 0, ""},
+	{49, "application/vnd.ms-outlook", 0, "!BDN", 10, "\x0e\x00"},
+	{49, "application/vnd.ms-outlook", 0, "!BDN", 10, "\x0f\x00"},
+	{49, "application/vnd.ms-outlook", 0, "!BDN", 10, "\x15\x00"},
+	{49, "application/vnd.ms-outlook", 0, "!BDN", 10, "\x17\x00"},
 	{60, "application/x-shockwave-flash", 0, "FWS", 0, ""},
 	{60, "application/x-shockwave-flash", 0, "CWS", 0, ""},
 	{60, "application/x-shockwave-flash", 0, "ZWS", 0, ""},
@@ -152,6 +158,12 @@ func Sniff(b []byte) string {
 	if s, n := text(b); n != "" && s > best {
 		best, name = s, n
 	}
+	if best < 55 && diff(b) {
+		best, name = 55, "text/x-diff"
+	}
+	if n := office(b); n != "" && best < 80 {
+		best, name = 80, n
+	}
 	// DER: OCSP is told by the object identifier of SHA-1 or of the basic response, 11 to 19 bytes in.
 	if b[0] == 0x30 && best < 71 {
 		head := b[:min(len(b), 30)]
@@ -163,6 +175,40 @@ func Sniff(b []byte) string {
 		}
 	}
 	return name
+}
+
+// office tells documents of Office Open XML by the folder that a later entry of the archive is in.
+func office(b []byte) string {
+	const entry, head = "PK\x03\x04", 30
+	if !bytes.HasPrefix(b, []byte(entry)) || len(b) < head {
+		return ""
+	}
+	first := b[head:]
+	common := bytes.HasPrefix(first, []byte("[Content_Types].xml")) || bytes.HasPrefix(first, []byte("_rels/.rels"))
+	for rest := first; ; {
+		i := bytes.Index(rest, []byte(entry))
+		if i < 0 || len(rest) < i+head {
+			return ""
+		}
+		rest = rest[i+len(entry):]
+		for _, f := range [...][2]string{{"word/", "wordprocessingml.document"}, {"xl/", "spreadsheetml.sheet"}, {"ppt/", "presentationml.presentation"}} {
+			if bytes.HasPrefix(rest[head-len(entry):], []byte(f[0])) && (common || bytes.HasPrefix(first, []byte(f[0]))) {
+				return "application/vnd.openxmlformats-officedocument." + f[1]
+			}
+		}
+	}
+}
+
+// diff tells what diff -u writes: the lines that name two versions, and a hunk.
+func diff(b []byte) bool {
+	for _, mark := range [...]string{"--- ", "\n", "+++ ", "\n", "@@"} {
+		i := bytes.Index(b, []byte(mark))
+		if i < 0 {
+			return false
+		}
+		b = b[i+len(mark):]
+	}
+	return true
 }
 
 // isText says whether ten printable characters come first, behind a byte order mark.

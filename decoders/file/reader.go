@@ -18,8 +18,8 @@ const (
 	maxHolding = 1024
 	// Digests that one worker remembers: 2 x 4,096 of 100 bytes.
 	maxKnown = 4096
-	// First bytes that a file is named by. Zeek looks at 4 KiB; its signatures end well before 1 KiB.
-	sniffLen = HeadLen
+	// First bytes that a file is named by, as many as Zeek looks at: Office documents need them.
+	sniffLen = 4 << 10
 )
 
 // Options say how much is done for a file. The zero value names files and digests none.
@@ -34,6 +34,7 @@ type Cache struct {
 	seed1, seed2 maphash.Seed
 	young, old   map[identity]*sums // what is asked for moves to the young; when they are many, the old are forgotten
 	holding      int
+	scattered    int // bytes that wait in assemblers
 	buffers      [][]byte
 	digests      []*digests
 }
@@ -266,7 +267,7 @@ func (r *Reader) name(b []byte) {
 	b = b[:min(len(b), sniffLen)]
 	r.f.MIME = Sniff(b)
 	if r.f.Kind = kindOf(b, r.f.MIME); r.f.Kind != None {
-		r.f.Head = append([]byte(nil), b...)
+		r.f.Head = append([]byte(nil), b[:min(len(b), HeadLen)]...)
 	}
 }
 

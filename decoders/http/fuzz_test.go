@@ -78,7 +78,7 @@ func FuzzSniff(f *testing.F) {
 	f.Add([]byte("[\"a\", 1]"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file.Sniff(b)
-		fileName("Content-Disposition", string(b))
-		unescape(string(b))
+		file.NameOf("Content-Disposition", string(b))
+		file.Unescape(string(b))
 	})
 }

@@ -548,7 +548,7 @@ func TestUnescape(t *testing.T) {
 		{"/a%20b", "/a b"}, {"/a%", "/a%"}, {"/a%4", "/a%4"}, {"/%%41", "/A"}, {"/%zz", "/%zz"},
 		{"/%u0041x", "/Ax"}, {"/%u4e2d", "/\x4e\x2d"}, {"/%6Aobs", "/jobs"},
 	} {
-		if got := unescape(tt.in); got != tt.want {
+		if got := file.Unescape(tt.in); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.in, got, tt.want)
 		}
 	}
@@ -562,7 +562,7 @@ func TestFileName(t *testing.T) {
 		{"Content-Type", `text/plain; name=x.txt`, "x.txt"},
 		{"X", `filename=x`, ""},
 	} {
-		if got, _ := fileName(tt.field, tt.value); got != tt.want {
+		if got, _ := file.NameOf(tt.field, tt.value); got != tt.want {
 			t.Errorf("%s: %s: %q, want %q", tt.field, tt.value, got, tt.want)
 		}
 	}

@@ -129,7 +129,7 @@ func (m *multipart) endLine(at capture.At) {
 			return
 		}
 		if name, value, ok := bytes.Cut(line, []byte(":")); ok {
-			if v, ok := fileName(string(name), strings.TrimLeft(string(value), " \t")); ok {
+			if v, ok := file.NameOf(string(name), strings.TrimLeft(string(value), " \t")); ok {
 				m.name, m.hasName = v, true
 			}
 		}

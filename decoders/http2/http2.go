@@ -142,10 +142,11 @@ func probe(orig, resp []byte, mid bool) decoders.Verdict {
 }
 
 // otherwise says that b begins as other protocols do whose streams are picked up in the middle: JSON in lines, TLS
-// records.
+// records, messages of SMB.
 func otherwise(b []byte) bool {
 	return len(b) >= 2 && b[0] == '{' && (b[1] == '"' || b[1] == ' ') ||
-		len(b) >= 3 && b[0] >= 0x14 && b[0] <= 0x17 && b[1] == 3 && b[2] <= 4
+		len(b) >= 3 && b[0] >= 0x14 && b[0] <= 0x17 && b[1] == 3 && b[2] <= 4 ||
+		len(b) >= 8 && b[0] == 0 && b[4] >= 0xfd && string(b[5:8]) == "SMB"
 }
 
 type extent uint8

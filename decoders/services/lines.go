@@ -212,6 +212,9 @@ func (t *smtp) line(c *conversation, dir capture.Dir, l []byte) turn {
 	t.hello = t.hello || hello
 	p := c.port()
 	t.sure = t.sure || p == 25 || p == 587 || t.hello && t.greeted
+	if t.sure {
+		c.begin("smtp") // the server's side may not be captured
+	}
 	if t.sure && t.heard {
 		c.say("smtp")
 	}
@@ -410,6 +413,9 @@ func (t *pop3) line(c *conversation, dir capture.Dir, l []byte) turn {
 		switch w, _ := word(l); {
 		case among(w, "USER", "CAPA"):
 			t.asked = true
+			if t.greeted {
+				c.begin("pop3")
+			}
 		case is(w, "STLS"):
 			t.startTLS = true
 			return await

@@ -1,7 +1,8 @@
 // Package services names, for the service column of conn.log, the protocols that raytap does not decode.
 //
 // In: the streams and datagrams that no decoder wanted, so its Spec is the last of the registry. Out: names, said
-// through Context.Confirm; no log of their own. A conversation of FTP also says which data connections it arranged
+// through Context.Confirm; no log of their own. What carries files is also read by the Options.Follow of its name, which
+// gets what is used here from the message on that made the name likely, to the end of the stream. A conversation of FTP also says which data connections it arranged
 // (*Expected), and Expectations gives those the name ftp-data.
 //
 // A protocol is one line in the tables streams or datagrams. The bytes decide, and they are believed when Zeek's
@@ -74,11 +75,19 @@ var streams = [...]probe{
 	{"smtp, ftp, pop3, imap, irc", firstLine, func() reader { return newLines() }, longTalk, false},
 }
 
+// Options say what is done besides naming. The zero value only names.
+type Options struct {
+	// Follow has, by the name of a protocol over streams, what reads on in a conversation once it has that name.
+	Follow map[string]func(decoders.Context) decoders.Follower
+}
+
 // Spec registers the decoder. It belongs behind all others.
-func Spec() decoders.Spec {
+func Spec(opt Options) decoders.Spec {
 	return decoders.Spec{
 		Name: "services", Stream: probeStream, Datagram: probeDatagram,
-		New: func(ctx decoders.Context) decoders.Decoder { return &decoder{c: conversation{ctx: ctx}} },
+		New: func(ctx decoders.Context) decoders.Decoder {
+			return &decoder{c: conversation{ctx: ctx, follow: opt.Follow}}
+		},
 	}
 }
 
@@ -119,11 +128,23 @@ func (p *probe) judge(orig, resp []byte) decoders.Verdict {
 
 // conversation is what readers know of the flow.
 type conversation struct {
-	ctx  decoders.Context
-	flow *capture.Flow
+	ctx      decoders.Context
+	flow     *capture.Flow
+	follow   map[string]func(decoders.Context) decoders.Follower
+	follower decoders.Follower
 }
 
-func (c *conversation) say(name string) { c.ctx.Confirm(name) }
+func (c *conversation) say(name string) {
+	c.ctx.Confirm(name)
+	c.begin(name)
+}
+
+// begin lets a follower read on, whether or not the name is certain.
+func (c *conversation) begin(name string) {
+	if c.follower == nil && c.follow[name] != nil {
+		c.follower = c.follow[name](c.ctx)
+	}
+}
 
 // id is the flow's identity, which is fixed by asking: by now a decoder is chosen, and the direction with it.
 func (c *conversation) id() *capture.Flow {
@@ -147,10 +168,38 @@ type decoder struct {
 	left  [2]int  // bytes of each direction that may still be read
 	skip  [2]int  // bytes of a message that nobody wants
 	ended [2]bool
+	named bool // there is nothing more to learn, but a follower goes on
 }
 
 // Decode implements decoders.Decoder.
 func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
+	used, err := len(b), error(nil)
+	if !d.named {
+		used, err = d.read(dir, b)
+	}
+	f := d.c.follower
+	if f == nil {
+		return used, err
+	}
+	if err == errDone {
+		d.named, used, err = true, len(b), nil
+	}
+	f.Data(dir, b[:used])
+	switch {
+	case err != nil: // the end of this protocol
+		for i := range d.ended {
+			if !d.ended[i] {
+				f.End(capture.Dir(i))
+			}
+		}
+	case d.named && f.Done():
+		err = errDone
+	}
+	return used, err
+}
+
+// read is Decode for the name's sake.
+func (d *decoder) read(dir capture.Dir, b []byte) (int, error) {
 	if d.dgram != nil || d.r == nil && d.c.datagrams() {
 		return len(b), d.datagram(dir, b)
 	}
@@ -221,19 +270,33 @@ func (d *decoder) Gap(dir capture.Dir, n int64) bool {
 	if d.r == nil {
 		return false
 	}
+	f := d.c.follower
+	if f != nil {
+		f.Gap(dir, n)
+	}
+	if d.named {
+		return true
+	}
 	if n <= int64(d.skip[dir]) {
 		d.skip[dir] -= int(n)
 		return true
 	}
 	d.skip[dir] = 0
-	return d.r.gap(dir)
+	if d.r.gap(dir) {
+		return true
+	}
+	d.named = f != nil
+	return d.named
 }
 
 // End implements decoders.Decoder.
 func (d *decoder) End(dir capture.Dir) {
 	d.ended[dir] = true
-	if d.ended[0] && d.ended[1] && d.r != nil {
+	if d.ended[0] && d.ended[1] && d.r != nil && !d.named {
 		d.r.end(&d.c)
+	}
+	if d.c.follower != nil {
+		d.c.follower.End(dir)
 	}
 }
 

@@ -75,7 +75,7 @@ func (silent) End(capture.Dir)                             {}
 // use; with a random source the steps are cut.
 func talkTo(port uint16, cut *rand.Rand, steps ...step) (names string, events []any) {
 	h := newHost(capture.ProtoTCP, port)
-	m := decoders.NewMux(h, []decoders.Spec{tls(), Spec()}, false)
+	m := decoders.NewMux(h, []decoders.Spec{tls(), Spec(Options{})}, false)
 	for _, st := range steps {
 		if st.gap > 0 {
 			m.Gap(st.dir, st.gap)
@@ -336,7 +336,7 @@ func TestLateStart(t *testing.T) {
 			}
 			return decoders.No
 		}}
-		m := decoders.NewMux(h, []decoders.Spec{undecided, tls(), Spec()}, false)
+		m := decoders.NewMux(h, []decoders.Spec{undecided, tls(), Spec(Options{})}, false)
 		m.Data(capture.Resp, []byte(tc.server))
 		m.Data(capture.Orig, []byte(tc.client))
 		m.Finish()
@@ -367,7 +367,7 @@ func TestLineBehindGap(t *testing.T) {
 // TestBulkIsLeftAlone: who transfers files is not read for ever.
 func TestBulkIsLeftAlone(t *testing.T) {
 	h := newHost(capture.ProtoTCP, 445)
-	m := decoders.NewMux(h, []decoders.Spec{Spec()}, false)
+	m := decoders.NewMux(h, []decoders.Spec{Spec(Options{})}, false)
 	one := []byte(smb2(9, false, le16(49)+le16(64+48)+le32(60000)+strings.Repeat("x", 60040)))
 	for i := 0; !m.Idle(); i++ {
 		if i*len(one) > 2*longTalk {
@@ -383,7 +383,7 @@ func TestBulkIsLeftAlone(t *testing.T) {
 // TestEndlessLine: what never ends its line is not held.
 func TestEndlessLine(t *testing.T) {
 	h := newHost(capture.ProtoTCP, 21)
-	m := decoders.NewMux(h, []decoders.Spec{Spec()}, false)
+	m := decoders.NewMux(h, []decoders.Spec{Spec(Options{})}, false)
 	for range 200 {
 		m.Data(capture.Orig, []byte(strings.Repeat("A", 10_000)))
 	}
@@ -395,7 +395,7 @@ func TestEndlessLine(t *testing.T) {
 // TestForeignLinesAreLeftAlone: a protocol of lines that is none of ours is not read for long.
 func TestForeignLinesAreLeftAlone(t *testing.T) {
 	h := newHost(capture.ProtoTCP, 7777)
-	m := decoders.NewMux(h, []decoders.Spec{Spec()}, false)
+	m := decoders.NewMux(h, []decoders.Spec{Spec(Options{})}, false)
 	n := 0
 	for ; !m.Idle() && n < longTalk; n += 100 {
 		m.Data(capture.Orig, []byte(strings.Repeat("set a b c", 11)+"\n"))
@@ -410,7 +410,7 @@ func TestForeignLinesAreLeftAlone(t *testing.T) {
 func TestWaitingIsBounded(t *testing.T) {
 	for _, first := range []string{"EHLO me\r\nSTARTTLS\r\n", "SSH-2.0-Go\r\n"} {
 		h := newHost(capture.ProtoTCP, 25)
-		m := decoders.NewMux(h, []decoders.Spec{Spec()}, false)
+		m := decoders.NewMux(h, []decoders.Spec{Spec(Options{})}, false)
 		m.Data(capture.Orig, []byte(first))
 		for range 300 {
 			m.Data(capture.Orig, []byte(strings.Repeat("\x16\x03\x01\x02", 250)))
@@ -561,7 +561,7 @@ func TestDatagrams(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			h := newHost(capture.ProtoUDP, tc.port)
-			m := decoders.NewMux(h, []decoders.Spec{Spec()}, false)
+			m := decoders.NewMux(h, []decoders.Spec{Spec(Options{})}, false)
 			for _, st := range tc.steps {
 				m.Datagram(st.dir, []byte(st.data))
 			}
@@ -630,11 +630,85 @@ func FuzzDatagrams(f *testing.F) {
 	f.Add([]byte("SIP/2.0 200 OK\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h := newHost(capture.ProtoUDP, 123)
-		m := decoders.NewMux(h, []decoders.Spec{Spec()}, false)
+		m := decoders.NewMux(h, []decoders.Spec{Spec(Options{})}, false)
 		m.Datagram(capture.Orig, b)
 		m.Datagram(capture.Resp, b)
 		if len(h.services) > 1 {
 			t.Fatal(h.services)
 		}
 	})
+}
+
+// listener is a follower that writes down what it is given.
+type listener struct {
+	heard [2]string
+	gaps  int64
+	ended int
+	done  bool
+}
+
+func (l *listener) Data(dir capture.Dir, b []byte) { l.heard[dir] += string(b) }
+func (l *listener) Gap(_ capture.Dir, n int64)     { l.gaps += n }
+func (l *listener) End(capture.Dir)                { l.ended++ }
+func (l *listener) Done() bool                     { return l.done }
+
+// TestFollower: what reads on gets each byte once, beyond what is needed for the name, and nothing of another protocol.
+func TestFollower(t *testing.T) {
+	open := func(cut *rand.Rand, steps ...step) (*listener, *host, *decoders.Mux) {
+		var l *listener
+		h := newHost(capture.ProtoTCP, 25)
+		follow := func(decoders.Context) decoders.Follower { l = &listener{}; return l }
+		m := decoders.NewMux(h, []decoders.Spec{tls(), Spec(Options{Follow: map[string]func(decoders.Context) decoders.Follower{"smtp": follow, "smb": follow}})}, false)
+		for _, st := range steps {
+			if st.gap > 0 {
+				m.Gap(st.dir, st.gap)
+			}
+			for b := []byte(st.data); len(b) > 0; {
+				n := len(b)
+				if cut != nil {
+					n = 1 + cut.IntN(n)
+				}
+				m.Data(st.dir, b[:n])
+				b = b[n:]
+			}
+		}
+		return l, h, m
+	}
+	mailing := []step{s("220 m\r\n"), c("EHLO me\r\n"), s("250 m\r\n"), c("MAIL FROM:<a@b>\r\nRCPT TO:<b@c>\r\nDATA\r\n"), s("250 a\r\n250 b\r\n354 go\r\n"), c(strings.Repeat("text\r\n", 100_000) + ".\r\n")}
+	all := [2]string{}
+	for _, st := range mailing[1:] {
+		all[st.dir] += st.data
+	}
+	for seed := range uint64(20) {
+		var cut *rand.Rand
+		if seed > 0 {
+			cut = rand.New(rand.NewPCG(seed, 2))
+		}
+		l, _, m := open(cut, mailing...)
+		if l == nil || l.heard[0] != all[0] || l.heard[1] != all[1] || m.Idle() {
+			t.Fatalf("seed %d: %+v", seed, l != nil)
+		}
+		m.Finish()
+		if l.ended != 2 {
+			t.Errorf("seed %d: ended %d times", seed, l.ended)
+		}
+	}
+	l, h, m := open(nil, s("220 m\r\n"), c("EHLO me\r\n"), s("250-m\r\n250 STARTTLS\r\n"), c("STARTTLS\r\n"), s("220 go\r\n"), c(clientHello), s(serverHello))
+	m.Finish()
+	if l.heard[0] != "EHLO me\r\nSTARTTLS\r\n" || strings.Contains(l.heard[1], "\x16") || l.ended != 2 || !slices.Contains(h.services, "ssl") {
+		t.Errorf("TLS: %q, ended %d times, %v", l.heard, l.ended, h.services)
+	}
+	// A loss ends the naming of counted messages, not the reading.
+	l, _, m = open(nil, c(smb2(0, false, strings.Repeat("\x00", 36))), step{data: "more", gap: 100})
+	if l.gaps != 100 || !strings.HasSuffix(l.heard[0], "more") || m.Idle() {
+		t.Errorf("loss: %+v, idle %v", l, m.Idle())
+	}
+	l.done = true
+	m.Data(capture.Orig, []byte("x"))
+	if !m.Idle() {
+		t.Error("reads on when nobody wants it")
+	}
+	if l, _, _ = open(nil, s("220 ready\r\n"), c("USER x\r\n")); l != nil {
+		t.Error("a follower for FTP")
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/http2"
+	"github.com/raytap/raytap/decoders/mail"
 	"github.com/raytap/raytap/decoders/quic"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/raygrpc"
@@ -72,7 +73,7 @@ func decodersFor(home *detectors.Networks, shed func(t *http.Transaction, resp b
 		websocket.Spec(),
 		shell.Spec(),
 		services.Spec(services.Options{Follow: map[string]func(decoders.Context) decoders.Follower{
-			"smb": smb.New(files),
+			"smb": smb.New(files), "smtp": mail.SMTP(files), "pop3": mail.POP3(files),
 		}}),
 		secrets.Spec(),
 	}

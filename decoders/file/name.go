@@ -105,14 +105,14 @@ func Unescape(s string) string {
 			return string(out)
 		case rest[0] == '%':
 			// A doubled sign: the first is dropped.
-		case unhex(rest[0]) >= 0 && unhex(rest[1]) >= 0:
-			out = append(out, byte(unhex(rest[0])<<4|unhex(rest[1])))
+		case Unhex(rest[0]) >= 0 && Unhex(rest[1]) >= 0:
+			out = append(out, byte(Unhex(rest[0])<<4|Unhex(rest[1])))
 			i += 2
-		case len(rest) >= 5 && rest[0] == 'u' && unhex(rest[1]) >= 0 && unhex(rest[2]) >= 0 && unhex(rest[3]) >= 0 && unhex(rest[4]) >= 0:
-			if hi := unhex(rest[1])<<4 | unhex(rest[2]); hi != 0 {
+		case len(rest) >= 5 && rest[0] == 'u' && Unhex(rest[1]) >= 0 && Unhex(rest[2]) >= 0 && Unhex(rest[3]) >= 0 && Unhex(rest[4]) >= 0:
+			if hi := Unhex(rest[1])<<4 | Unhex(rest[2]); hi != 0 {
 				out = append(out, byte(hi))
 			}
-			out = append(out, byte(unhex(rest[3])<<4|unhex(rest[4])))
+			out = append(out, byte(Unhex(rest[3])<<4|Unhex(rest[4])))
 			i += 5
 		default:
 			out = append(out, '%', rest[0])
@@ -122,7 +122,8 @@ func Unescape(s string) string {
 	return string(out)
 }
 
-func unhex(c byte) int {
+// Unhex gives the value of a hexadecimal digit, -1 if c is none.
+func Unhex(c byte) int {
 	switch {
 	case c >= '0' && c <= '9':
 		return int(c - '0')

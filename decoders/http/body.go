@@ -97,7 +97,7 @@ func (d *decoder) chunk(dir capture.Dir, h *half, line []byte) {
 	}
 	size, i := int64(0), 0
 	for ; i < len(line); i++ {
-		v := unhex(line[i])
+		v := file.Unhex(line[i])
 		if v < 0 {
 			break
 		}
@@ -139,18 +139,6 @@ func (d *decoder) badChunk(dir capture.Dir, h *half, why string) {
 	d.weird("HTTP_bad_chunk_size", why)
 	h.body.Conflict = true
 	d.lose(dir, h)
-}
-
-func unhex(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }
 
 // sink takes the bytes of one body, transfer coding removed, and keeps of them what is wanted.

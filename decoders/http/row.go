@@ -162,7 +162,7 @@ func (d *decoder) targetWeirds(s string) {
 			d.weird("partial_escape_at_end_of_URI", "")
 		case rest[0] == '%':
 			d.weird("double_%_in_URI", "")
-		case unhex(rest[0]) >= 0 && unhex(rest[1]) >= 0:
+		case file.Unhex(rest[0]) >= 0 && file.Unhex(rest[1]) >= 0:
 			i += 2
 		case rest[0] == 'u' && len(rest) >= 5:
 			i += 5

@@ -157,7 +157,9 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 				return e.local.Contains(p.SrcAddr())
 			},
 			Dear: callsRay,
-			Open: func(h capture.Host, mid bool) capture.Stream {
+		}
+		open := func(transfers *services.Transfers) func(capture.Host, bool) capture.Stream {
+			return func(h capture.Host, mid bool) capture.Stream {
 				_, port := h.Ports()
 				list := specs
 				if dns.Port(0, port) || dns.Port(capture.ProtoUDP, port) {
@@ -166,10 +168,12 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 				if !cfg.LogMore {
 					h = asZeek{h, mid}
 				}
-				return decoders.NewMux(h, list, mid)
-			},
+				return transfers.Watch(h, decoders.NewMux(h, list, mid), mid)
+			}
 		}
+		carried := file.NewCache(file.Options{HashLimit: hashLimit})
 		for s := i; s < capture.ShardCount; s += n {
+			fc.Open = open(services.NewTransfers(carried))
 			w.shards[s] = capture.NewShard(fc)
 		}
 		e.workers = append(e.workers, w)
@@ -475,6 +479,13 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 	tunnels := newTunnelLog(say)
 	handle := func(ev any, aside bool) {
 		arranged.Event(ev) // names the data connections that FTP has announced
+		if t, ok := ev.(*services.Transfer); ok {
+			f := arranged.File(t)
+			if f == nil {
+				return
+			}
+			ev = f
+		}
 		tunnels.event(ev)
 		if x, ok := ev.(*capture.Weird); ok {
 			weirds++

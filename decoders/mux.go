@@ -71,6 +71,14 @@ func NewMux(host Host, specs []Spec, mid bool) *Mux {
 // Idle says that nothing more will come of this stream: its bytes need not be put in order any more.
 func (m *Mux) Idle() bool { return m.state == idle }
 
+// Decoder names the Spec that is in charge, "" if none is.
+func (m *Mux) Decoder() string {
+	if m.spec == nil {
+		return ""
+	}
+	return m.spec.Name
+}
+
 // Data takes the next bytes of a direction, borrowed.
 func (m *Mux) Data(dir capture.Dir, b []byte) {
 	if len(b) == 0 || m.state == idle {

@@ -9,8 +9,8 @@ import (
 const (
 	// Bytes of one file that wait for what comes before them: Files::reassembly_buffer_size of Zeek.
 	maxScattered = 512 << 10
-	// And of all files of one worker. A client that reads at random would otherwise take half a megabyte for each file.
-	maxAllScattered = 32 << 20
+	// And of all files of one flow: four clients that read ahead as far as they can.
+	maxAllScattered = 4 * maxScattered
 	// Pieces that wait, of one file. Clients read ahead by a few dozen.
 	maxPieces = 256
 )
@@ -19,11 +19,16 @@ const (
 // once, and the first is believed.
 type Assembler struct {
 	Reader
+	flow     *Scattered
 	next     int64   // the place of the next byte in order
 	pieces   []piece // by place, behind next, without overlaps
 	waiting  int
 	overflow int64
 }
+
+// Scattered counts the bytes that wait in the files of one flow. The bound is a flow's and not a worker's: what is known
+// of a file must not depend on how many workers there are.
+type Scattered struct{ bytes int }
 
 type piece struct {
 	off int64
@@ -33,9 +38,9 @@ type piece struct {
 func (p *piece) end() int64 { return p.off + int64(len(p.b)) }
 
 // Open begins a file.
-func (a *Assembler) Open(c *Cache) {
+func (a *Assembler) Open(c *Cache, flow *Scattered) {
 	a.Reader.Open(c)
-	a.next, a.pieces, a.waiting, a.overflow = 0, nil, 0, 0
+	a.flow, a.next, a.pieces, a.waiting, a.overflow = flow, 0, nil, 0, 0
 }
 
 // Next is the place of the first byte that did not come in order.
@@ -46,7 +51,7 @@ func (a *Assembler) WriteAt(at capture.At, off int64, b []byte) {
 	if off < 0 || off+int64(len(b)) < off {
 		return
 	}
-	if a.waiting > maxScattered || len(a.pieces) > maxPieces || a.c.scattered > maxAllScattered {
+	if a.waiting > maxScattered || len(a.pieces) > maxPieces || a.flow.bytes > maxAllScattered {
 		missing := a.f.Missing
 		a.flush(at)
 		a.overflow += a.f.Missing - missing
@@ -87,7 +92,7 @@ func (a *Assembler) advance(at capture.At) {
 
 func (a *Assembler) forget(n int) {
 	a.waiting -= n
-	a.c.scattered -= n
+	a.flow.bytes -= n
 }
 
 // put keeps of b what is not there yet.

@@ -19,7 +19,8 @@ func TestAssemblerInAnyOrder(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		c := NewCache(Options{HashLimit: 1 << 20})
 		var a Assembler
-		a.Open(c)
+		var flow Scattered
+		a.Open(c, &flow)
 		var cuts [][2]int
 		for at := 0; at < len(data); {
 			n := min(1+rng.IntN(9000), len(data)-at)
@@ -39,8 +40,8 @@ func TestAssemblerInAnyOrder(t *testing.T) {
 		if f.Seen != int64(len(data)) || f.Missing != 0 || f.MD5 != md5.Sum(data) || f.Time != 0 {
 			t.Fatalf("seed %d: %+v", seed, f)
 		}
-		if c.scattered != 0 || c.holding != 0 {
-			t.Fatalf("seed %d: %d bytes wait, %d buffers are out", seed, c.scattered, c.holding)
+		if flow.bytes != 0 || c.holding != 0 {
+			t.Fatalf("seed %d: %d bytes wait, %d buffers are out", seed, flow.bytes, c.holding)
 		}
 	}
 }
@@ -49,7 +50,8 @@ func TestAssemblerInAnyOrder(t *testing.T) {
 func TestAssemblerGivesUp(t *testing.T) {
 	c := NewCache(Options{HashLimit: 1 << 30})
 	var a, b Assembler
-	a.Open(c)
+	var flow Scattered
+	a.Open(c, &flow)
 	piece := make([]byte, 1000)
 	for i := range 5000 {
 		a.WriteAt(capture.At{}, int64(1000+i*1500), piece)
@@ -61,16 +63,16 @@ func TestAssemblerGivesUp(t *testing.T) {
 	if f.Seen != 5_000_000 || f.Missing != 1000+4999*500 || f.Overflow == 0 || f.Overflow > f.Missing || f.Hashed {
 		t.Errorf("%+v", f)
 	}
-	b.Open(c)
+	b.Open(c, &flow)
 	b.WriteAt(capture.At{}, -1, piece)
 	b.WriteAt(capture.At{}, 1<<63-10, piece)
-	if b.Close(capture.At{}) != nil || c.scattered != 0 {
-		t.Errorf("places that do not exist; %d bytes wait", c.scattered)
+	if b.Close(capture.At{}) != nil || flow.bytes != 0 {
+		t.Errorf("places that do not exist; %d bytes wait", flow.bytes)
 	}
-	b.Open(c)
+	b.Open(c, &flow)
 	b.WriteAt(capture.At{}, 10, piece)
 	b.Drop()
-	if c.scattered != 0 {
-		t.Errorf("%d bytes wait", c.scattered)
+	if flow.bytes != 0 {
+		t.Errorf("%d bytes wait", flow.bytes)
 	}
 }

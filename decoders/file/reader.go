@@ -34,7 +34,6 @@ type Cache struct {
 	seed1, seed2 maphash.Seed
 	young, old   map[identity]*sums // what is asked for moves to the young; when they are many, the old are forgotten
 	holding      int
-	scattered    int // bytes that wait in assemblers
 	buffers      [][]byte
 	digests      []*digests
 }

@@ -412,10 +412,14 @@ func TestOtherProtocolsAreRefused(t *testing.T) {
 		"stratum's pool":  {"", `{"id":null,"method":"mining.notify"}` + "\n"},
 		"tls":             {"\x17\x03\x03\x00\x20" + strings.Repeat("r", 32), ""},
 		"anything, after": {strings.Repeat("x", probeEnough), ""},
+		"smb":             {"\x00\x00\x00\x9b\xfeSMB\x40\x00", ""},
 	} {
 		if v := probe([]byte(c.orig), []byte(c.resp), true); v != decoders.No {
 			t.Errorf("%s in the middle keeps others waiting: %v", name, v)
 		}
+	}
+	if v := probe([]byte("\x00\x00\x00\x00\xfe\x00\x00\x00\x00"), nil, true); v != decoders.Maybe {
+		t.Errorf("a frame whose length and type could be SMB's: %v", v)
 	}
 	// A server that answers the preface with HTTP/1.
 	evs := decodertest.Run(t, spec(), decodertest.C(preface+settings), decodertest.S("HTTP/1.1 400 Bad Request\r\n\r\n"), decodertest.S(strings.Repeat("x", 100)))

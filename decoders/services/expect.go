@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/file"
 )
 
 // Expected is said by a conversation that arranged another connection.
@@ -53,11 +54,24 @@ func (x *Expectations) Event(ev any) {
 		if len(x.waiting) == 0 || e.Flow == nil || e.Flow.Proto != capture.ProtoTCP {
 			return
 		}
-		s, ok := x.waiting[expectation{e.Flow.Orig.Addr(), e.Flow.Resp}]
-		if ok && e.Flow.Start >= s.from && e.Flow.Start <= s.till && !slices.Contains(e.Services, s.service) {
-			e.Services = append(e.Services, s.service)
+		if s, ok := x.expected(e.Flow); ok && !slices.Contains(e.Services, s) {
+			e.Services = append(e.Services, s)
 		}
 	}
+}
+
+// File gives the file of a flow that was announced, or nil.
+func (x *Expectations) File(t *Transfer) *file.File {
+	if s, ok := x.expected(t.File.Flow); !ok || s != "ftp-data" {
+		return nil
+	}
+	return t.File
+}
+
+// expected says what a flow is, if it was announced.
+func (x *Expectations) expected(f *capture.Flow) (service string, ok bool) {
+	s, ok := x.waiting[expectation{f.Orig.Addr(), f.Resp}]
+	return s.service, ok && f.Start >= s.from && f.Start <= s.till
 }
 
 func (x *Expectations) expect(e *Expected) {

@@ -93,8 +93,9 @@ type reader struct {
 	current *info // the file that the last request or answer was about
 	tree    *tree
 
-	open  []*transfer // by age
-	count uint32
+	open    []*transfer // by age
+	count   uint32
+	waiting file.Scattered
 }
 
 // New makes what reads a conversation.
@@ -233,7 +234,7 @@ func (r *reader) begin(dir capture.Dir) *transfer {
 	if s := r.current.size; s <= math.MaxInt64 {
 		t.total = int64(s)
 	}
-	t.data.Open(r.cache)
+	t.data.Open(r.cache, &r.waiting)
 	r.open = append(r.open, t)
 	return t
 }

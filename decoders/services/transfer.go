@@ -1,0 +1,142 @@
+package services
+
+import (
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/file"
+)
+
+const (
+	// As much as is read of a flow that may be a data connection. Digests cost 3 ns a byte, so a flow that is none
+	// costs 3 ms at the most.
+	maxUnannounced = 1 << 20
+	// Flows that are read so at once, of those that a Transfers watches. A flow costs 5 KiB.
+	maxTransfers = 256
+	// RFC 959, 3.2: where servers open data connections from. Whatever does is read to its end.
+	ftpData = 20
+)
+
+// Transfer is a flow that carried a file, if somebody announced it as a data connection: Expectations knows.
+type Transfer struct {
+	capture.At
+	File *file.File
+}
+
+// Transfers makes what reads files out of data connections of FTP. They are announced in another flow, which another
+// worker may read, and are bare bytes. So each flow that could be one is read until it turns out not to be: when both
+// sides speak, a decoder knows its bytes, or there are too many of them.
+type Transfers struct {
+	files *file.Cache
+	count int
+}
+
+// NewTransfers makes one, for a part of the flows that does not depend on the number of workers: the bound would.
+func NewTransfers(files *file.Cache) *Transfers { return &Transfers{files: files} }
+
+// Watch puts itself before m, if the flow could be a data connection. mid says that its beginning was not seen.
+func (t *Transfers) Watch(h capture.Host, m *decoders.Mux, mid bool) capture.Stream {
+	orig, resp := h.Ports()
+	if mid || resp < 1024 || orig < 1024 && orig != ftpData {
+		return m
+	}
+	w := &watch{Mux: m, all: t, host: h, limit: maxUnannounced, on: true}
+	if orig == ftpData {
+		w.limit = 1 << 62
+	}
+	return w
+}
+
+// watch is a flow that may be a data connection.
+type watch struct {
+	*decoders.Mux
+	all   *Transfers
+	host  capture.Host
+	limit int64
+	file  *file.Reader // nil before the first bytes
+	dir   capture.Dir
+	on    bool
+}
+
+// Idle implements capture.Stream.
+func (w *watch) Idle() bool { return w.file == nil && w.Mux.Idle() }
+
+// Data implements capture.Stream.
+func (w *watch) Data(dir capture.Dir, b []byte) {
+	w.Mux.Data(dir, b)
+	if w.goesOn(dir) {
+		if w.file.Write(w.host.At(), b); w.file.Seen() > w.limit {
+			w.drop()
+		}
+	}
+}
+
+// Gap implements capture.Stream.
+func (w *watch) Gap(dir capture.Dir, n int64) {
+	w.Mux.Gap(dir, n)
+	if w.goesOn(dir) {
+		w.file.Gap(w.host.At(), n)
+	}
+}
+
+// goesOn says whether this may still be a data connection.
+func (w *watch) goesOn(dir capture.Dir) bool {
+	if !w.on {
+		return false
+	}
+	switch w.Mux.Decoder() {
+	case "", "services", "secrets": // nobody's, or text of any kind
+	default:
+		w.drop()
+		return false
+	}
+	if w.file != nil {
+		if dir != w.dir {
+			w.drop()
+		}
+		return w.on
+	}
+	if w.all.count >= maxTransfers {
+		w.on = false
+		w.host.Emit(&capture.Weird{At: w.host.At(), Name: "ftp_data_limit"})
+		return false
+	}
+	w.all.count++
+	w.dir, w.file = dir, &file.Reader{}
+	w.file.Open(w.all.files)
+	return true
+}
+
+func (w *watch) drop() {
+	if w.file != nil {
+		w.file.Drop()
+		w.file = nil
+		w.all.count--
+	}
+	w.on = false
+}
+
+// End implements capture.Stream.
+func (w *watch) End(dir capture.Dir) {
+	w.Mux.End(dir)
+	if w.file != nil && dir == w.dir {
+		w.done()
+	}
+}
+
+// Finish implements capture.Stream.
+func (w *watch) Finish() {
+	w.Mux.Finish()
+	if w.file != nil {
+		w.done()
+	}
+}
+
+func (w *watch) done() {
+	if list := w.file.Close(); list != nil {
+		f := list[0]
+		f.Flow, f.Source, f.Sender = w.host.Flow(), "FTP_DATA", w.dir
+		f.ID = file.NewID(f.Flow, 0, byte(w.dir), 'd')
+		w.host.Emit(&Transfer{At: w.host.At(), File: f})
+	}
+	w.drop()
+}

@@ -1,0 +1,145 @@
+package services
+
+import (
+	"crypto/md5"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/file"
+)
+
+// dataHost is a flow between given ports.
+type dataHost struct {
+	*host
+}
+
+func (h dataHost) Ports() (orig, resp uint16) { return h.flow.Orig.Port(), h.flow.Resp.Port() }
+
+func newDataHost(orig, resp uint16) dataHost {
+	h := dataHost{newHost(capture.ProtoTCP, resp)}
+	h.flow.Orig = netip.AddrPortFrom(h.flow.Orig.Addr(), orig)
+	return h
+}
+
+// recognised stands in for a decoder that knows its bytes.
+func recognised() decoders.Spec {
+	return decoders.Spec{
+		Name: "known",
+		Stream: func(orig, resp []byte, _ bool) decoders.Verdict {
+			return max(begins(orig, "KNOWN"), begins(resp, "KNOWN"))
+		},
+		New: func(decoders.Context) decoders.Decoder { return silent{} },
+	}
+}
+
+func watched(t *Transfers, h dataHost, mid bool) capture.Stream {
+	return t.Watch(h, decoders.NewMux(h, []decoders.Spec{recognised(), Spec(Options{})}, mid), mid)
+}
+
+func TestTransfers(t *testing.T) {
+	long := strings.Repeat("0123456789abcde\n", maxUnannounced/16)
+	for _, tc := range []struct {
+		name       string
+		orig, resp uint16
+		mid        bool
+		steps      []step
+		want       string // what the file holds; "": there is none
+	}{
+		{"a list from port 20", 20, 40000, false, []step{c("-rw-r--r-- a\r\n"), c("-rw-r--r-- b\r\n")}, "-rw-r--r-- a\r\n-rw-r--r-- b\r\n"},
+		{"bytes to the client", 40000, 50000, false, []step{s("\x00\x01\x02")}, "\x00\x01\x02"},
+		{"as much as is read", 40000, 50000, false, []step{s(long)}, long},
+		{"more than is read", 40000, 50000, false, []step{s(long), s("x")}, ""},
+		{"more, from port 20", 20, 50000, false, []step{c(long), c("x")}, long + "x"},
+		{"both sides speak", 40000, 50000, false, []step{s("hello\n"), c("hello\n")}, ""},
+		{"a decoder knows it", 40000, 50000, false, []step{s("KNOWN bytes")}, ""},
+		{"a service", 40000, 80, false, []step{s("bytes")}, ""},
+		{"from a port of the system's", 21, 50000, false, []step{s("bytes")}, ""},
+		{"the beginning was not seen", 20, 50000, true, []step{c("bytes")}, ""},
+		{"nothing", 20, 50000, false, nil, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			all := NewTransfers(file.NewCache(file.Options{HashLimit: 1 << 30}))
+			h := newDataHost(tc.orig, tc.resp)
+			st := watched(all, h, tc.mid)
+			for _, x := range tc.steps {
+				st.Data(x.dir, []byte(x.data))
+			}
+			st.Finish()
+			var got []*file.File
+			for _, ev := range h.events {
+				if x, ok := ev.(*Transfer); ok {
+					got = append(got, x.File)
+				}
+			}
+			switch {
+			case tc.want == "" && len(got) > 0:
+				t.Errorf("%+v", got[0])
+			case tc.want != "" && (len(got) != 1 || got[0].Seen != int64(len(tc.want)) || got[0].MD5 != md5.Sum([]byte(tc.want)) || got[0].Source != "FTP_DATA"):
+				t.Errorf("%+v", got)
+			}
+			if all.count != 0 || !st.Idle() {
+				t.Errorf("%d are watched, idle %v", all.count, st.Idle())
+			}
+		})
+	}
+}
+
+// TestTransfersAreBounded: flows of which none ends.
+func TestTransfersAreBounded(t *testing.T) {
+	all := NewTransfers(file.NewCache(file.Options{HashLimit: 1 << 30}))
+	weird := 0
+	for range 2 * maxTransfers {
+		h := newDataHost(40000, 50000)
+		st := watched(all, h, false)
+		st.Data(capture.Orig, []byte("\x00\x01"))
+		st.Data(capture.Orig, []byte("\x02"))
+		weird += len(h.events)
+		if all.count > maxTransfers {
+			t.Fatal(all.count)
+		}
+	}
+	if weird != maxTransfers {
+		t.Errorf("%d weirds", weird)
+	}
+}
+
+// TestOnlyWhatWasAnnounced: a transfer is a file when FTP said so, in time, for these ends.
+func TestOnlyWhatWasAnnounced(t *testing.T) {
+	flow := capture.Flow{Start: 100e9, Proto: capture.ProtoTCP, Orig: netip.MustParseAddrPort("10.0.0.2:20"), Resp: netip.MustParseAddrPort("10.0.0.1:1234")}
+	later, other := flow, flow
+	later.Start += capture.Time(expectFor) + 2e9
+	other.Resp = netip.MustParseAddrPort("10.0.0.1:1235")
+	var x Expectations
+	if x.File(&Transfer{File: &file.File{Flow: &flow}}) != nil {
+		t.Error("nothing was announced")
+	}
+	x.Event(&Expected{At: capture.At{Time: 99e9}, Orig: flow.Orig.Addr(), Resp: flow.Resp, Service: "ftp-data"})
+	for _, tc := range []struct {
+		f    *capture.Flow
+		want bool
+	}{{&flow, true}, {&later, false}, {&other, false}} {
+		if got := x.File(&Transfer{File: &file.File{Flow: tc.f}}) != nil; got != tc.want {
+			t.Errorf("%v at %v: %v", tc.f.Resp, tc.f.Start, got)
+		}
+	}
+}
+
+func FuzzTransfers(f *testing.F) {
+	f.Add([]byte("220 a list\r\n"), []byte("\x16\x03"), uint16(3))
+	f.Fuzz(func(t *testing.T, a, b []byte, gap uint16) {
+		all := NewTransfers(file.NewCache(file.Options{HashLimit: 1 << 20}))
+		st := watched(all, newDataHost(20, 50000), false)
+		st.Data(capture.Orig, a)
+		st.Gap(capture.Orig, int64(gap))
+		st.Data(capture.Orig, b)
+		st.End(capture.Orig)
+		st.Data(capture.Resp, b)
+		st.Finish()
+		if all.count != 0 {
+			t.Error(all.count)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package file
 
 import (
 	"crypto/md5"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -37,7 +38,7 @@ func TestAssemblerInAnyOrder(t *testing.T) {
 			clear(piece)
 		}
 		f := a.Close(capture.At{Time: 1000})[0]
-		if f.Seen != int64(len(data)) || f.Missing != 0 || f.MD5 != md5.Sum(data) || f.Time != 0 {
+		if f.Seen != int64(len(data)) || f.Missing != 0 || f.MD5 != fmt.Sprintf("%x", md5.Sum(data)) || f.Time != 0 {
 			t.Fatalf("seed %d: %+v", seed, f)
 		}
 		if flow.bytes != 0 || c.holding != 0 {
@@ -60,7 +61,7 @@ func TestAssemblerGivesUp(t *testing.T) {
 		}
 	}
 	f := a.Close(capture.At{})[0]
-	if f.Seen != 5_000_000 || f.Missing != 1000+4999*500 || f.Overflow == 0 || f.Overflow > f.Missing || f.Hashed {
+	if f.Seen != 5_000_000 || f.Missing != 1000+4999*500 || f.Overflow == 0 || f.Overflow > f.Missing || f.Hashed() {
 		t.Errorf("%+v", f)
 	}
 	b.Open(c, &flow)

@@ -13,7 +13,6 @@ package file
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"time"
 
 	"github.com/raytap/raytap/capture"
@@ -43,10 +42,7 @@ type File struct {
 	TimedOut   bool   // its end was never seen
 	Resumed    bool   // it came behind a loss after which Zeek reads no more
 	Head       []byte // the beginning, of files with a Kind only
-	Hashed     bool
-	MD5        [16]byte
-	SHA1       [20]byte
-	SHA256     [32]byte
+	Digests
 }
 
 // NewID names a file in Zeek's manner, by where it was seen: its flow, and its place there.
@@ -58,6 +54,12 @@ func NewID(f *capture.Flow, message uint32, place ...byte) string {
 	}
 	return capture.NewUID('F', []byte(uid), b)
 }
+
+// Digests are a file's, in hexadecimal; empty where there is a gap, or more than Options.HashLimit.
+type Digests struct{ MD5, SHA1, SHA256 string }
+
+// Hashed says whether there are any.
+func (d *Digests) Hashed() bool { return d.SHA256 != "" }
 
 var analyzers = []string{"MD5", "SHA1", "SHA256"}
 
@@ -83,17 +85,10 @@ func (f *File) Row(w capture.Fields) {
 	w.Count("overflow_bytes", uint64(f.Overflow), true)
 	w.Bool("timedout", f.TimedOut, true)
 	w.String("parent_fuid", "", false)
-	w.String("md5", digest(f.MD5[:], f.Hashed), f.Hashed)
-	w.String("sha1", digest(f.SHA1[:], f.Hashed), f.Hashed)
-	w.String("sha256", digest(f.SHA256[:], f.Hashed), f.Hashed)
+	w.String("md5", f.MD5, f.MD5 != "")
+	w.String("sha1", f.SHA1, f.SHA1 != "")
+	w.String("sha256", f.SHA256, f.SHA256 != "")
 	w.String("extracted", "", false)
 	w.Bool("extracted_cutoff", false, false)
 	w.Count("extracted_size", 0, false)
-}
-
-func digest(b []byte, ok bool) string {
-	if !ok {
-		return ""
-	}
-	return hex.EncodeToString(b)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -84,7 +85,7 @@ func TestDigestsHoweverItComes(t *testing.T) {
 			if try == 5 {
 				c.holding = 0
 			}
-			if !f.Hashed || f.MD5 != md5.Sum(data) || f.SHA1 != sha1.Sum(data) || f.SHA256 != sha256.Sum256(data) || f.Seen != int64(n) || f.Time != 5 {
+			if f.MD5 != fmt.Sprintf("%x", md5.Sum(data)) || f.SHA1 != fmt.Sprintf("%x", sha1.Sum(data)) || f.SHA256 != fmt.Sprintf("%x", sha256.Sum256(data)) || f.Seen != int64(n) || f.Time != 5 {
 				t.Errorf("%d bytes, try %d: %+v", n, try, f)
 			}
 			if n > 10 && (f.Kind != Script || f.MIME != "text/x-shellscript" || !bytes.Equal(f.Head, data[:min(n, HeadLen)])) {
@@ -104,13 +105,13 @@ func TestGapAndLimitEndTheDigests(t *testing.T) {
 	r.Write(capture.At{Time: 1}, []byte("#!/bin/sh\nid\n"))
 	r.Gap(capture.At{Time: 2}, 7)
 	r.Write(capture.At{Time: 3}, []byte("more"))
-	if f := r.Close()[0]; f.Hashed || f.Kind != Script || f.Missing != 7 || f.Seen != 17 || f.Last != 3 {
+	if f := r.Close()[0]; f.Hashed() || f.Kind != Script || f.Missing != 7 || f.Seen != 17 || f.Last != 3 {
 		t.Errorf("gap: %+v", f)
 	}
 	r.Open(c)
 	r.Write(capture.At{}, make([]byte, 60))
 	r.Write(capture.At{}, make([]byte, 60))
-	if f := r.Close()[0]; f.Hashed || f.Seen != 120 {
+	if f := r.Close()[0]; f.Hashed() || f.Seen != 120 {
 		t.Errorf("limit: %+v", f)
 	}
 	r.Open(c)
@@ -170,7 +171,7 @@ func FuzzReader(f *testing.F) {
 			r.Gap(capture.At{}, int64(gap))
 		}
 		r.Write(capture.At{}, b[n:])
-		if files := r.Close(); files != nil && (files[0].Seen != int64(len(b)) || files[0].Hashed != (gap == 0 && len(b) <= 1<<16)) {
+		if files := r.Close(); files != nil && (files[0].Seen != int64(len(b)) || files[0].Hashed() != (gap == 0 && len(b) <= 1<<16)) {
 			t.Errorf("%+v", files[0])
 		}
 		if c.holding != 0 {

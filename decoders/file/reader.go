@@ -4,6 +4,7 @@ import (
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/hex"
 	"hash"
 	"hash/maphash"
 
@@ -32,7 +33,7 @@ type Options struct {
 type Cache struct {
 	opt          Options
 	seed1, seed2 maphash.Seed
-	young, old   map[identity]*sums // what is asked for moves to the young; when they are many, the old are forgotten
+	young, old   map[identity]*Digests // what is asked for moves to the young; when they are many, the old are forgotten
 	holding      int
 	buffers      [][]byte
 	digests      []*digests
@@ -44,17 +45,11 @@ type identity struct {
 	n    int
 }
 
-type sums struct {
-	md5    [16]byte
-	sha1   [20]byte
-	sha256 [32]byte
-}
-
 type digests struct{ md5, sha1, sha256 hash.Hash }
 
 // NewCache makes one.
 func NewCache(opt Options) *Cache {
-	return &Cache{opt: opt, seed1: maphash.MakeSeed(), seed2: maphash.MakeSeed(), young: map[identity]*sums{}}
+	return &Cache{opt: opt, seed1: maphash.MakeSeed(), seed2: maphash.MakeSeed(), young: map[identity]*Digests{}}
 }
 
 // Reader takes the bytes of one file. The zero value is for use with Open.
@@ -270,22 +265,31 @@ func (r *Reader) name(b []byte) {
 	}
 }
 
-func (r *Reader) take(s *sums) {
-	r.f.Hashed, r.f.MD5, r.f.SHA1, r.f.SHA256 = true, s.md5, s.sha1, s.sha256
+func (r *Reader) take(s *Digests) { r.f.Digests = *s }
+
+// inHex writes three digests as one text, which its parts share.
+func inHex(m, s1, s256 []byte) Digests {
+	b := make([]byte, 0, 2*(md5.Size+sha1.Size+sha256.Size))
+	b = hex.AppendEncode(hex.AppendEncode(hex.AppendEncode(b, m), s1), s256)
+	const at1, at256 = 2 * md5.Size, 2 * (md5.Size + sha1.Size)
+	text := string(b)
+	return Digests{text[:at1], text[at1:at256], text[at256:]}
 }
 
 // digest gives the digests of b, remembered or made.
-func (c *Cache) digest(b []byte) *sums {
+func (c *Cache) digest(b []byte) *Digests {
 	id := identity{maphash.Bytes(c.seed1, b), maphash.Bytes(c.seed2, b), len(b)}
 	if s := c.young[id]; s != nil {
 		return s
 	}
 	s := c.old[id]
 	if s == nil {
-		s = &sums{md5.Sum(b), sha1.Sum(b), sha256.Sum256(b)}
+		m, s1, s256 := md5.Sum(b), sha1.Sum(b), sha256.Sum256(b)
+		d := inHex(m[:], s1[:], s256[:])
+		s = &d
 	}
 	if len(c.young) >= maxKnown {
-		c.young, c.old = map[identity]*sums{}, c.young
+		c.young, c.old = map[identity]*Digests{}, c.young
 	}
 	c.young[id] = s
 	return s
@@ -310,8 +314,8 @@ func (d *digests) write(b []byte) {
 }
 
 func (d *digests) sums(f *File) {
-	f.Hashed = true
-	d.md5.Sum(f.MD5[:0])
-	d.sha1.Sum(f.SHA1[:0])
-	d.sha256.Sum(f.SHA256[:0])
+	var m [md5.Size]byte
+	var s1 [sha1.Size]byte
+	var s256 [sha256.Size]byte
+	f.Digests = inHex(d.md5.Sum(m[:0]), d.sha1.Sum(s1[:0]), d.sha256.Sum(s256[:0]))
 }

@@ -724,9 +724,9 @@ func TestRangesOfOneFlowAreOneFile(t *testing.T) {
 			t.Errorf("%s: %d files", tt.name, len(got))
 			continue
 		}
-		if f := got[0]; f.Hashed != tt.hashed || f.Missing != tt.missing || f.TimedOut != tt.late {
+		if f := got[0]; f.Hashed() != tt.hashed || f.Missing != tt.missing || f.TimedOut != tt.late {
 			t.Errorf("%s: %+v", tt.name, f)
-		} else if f.Hashed && !f.TimedOut && f.Total == int64(len(whole)) && f.SHA256 != sha256.Sum256([]byte(whole)) {
+		} else if f.Hashed() && !f.TimedOut && f.Total == int64(len(whole)) && f.SHA256 != fmt.Sprintf("%x", sha256.Sum256([]byte(whole))) {
 			t.Errorf("%s: a wrong digest", tt.name)
 		}
 		decodertest.CutAndPoison(t, Spec(Options{}), steps...)

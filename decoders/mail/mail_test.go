@@ -187,7 +187,7 @@ func TestBounds(t *testing.T) {
 func TestBase64InOneLine(t *testing.T) {
 	content := strings.Repeat("#!/bin/sh\nid\n", 20_000)
 	f := decodertest.Run(t, smtpSpec(), sent("Content-Transfer-Encoding: base64", "", base64.StdEncoding.EncodeToString([]byte(content)))...)[0].(*file.File)
-	if f.Seen != int64(len(content)) || f.MIME != "text/x-shellscript" || !f.Hashed {
+	if f.Seen != int64(len(content)) || f.MIME != "text/x-shellscript" || !f.Hashed() {
 		t.Errorf("%+v", f)
 	}
 }

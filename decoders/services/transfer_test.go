@@ -2,6 +2,7 @@ package services
 
 import (
 	"crypto/md5"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -77,7 +78,7 @@ func TestTransfers(t *testing.T) {
 			switch {
 			case tc.want == "" && len(got) > 0:
 				t.Errorf("%+v", got[0])
-			case tc.want != "" && (len(got) != 1 || got[0].Seen != int64(len(tc.want)) || got[0].MD5 != md5.Sum([]byte(tc.want)) || got[0].Source != "FTP_DATA"):
+			case tc.want != "" && (len(got) != 1 || got[0].Seen != int64(len(tc.want)) || got[0].MD5 != fmt.Sprintf("%x", md5.Sum([]byte(tc.want))) || got[0].Source != "FTP_DATA"):
 				t.Errorf("%+v", got)
 			}
 			if all.count != 0 || !st.Idle() {

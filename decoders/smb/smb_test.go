@@ -111,7 +111,7 @@ func short(events []any) string {
 			if f.TimedOut {
 				t += " late"
 			}
-			if f.Hashed {
+			if f.Hashed() {
 				t += " hashed"
 			}
 			out = append(out, t)
@@ -224,7 +224,7 @@ func TestDigest(t *testing.T) {
 		steps = append(steps, c(frame(readAsk(20+i, 5, 77, off))), s(frame(readOK(20+i, 5, data[off:]))))
 	}
 	f := decodertest.Run(t, spec(), steps...)[0].(*file.File)
-	if f.MD5 != md5.Sum([]byte(data)) || f.Seen != int64(len(data)) || f.Missing+f.Overflow != 0 {
+	if f.MD5 != fmt.Sprintf("%x", md5.Sum([]byte(data))) || f.Seen != int64(len(data)) || f.Missing+f.Overflow != 0 {
 		t.Errorf("%+v", f)
 	}
 }

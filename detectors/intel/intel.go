@@ -25,7 +25,6 @@
 package intel
 
 import (
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -439,7 +438,7 @@ func short(w string) string {
 }
 
 func (d *detector) file(f *file.File) {
-	if f.Flow == nil || !f.Hashed {
+	if f.Flow == nil || !f.Hashed() {
 		return
 	}
 	sender, taker := f.Flow.Src(f.Sender), f.Flow.Dst(f.Sender)
@@ -455,8 +454,7 @@ func (d *detector) file(f *file.File) {
 	if set.Count(Hash) == 0 {
 		return
 	}
-	for _, b := range [...][]byte{f.SHA256[:], f.SHA1[:], f.MD5[:]} {
-		v := hex.EncodeToString(b)
+	for _, v := range [...]string{f.SHA256, f.SHA1, f.MD5} {
 		if h, ok := set.Text(Hash, v, f.Time); ok {
 			u.what = v
 			d.report(h, u)

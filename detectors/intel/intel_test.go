@@ -152,8 +152,7 @@ func TestMatch(t *testing.T) {
 			w.bus.Publish(&stratum.Start{Session: stratum.Session{At: w.at(), Flow: flow(node, clean, 3333), Login: wallet + ".v2", Address: stratum.Address{Coin: "XMR", Wallet: wallet}, Outcome: stratum.Working}})
 		}, "high succeeded", "mines for wallet 45MinZ6E...Nz5X1, which"},
 		{"a file", func(w *wire) {
-			f := &file.File{At: w.at(), Flow: flow(node, clean, 80), Sender: capture.Resp, Hashed: true}
-			copy(f.SHA256[:], digest)
+			f := &file.File{At: w.at(), Flow: flow(node, clean, 80), Sender: capture.Resp, Digests: file.Digests{SHA256: hex.EncodeToString(digest)}}
 			w.bus.Publish(f)
 		}, "high succeeded", node + " got from 198.51.100.1:80 file"},
 		{"a proxy is asked", func(w *wire) {

@@ -169,8 +169,8 @@ func (d *detector) judge(t *http.Transaction, f *file.File, src, dst netip.Addr,
 		// The bytes have left all the same; whoever answers may say what he likes.
 		why += fmt.Sprintf("; it was answered %d", r.Status)
 	}
-	if f.Hashed {
-		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "sha256", Value: fmt.Sprintf("%x", f.SHA256), Packet: f.Packet})
+	if f.Hashed() {
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "sha256", Value: f.SHA256, Packet: f.Packet})
 	}
 	to := dst.String()
 	if host != "" && host != to && !served {

@@ -218,8 +218,8 @@ func (d *detector) judge(t *http.Transaction, f *file.File) {
 	if !t.Response.Body.Complete {
 		out.Outcome = detectors.Unknown // begun, but the end was not seen
 	}
-	if f.Hashed {
-		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "sha256", Value: fmt.Sprintf("%x", f.SHA256), Packet: f.Packet})
+	if f.Hashed() {
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "sha256", Value: f.SHA256, Packet: f.Packet})
 	}
 	switch {
 	case points >= highAt:

@@ -5,8 +5,8 @@
 // missing, and its MD5, SHA-1 and SHA-256.
 //
 // Three digests cost 3 ns a byte, ten times what everything else does to it. So files of up to 32 KiB are held until
-// they are whole and looked up by 128 bits of a keyed hash that costs 0.2 ns a byte: what a server sends a thousand
-// times is digested once. Longer ones are digested as they come, up to Options.HashLimit.
+// they are whole and looked up by a keyed hash that costs 0.1 ns a byte: what a server sends a thousand times is named and
+// digested once. Longer ones are digested as they come, up to Options.HashLimit.
 //
 // It does not see files that come in pieces over several flows as one, nor what is inside archives.
 package file

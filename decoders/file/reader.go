@@ -31,25 +31,33 @@ type Options struct {
 
 // Cache is what readers share. It belongs to one goroutine.
 type Cache struct {
-	opt          Options
-	seed1, seed2 maphash.Seed
-	young, old   map[identity]*Digests // what is asked for moves to the young; when they are many, the old are forgotten
-	holding      int
-	buffers      [][]byte
-	digests      []*digests
+	opt        Options
+	seed       maphash.Seed
+	young, old map[identity]*content // what is asked for moves to the young; when they are many, the old are forgotten
+	holding    int
+	buffers    [][]byte
+	digests    []*digests
 }
 
-// identity is 128 keyed bits and the length: nobody can make two contents of one identity without the key.
+// identity is 64 bits of a keyed hash, and the length. The key is made anew in every process and nothing tells of it, so
+// nobody can make a content that is taken for another; by chance it happens once in 2e15 files.
 type identity struct {
-	a, b uint64
-	n    int
+	sum uint64
+	n   int
+}
+
+// content is what there is to know of one.
+type content struct {
+	Digests
+	mime string
+	kind Kind
 }
 
 type digests struct{ md5, sha1, sha256 hash.Hash }
 
 // NewCache makes one.
 func NewCache(opt Options) *Cache {
-	return &Cache{opt: opt, seed1: maphash.MakeSeed(), seed2: maphash.MakeSeed(), young: map[identity]*Digests{}}
+	return &Cache{opt: opt, seed: maphash.MakeSeed(), young: map[identity]*content{}}
 }
 
 // Reader takes the bytes of one file. The zero value is for use with Open.
@@ -97,10 +105,10 @@ func (r *Reader) Whole(at capture.At, b []byte) {
 	}
 	r.touch(at)
 	r.f.Seen = int64(len(b))
-	r.name(b)
 	if !r.undone && r.f.Seen <= r.c.opt.HashLimit {
-		r.take(r.c.digest(b))
+		r.take(b)
 	}
+	r.name(b)
 	r.undone = true
 }
 
@@ -173,15 +181,15 @@ func (r *Reader) Close() []*File {
 		r.Drop()
 		return nil
 	}
-	if !r.named && len(r.held) > 0 {
-		r.name(r.held)
-	}
 	switch {
 	case r.undone:
 	case r.holds:
-		r.take(r.c.digest(r.held))
+		r.take(r.held)
 	case r.stream != nil:
 		r.stream.sums(&r.f)
+	}
+	if len(r.held) > 0 {
+		r.name(r.held)
 	}
 	r.stop()
 	r.begun = false
@@ -257,15 +265,25 @@ func (r *Reader) name(b []byte) {
 	if r.named {
 		return
 	}
-	r.named = true
-	b = b[:min(len(b), sniffLen)]
-	r.f.MIME = Sniff(b)
-	if r.f.Kind = kindOf(b, r.f.MIME); r.f.Kind != None {
+	mime := Sniff(b[:min(len(b), sniffLen)])
+	r.called(b, mime, kindOf(b[:min(len(b), sniffLen)], mime))
+}
+
+func (r *Reader) called(b []byte, mime string, kind Kind) {
+	r.named, r.f.MIME, r.f.Kind = true, mime, kind
+	if kind != None {
 		r.f.Head = append([]byte(nil), b[:min(len(b), HeadLen)]...)
 	}
 }
 
-func (r *Reader) take(s *Digests) { r.f.Digests = *s }
+// take digests a file that is there as a whole, or remembers it.
+func (r *Reader) take(b []byte) {
+	k := r.c.known(b)
+	r.f.Digests = k.Digests
+	if !r.named {
+		r.called(b, k.mime, k.kind)
+	}
+}
 
 // inHex writes three digests as one text, which its parts share.
 func inHex(m, s1, s256 []byte) Digests {
@@ -276,23 +294,24 @@ func inHex(m, s1, s256 []byte) Digests {
 	return Digests{text[:at1], text[at1:at256], text[at256:]}
 }
 
-// digest gives the digests of b, remembered or made.
-func (c *Cache) digest(b []byte) *Digests {
-	id := identity{maphash.Bytes(c.seed1, b), maphash.Bytes(c.seed2, b), len(b)}
-	if s := c.young[id]; s != nil {
-		return s
+// known gives what there is to know of a content, remembered or found out.
+func (c *Cache) known(b []byte) *content {
+	id := identity{maphash.Bytes(c.seed, b), len(b)}
+	if k := c.young[id]; k != nil {
+		return k
 	}
-	s := c.old[id]
-	if s == nil {
+	k := c.old[id]
+	if k == nil {
 		m, s1, s256 := md5.Sum(b), sha1.Sum(b), sha256.Sum256(b)
-		d := inHex(m[:], s1[:], s256[:])
-		s = &d
+		head := b[:min(len(b), sniffLen)]
+		k = &content{Digests: inHex(m[:], s1[:], s256[:]), mime: Sniff(head)}
+		k.kind = kindOf(head, k.mime)
 	}
 	if len(c.young) >= maxKnown {
-		c.young, c.old = map[identity]*Digests{}, c.young
+		c.young, c.old = map[identity]*content{}, c.young
 	}
-	c.young[id] = s
-	return s
+	c.young[id] = k
+	return k
 }
 
 func (c *Cache) newDigests() *digests {

@@ -629,10 +629,14 @@ func (d *decoder) response(h *half, b []byte) (ok bool, err error) {
 		return true, nil
 	}
 	d.openBody(h, ex, &p.Body, &f, true)
-	if ex.ranged = d.openRange(ex); ex.ranged != nil && !h.sink.multi.active() && len(h.sink.stages) == 0 {
+	switch {
+	case len(h.sink.stages) > 0:
+	case !h.sink.multi.active():
+		ex.ranged = d.openRange(ex)
 		h.sink.ranged = ex.ranged
-	} else {
-		ex.ranged = nil
+	case strings.HasPrefix(strings.ToLower(f.contentType), "multipart/byteranges"):
+		ex.ranged = d.openRanges(ex)
+		h.sink.multi.ranged = ex.ranged
 	}
 	// Zeek reads a body without length and without Connection: close line by line.
 	h.sink.lines = h.state == inClose && !d.closing && !h.sink.inflating()

@@ -732,3 +732,47 @@ func TestRangesOfOneFlowAreOneFile(t *testing.T) {
 		decodertest.CutAndPoison(t, Spec(Options{}), steps...)
 	}
 }
+
+// TestPartsThatArePieces: multipart/byteranges is one file, also over several answers; parts without a place, or with
+// one that came before, are files of their own.
+func TestPartsThatArePieces(t *testing.T) {
+	ask := c("GET /big HTTP/1.1\r\nHost: h\r\nRange: bytes=0-4,10-14\r\n\r\n")
+	answer := func(parts ...string) decodertest.Step {
+		body := ""
+		for _, p := range parts {
+			body += "--XX\r\n" + p + "\r\n"
+		}
+		body += "--XX--\r\n"
+		return s("HTTP/1.1 206 Partial\r\nContent-Type: Multipart/Byteranges; boundary=XX\r\nContent-Length: " + decimal(len(body)) + "\r\n\r\n" + body)
+	}
+	for _, tt := range []struct {
+		name, want string
+		steps      []decodertest.Step
+	}{
+		{"two holes", "10/100-5 late", []decodertest.Step{ask, answer("Content-Range: bytes 0-4/100\r\n\r\nhello", "content-range: bytes 10-14/100\r\n\r\nworld")}},
+		{"two answers", "10/10", []decodertest.Step{ask, answer("Content-Range: bytes 0-4/10\r\n\r\nhello"), ask, answer("Content-Range: bytes 5-9/10\r\n\r\nworld")}},
+		{"backwards", "5/0 5/100-10 late", []decodertest.Step{ask, answer("Content-Range: bytes 10-14/100\r\n\r\nworld", "Content-Range: bytes 0-4/100\r\n\r\nhello")}},
+		{"of two lengths", "5/0 5/100 late", []decodertest.Step{ask, answer("Content-Range: bytes 0-4/100\r\n\r\nhello", "Content-Range: bytes 5-9/99\r\n\r\nworld")}},
+		{"without a place", "5/0", []decodertest.Step{ask, answer("\r\nhello")}},
+		{"a place that is none", "5/0", []decodertest.Step{ask, answer("Content-Range: bytes 9-4/100\r\n\r\nhello")}},
+	} {
+		var got []string
+		for _, f := range told(t, tt.steps...) {
+			x := decimal(int(f.Seen)) + "/" + decimal(int(f.Total))
+			if f.Total == 0 {
+				x += "0"
+			}
+			if f.Missing > 0 {
+				x += "-" + decimal(int(f.Missing))
+			}
+			if f.TimedOut {
+				x += " late"
+			}
+			got = append(got, x)
+		}
+		if g := strings.Join(got, " "); g != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, g, tt.want)
+		}
+		decodertest.CutAndPoison(t, all(), tt.steps...)
+	}
+}

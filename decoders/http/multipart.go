@@ -32,6 +32,11 @@ type multipart struct {
 	eol      []byte // a line end that belongs to the content, unless a boundary follows
 	first    bool   // no line of the part has ended yet
 	parts    []*file.File
+
+	ranged *ranged // parts with a place are pieces of this
+	piece  bool    // the part is one
+	from   int64   // and begins here
+	whole  int64   // the length of all of the file
 }
 
 type partState uint8
@@ -83,7 +88,7 @@ func (m *multipart) hold(at capture.At, b []byte) {
 		// The line end may be content or not, and it may come in two pieces: two bytes stay behind.
 		m.line = append(m.line, b...)
 		if n := len(m.line) - len(crlf); n > 0 {
-			m.file.Write(at, m.line[:n])
+			m.out().Write(at, m.line[:n])
 			m.line = append(m.line[:0], m.line[n:]...)
 		}
 		return
@@ -107,7 +112,7 @@ func (m *multipart) endLine(at capture.At) {
 	line := bytes.TrimSuffix(bytes.TrimSuffix(m.line, crlf[1:]), crlf[:1])
 	eol := crlf[2-min(len(m.line)-len(line), 2):]
 	if m.inLine {
-		m.file.Write(at, line)
+		m.out().Write(at, line)
 		m.ended(at)
 		m.inLine, m.eol, m.line = false, eol, m.line[:0]
 		return
@@ -124,11 +129,13 @@ func (m *multipart) endLine(at capture.At) {
 	case partHead:
 		if len(line) == 0 {
 			m.state = partData
-			m.file.Open(m.files)
-			m.first = true
+			m.openPart()
 			return
 		}
 		if name, value, ok := bytes.Cut(line, []byte(":")); ok {
+			if m.ranged != nil && strings.EqualFold(string(name), "Content-Range") {
+				m.from, m.whole, m.piece = contentRange(string(value))
+			}
 			if v, ok := file.NameOf(string(name), strings.TrimLeft(string(value), " \t")); ok {
 				m.name, m.hasName = v, true
 			}
@@ -143,33 +150,58 @@ func (m *multipart) endLine(at capture.At) {
 // ended sets the clock: Zeek sees a line when it has ended.
 func (m *multipart) ended(at capture.At) {
 	if m.first {
-		m.file.From(at)
+		m.out().From(at)
 	}
 	m.first = false
 }
 
 func (m *multipart) content(at capture.At, b []byte) {
-	m.file.Write(at, m.eol)
+	m.out().Write(at, m.eol)
 	m.eol = nil
 	if len(b) > 0 {
-		m.file.Write(at, b)
+		m.out().Write(at, b)
 	}
 }
 
+// out is what reads the part.
+func (m *multipart) out() *file.Reader {
+	if m.piece {
+		return &m.ranged.file
+	}
+	return &m.file
+}
+
+func (m *multipart) openPart() {
+	m.piece = m.piece && m.ranged.at(m.from, m.whole)
+	if m.piece {
+		m.first = m.ranged.file.Seen() == 0
+		m.ranged.before = m.ranged.file.Seen()
+		return
+	}
+	m.file.Open(m.files)
+	m.first = true
+}
+
 func (m *multipart) endPart() {
-	if m.state == partData {
+	if m.state == partData && m.piece {
+		r := m.ranged
+		r.next += r.file.Seen() - r.before
+	} else if m.state == partData {
 		if f := m.file.Close(); f != nil && len(m.parts) < maxParts {
 			f[0].Name, f[0].HasName = m.name, m.hasName
 			m.parts = append(m.parts, f[0])
 		}
 	}
-	m.name, m.hasName, m.eol = "", false, nil
+	m.name, m.hasName, m.eol, m.piece = "", false, nil, false
 }
 
 // hole forgets what cannot be known behind a gap.
 func (m *multipart) hole(at capture.At, n int64) {
 	if m.state == partData {
-		m.file.Gap(at, n)
+		m.out().Gap(at, n)
+		if m.piece {
+			m.ranged.next += n
+		}
 	}
 	if m.state != closed {
 		m.line = m.line[:0]
@@ -183,6 +215,9 @@ func (m *multipart) close(at capture.At) []*file.File {
 		m.rest = 0
 	}
 	m.endPart()
+	if m.ranged != nil {
+		return append(m.ranged.file.SoFar(), m.parts...)
+	}
 	return m.parts
 }
 

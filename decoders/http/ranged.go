@@ -21,8 +21,9 @@ type ranged struct {
 	name   file.File // what the first piece's message says
 	next   int64     // where the next piece begins if none is missing
 	total  int64
-	pieces int  // answers, whether they say that they are pieces or not
-	open   bool // file was begun and not told yet
+	pieces int   // answers, whether they say that they are pieces or not
+	open   bool  // file was begun and not told yet
+	before int64 // bytes that came before the part that is being read
 }
 
 // rangeOf finds the file that a request with a Range field asks for, nil if there is no such field or too many files.
@@ -55,19 +56,43 @@ func (d *decoder) openRange(ex *exchange) *ranged {
 	if !ok {
 		return nil
 	}
-	r := d.rangeOf(ex)
-	switch {
-	case r == nil || r.pieces > 0 && !r.open || first < r.next || r.total > 0 && total != r.total:
-		return nil // told already, or a piece that came before
-	case r.pieces == 0:
-		r.file.Open(d.opt.Files)
-		r.id, r.open, r.total = file.NewID(d.ctx.Flow(), uint32(ex.tx.Depth), byte(capture.Resp), 0), true, total
+	if r := d.rangeOf(ex); r != nil && d.begin(ex, r) && r.at(first, total) {
+		return r
 	}
+	return nil
+}
+
+// openRanges gives the file whose pieces are the parts of a 206 answer's body (RFC 9110 section 15.3.7.2).
+func (d *decoder) openRanges(ex *exchange) *ranged {
+	if ex.resp.Status != 206 {
+		return nil
+	}
+	if r := d.rangeOf(ex); r != nil && d.begin(ex, r) {
+		return r
+	}
+	return nil
+}
+
+// begin says whether r takes pieces, from now on if this is its first answer.
+func (d *decoder) begin(ex *exchange, r *ranged) bool {
+	if r.pieces == 0 && !r.open {
+		r.file.Open(d.opt.Files)
+		r.id, r.open = file.NewID(d.ctx.Flow(), uint32(ex.tx.Depth), byte(capture.Resp), 0), true
+	}
+	return r.open
+}
+
+// at says whether the next bytes are those from first on of a file of that length; not if they came before.
+func (r *ranged) at(first, total int64) bool {
+	if first < r.next || r.total > 0 && total != r.total {
+		return false
+	}
+	r.total = total
 	if first > r.next {
 		r.file.Skip(first - r.next)
 		r.next = first
 	}
-	return r
+	return true
 }
 
 // piece ends a piece of n bytes, and gives the file as it is so far.
@@ -89,12 +114,15 @@ func (d *decoder) answered(ex *exchange) {
 		ex.resp.Body.known = r.pieces > 1
 	}
 	switch {
-	case ex.ranged != nil:
+	case ex.ranged != nil && r.file.Seen() > 0:
 		files[0].ID = r.id
 		if r.pieces == 1 {
 			r.name = *files[0]
 		}
 		d.tell(r, false)
+		for _, f := range files[1:] { // parts that are no pieces of it
+			d.ctx.Emit(f)
+		}
 	case !ex.resp.Body.known:
 		for _, f := range files {
 			d.ctx.Emit(f)

@@ -186,15 +186,15 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 		d.named, used, err = true, len(b), nil
 	}
 	f.Data(dir, b[:used])
-	switch {
-	case err != nil: // the end of this protocol
+	if err == nil && d.named && f.Done() {
+		err = errDone
+	}
+	if err != nil { // the end of this protocol, or of all that is worth reading
 		for i := range d.ended {
 			if !d.ended[i] {
 				f.End(capture.Dir(i))
 			}
 		}
-	case d.named && f.Done():
-		err = errDone
 	}
 	return used, err
 }

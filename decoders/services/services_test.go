@@ -705,8 +705,8 @@ func TestFollower(t *testing.T) {
 	}
 	l.done = true
 	m.Data(capture.Orig, []byte("x"))
-	if !m.Idle() {
-		t.Error("reads on when nobody wants it")
+	if !m.Idle() || l.ended != 2 {
+		t.Errorf("reads on when nobody wants it, or does not say that it ends: %d", l.ended)
 	}
 	if l, _, _ = open(nil, s("220 ready\r\n"), c("USER x\r\n")); l != nil {
 		t.Error("a follower for FTP")

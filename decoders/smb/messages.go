@@ -176,6 +176,9 @@ func (r *reader) part(dir capture.Dir, h *half, m []byte) {
 			h.buf = append(h.buf[:0], m...)
 			h.want = headerTwo
 		default: // encrypted, compressed, or nothing
+			if id == "\xfdSMB" {
+				r.sealed++
+			}
 			h.left -= 4
 			next()
 		}

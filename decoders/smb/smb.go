@@ -32,6 +32,9 @@ const (
 	maxTrees   = 256
 	// Files of one connection of which pieces were seen and more may come. Explorer previews a dozen at once.
 	maxOpen = 64
+	// Behind so many encrypted messages without one that is not, there is nothing more to see: sessions are encrypted as
+	// a whole, and a connection rarely has two.
+	maxSealed = 64
 	// As much of a name as is kept; Windows has 32,767 characters, most clients 260.
 	maxName = 1 << 10
 	// Zeek's default_timeout_interval of files.
@@ -79,11 +82,12 @@ type transfer struct {
 }
 
 type reader struct {
-	ctx   decoders.Context
-	cache *file.Cache
-	spare *spare
-	half  [2]half
-	ended [2]bool
+	ctx    decoders.Context
+	cache  *file.Cache
+	spare  *spare
+	half   [2]half
+	ended  [2]bool
+	sealed int // encrypted messages in a row
 
 	pending map[uint64]*command
 	handles map[uint64]*info
@@ -110,7 +114,7 @@ func New(files *file.Cache) func(decoders.Context) decoders.Follower {
 }
 
 // Done implements decoders.Follower.
-func (r *reader) Done() bool { return false }
+func (r *reader) Done() bool { return r.sealed >= maxSealed }
 
 // Gap implements decoders.Follower.
 func (r *reader) Gap(dir capture.Dir, n int64) {
@@ -151,6 +155,7 @@ func (r *reader) End(dir capture.Dir) {
 
 // message makes the command current, as Zeek's smb1_message and smb2_message do.
 func (r *reader) message(mid uint64) {
+	r.sealed = 0
 	c := r.pending[mid]
 	if c == nil {
 		if len(r.pending) >= maxPending {

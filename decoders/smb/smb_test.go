@@ -296,3 +296,23 @@ func FuzzStream(f *testing.F) {
 			decodertest.Step{Dir: capture.Orig, Gap: int64(gap)}, decodertest.Step{Dir: capture.Orig, Data: orig}, decodertest.Step{Dir: capture.Resp, Data: resp, Gap: int64(gap)}, decodertest.Step{Dir: capture.Resp, Data: resp})
 	})
 }
+
+// TestEncrypted: a connection on which all is encrypted is not read for ever, one that still says something is.
+func TestEncrypted(t *testing.T) {
+	r := New(file.NewCache(file.Options{}))(nullContext{}).(*reader)
+	sealed := []byte(frame("\xfdSMB" + zeros(100)))
+	for i := range 3 * maxSealed {
+		if i%(maxSealed-1) == 0 {
+			r.Data(capture.Orig, []byte(frame(treeAsk(i, "s"))))
+		}
+		if r.Data(capture.Resp, sealed); r.Done() {
+			t.Fatal(i)
+		}
+	}
+	for range maxSealed {
+		r.Data(capture.Resp, sealed)
+	}
+	if !r.Done() {
+		t.Error("reads on")
+	}
+}

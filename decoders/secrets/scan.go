@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxTries bounds the regular expressions that one message costs: a dump of a thousand variables needs fewer, and
-	// at under a microsecond each a hostile body gets four milliseconds.
+	// maxTries bounds the regular expressions that one message costs: a dump of a thousand variables needs fewer. Most
+	// take under a microsecond; the longest, of web tokens, take 14, so that a hostile body gets 60 milliseconds.
 	maxTries = 4096
 	// maxMatches bounds what is told of one message; the rest is counted.
 	maxMatches = 32
@@ -74,6 +74,7 @@ type scan struct {
 	capped  bool
 	named   []candidate
 	spans   [][2]int // of matches in the text at hand
+	dump    bool     // the text at hand was looked at for an environment: once, since all of it is
 }
 
 type candidate struct {
@@ -83,7 +84,7 @@ type candidate struct {
 
 // text looks at one text; m tells where it stood.
 func (s *scan) text(b []byte, m Match) {
-	s.named, s.spans = s.named[:0], s.spans[:0]
+	s.named, s.spans, s.dump = s.named[:0], s.spans[:0], false
 	s.words.find(b, func(end int, w word) bool {
 		start := end - w.length
 		for _, i := range w.rules {
@@ -134,6 +135,12 @@ func (s *scan) try(b []byte, start int, r *Rule, m Match) bool {
 	}
 	if r.entropy > 0 && entropy(b[v0:v1]) < r.entropy && !example(b[v0:v1]) {
 		return false
+	}
+	if r.check == "environment" {
+		if s.dump {
+			return false
+		}
+		s.dump = true
 	}
 	switch f := checks[r.check]; {
 	case r.check == "named":

@@ -340,6 +340,8 @@ func BenchmarkScan(b *testing.B) {
 		{"json", strings.Repeat(`{"id":"3f2b8c1e-9a44-4f1b","status":"RUNNING","entrypoint":"python train.py --token x","metadata":{"job_key":"a"}},`, 500)},
 		{"prose", strings.Repeat("The quick brown fox jumps over the lazy dog, and its password is none of your business.\n", 700)},
 		{"hex", random(hexa, 64<<10)},
+		{"hostile: environments", strings.Repeat("\nPATH=/", 32<<10)},
+		{"hostile: web tokens", strings.Repeat("eyJaaaaaaaaaaaaaaaa", 12<<10)},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			text := []byte(bb.text)

@@ -52,6 +52,29 @@ func cable(t *testing.T, a, b string) {
 	ip(t, "link", "add", a, "mtu", "9000", "type", "veth", "peer", "name", b, "mtu", "9000")
 	ip(t, "link", "set", a, "up")
 	ip(t, "link", "set", b, "up")
+	running(t, a)
+	running(t, b)
+}
+
+// running waits until an interface that is up carries packets: the kernel sees to that later, and drops until then.
+func running(t *testing.T, name string) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for {
+		q, _ := unix.NewIfreq(name)
+		if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, q); err != nil {
+			t.Fatal(err)
+		}
+		if q.Uint16()&unix.IFF_RUNNING != 0 {
+			time.Sleep(20 * time.Millisecond) // the queue is opened right behind the flag
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // sender puts frames on an interface.

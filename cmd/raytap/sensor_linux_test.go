@@ -43,11 +43,29 @@ func isolated(t *testing.T) {
 	for _, f := range []string{"all", "default"} {
 		os.WriteFile("/proc/sys/net/ipv6/conf/"+f+"/disable_ipv6", []byte("1"), 0)
 	}
-	for _, c := range []string{"link add v0 mtu 9000 type veth peer name v1 mtu 9000", "link set v0 up", "link set v1 up", "link set lo up"} {
-		if out, err := exec.Command("ip", strings.Fields(c)...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %s: %v: %s", c, err, out)
+	cable(t)
+}
+
+// cable connects v0 and v1, and waits until they carry packets: the kernel sees to that later, and drops until then.
+func cable(t *testing.T) {
+	t.Helper()
+	run := func(args string) string {
+		out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("ip %s: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+	run("link add v0 mtu 9000 type veth peer name v1 mtu 9000")
+	for _, name := range []string{"lo", "v0", "v1"} {
+		run("link set " + name + " up")
+	}
+	for _, name := range []string{"v0", "v1"} {
+		for !strings.Contains(run("-o link show "+name), "state UP") {
+			time.Sleep(5 * time.Millisecond)
 		}
 	}
+	time.Sleep(20 * time.Millisecond) // the queue is opened right behind the state
 }
 
 // running is a sensor that runs.
@@ -481,11 +499,10 @@ func TestSensorGivesUpPrivileges(t *testing.T) {
 		}
 	}
 	// It can still open an interface that comes back.
-	for _, c := range []string{"link del v0", "link add v0 mtu 9000 type veth peer name v1 mtu 9000", "link set v0 up", "link set v1 up"} {
-		if out, err := exec.Command("ip", strings.Fields(c)...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %s: %v: %s", c, err, out)
-		}
+	if out, err := exec.Command("ip", "link", "del", "v0").CombinedOutput(); err != nil {
+		t.Fatalf("ip link del v0: %v: %s", err, out)
 	}
+	cable(t)
 	s.wait(s.errs, "interface v1 is back")
 	w := newWire(t)
 	for _, f := range job(t) {

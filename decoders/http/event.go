@@ -30,18 +30,36 @@ type Request struct {
 	Resumed    bool // found behind a loss or something else in this direction: Zeek reads neither
 }
 
-// Place gives the host that was asked, in lower case and without its port, and what was asked of it: from the target if
-// that has both (RFC 9112 section 3.2.2), otherwise host is the Host field's, "" if there is none.
+// Place gives the host that was asked, as HostOf does, and what was asked of it: from the target if that names a host
+// (RFC 9112 sections 3.2.2 and 3.2.3), otherwise host is the Host field's, "" if there is none. A tunnel has no path.
 func (r *Request) Place() (host, path string) {
-	host, path = r.Header.Get("Host"), r.Target
-	if scheme, rest, ok := strings.Cut(path, "://"); ok && !strings.ContainsAny(scheme, "/?") {
-		host, path, _ = strings.Cut(rest, "/")
-		path = "/" + path
+	path = r.Target
+	if r.Method == "CONNECT" {
+		return HostOf(path), ""
 	}
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host[i:], ']') < 0 {
-		host = host[:i]
+	if scheme, rest, ok := strings.Cut(path, "://"); ok && !strings.ContainsAny(scheme, "/?#") {
+		n := strings.IndexAny(rest, "/?#")
+		if n < 0 {
+			return HostOf(rest), "/"
+		}
+		if path = rest[n:]; path[0] != '/' {
+			path = "/" + path
+		}
+		return HostOf(rest[:n]), path
 	}
-	return strings.ToLower(strings.Trim(host, "[]")), path
+	return HostOf(r.Header.Get("Host")), path
+}
+
+// HostOf gives the host of an authority (RFC 3986 section 3.2) in one form: in lower case, without user, port,
+// brackets, and the dot that ends a whole name. They are all the same to whoever connects.
+func HostOf(authority string) string {
+	host := authority[strings.LastIndexByte(authority, '@')+1:]
+	if strings.HasPrefix(host, "[") {
+		host, _, _ = strings.Cut(host[1:], "]")
+	} else if strings.Count(host, ":") < 2 || strings.Trim(host, "0123456789abcdefABCDEF:.") != "" { // no IPv6 without its brackets
+		host, _, _ = strings.Cut(host, ":")
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
 // Response is what the server answered.

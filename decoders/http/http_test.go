@@ -776,3 +776,29 @@ func TestPartsThatArePieces(t *testing.T) {
 		decodertest.CutAndPoison(t, all(), tt.steps...)
 	}
 }
+
+// TestPlace: one host has many spellings, and whoever wants to be taken for another uses them.
+func TestPlace(t *testing.T) {
+	for _, tt := range []struct{ method, target, field, host, path string }{
+		{"GET", "/a?b", "Example.org", "example.org", "/a?b"},
+		{"GET", "/", "example.org.:8080", "example.org", "/"},
+		{"GET", "/", "[2001:DB8::1]:80", "2001:db8::1", "/"},
+		{"GET", "/", "2001:db8::1", "2001:db8::1", "/"},
+		{"GET", "/", "h:1:2", "h", "/"},
+		{"GET", "/", "", "", "/"},
+		{"GET", "http://one.example/x?y", "two.example", "one.example", "/x?y"},
+		{"GET", "http://one.example", "two.example", "one.example", "/"},
+		{"GET", "http://one.example?y=/", "two.example", "one.example", "/?y=/"},
+		{"GET", "http://two.example:80@one.example:81/", "two.example", "one.example", "/"},
+		{"GET", "/to?u=http://one.example/", "two.example", "two.example", "/to?u=http://one.example/"},
+		{"GET", "/to#http://one.example/", "two.example", "two.example", "/to#http://one.example/"},
+		{"CONNECT", "one.example:443", "two.example", "one.example", ""},
+		{"CONNECT", "[2001:db8::1]:443", "two.example", "2001:db8::1", ""},
+		{"OPTIONS", "*", "two.example", "two.example", "*"},
+	} {
+		r := &Request{Method: tt.method, Target: tt.target, Header: Header{{Name: "Host", Value: tt.field}}}
+		if host, path := r.Place(); host != tt.host || path != tt.path {
+			t.Errorf("%s %s of %q: %q and %q", tt.method, tt.target, tt.field, host, path)
+		}
+	}
+}

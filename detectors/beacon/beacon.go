@@ -284,7 +284,7 @@ func (d *detector) request(t *http.Transaction) {
 		return
 	}
 	host := strings.ToLower(r.Header.Get("Host"))
-	name := hostOnly(host)
+	name, _ := r.Place()
 	if host == "" || len(host) > maxHost {
 		host = t.Flow.Resp.String()
 	}
@@ -545,7 +545,7 @@ func (d *detector) report(k pairKey, v verdict, at capture.At, f *capture.Flow) 
 			to += " (" + *n + ")"
 		}
 	}
-	to = clip(to, 140)
+	to = detectors.Clip(to, 140)
 	finding := &detectors.Finding{
 		At: at, Rule: rule, Severity: v.severity, Confidence: v.confidence, Outcome: detectors.Observed,
 		Src: k.src, Dst: f.Resp.Addr(), Port: f.Resp.Port(), Flow: f,
@@ -583,22 +583,4 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%.1f seconds", d.Seconds())
 	}
 	return fmt.Sprintf("%.0f seconds", d.Seconds())
-}
-
-// hostOnly cuts the port off, and the brackets.
-func hostOnly(host string) string {
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host, ']') < i {
-		host = host[:i]
-	}
-	return strings.Trim(host, "[]")
-}
-
-// clip bounds a text for a sentence, and keeps what is no text out of it.
-func clip(s string, n int) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r == 0xfffd {
-			return '.'
-		}
-		return r
-	}, s[:min(len(s), n)])
 }

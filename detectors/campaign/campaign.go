@@ -697,7 +697,7 @@ func (d *detector) hello(s *tls.Session) {
 	if s.Flow == nil || len(d.open) == 0 {
 		return
 	}
-	c := contact{at: s.At, flow: s.Flow, to: host{name: hostOnly(s.ServerName)}, does: "opened TLS to ", rank: rankHello, ids: "AML.T0072 T1573"}
+	c := contact{at: s.At, flow: s.Flow, to: host{name: http.HostOf(s.ServerName)}, does: "opened TLS to ", rank: rankHello, ids: "AML.T0072 T1573"}
 	if s.ServerName == "" || !d.isNamed(c.to) {
 		c.to = host{addr: s.Flow.Resp.Addr().Unmap()}
 	}
@@ -709,7 +709,7 @@ func (d *detector) socks(r *socks.Request) {
 	if r.Flow == nil || len(d.open) == 0 {
 		return
 	}
-	h := host{name: hostOnly(r.Host.Name)}
+	h := host{name: http.HostOf(r.Host.Name)}
 	if h.name == "" {
 		h.addr = r.Host.Addr.Unmap()
 	}

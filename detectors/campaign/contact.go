@@ -126,7 +126,7 @@ func (d *detector) contact(c contact) {
 		case c.to.name == "":
 			what = c.to.addr.String()
 		default:
-			what = clip(c.to.name, 120)
+			what = detectors.Clip(c.to.name, 120)
 		}
 		if c.rank == rankFlow && c.flow.Proto != capture.ProtoICMP && c.flow.Proto != capture.ProtoICMPv6 {
 			what += fmt.Sprintf(":%d", c.flow.Resp.Port())
@@ -183,13 +183,7 @@ var installers = [...]string{"Debian APT", "apt/", "pip/", "libdnf", "urlgrabber
 // web takes an HTTP request: a contact, a proxy at work, or something that means little alone.
 func (d *detector) web(t *http.Transaction, q *http.Request) {
 	addr := t.Flow.Resp.Addr().Unmap()
-	h, sent := hostOnly(q.Header.Get("Host")), q.Target
-	if q.Method == "CONNECT" {
-		h, sent = hostOnly(q.Target), ""
-	} else if i := strings.Index(sent, "://"); i > 0 && i < 8 {
-		auth, path, _ := strings.Cut(sent[i+3:], "/")
-		h, sent = hostOnly(auth), "/"+path
-	}
+	h, sent := q.Place()
 	d.hint(t, q, h, addr)
 	if len(d.open) == 0 {
 		return
@@ -206,13 +200,13 @@ func (d *detector) web(t *http.Transaction, q *http.Request) {
 	if d.home(addr) && addr != metadata && to.addr != addr {
 		d.relays.Put(addr)
 	}
-	u := "http://" + clip(q.Header.Get("Host"), 120) + sent
-	c := contact{at: q.At, flow: t.Flow, to: to, does: "fetched ", what: clip(ray.Mask(u), 160), rank: rankWeb, ids: "AML.T0072 T1105"}
+	u := "http://" + detectors.Clip(q.Header.Get("Host"), 120) + sent
+	c := contact{at: q.At, flow: t.Flow, to: to, does: "fetched ", what: detectors.Clip(ray.Mask(u), 160), rank: rankWeb, ids: "AML.T0072 T1105"}
 	switch {
 	case to.addr == metadata:
 		c.does, c.ids = "asked the cloud for ", "AML.T0055 T1552.005"
 	case q.Method == "CONNECT":
-		c.does, c.what, c.ids = "called through a proxy ", clip(q.Target, 160), "AML.T0072 T1090"
+		c.does, c.what, c.ids = "called through a proxy ", detectors.Clip(q.Target, 160), "AML.T0072 T1090"
 	case q.Body.Len > 0 && (q.Method == "POST" || q.Method == "PUT"):
 		c.does, c.sends, c.ids = fmt.Sprintf("sent %d bytes to ", q.Body.Len), true, "AML.T0025 T1041"
 	case t.Response == nil || t.Response.Status >= 400:
@@ -238,7 +232,7 @@ func (d *detector) hint(t *http.Transaction, q *http.Request, h string, addr net
 		}
 		for _, i := range installers {
 			if strings.HasPrefix(ua, i) {
-				what, does = "packages", "installed packages from "+clip(h, 80)
+				what, does = "packages", "installed packages from "+detectors.Clip(h, 80)
 				break
 			}
 		}
@@ -267,13 +261,4 @@ func (d *detector) hint(t *http.Transaction, q *http.Request, h string, addr net
 		rank: rankWeb, groups: 1 << gHint, ids: strings.Fields(ids), other: addr,
 	}
 	d.took(x, s, addr, "", gHint)
-}
-
-// clip bounds a text for a sentence, and shows where it was cut.
-func clip(s string, n int) string {
-	t := detectors.Clip(s, n)
-	if len(s) > n {
-		t += "\u2026"
-	}
-	return t
 }

@@ -119,12 +119,12 @@ func (d *detector) stepOf(f *detectors.Finding, k kind, who, other netip.Addr) s
 	switch name := d.nameOf(other); {
 	case k.group == gFetch && len(f.Evidence) > 0 && f.Evidence[0].Field == "request":
 		_, url, _ := strings.Cut(f.Evidence[0].Value, " ")
-		to = clip(url, 120)
+		to = detectors.Clip(url, 120)
 	case (k.group == gCall || f.Rule == "mining/pool") && len(f.Evidence) > 0:
-		to = clip(f.Evidence[0].Value, 120)
+		to = detectors.Clip(f.Evidence[0].Value, 120)
 		s.name = to
 	case name != "":
-		to = clip(name, 120) + " (" + to + ")"
+		to = detectors.Clip(name, 120) + " (" + to + ")"
 	}
 	does := k.does
 	switch {

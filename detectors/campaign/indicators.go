@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -64,9 +65,7 @@ type collector struct {
 
 // text looks for hosts in a command or a piece of code, and in what it hides in encodings and shell quoting.
 func (c *collector) text(s string, depth int) {
-	if cut, ok := strings.CutSuffix(s, "\u2026"); ok { // an excerpt: its last word may be half of one
-		s = cut[:strings.LastIndexAny(cut, " \n\t'\"/|;")+1]
-	}
+	s = detectors.Whole(s)
 	s = s[:min(len(s), maxText)]
 	if c.budget -= len(s); s == "" || c.budget < 0 {
 		return
@@ -115,7 +114,7 @@ func (c *collector) hosts(s string) {
 		for end < len(s) && !strings.ContainsRune(" \t\r\n'\"`|;<>()\\/?#,{}", rune(s[end])) {
 			end++
 		}
-		if h := hostOf(s[at:end]); h != "" {
+		if h := http.HostOf(s[at:end]); h != "" {
 			if a, ok := address(h); ok {
 				c.add(indicator{addr: a, url: true})
 			} else if domain(h) {
@@ -148,19 +147,6 @@ func (c *collector) hosts(s string) {
 
 func hostChar(b byte) bool {
 	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '.' || b == '-' || b == '_'
-}
-
-// hostOf takes the host out of what stands between :// and the path, in lower case.
-func hostOf(s string) string {
-	if i := strings.LastIndexByte(s, '@'); i >= 0 {
-		s = s[i+1:]
-	}
-	if strings.HasPrefix(s, "[") {
-		h, _, _ := strings.Cut(s[1:], "]")
-		return strings.ToLower(h)
-	}
-	h, _, _ := strings.Cut(s, ":")
-	return strings.ToLower(strings.TrimSuffix(h, "."))
 }
 
 // address reads an IP address as inet_aton does, which is how curl and wget do: 198.51.100.77, 3325256781, 0xc633644d,
@@ -215,12 +201,4 @@ func domain(s string) bool {
 		return s == "metadata.google.internal"
 	}
 	return true
-}
-
-// hostOnly cuts the port off a Host header.
-func hostOnly(h string) string {
-	if strings.Count(h, ":") > 1 && !strings.HasPrefix(h, "[") {
-		return strings.ToLower(h)
-	}
-	return hostOf(h)
 }

@@ -39,7 +39,7 @@ func (d *detector) say(x *incident) {
 	steps := x.steps
 	for i := range steps {
 		if s := &steps[i]; len(f.Evidence) < maxEvidence && s.Packet != 0 {
-			f.Evidence = append(f.Evidence, detectors.Evidence{Field: "step", Value: clip(s.Time.Std().Format("15:04:05")+" "+x.line(s), 400), Packet: s.Packet})
+			f.Evidence = append(f.Evidence, detectors.Evidence{Field: "step", Value: detectors.Clip(s.Time.Std().Format("15:04:05")+" "+x.line(s), 400), Packet: s.Packet})
 		}
 	}
 	d.bus.Report(f)
@@ -144,7 +144,7 @@ func (x *incident) tell() string {
 		}
 		if s.entry {
 			if j := x.jobOf(s); j != nil && j.command != "" {
-				b.WriteString(" (" + clip(j.command, maxCommand) + ")")
+				b.WriteString(" (" + detectors.Clip(j.command, maxCommand) + ")")
 			}
 		}
 		prev = s
@@ -162,7 +162,7 @@ func (x *incident) tell() string {
 		b.WriteString(" No attempt was seen to succeed.")
 	}
 	if len(who) > 1 || len(x.victims) > 1 {
-		fmt.Fprintf(&b, " %s and %s are involved.", count(len(who), "attacker"), count(len(x.victims), "machine"))
+		fmt.Fprintf(&b, " %s and %s are involved.", detectors.Plural(len(who), "attacker"), detectors.Plural(len(x.victims), "machine"))
 	}
 	var names []string
 	for i, t := range tacticNames {
@@ -187,14 +187,14 @@ func (x *incident) jobOf(s *step) *job {
 
 func after(s, prev *step) string {
 	if d := s.Time.Sub(prev.Time); d >= 2*time.Second {
-		return span(d) + " later, "
+		return detectors.Span(d) + " later, "
 	}
 	return ""
 }
 
 func then(s, prev *step) string {
 	if d := s.Time.Sub(prev.Time); d >= 2*time.Second {
-		return strings.ToUpper(span(d)[:1]) + span(d)[1:] + " later"
+		return strings.ToUpper(detectors.Span(d)[:1]) + detectors.Span(d)[1:] + " later"
 	}
 	return "Then"
 }
@@ -203,24 +203,5 @@ func within(d time.Duration) string {
 	if d < time.Second {
 		return ""
 	}
-	return " within " + span(d)
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return itoa(n) + " " + what + "s"
-}
-
-func span(d time.Duration) string {
-	switch {
-	case d >= 2*time.Hour:
-		return fmt.Sprintf("%.0f hours", d.Hours())
-	case d >= 2*time.Minute:
-		return fmt.Sprintf("%.0f minutes", d.Minutes())
-	case d >= 2*time.Second:
-		return fmt.Sprintf("%.0f seconds", d.Seconds())
-	}
-	return "a second"
+	return " within " + detectors.Span(d)
 }

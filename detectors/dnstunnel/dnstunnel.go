@@ -344,7 +344,7 @@ func (d *detector) judge(t *dns.Transaction, k pairKey, p *pair) {
 		At: at, Rule: rule, Severity: sev, Confidence: 80, Outcome: detectors.Succeeded,
 		Src: k.client, Dst: t.Flow.Resp.Addr(), Port: t.Flow.Resp.Port(), Flow: t.Flow,
 		Evidence: []detectors.Evidence{
-			{Field: "query", Value: clip(p.example, 255), Packet: t.Packet},
+			{Field: "query", Value: detectors.Clip(p.example, 255), Packet: t.Packet},
 			{Field: "names", Value: fmt.Sprint(p.unique), Packet: t.Packet},
 			{Field: "bytes", Value: fmt.Sprint(p.bytes), Packet: t.Packet},
 			{Field: "first", Value: "packet " + fmt.Sprint(p.first), Packet: p.first},
@@ -361,41 +361,14 @@ func (d *detector) judge(t *dns.Transaction, k pairKey, p *pair) {
 		f.Severity, f.Confidence = detectors.Low, 40
 		f.Sub = "it answers DNS itself and may ask for others; "
 	}
-	below := "below " + clip(k.domain, 120)
+	below := "below " + detectors.Clip(k.domain, 120)
 	if k.domain == noDomain {
 		below = "that have no domain"
 	}
-	f.Msg = fmt.Sprintf("%s sent %s in the names of %d look-ups %s in %s", k.client, size(p.bytes), p.unique, below, span(t.Time.Sub(p.since)))
+	f.Msg = fmt.Sprintf("%s sent %s in the names of %d look-ups %s in %s", k.client, detectors.Size(p.bytes), p.unique, below, detectors.Span(t.Time.Sub(p.since)))
 	if p.down >= downBytes {
-		f.Msg += ", and got " + size(p.down) + " back"
+		f.Msg += ", and got " + detectors.Size(p.down) + " back"
 	}
 	f.Sub += fmt.Sprintf("%.0f characters in a name, %.1f bits each, %d%% for types that hold data", mean, entropy, 100*p.rare/max(p.queries, 1))
 	d.bus.Report(f)
-}
-
-func size(n uint64) string {
-	if n >= 1e6 {
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	}
-	return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-}
-
-func span(d time.Duration) string {
-	switch {
-	case d >= 2*time.Minute:
-		return fmt.Sprintf("%.0f minutes", d.Minutes())
-	case d < 1500*time.Millisecond:
-		return "1 second"
-	}
-	return fmt.Sprintf("%.0f seconds", d.Seconds())
-}
-
-// clip bounds a text for a sentence, and keeps what is no text out of it.
-func clip(s string, n int) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r == 0xfffd {
-			return '.'
-		}
-		return r
-	}, s[:min(len(s), n)])
 }

@@ -240,14 +240,11 @@ func (d *detector) request(t *http.Transaction) {
 	if t.Request == nil || t.Flow == nil {
 		return
 	}
-	h := t.Request.Header.Get("Host")
-	if i := strings.LastIndexByte(h, ':'); i > 0 && !strings.HasSuffix(h, "]") {
-		h = h[:i]
-	}
+	h := http.HostOf(t.Request.Header.Get("Host")) // of a proxy's the name by which it is called
 	if len(h) > maxName || !isName(h) {
 		return
 	}
-	d.names.Put(t.Flow.Resp.Addr()).called = strings.ToLower(h)
+	d.names.Put(t.Flow.Resp.Addr()).called = h
 }
 
 func (d *detector) allowed(a netip.Addr) bool {
@@ -456,8 +453,8 @@ func (d *detector) report(p *capture.Progress, dir capture.Dir, k pairKey, e *pa
 	} else if names != nil && names.called != "" {
 		to += " (called " + names.called + ")"
 	}
-	f.Msg = fmt.Sprintf("%s %s %s to %s in %s over %s (bound %s in %s)", k.src, verb, size(sent), to,
-		span(p.Time.Sub(d.since(e))), e.count(), size(bar), span(d.cfg.Window))
+	f.Msg = fmt.Sprintf("%s %s %s to %s in %s over %s (bound %s in %s)", k.src, verb, detectors.Size(sent), to,
+		detectors.Span(p.Time.Sub(d.since(e))), e.count(), detectors.Size(bar), detectors.Span(d.cfg.Window))
 	var why []string
 	if e.guessed {
 		why = append(why, "picked up mid-stream: who opened the flow is a guess")
@@ -482,7 +479,7 @@ func (d *detector) report(p *capture.Progress, dir capture.Dir, k pairKey, e *pa
 			machines = fmt.Sprintf("%d machines here use it", u.machines)
 			f.Confidence = max(f.Confidence-5*min(u.machines-1, 4), 30)
 		}
-		why = append(why, fmt.Sprintf("the destination was first seen %s before; %s", span(p.Time.Sub(u.first)), machines))
+		why = append(why, fmt.Sprintf("the destination was first seen %s before; %s", detectors.Span(p.Time.Sub(u.first)), machines))
 	}
 	f.Sub = strings.Join(why, "; ")
 	f.Evidence = []detectors.Evidence{
@@ -490,31 +487,4 @@ func (d *detector) report(p *capture.Progress, dir capture.Dir, k pairKey, e *pa
 		{Field: "flow", Value: p.Flow.UID, Packet: p.Packet},
 	}
 	d.bus.Report(f)
-}
-
-// size prints bytes in the units of powers of 1000 that storage is sold in.
-func size(n uint64) string {
-	switch {
-	case n >= 10e9:
-		return fmt.Sprintf("%.0f GB", float64(n)/1e9)
-	case n >= 1e9:
-		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
-	case n >= 1e6:
-		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
-	}
-	return fmt.Sprintf("%.0f kB", float64(n)/1e3)
-}
-
-func span(d time.Duration) string {
-	unit, n := "second", max(int(d.Seconds()+0.5), 1)
-	switch {
-	case d >= 2*time.Hour:
-		unit, n = "hour", int(d.Hours()+0.5)
-	case d >= 2*time.Minute:
-		unit, n = "minute", int(d.Minutes()+0.5)
-	}
-	if n > 1 {
-		unit += "s"
-	}
-	return fmt.Sprintf("%d %s", n, unit)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
 )
 
 const (
@@ -48,7 +49,7 @@ type usual struct {
 }
 
 func (u usual) String() string {
-	return fmt.Sprintf("%s in a window (median of %d, MAD %s, so up to %s)", size(u.median), u.windows, size(u.mad), size(u.bar))
+	return fmt.Sprintf("%s in a window (median of %d, MAD %s, so up to %s)", detectors.Size(u.median), u.windows, detectors.Size(u.mad), detectors.Size(u.bar))
 }
 
 // usual gives the median, the median absolute deviation, and the bar that is k of these above it; not ok when too

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/raytap/raytap/detectors"
 )
 
 const (
@@ -163,7 +165,7 @@ func (l *loader) skip(r *record, reason string) {
 	for i := range l.f.Skipped {
 		if s := &l.f.Skipped[i]; s.Reason == reason {
 			if s.Count++; len(s.Examples) < maxExamples {
-				s.Examples = append(s.Examples, Example{r.line, clip(r.value, 80)})
+				s.Examples = append(s.Examples, Example{r.line, detectors.Clip(r.value, 80)})
 			}
 			return
 		}
@@ -176,7 +178,7 @@ func (l *loader) skip(r *record, reason string) {
 		}
 		l.f.Skipped = l.f.Skipped[:maxReasons-1]
 	}
-	l.f.Skipped = append(l.f.Skipped, Skip{reason, 1, []Example{{r.line, clip(r.value, 80)}}})
+	l.f.Skipped = append(l.f.Skipped, Skip{reason, 1, []Example{{r.line, detectors.Clip(r.value, 80)}}})
 }
 
 // types are the names that feeds have for what an indicator is. An empty kind of text is classified by its looks.
@@ -233,7 +235,7 @@ func (l *loader) add(r record) {
 		f = (*loader).guess
 	}
 	if f == nil {
-		l.skip(&r, errWire.Error()+" ("+clip(typ, 30)+")")
+		l.skip(&r, errWire.Error()+" ("+detectors.Clip(typ, 30)+")")
 		return
 	}
 	if err := f(l, &r, v); err != nil {
@@ -262,10 +264,10 @@ func (l *loader) entry(r *record, k Kind, shared string) entry {
 	i, ok := l.named[src]
 	if !ok && len(l.b.set.sources) < 1<<16-1 && len(l.named) < maxNamed {
 		i = uint16(len(l.b.set.sources))
-		l.b.set.sources = append(l.b.set.sources, clip(strings.Clone(src), maxDesc))
+		l.b.set.sources = append(l.b.set.sources, detectors.Clip(strings.Clone(src), maxDesc))
 		l.named[strings.Clone(src)] = i
 	}
-	m := meta{desc: l.b.text(clip(r.desc, maxDesc)), shared: l.b.text(shared), confidence: usualConfidence, kind: k}
+	m := meta{desc: l.b.text(detectors.Clip(r.desc, maxDesc)), shared: l.b.text(shared), confidence: usualConfidence, kind: k}
 	m.sources[0] = i
 	if r.confidence >= 0 {
 		m.confidence = uint8(min(r.confidence, 100))
@@ -277,7 +279,7 @@ func (l *loader) count(r *record, k Kind, shared string) {
 	l.f.Added[k]++
 	if shared != "" {
 		if l.f.NShared++; len(l.f.Shared) < maxShared {
-			l.f.Shared = append(l.f.Shared, clip(refang(r.value), 80))
+			l.f.Shared = append(l.f.Shared, detectors.Clip(refang(r.value), 80))
 		}
 	}
 	if r.until != 0 && r.until < l.now {
@@ -520,17 +522,4 @@ func parseDay(s string) int {
 		}
 	}
 	return 0
-}
-
-// clip bounds a text and keeps what is no text out of it.
-func clip(s string, n int) string {
-	if len(s) > n {
-		s = s[:n]
-	}
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r == 0xfffd {
-			return ' '
-		}
-		return r
-	}, s)
 }

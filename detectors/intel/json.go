@@ -7,6 +7,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/raytap/raytap/detectors"
 )
 
 const (
@@ -192,7 +194,7 @@ func (w *walker) stix(o object, r record) {
 		skip("revoked")
 		return
 	case o["pattern_type"] != "" && o["pattern_type"] != "stix":
-		skip("a pattern in another language (" + clip(o["pattern_type"], 20) + ")")
+		skip("a pattern in another language (" + detectors.Clip(o["pattern_type"], 20) + ")")
 		return
 	case strings.Contains(o["indicator_types"], "benign"):
 		skip("benign")

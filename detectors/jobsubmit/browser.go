@@ -24,7 +24,7 @@ func foreignPage(q *http.Request, c *ray.Call) (p page) {
 	ev := func(name string) string {
 		v := q.Header.Get(name)
 		if v != "" {
-			p.evidence = append(p.evidence, detectors.Evidence{Field: strings.ToLower(name), Value: short(v, 200), Packet: c.Packet})
+			p.evidence = append(p.evidence, detectors.Evidence{Field: strings.ToLower(name), Value: detectors.Clip(v, 200), Packet: c.Packet})
 		}
 		return v
 	}
@@ -37,7 +37,7 @@ func foreignPage(q *http.Request, c *ray.Call) (p page) {
 	if !browser {
 		return page{}
 	}
-	names := []string{hostOf(hostHeader), hostOf(q.Header.Get("X-Forwarded-Host"))} // what the page calls the server
+	names := []string{http.HostOf(hostHeader), http.HostOf(q.Header.Get("X-Forwarded-Host"))} // what the page calls the server
 	same := func(h string) bool {
 		for _, n := range names {
 			if n != "" && strings.EqualFold(n, h) {
@@ -46,9 +46,9 @@ func foreignPage(q *http.Request, c *ray.Call) (p page) {
 		}
 		return false
 	}
-	from := hostOf(afterScheme(origin))
+	from := http.HostOf(afterScheme(origin))
 	if from == "" {
-		from = hostOf(afterScheme(referer))
+		from = http.HostOf(afterScheme(referer))
 	}
 	p.page, p.confidence = from, 95
 	switch {
@@ -84,21 +84,6 @@ func afterScheme(u string) string {
 		u = u[:i]
 	}
 	return u
-}
-
-// hostOf takes the port off an authority.
-func hostOf(a string) string {
-	a = strings.TrimSpace(a)
-	if strings.HasPrefix(a, "[") {
-		if i := strings.IndexByte(a, ']'); i > 0 {
-			return a[1:i]
-		}
-		return ""
-	}
-	if i := strings.LastIndexByte(a, ':'); i >= 0 {
-		a = a[:i]
-	}
-	return strings.ToLower(strings.TrimSuffix(a, "."))
 }
 
 // publicName says that h is a DNS name that anybody may own, rather than an address or a name of the local network.

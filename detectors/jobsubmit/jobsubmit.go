@@ -319,7 +319,7 @@ func (d *detector) dropper(c *ray.Call, v *verdict) {
 	if c.Entrypoint != "" {
 		msg += ": " + command(c)
 	} else if b.what != "" {
-		msg += ": " + short(b.what, maxSentence)
+		msg += ": " + detectors.Clip(b.what, maxSentence)
 	}
 	msg += refused(c)
 	sort.SliceStable(v.found, func(i, j int) bool { return v.found[i].points > v.found[j].points })
@@ -332,13 +332,13 @@ func (d *detector) dropper(c *ray.Call, v *verdict) {
 		if i == 6 {
 			break
 		}
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: x.where + " (" + x.name + ")", Value: short(x.what, maxEvidence), Packet: body(c)})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: x.where + " (" + x.name + ")", Value: detectors.Clip(x.what, maxEvidence), Packet: body(c)})
 	}
 	for i, t := range v.decoded {
 		if i == 3 {
 			break
 		}
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "decoded", Value: short(ray.Mask(first(t, 4*maxEvidence)), maxEvidence), Packet: body(c)})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "decoded", Value: detectors.Clip(ray.Mask(first(t, 4*maxEvidence)), maxEvidence), Packet: body(c)})
 	}
 	d.bus.Report(f)
 }
@@ -356,7 +356,7 @@ func (d *detector) browser(c *ray.Call) {
 	src := c.Flow.Orig.Addr().Unmap()
 	page := "a foreign page"
 	if b.page != "" {
-		page = "a page of " + short(b.page, 80)
+		page = "a page of " + detectors.Clip(b.page, 80)
 	}
 	var msg string
 	switch out {
@@ -439,10 +439,10 @@ func (d *detector) finding(c *ray.Call, v *verdict, rule string, sev detectors.S
 	}
 	ev := func(field, value string, packet uint64) {
 		if value != "" {
-			f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: short(value, maxEvidence), Packet: packet})
+			f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: detectors.Clip(value, maxEvidence), Packet: packet})
 		}
 	}
-	ev("request", short(ray.Mask(c.Method+" "+c.Prefix+c.Path), 200), c.Packet)
+	ev("request", detectors.Clip(ray.Mask(c.Method+" "+c.Prefix+c.Path), 200), c.Packet)
 	ev("entrypoint", ray.Mask(first(c.Entrypoint, 4*maxEvidence)), body(c))
 	if f.Sub == "" && v != nil && v.score() >= threshold {
 		f.Sub = "the job " + v.best().says
@@ -498,7 +498,7 @@ func server(c *ray.Call) string {
 	}
 	s := what + " at " + netip.AddrPortFrom(c.Flow.Resp.Addr().Unmap(), c.Flow.Resp.Port()).String()
 	if c.Prefix != "" {
-		s += " behind " + short(c.Prefix, 60)
+		s += " behind " + detectors.Clip(c.Prefix, 60)
 	}
 	return s
 }
@@ -524,21 +524,7 @@ func command(c *ray.Call) string {
 	if c.Entrypoint == "" {
 		return "(command not seen)"
 	}
-	return short(ray.Mask(first(c.Entrypoint, 4*maxSentence)), maxSentence)
-}
-
-// short puts s on one line of at most n bytes.
-func short(s string, n int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\ufffd"))
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "\u2026"
+	return detectors.Clip(ray.Mask(first(c.Entrypoint, 4*maxSentence)), maxSentence)
 }
 
 // first gives the first n bytes: masking all of a long text costs more than it shows.

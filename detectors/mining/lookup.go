@@ -70,7 +70,7 @@ func (d *detector) lookup(t *dns.Transaction) {
 		end = ", which is " + first.String()
 	}
 	if alias != "" {
-		end = ", another name for " + clip(alias, 120) + end
+		end = ", another name for " + detectors.Clip(alias, 120) + end
 	}
 	if grade != data.Pool && sev > detectors.Low {
 		sev, confidence = detectors.Low, 40
@@ -88,10 +88,10 @@ func (d *detector) lookup(t *dns.Transaction) {
 	}
 	d.bus.Report(&detectors.Finding{
 		At: at, Rule: rulePool, Severity: sev, Confidence: confidence, Outcome: outcome,
-		Msg: fmt.Sprintf("%s looks up mining pool %s%s", src, clip(name, 120), end),
+		Msg: fmt.Sprintf("%s looks up mining pool %s%s", src, detectors.Clip(name, 120), end),
 		Sub: "listed as " + entry + " (" + string(grade) + ")",
 		Src: src, Dst: t.Flow.Resp.Addr(), Port: t.Flow.Resp.Port(), Flow: t.Flow,
-		Evidence: []detectors.Evidence{{Field: "query", Value: clip(name, 255), Packet: t.Packet}},
+		Evidence: []detectors.Evidence{{Field: "query", Value: detectors.Clip(name, 255), Packet: t.Packet}},
 		Key:      rulePool + "|" + src.String() + "|" + entry,
 	})
 }

@@ -213,7 +213,7 @@ func (d *detector) sentence(s *stratum.Session, miner, pool netip.AddrPort, ende
 	var about []string
 	if s.Agent != "" {
 		agent, _, _ := strings.Cut(s.Agent, " (")
-		about = append(about, clip(agent, 40))
+		about = append(about, detectors.Clip(agent, 40))
 	}
 	if l := s.Login; l != "" {
 		word := "login "
@@ -230,14 +230,14 @@ func (d *detector) sentence(s *stratum.Session, miner, pool netip.AddrPort, ende
 	}
 	switch {
 	case s.Submits > 0:
-		about = append(about, plural(s.Submits, "share"))
+		about = append(about, detectors.Plural(s.Submits, "share"))
 		if s.Sides[s.Client.Peer()] {
 			about = append(about, strconv.FormatUint(s.Accepted, 10)+" accepted")
 		}
 	case s.Accepted > 0:
-		about = append(about, plural(s.Accepted, "share")+" accepted")
+		about = append(about, detectors.Plural(s.Accepted, "share")+" accepted")
 	case s.Jobs > 0 && s.Login == "":
-		about = append(about, plural(s.Jobs, "job")+" received")
+		about = append(about, detectors.Plural(s.Jobs, "job")+" received")
 	}
 	b.WriteString(" (")
 	b.WriteString(strings.Join(about, ", "))
@@ -249,7 +249,7 @@ func (d *detector) sentence(s *stratum.Session, miner, pool netip.AddrPort, ende
 func (d *detector) where(s *stratum.Session, pool netip.AddrPort) string {
 	name := s.Pool
 	if t, ok := d.targets.Load(s.Flow.UID); ok {
-		return clip(t, 80) + " behind proxy " + pool.String()
+		return detectors.Clip(t, 80) + " behind proxy " + pool.String()
 	}
 	if name == "" {
 		name, _ = d.resolved.Load(pool.Addr())
@@ -260,7 +260,7 @@ func (d *detector) where(s *stratum.Session, pool netip.AddrPort) string {
 	if i := strings.LastIndexByte(name, ':'); i > 0 && name[i+1:] == strconv.Itoa(int(pool.Port())) {
 		name = name[:i]
 	}
-	return clip(name, 80) + " (" + pool.String() + ")"
+	return detectors.Clip(name, 80) + " (" + pool.String() + ")"
 }
 
 // detail is one line of facts for the sub-message.
@@ -268,7 +268,7 @@ func detail(s *stratum.Session) string {
 	out := []string{"dialect " + string(s.Dialect)}
 	add := func(k, v string) {
 		if v != "" {
-			out = append(out, k+" "+clip(v, 80))
+			out = append(out, k+" "+detectors.Clip(v, 80))
 		}
 	}
 	if len(s.Algos) <= 4 {
@@ -299,19 +299,18 @@ func (d *detector) http(t *http.Transaction) {
 		return
 	}
 	connect := r.Method == "CONNECT"
-	host := r.Header.Get("Host")
-	field := "host"
+	host, _ := r.Place()
+	field, name := "host", host
 	if connect {
-		host, field = r.Target, "connect"
-	} else if _, rest, ok := strings.Cut(r.Target, "://"); ok && len(rest) < 512 {
-		host, _, _ = strings.Cut(rest, "/")
+		field, name = "connect", r.Target
+	} else if i := strings.Index(r.Target, "://"); i > 0 && i < 8 {
 		field = "target"
 	}
 	ok := t.Response != nil && t.Response.Status/100 == 2
 	if connect && ok {
-		d.targets.Store(t.Flow.UID, clip(host, 255))
+		d.targets.Store(t.Flow.UID, detectors.Clip(r.Target, 255))
 	}
-	entry, grade := d.pools.Name(hostOnly(host))
+	entry, grade := d.pools.Name(host)
 	if entry == "" {
 		return
 	}
@@ -320,8 +319,8 @@ func (d *detector) http(t *http.Transaction) {
 	if t.Response != nil && t.Response.Packet != 0 {
 		at = t.Response.At
 	}
-	call := call{at: at, flow: t.Flow, name: host, entry: entry, grade: grade, verb: "calls mining pool",
-		evidence: detectors.Evidence{Field: field, Value: clip(host, 255), Packet: r.Packet}}
+	call := call{at: at, flow: t.Flow, name: name, entry: entry, grade: grade, verb: "calls mining pool",
+		evidence: detectors.Evidence{Field: field, Value: detectors.Clip(name, 255), Packet: r.Packet}}
 	switch {
 	case connect:
 		call.verb = "asks proxy " + t.Flow.Resp.String() + " for mining pool"
@@ -346,7 +345,7 @@ func (d *detector) socks(r *socks.Request) {
 	}
 	host := r.Host.String()
 	if r.OK {
-		d.targets.Store(r.Flow.UID, clip(host, 255)+":"+strconv.Itoa(int(r.Port)))
+		d.targets.Store(r.Flow.UID, detectors.Clip(host, 255)+":"+strconv.Itoa(int(r.Port)))
 	}
 	entry, grade := d.pools.Name(host)
 	if entry == "" {
@@ -387,7 +386,7 @@ func (d *detector) call(c call) {
 	}
 	d.bus.Report(&detectors.Finding{
 		At: c.at, Rule: rulePool, Severity: sev, Confidence: confidence, Outcome: c.outcome,
-		Msg: fmt.Sprintf("%s %s %s", c.flow.Orig.Addr(), c.verb, clip(c.name, 120)),
+		Msg: fmt.Sprintf("%s %s %s", c.flow.Orig.Addr(), c.verb, detectors.Clip(c.name, 120)),
 		Sub: "listed as " + c.entry + " (" + string(c.grade) + ")",
 		Src: c.flow.Orig.Addr(), Dst: c.flow.Resp.Addr(), Port: c.flow.Resp.Port(), Flow: c.flow,
 		Evidence: []detectors.Evidence{c.evidence},
@@ -417,33 +416,4 @@ func (d *detector) progress(p *capture.Progress) {
 		Evidence: []detectors.Evidence{{Field: "address", Value: f.Resp.String(), Packet: p.Packet}},
 		Key:      rulePool + "|" + pair[0].String() + "|" + pair[1].String(),
 	})
-}
-
-// hostOnly cuts the port off, and the brackets.
-func hostOnly(host string) string {
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host, ']') < i {
-		host = host[:i]
-	}
-	return strings.Trim(host, "[]")
-}
-
-func plural(n uint64, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return strconv.FormatUint(n, 10) + " " + what + "s"
-}
-
-// clip bounds a text for a sentence, and keeps what is no text out of it: names from the wire may hold anything.
-func clip(s string, n int) string {
-	end := ""
-	if len(s) > n {
-		s, end = s[:n], "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r == 0xfffd {
-			return '.'
-		}
-		return r
-	}, s) + end
 }

@@ -257,10 +257,13 @@ func TestHTTPHosts(t *testing.T) {
 	b.bus.Publish(get("supportxmr.com:8080", "curl/8"))
 	b.bus.Publish(get("supportxmr.com", "Mozilla/5.0"))
 	b.bus.Publish(get("example.org", "curl/8"))
+	link := get("example.org", "curl/8")
+	link.Request.Target = "/to?url=http://supportxmr.com/" // a link, and no proxy's target
+	b.bus.Publish(link)
 	b.bus.Publish(get("[2001:db8::1]:80", "curl/8"))
 	b.bus.Publish(&http.Transaction{})
 	b.want(t,
-		"mining/pool medium succeeded 10.20.0.12>198.51.100.9: 10.20.0.12 calls mining pool supportxmr.com:8080",
+		"mining/pool medium succeeded 10.20.0.12>198.51.100.9: 10.20.0.12 calls mining pool supportxmr.com",
 		"mining/pool low succeeded 10.20.0.12>198.51.100.9: 10.20.0.12 browses the pages of mining pool supportxmr.com")
 }
 

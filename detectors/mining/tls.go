@@ -3,7 +3,6 @@ package mining
 import (
 	"fmt"
 
-	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 )
@@ -20,7 +19,7 @@ func (d *detector) hello(s *tls.Session) {
 	// Browsers ask for HTTP; so does whoever reads a pool's pages or its API. Miners offer no protocol.
 	web := len(s.Offered) > 0
 	c := call{at: s.At, flow: s.Flow, name: s.ServerName, entry: entry, grade: grade, verb: "calls mining pool", weak: web,
-		outcome: detectors.Unknown, evidence: detectors.Evidence{Field: "server name", Value: clip(s.ServerName, 255), Packet: s.Packet}}
+		outcome: detectors.Unknown, evidence: detectors.Evidence{Field: "server name", Value: detectors.Clip(s.ServerName, 255), Packet: s.Packet}}
 	if web {
 		c.verb = "reads the pages of mining pool"
 	}
@@ -119,7 +118,7 @@ func (d *detector) rhythm(r *tls.Rhythm) {
 	f := &detectors.Finding{
 		At: r.At, Rule: ruleTLS, Severity: detectors.Low, Confidence: 40, Outcome: detectors.Observed,
 		Src: client.Addr(), Dst: server.Addr(), Port: server.Port(), Flow: s.Flow,
-		Sub: fmt.Sprintf("%d records of %v", len(r.Records), span(r.At, r.Last)),
+		Sub: fmt.Sprintf("%d records in %s", len(r.Records), detectors.Span(r.Last.Time.Sub(r.Time))),
 		Evidence: []detectors.Evidence{{Field: "records", Packet: r.Packet,
 			Value: fmt.Sprintf("%d requests of one length, each answered briefly; %d records of another length unasked; %d others", p.shares, p.work, p.other)}},
 	}
@@ -131,7 +130,7 @@ func (d *detector) rhythm(r *tls.Rhythm) {
 	switch {
 	case pool:
 		f.Severity, f.Confidence = detectors.Medium, 85
-		where = clip(name, 80) + " (" + where + ")"
+		where = detectors.Clip(name, 80) + " (" + where + ")"
 	case s.ServerName == "" && !d.env.Home.Contains(server.Addr()):
 		f.Severity, f.Confidence = detectors.Medium, 55
 	}
@@ -139,9 +138,7 @@ func (d *detector) rhythm(r *tls.Rhythm) {
 	if s.ServerName == "" {
 		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "hello", Value: "no server name, no application protocol; JA4 " + s.JA4, Packet: s.Packet})
 	} else {
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "hello", Value: "server name " + clip(s.ServerName, 80) + ", no application protocol; JA4 " + s.JA4, Packet: s.Packet})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "hello", Value: "server name " + detectors.Clip(s.ServerName, 80) + ", no application protocol; JA4 " + s.JA4, Packet: s.Packet})
 	}
 	d.bus.Report(f)
 }
-
-func span(from, to capture.At) string { return to.Time.Sub(from.Time).String() }

@@ -187,14 +187,13 @@ func (d *detector) request(t *http.Transaction) {
 	if r == nil || t.Flow == nil {
 		return
 	}
-	host, field := r.Header.Get("Host"), "host"
+	host, _ := r.Place()
+	field := "host"
 	if r.Method == "CONNECT" {
-		host, field = r.Target, "connect"
+		field = "connect"
 	} else if i := strings.Index(r.Target, "://"); i > 0 && i < 8 {
-		host, _, _ = strings.Cut(r.Target[i+3:], "/")
 		field = "target"
 	}
-	host = hostOnly(host)
 	if _, _, ok := d.services.find(host); ok {
 		c := callback{at: r.At, flow: t.Flow, name: host, verb: "called", field: field, outcome: detectors.Unknown, evidence: r.Packet}
 		if x := t.Response; x != nil {
@@ -207,11 +206,11 @@ func (d *detector) request(t *http.Transaction) {
 	}
 	// What is planted stands in the target (server-side request forgery) or in any header (log4j and its like).
 	if field != "connect" && (field != "target" && strings.Contains(r.Target, "//") || strings.Contains(r.Target, "%2F") || strings.Contains(r.Target, "%2f")) {
-		d.plant(t.Flow, r.At, strings.NewReplacer("%2f", "/", "%2F", "/", "%2e", ".", "%2E", ".").Replace(clip(r.Target, maxScan)), "a request's target")
+		d.plant(t.Flow, r.At, strings.NewReplacer("%2f", "/", "%2F", "/", "%2e", ".", "%2E", ".").Replace(detectors.Clip(r.Target, maxScan)), "a request's target")
 	}
 	for i := range r.Header {
 		if strings.Contains(r.Header[i].Value, "://") {
-			d.plant(t.Flow, r.At, r.Header[i].Value, "a request's "+clip(r.Header[i].Name, 40))
+			d.plant(t.Flow, r.At, r.Header[i].Value, "a request's "+detectors.Clip(r.Header[i].Name, 40))
 		}
 	}
 }
@@ -279,7 +278,7 @@ func (d *detector) judge(c callback) {
 	f := &detectors.Finding{
 		At: c.at, Rule: rule, Severity: detectors.High, Confidence: 90, Outcome: c.outcome,
 		Src: src, Dst: c.flow.Resp.Addr(), Port: c.flow.Resp.Port(), Flow: c.flow,
-		Evidence: []detectors.Evidence{{Field: c.field, Value: clip(c.name, maxName), Packet: c.evidence}},
+		Evidence: []detectors.Evidence{{Field: c.field, Value: detectors.Clip(c.name, maxName), Packet: c.evidence}},
 		Key:      rule + "|" + src.String() + "|" + label + "." + s.domain,
 	}
 	why := ""
@@ -291,7 +290,7 @@ func (d *detector) judge(c callback) {
 		f.Severity, f.Confidence = detectors.Medium, 70
 	}
 	if p != nil {
-		why = fmt.Sprintf(", as %s from %s to %s told it %s before", p.what, p.by, p.to, span(max(c.at.Time.Sub(p.at.Time), 0)))
+		why = fmt.Sprintf(", as %s from %s to %s told it %s before", p.what, p.by, p.to, detectors.Span(max(c.at.Time.Sub(p.at.Time), 0)))
 		f.Confidence = 99
 		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "planted in " + p.what, Value: label + "." + s.domain, Packet: p.at.Packet})
 		if !d.env.Home.Contains(p.by) {
@@ -305,7 +304,7 @@ func (d *detector) judge(c callback) {
 		f.Severity, f.Confidence = detectors.Low, 40
 		c.end += "; it answers DNS itself and may ask for others"
 	}
-	f.Msg = fmt.Sprintf("%s %s %s, %s%s%s", src, c.verb, clip(c.name, 120), s.grade.says(), why, c.end)
+	f.Msg = fmt.Sprintf("%s %s %s, %s%s%s", src, c.verb, detectors.Clip(c.name, 120), s.grade.says(), why, c.end)
 	f.Sub = "listed as " + s.domain
 	d.bus.Report(f)
 }
@@ -318,32 +317,4 @@ func (g grade) says() string {
 		return "a token that tells its owner who touched it"
 	}
 	return "a service for out-of-band testing"
-}
-
-func span(d time.Duration) string {
-	switch {
-	case d >= 2*time.Hour:
-		return fmt.Sprintf("%.0f hours", d.Hours())
-	case d >= 2*time.Minute:
-		return fmt.Sprintf("%.0f minutes", d.Minutes())
-	}
-	return fmt.Sprintf("%.0f seconds", max(d.Seconds(), 1))
-}
-
-// hostOnly cuts the port off, and the brackets.
-func hostOnly(host string) string {
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host, ']') < i {
-		host = host[:i]
-	}
-	return strings.Trim(host, "[]")
-}
-
-// clip bounds a text for a sentence, and keeps what is no text out of it.
-func clip(s string, n int) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r == 0xfffd {
-			return '.'
-		}
-		return r
-	}, s[:min(len(s), n)])
 }

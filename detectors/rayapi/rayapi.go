@@ -226,7 +226,7 @@ func (d *detector) exploit(c *ray.Call, outside bool) bool {
 	}
 	f := d.finding(c, "rayapi/exploit", sev, conf, out, msg, s.cve)
 	f.Key = "rayapi/exploit|" + addr(src) + "|" + addr(dst) + "|" + s.id
-	f.Evidence = append(f.Evidence, detectors.Evidence{Field: s.field, Value: short(ray.Mask(s.value), maxEvidence), Packet: c.Packet})
+	f.Evidence = append(f.Evidence, detectors.Evidence{Field: s.field, Value: detectors.Clip(ray.Mask(s.value), maxEvidence), Packet: c.Packet})
 	if s.id == "log_proxy" && aimsAtCloud(s.value) {
 		f.Sub = strings.TrimSpace(f.Sub + " the cloud's credentials")
 	}
@@ -252,13 +252,13 @@ func (d *detector) exposed(c *ray.Call, src, dst netip.Addr) {
 	s.said, s.exposed = true, c.Time
 	version := ""
 	if s.version != "" {
-		version = " " + short(s.version, 32)
+		version = " " + detectors.Clip(s.version, 32)
 	}
 	msg := fmt.Sprintf("Ray%s at %s answers %s, outside the home networks, and asks for no authentication", version, hostPort(c), src)
 	f := d.finding(c, "rayapi/exposed", detectors.Medium, 95, detectors.Observed, msg, weaknesses(s.version))
 	f.Key = "rayapi/exposed|" + dst.String()
 	if s.session != "" {
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "session_name", Value: short(s.session, 100), Packet: c.Packet})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "session_name", Value: detectors.Clip(s.session, 100), Packet: c.Packet})
 	}
 	d.bus.Report(f)
 }
@@ -282,7 +282,7 @@ func (d *detector) control(c *ray.Call, outside bool) {
 	sev, out := rate(c.Outcome, detectors.High, detectors.Medium, detectors.Medium, detectors.Low)
 	who := addr(c.Flow.Orig.Addr())
 	if page != "" {
-		who = "A page of " + short(page, 80) + " in the browser at " + who
+		who = "A page of " + detectors.Clip(page, 80) + " in the browser at " + who
 	}
 	msg := fmt.Sprintf("%s %s on %s%s", who, tried(out, done, try), where(c), refused(c))
 	f := d.finding(c, "rayapi/control", sev, 90, out, msg, page)
@@ -300,7 +300,7 @@ func tried(o detectors.Outcome, done, try string) string {
 func verbs(c *ray.Call) (done, try string) {
 	id := ""
 	if c.SubmissionID != "" {
-		id = " " + short(c.SubmissionID, 60)
+		id = " " + detectors.Clip(c.SubmissionID, 60)
 	}
 	switch {
 	case strings.HasSuffix(c.Route, "/stop"):
@@ -323,10 +323,10 @@ func (d *detector) deploy(c *ray.Call) {
 	sev, out := rate(c.Outcome, detectors.Critical, detectors.High, detectors.High, detectors.Low)
 	what := "a Serve configuration"
 	if len(c.Apps) > 0 && c.Apps[0].Import != "" {
-		what = "the Serve application " + short(ray.Mask(c.Apps[0].Import), 80)
+		what = "the Serve application " + detectors.Clip(ray.Mask(c.Apps[0].Import), 80)
 	}
 	if len(c.RuntimeEnv.URIs) > 0 {
-		what += " from " + short(ray.Mask(c.RuntimeEnv.URIs[0]), 120)
+		what += " from " + detectors.Clip(ray.Mask(c.RuntimeEnv.URIs[0]), 120)
 	}
 	msg := fmt.Sprintf("%s %s %s on %s%s", addr(c.Flow.Orig.Addr()), tried(out, "deployed", "tried to deploy"), what, where(c), refused(c))
 	f := d.finding(c, "rayapi/serve_deploy", sev, 90, out, msg, "")
@@ -334,7 +334,7 @@ func (d *detector) deploy(c *ray.Call) {
 		if i == 4 {
 			break
 		}
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "import_path", Value: short(ray.Mask(a.Import), maxEvidence), Packet: done(c)})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "import_path", Value: detectors.Clip(ray.Mask(a.Import), maxEvidence), Packet: done(c)})
 	}
 	d.uris(c, f)
 	d.bus.Report(f)
@@ -355,21 +355,21 @@ func (d *detector) uris(c *ray.Call, f *detectors.Finding) {
 		if i == 4 {
 			break
 		}
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "runtime_env", Value: short(ray.Mask(u), maxEvidence), Packet: done(c)})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "runtime_env", Value: detectors.Clip(ray.Mask(u), maxEvidence), Packet: done(c)})
 	}
 	for i, p := range c.RuntimeEnv.Packages {
 		if i == 4 {
 			break
 		}
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "package", Value: short(ray.Mask(p), maxEvidence), Packet: done(c)})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "package", Value: detectors.Clip(ray.Mask(p), maxEvidence), Packet: done(c)})
 	}
 }
 
 func (d *detector) upload(c *ray.Call) {
 	sev, out := rate(c.Outcome, detectors.High, detectors.Medium, detectors.Medium, detectors.Low)
-	msg := fmt.Sprintf("%s %s the package %s (%d bytes) to %s%s", addr(c.Flow.Orig.Addr()), tried(out, "uploaded", "tried to upload"), short(c.Package, 80), c.PackageLen, where(c), refused(c))
+	msg := fmt.Sprintf("%s %s the package %s (%d bytes) to %s%s", addr(c.Flow.Orig.Addr()), tried(out, "uploaded", "tried to upload"), detectors.Clip(c.Package, 80), c.PackageLen, where(c), refused(c))
 	f := d.finding(c, "rayapi/package", sev, 90, out, msg, "")
-	f.Evidence = append(f.Evidence, detectors.Evidence{Field: "package", Value: short(c.Package, 100), Packet: c.Packet})
+	f.Evidence = append(f.Evidence, detectors.Evidence{Field: "package", Value: detectors.Clip(c.Package, 100), Packet: c.Packet})
 	d.bus.Report(f)
 }
 
@@ -429,7 +429,7 @@ func (d *detector) recon(c *ray.Call, src, dst netip.Addr) {
 		msg = fmt.Sprintf("%s tried to read %s of %s%s", src, enumerate(r.routes), where(c), refused(c))
 	}
 	if r.version != "" {
-		msg += ", Ray " + short(r.version, 32)
+		msg += ", Ray " + detectors.Clip(r.version, 32)
 	}
 	f := d.finding(c, "rayapi/recon", sev, min(50+10*len(r.routes), 95), out, msg, "")
 	for i := range r.routes {
@@ -549,14 +549,14 @@ func (d *detector) finding(c *ray.Call, rule string, sev detectors.Severity, con
 	if c.Query != "" {
 		target += "?" + c.Query
 	}
-	f.Evidence = append(f.Evidence, detectors.Evidence{Field: "request", Value: short(c.Method+" "+ray.Mask(target), maxEvidence), Packet: c.Packet})
+	f.Evidence = append(f.Evidence, detectors.Evidence{Field: "request", Value: detectors.Clip(c.Method+" "+ray.Mask(target), maxEvidence), Packet: c.Packet})
 	if c.UserAgent != "" {
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "user_agent", Value: short(c.UserAgent, 120), Packet: c.Packet})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "user_agent", Value: detectors.Clip(c.UserAgent, 120), Packet: c.Packet})
 	}
 	if r := c.Tx.Response; r != nil {
 		b := r.Body.Data
 		text := ray.Mask(strings.ToValidUTF8(string(b[:min(len(b), 200)]), "\ufffd"))
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "answer", Value: short(strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, text)), maxEvidence), Packet: r.Packet})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "answer", Value: detectors.Clip(strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, text)), maxEvidence), Packet: r.Packet})
 	}
 	return f
 }
@@ -582,7 +582,7 @@ func where(c *ray.Call) string {
 	}
 	s := what + hostPort(c)
 	if c.Prefix != "" {
-		s += " behind " + short(c.Prefix, 60)
+		s += " behind " + detectors.Clip(c.Prefix, 60)
 	}
 	return s
 }
@@ -612,18 +612,4 @@ func enumerate(routes []string) string {
 		return strings.Join(routes[:n-1], ", ") + " and " + routes[n-1]
 	}
 	return routes[0]
-}
-
-// short puts s on one line of at most n bytes.
-func short(s string, n int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\ufffd"))
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "\u2026"
 }

@@ -357,7 +357,7 @@ func (d *detector) client(c *raygrpc.Call) {
 	case session:
 		msg = fmt.Sprintf("%s %s a Ray Client session on %s", src, tell(out, "opened", "tried to open"), port(c.Flow))
 	case c.Class == raygrpc.Exec && c.Function != "":
-		msg = fmt.Sprintf("%s %s the function %s on the Ray cluster at %s", src, tell(out, "ran", "tried to run"), short(c.Function, 80), port(c.Flow))
+		msg = fmt.Sprintf("%s %s the function %s on the Ray cluster at %s", src, tell(out, "ran", "tried to run"), detectors.Clip(c.Function, 80), port(c.Flow))
 	case c.Class == raygrpc.Exec:
 		msg = fmt.Sprintf("%s %s code to the Ray cluster at %s over Ray Client", src, tell(out, "sent", "tried to send"), port(c.Flow))
 	default:
@@ -425,7 +425,7 @@ func (d *detector) redis(c *rayredis.Call) {
 		done = detectors.High // the password in Ray's source was taken: all of it is theirs
 	}
 	sev, outcome := rate(out, done, unseen, tried)
-	command := short(strings.TrimSpace(c.Command+" "+c.Key), maxEvidence)
+	command := detectors.Clip(strings.TrimSpace(c.Command+" "+c.Key), maxEvidence)
 	does := tell(outcome, "ran "+command+" on", "tried to run "+command+" on")
 	if c.Command == "AUTH" && c.Auth == "default" {
 		does = tell(outcome, "logged in, with the password that is in Ray's source, to", "tried the password that is in Ray's source on")
@@ -485,7 +485,7 @@ func (d *detector) foreign(c *raygrpc.Call, src, dst netip.Addr, outside bool) b
 		name = "the node " + c.Node.String()
 	}
 	if c.Host != "" {
-		name += " (" + short(c.Host, 60) + ")"
+		name += " (" + detectors.Clip(c.Host, 60) + ")"
 	}
 	if outside || c.Node.IsValid() && !d.env.Home.Contains(c.Node) {
 		sev, out := rate(c.Outcome, detectors.Critical, detectors.High, detectors.Medium)
@@ -547,19 +547,19 @@ func (d *detector) dropper(c *raygrpc.Call, src, dst netip.Addr, outside bool) {
 	switch {
 	case len(c.Calls) > 0:
 		field, value, conf = "pickle calls", strings.Join(c.Calls, ", "), 95
-		says = "calls " + short(c.Calls[0], 60) + " while it is loaded"
+		says = "calls " + detectors.Clip(c.Calls[0], 60) + " while it is loaded"
 		if len(c.Commands) > 0 {
-			says += ": " + short(ray.Mask(c.Commands[0]), 160)
+			says += ": " + detectors.Clip(ray.Mask(c.Commands[0]), 160)
 		}
 	case best != "" && (runs || c.Entrypoint == best):
 		field, value, conf = "command", best, 85
-		says = "runs " + short(ray.Mask(best), 160)
+		says = "runs " + detectors.Clip(ray.Mask(best), 160)
 	case best != "" && outside:
 		field, value, conf = "command", best, 60
-		says = "holds the command " + short(ray.Mask(best), 160)
+		says = "holds the command " + detectors.Clip(ray.Mask(best), 160)
 	case outside && len(c.Globals) > 0:
 		field, value, conf = "pickle names", strings.Join(c.Globals, ", "), 70
-		says = "refers to " + short(c.Globals[0], 60)
+		says = "refers to " + detectors.Clip(c.Globals[0], 60)
 	default:
 		return
 	}
@@ -573,7 +573,7 @@ func (d *detector) dropper(c *raygrpc.Call, src, dst netip.Addr, outside bool) {
 	sev, out := rate(c.Outcome, done, unseen, tried)
 	what := "A pickle"
 	if c.Function != "" {
-		what = "The function " + short(c.Function, 60)
+		what = "The function " + detectors.Clip(c.Function, 60)
 	}
 	if c.Entrypoint == best && best != "" {
 		what = "A job"
@@ -581,9 +581,9 @@ func (d *detector) dropper(c *raygrpc.Call, src, dst netip.Addr, outside bool) {
 	msg := fmt.Sprintf("%s that %s sent to the Ray cluster at %s %s%s", what, src, port(c.Flow), says, refused(c))
 	f := d.finding(c, "rayclient/dropper", sev, conf, out, msg, "")
 	at := packet(c)
-	f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: short(ray.Mask(value), maxEvidence), Packet: at})
+	f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: detectors.Clip(ray.Mask(value), maxEvidence), Packet: at})
 	if len(c.Uses) > 0 && field != "pickle calls" {
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "code uses", Value: short(strings.Join(c.Uses, ", "), maxEvidence), Packet: at})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "code uses", Value: detectors.Clip(strings.Join(c.Uses, ", "), maxEvidence), Packet: at})
 	}
 	d.bus.Report(f)
 }
@@ -732,7 +732,7 @@ func (d *detector) guess(at capture.At, flow *capture.Flow, sev detectors.Severi
 		Src: src, Dst: dst, Port: flow.Resp.Port(), Flow: flow, Count: 1,
 	}
 	f.Evidence = append(f.Evidence, detectors.Evidence{Field: "last token, hashed", Value: last, Packet: at.Packet})
-	f.Evidence = append(f.Evidence, detectors.Evidence{Field: "refused tokens, hashed", Value: short(strings.Join(t.tokens, " "), maxEvidence), Packet: at.Packet})
+	f.Evidence = append(f.Evidence, detectors.Evidence{Field: "refused tokens, hashed", Value: detectors.Clip(strings.Join(t.tokens, " "), maxEvidence), Packet: at.Packet})
 	d.bus.Report(f)
 }
 
@@ -756,7 +756,7 @@ func (d *detector) finding(c *raygrpc.Call, rule string, sev detectors.Severity,
 	at := packet(c)
 	add := func(field, value string, at uint64) {
 		if value != "" && at != 0 {
-			f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: short(ray.Mask(value), maxEvidence), Packet: at})
+			f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: detectors.Clip(ray.Mask(value), maxEvidence), Packet: at})
 		}
 	}
 	method := c.Method
@@ -807,7 +807,7 @@ func what(s raygrpc.Service) string {
 
 // verb says what a call did, and what it tried.
 func verb(c *raygrpc.Call) (done, try string) {
-	key := short(strings.TrimPrefix(c.Namespace+"/"+c.Key, "/"), 80)
+	key := detectors.Clip(strings.TrimPrefix(c.Namespace+"/"+c.Key, "/"), 80)
 	_, m, _ := strings.Cut(c.Method, "/")
 	switch {
 	case m == "InternalKVPut" && c.Class == raygrpc.Exec:
@@ -821,9 +821,9 @@ func verb(c *raygrpc.Call) (done, try string) {
 	case m == "InternalKVGet" || m == "InternalKVMultiGet":
 		return "read the key " + key, "tried to read the key " + key
 	case m == "RegisterActor" || m == "CreateActor":
-		return "created the actor " + short(c.Function, 80), "tried to create the actor " + short(c.Function, 80)
+		return "created the actor " + detectors.Clip(c.Function, 80), "tried to create the actor " + detectors.Clip(c.Function, 80)
 	case m == "PushTask":
-		return "ran the task " + short(c.Function, 80), "tried to run the task " + short(c.Function, 80)
+		return "ran the task " + detectors.Clip(c.Function, 80), "tried to run the task " + detectors.Clip(c.Function, 80)
 	case m == "AddJob":
 		return "added a job", "tried to add a job"
 	case m == "":
@@ -855,18 +855,4 @@ func refused(c *raygrpc.Call) string {
 
 func port(f *capture.Flow) string {
 	return netip.AddrPortFrom(f.Resp.Addr().Unmap(), f.Resp.Port()).String()
-}
-
-// short puts s on one line of at most n bytes.
-func short(s string, n int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\ufffd"))
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "\u2026"
 }

@@ -444,12 +444,12 @@ func (d *detector) say(c *capture.Conn, s *source, t tally, rule string, sev det
 	if len(t.open) > 0 {
 		f.Outcome = detectors.Succeeded
 	}
-	over := span(c.Flow.Start.Sub(s.since))
+	over := detectors.Span(c.Flow.Start.Sub(s.since))
 	if rule == rulePorts {
 		f.Msg = fmt.Sprintf("%s tried %d ports of %s in %s: %s", src, t.ports, f.Dst, over, t.result())
 	} else {
 		f.Port = c.Flow.Resp.Port()
-		f.Msg = fmt.Sprintf("%s tried %s on %s in %s: %s", src, plural(t.hosts, "host"), t.onPorts(c.Flow.Resp.Port()), over, t.result())
+		f.Msg = fmt.Sprintf("%s tried %s on %s in %s: %s", src, detectors.Plural(t.hosts, "host"), t.onPorts(c.Flow.Resp.Port()), over, t.result())
 	}
 	f.Sub = fmt.Sprintf("likelihood of a scan %.0f (bar %.0f)", math.Exp(min(s.walk, 20)), math.Exp(d.guilty))
 	if t.ray {
@@ -472,11 +472,11 @@ func (t *tally) onPorts(port uint16) string {
 	if t.ports == 1 {
 		return fmt.Sprintf("port %d", port)
 	}
-	return plural(t.ports, "port")
+	return detectors.Plural(t.ports, "port")
 }
 
 func (t *tally) sentence() string {
-	return fmt.Sprintf("%s, %s: %s", plural(t.hosts, "host"), plural(t.ports, "port"), t.result())
+	return fmt.Sprintf("%s, %s: %s", detectors.Plural(t.hosts, "host"), detectors.Plural(t.ports, "port"), t.result())
 }
 
 // result says how many failed, and what answered; Ray's ports first.
@@ -498,21 +498,4 @@ func (t *tally) result() string {
 		names = append(names, fmt.Sprintf("and %d more", n))
 	}
 	return out + "; " + what + strings.Join(names, ", ")
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
-func span(d time.Duration) string {
-	switch {
-	case d >= 2*time.Minute:
-		return fmt.Sprintf("%.0f minutes", d.Minutes())
-	case d < 1500*time.Millisecond:
-		return "1 second"
-	}
-	return fmt.Sprintf("%.0f seconds", d.Seconds())
 }

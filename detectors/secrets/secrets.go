@@ -128,7 +128,7 @@ func (d *detector) judge(s *secrets.Seen, dir capture.Dir) {
 	}
 	host := ""
 	if dir == capture.Orig && s.Tx != nil && s.Tx.Request != nil {
-		host = hostOnly(s.Tx.Request.Header.Get("Host"))
+		host, _ = s.Tx.Request.Place()
 		if slices.ContainsFunc(d.names, func(n string) bool { return below(host, n) }) {
 			return
 		}
@@ -281,12 +281,4 @@ func party(a netip.AddrPort, dir capture.Dir) string {
 		return a.Addr().String()
 	}
 	return a.String()
-}
-
-// hostOnly cuts the port off, and the brackets.
-func hostOnly(host string) string {
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host, ']') < i {
-		host = host[:i]
-	}
-	return strings.ToLower(strings.Trim(host, "[]."))
 }

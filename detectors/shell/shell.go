@@ -110,7 +110,7 @@ func (d *detector) session(s *shell.Session) {
 	if path, ok := d.upgraded.Load(s.Flow.UID); ok {
 		f.Severity = min(f.Severity, detectors.Medium)
 		f.Msg += ", behind an upgrade of HTTP"
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "upgraded", Value: clip(path, 160), Packet: s.Packet})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "upgraded", Value: detectors.Clip(path, 160), Packet: s.Packet})
 	}
 	f.Sub = strings.Join(seen, ", ")
 	d.bus.Report(f)
@@ -151,14 +151,4 @@ func sentence(s *shell.Session, victim, master netip.AddrPort) string {
 		return fmt.Sprintf("%s called %s and lets itself be commanded: a plain-text reverse %s%s", victim.Addr(), master, kind, as)
 	}
 	return fmt.Sprintf("%s is commanded by %s through a plain-text %s%s on its port %d", victim.Addr(), master.Addr(), kind, as, victim.Port())
-}
-
-// clip bounds a text for evidence, and keeps what is no text out of it.
-func clip(s string, n int) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r == 0xfffd {
-			return '.'
-		}
-		return r
-	}, s[:min(len(s), n)])
 }

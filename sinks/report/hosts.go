@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/sinks/logs"
 )
@@ -268,7 +269,7 @@ type fetch struct {
 
 func (r *Report) http(w *logs.Row) {
 	src, dst := w.Addr("id.orig_h"), w.Addr("id.resp_h")
-	name := hostOnly(w.Get("host"))
+	name := http.HostOf(w.Get("host"))
 	if !r.inside(src) || r.inside(dst) || !r.known.host(name) && !r.known.host(dst.String()) {
 		return
 	}

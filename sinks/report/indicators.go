@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -55,32 +56,19 @@ var walletText = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9:]{15,127}$`)
 var talk = map[string]bool{"answer": true, "user_agent": true, "banner": true, "prompt": true}
 
 // Evidence that holds the name of a host.
-var nameFields = map[string]bool{"query": true, "host": true, "sni": true, "server_name": true, "planted in a job": true, "domain": true}
-
-// hostOnly takes port, brackets and case off the authority of a URL.
-func hostOnly(s string) string {
-	if i := strings.LastIndexByte(s, '@'); i >= 0 {
-		s = s[i+1:]
-	}
-	if strings.HasPrefix(s, "[") {
-		s, _, _ = strings.Cut(s[1:], "]")
-		return strings.ToLower(s)
-	}
-	s, _, _ = strings.Cut(s, ":")
-	return strings.ToLower(strings.TrimSuffix(s, "."))
-}
+var nameFields = map[string]bool{"query": true, "host": true, "target": true, "connect": true, "server name": true, "planted in a job": true}
 
 func urlHost(u string) string {
 	_, rest, _ := strings.Cut(u, "://")
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		rest = rest[:i]
 	}
-	return hostOnly(rest)
+	return http.HostOf(rest)
 }
 
-// urls lists those in a text, without the punctuation that follows them in a sentence.
+// urls lists those in a text, without the punctuation that follows them in a sentence. One that was cut is none.
 func urls(s string) []string {
-	all := urlText.FindAllString(s, -1)
+	all := urlText.FindAllString(detectors.Whole(s), -1)
 	for i, u := range all {
 		all[i] = strings.TrimRight(u, ".,:!?&]")
 	}
@@ -114,7 +102,7 @@ func (k *knowledge) learn(r *Report) {
 			for _, u := range urls(e.Value) {
 				k.put(urlHost(u))
 			}
-			for _, n := range dotted.FindAllString(e.Value, -1) {
+			for _, n := range dotted.FindAllString(detectors.Whole(e.Value), -1) {
 				k.put(strings.ToLower(n))
 			}
 		}
@@ -164,7 +152,7 @@ func (r *Report) Indicators() []Indicator {
 		put(pick(a.Unmap().Is4(), KindIPv4, KindIPv6), a.Unmap().String(), as, f)
 	}
 	putName := func(n, as string, f *Finding) {
-		n = hostOnly(n)
+		n = http.HostOf(n)
 		if a, err := netip.ParseAddr(n); err == nil {
 			putAddr(a, f)
 		} else if len(n) <= 253 && domainName.MatchString(n) {

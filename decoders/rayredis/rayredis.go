@@ -9,7 +9,7 @@
 // keys that only Ray has (GcsServerAddress, RedisShards, VERSION_INFO, RemoteFunction:...). What shows none of that
 // within its first commands is somebody else's and is left alone.
 //
-// It does not see: values, beyond the few that are named above; scripts; which reply belongs to which command once a
+// It does not see: commands as a person types them (inline, without lengths); values, beyond the few that are named above; scripts; which reply belongs to which command once a
 // connection subscribes; Redis over TLS; the GCS of Ray 1.11 and later, which is gRPC (raygrpc).
 package rayredis
 
@@ -222,6 +222,7 @@ type decoder struct {
 	held  []*Call // before it is certain that this is Ray's
 	auth  string
 	seen  int
+	ended [2]bool
 	ray   bool
 	mid   bool
 	deaf  bool // answers and commands can no longer be paired
@@ -458,12 +459,16 @@ func (d *decoder) Gap(dir capture.Dir, n int64) bool {
 		p.bulk -= int(n)
 		return true
 	}
-	d.End(dir)
+	d.flush()
 	return false
 }
 
-// End implements decoders.Decoder.
-func (d *decoder) End(capture.Dir) { d.flush() }
+// End implements decoders.Decoder. A client that has said everything may still be answered.
+func (d *decoder) End(dir capture.Dir) {
+	if d.ended[dir] = true; dir == capture.Resp || d.ended[capture.Resp] {
+		d.flush()
+	}
+}
 
 // flush says what waits for an answer without it.
 func (d *decoder) flush() {

@@ -87,6 +87,8 @@ func TestConversations(t *testing.T) {
 			[]string{"AUTH info answered default", "CONFIG SET dir exec executed default", "FLUSHALL write executed default"}},
 		{"a driver wants to be told of keys", []decodertest.Step{cmd("AUTH", "5241590000000000"), s("+OK\r\n"), cmd("CONFIG", "SET", "notify-keyspace-events", "Kl"), s("+OK\r\n")},
 			[]string{"AUTH info answered default", "CONFIG SET notify-keyspace-events write executed default"}},
+		{"a client that ends before it is answered", []decodertest.Step{cmd("AUTH", "5241590000000000"), cmd("FLUSHALL"), {End: true}, s("+OK\r\n+OK\r\n")},
+			[]string{"AUTH info answered default", "FLUSHALL write executed default"}},
 		{"no answer", []decodertest.Step{cmd("AUTH", "5241590000000000")}, nil}, // the probe waits for nothing: see below
 		{"maps and nulls of protocol 3", []decodertest.Step{cmd("HELLO", "3"), s("%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$5\r\nproto\r\n:3\r\n"), cmd("GET", "VERSION_INFO"), s("_\r\n")},
 			[]string{"HELLO info answered none", "GET VERSION_INFO state answered none"}},

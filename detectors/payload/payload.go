@@ -1,7 +1,7 @@
 // Package payload finds programs and scripts that a home machine fetches from outside.
 //
 // In: *http.Transaction with the files in its answers, told by their bytes and not by name or Content-Type; *ray.Call
-// for the jobs that came before. Out: findings of payload/script and payload/executable. Src is the machine that served
+// for the jobs that came before; *dns.Transaction for the addresses of package archives. Out: findings of payload/script and payload/executable. Src is the machine that served
 // the file, Dst the one that fetched it.
 //
 // A script that is fetched is nothing rare. What counts is what comes together, a point each and three for the first:
@@ -12,7 +12,9 @@
 //	   Content-Type lies about the content; a command line fetched it (curl, wget, no agent at all)
 //
 // With a point for the file itself, two are low, three medium and four high. What comes from package archives, update
-// services and model hubs is quiet, unless a job from outside named it. Src on Config.Allow is never spoken of.
+// services and model hubs is quiet, unless a job from outside named it. Whoever fetches may write any Host, so that it is
+// believed only if an archive's name was seen to be looked up with that address, or no archive's was. Src on Config.Allow
+// is never spoken of.
 //
 // It does not see: what comes over TLS; archives and what is in them; content that only a decoder can tell (a script
 // without its first line); what a machine inside fetches from another inside.
@@ -26,6 +28,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
@@ -53,6 +56,8 @@ const (
 	maxJobs = 256
 	// Of a job's text this much is searched for the place: the limit of ray.Call.Entrypoint.
 	maxText = 64 << 10
+	// Addresses of package archives and hubs that are remembered: behind their names stand networks of some hundred.
+	maxArchives = 4096
 	// Shorter host names stand in too many texts by chance ("a.io" has four).
 	minHost = 4
 
@@ -76,12 +81,13 @@ func Spec() detectors.Spec {
 		Name:  "payload",
 		Rules: []detectors.Rule{rule(ruleScript, "Payload_Script", "a script"), rule(ruleExecutable, "Payload_Executable", "a program")},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			d := &detector{env: env, bus: bus}
+			d := &detector{env: env, bus: bus, archives: detectors.Table[netip.Addr, struct{}]{Limit: maxArchives}}
 			detectors.Configure(env, bus, "payload", Default(), func(c Config) {
 				d.cfg = c
 				d.allow, _ = detectors.ParseNetworks(c.Allow)
 			})
 			detectors.On(bus, d.call)
+			detectors.On(bus, d.lookup)
 			detectors.On(bus, d.fetched)
 		},
 	}
@@ -102,6 +108,21 @@ type detector struct {
 	cfg   Config
 	allow *detectors.Networks
 	jobs  []job // in order of time
+
+	archives detectors.Table[netip.Addr, struct{}] // that names of archives and hubs were looked up with
+}
+
+// quiet says whether what a site serves is harmless by itself.
+func quiet(s data.Site) bool { return s == data.Packages || s == data.Hub }
+
+func (d *detector) lookup(t *dns.Transaction) {
+	if t.NetBIOS || t.Multicast || !quiet(data.SiteOf(t.Query)) {
+		return
+	}
+	t.Addresses(func(a netip.Addr, _ time.Duration) bool {
+		d.archives.Put(a.Unmap())
+		return true
+	})
 }
 
 func (d *detector) call(c *ray.Call) {
@@ -169,7 +190,7 @@ func (d *detector) judge(t *http.Transaction, f *file.File) {
 	}
 	job, named := d.cause(f.Time, victim, host)
 	site := data.SiteOf(host)
-	if !named && (site == data.Packages || site == data.Hub) {
+	if !named && quiet(site) && (d.archives.Len() == 0 || d.archives.Get(server.Unmap()) != nil) {
 		return
 	}
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
@@ -49,6 +50,10 @@ func flow(src, dst string, port uint16) *capture.Flow {
 
 func (w *net) job(src, dst, entrypoint string, out ray.Outcome) {
 	w.bus.Publish(&ray.Call{At: w.at(), Flow: flow(src, dst, 8265), Job: true, Entrypoint: entrypoint, Outcome: out})
+}
+
+func (w *net) lookup(name, addr string) {
+	w.bus.Publish(&dns.Transaction{At: w.at(), Query: name, Answered: true, Answers: []dns.Answer{{Name: name, Type: 1, Addr: netip.MustParseAddr(addr)}}})
 }
 
 // get fetches host/path; the content is told by its first byte.
@@ -124,6 +129,20 @@ func TestPayloads(t *testing.T) {
 			w.get(ci, web, 80, "vendor.example", "/setup.exe", browser, "application/x-msdownload", exe, 200)
 		}, "", "", ""},
 		{"a package archive", func(w *net) {
+			w.get(worker, web, 80, "deb.debian.org", "/debian/x.udeb", "Debian APT-HTTP/1.3 (2.6.1)", "", elf, 200)
+		}, "", "", ""},
+		{"a package archive whose name was looked up", func(w *net) {
+			w.lookup("deb.debian.org", web)
+			w.job(attacker, node, "echo Y3VybA== | base64 -d | sh", ray.Executed)
+			w.get(node, web, 80, "deb.debian.org", "/debian/x.udeb", "curl/8", "", elf, 200)
+		}, "", "", ""},
+		{"a package archive's name that was looked up with another address", func(w *net) {
+			w.lookup("pypi.org", "198.51.100.1")
+			w.job(attacker, node, "echo Y3VybA== | base64 -d | sh", ray.Executed)
+			w.get(node, web, 80, "deb.debian.org", "/debian/x.udeb", "curl/8", "", elf, 200)
+		}, "high", ruleExecutable, "had sent it a job"},
+		{"apt, before its lookup was seen", func(w *net) {
+			w.lookup("pypi.org", "198.51.100.1")
 			w.get(worker, web, 80, "deb.debian.org", "/debian/x.udeb", "Debian APT-HTTP/1.3 (2.6.1)", "", elf, 200)
 		}, "", "", ""},
 		{"a package archive's name in the middle of another", func(w *net) {

@@ -295,7 +295,7 @@ func (g *datagram) assemble(n int, last *Packet) Packet {
 		b = append(b, q.data...)
 	}
 	p := g.head
-	p.Time, p.Ordinal, p.Tunnel = last.Time, last.Ordinal, last.Tunnel
+	p.Time, p.Clock, p.Ordinal, p.Tunnel = last.Time, last.Clock, last.Ordinal, last.Tunnel
 	p.Proto = g.proto
 	p.IPLen, p.L4, p.L4Len = g.hdr+n, b, n
 	return p

@@ -190,7 +190,7 @@ func put4(a *[16]byte, b []byte) {
 func (d *Dissector) ip4(b []byte, wire int) {
 	_ = b[19]
 	p := d.next()
-	p.Time, p.Ordinal, p.Tunnel = d.f.Time, d.f.Ordinal, d.tunnel
+	p.Time, p.Clock, p.Ordinal, p.Tunnel = d.f.Time, d.now, d.f.Ordinal, d.tunnel
 	p.Proto = b[9]
 	put4(&p.Src, b[12:16])
 	put4(&p.Dst, b[16:20])
@@ -199,24 +199,24 @@ func (d *Dissector) ip4(b []byte, wire int) {
 	offloaded := total == 0
 	if offloaded {
 		// Segmentation offload: the capture is of a packet that the card was still to cut up.
-		d.weirdIP(p, "ip_hdr_len_zero", "", "IP")
+		d.weird("ip_hdr_len_zero", "IP")
 		total = min(wire, maxJumbo)
 	}
 	switch {
 	case wire < total:
-		d.dropIP(p, "truncated_IP_len", "IP")
+		d.drop("truncated_IP_len", "IP")
 		d.back()
 		return
 	case hdr > total:
-		d.dropIP(p, "invalid_IP_header_size", "IP")
+		d.drop("invalid_IP_header_size", "IP")
 		d.back()
 		return
 	case hdr > len(b):
-		d.dropIP(p, "internally_truncated_header", "IP")
+		d.drop("internally_truncated_header", "IP")
 		d.back()
 		return
 	case hdr < 20:
-		d.dropIP(p, "IPv4_min_header_size", "IP")
+		d.drop("IPv4_min_header_size", "IP")
 		d.back()
 		return
 	}
@@ -248,7 +248,7 @@ func (d *Dissector) ip6(b []byte, wire int) {
 		return
 	}
 	p := d.next()
-	p.Time, p.Ordinal, p.Tunnel = d.f.Time, d.f.Ordinal, d.tunnel
+	p.Time, p.Clock, p.Ordinal, p.Tunnel = d.f.Time, d.now, d.f.Ordinal, d.tunnel
 	p.V6 = true
 	p.Src, p.Dst = [16]byte(b[8:24]), [16]byte(b[24:40])
 	total := 40 + int(binary.BigEndian.Uint16(b[4:]))
@@ -256,7 +256,7 @@ func (d *Dissector) ip6(b []byte, wire int) {
 		total = jumbo(b, wire)
 	}
 	if wire < total {
-		d.dropIP(p, "truncated_IP_len", "IP")
+		d.drop("truncated_IP_len", "IP")
 		d.back()
 		return
 	}

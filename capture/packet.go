@@ -65,6 +65,7 @@ const (
 // packet has no pointers but its payload.
 type Packet struct {
 	Time    Time
+	Clock   Time // the latest time of any packet so far, this one's or later: captures are not always in order
 	Ordinal uint64
 	Src     [16]byte
 	Dst     [16]byte

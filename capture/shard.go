@@ -281,7 +281,7 @@ func (s *Shard) evict() {
 
 // Packet takes the next packet of this shard. h is its FlowHash.
 func (s *Shard) Packet(p *Packet, h uint64) {
-	s.now = max(s.now, p.Time)
+	s.now = max(s.now, p.Time, p.Clock)
 	if s.swept == 0 {
 		s.swept = int64(s.now) / 1e9
 	}

@@ -569,3 +569,20 @@ func BenchmarkEstablished(b *testing.B) {
 		seq += 1400
 	}
 }
+
+// TestClockIsThatOfAllPackets: a packet of another flow, in another shard, has moved the clock on. What is read out of an
+// older one is told with the clock's time, as Zeek tells it, and the row of conn.log with the packets' own.
+func TestClockIsThatOfAllPackets(t *testing.T) {
+	w := newWire(0)
+	var host Host
+	w.cfg.Open = func(h Host, _ bool) Stream { host = h; return tape{w} }
+	p := packet(client, server, ProtoUDP, "x")
+	p.Clock = w.at + 5e8
+	w.send(p)
+	if at := host.At().Time; at != p.Clock {
+		t.Errorf("told at %d, the clock is %d", at, p.Clock)
+	}
+	if start := host.Flow().Start; start != p.Time {
+		t.Errorf("began at %d, the packet says %d", start, p.Time)
+	}
+}

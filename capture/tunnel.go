@@ -265,8 +265,9 @@ func (d *Dissector) udpTunnel(p Packet) {
 	if kind == tunNone {
 		kind = udpTunnelKind(p.SrcPort)
 	}
+	flow := newTunnelEntry(&p)
 	if kind != tunNone && kind != tunGRE {
-		d.outerFlow(&p, udpTunnelIdle)
+		flow = *d.outerFlow(&p, udpTunnelIdle)
 	}
 	b, wire := p.L4[8:], p.L4Len-8
 	if n := int(binary.BigEndian.Uint16(p.L4[4:])) - 8; n >= 0 && n < wire {
@@ -295,7 +296,7 @@ func (d *Dissector) udpTunnel(p Packet) {
 		}
 	}
 	if in.weird != "" {
-		d.weirdIP(&p, in.weird, "", in.from)
+		d.tell(Weird{Name: in.weird, From: in.from, Src: flow.orig, Dst: flow.resp})
 	}
 	if in.kind == "" || !d.cfg.IgnoreChecksums && !p.ChecksumOK() {
 		return

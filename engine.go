@@ -148,7 +148,7 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 	}
 	for i := range n {
 		w := &worker{e: e, id: i, in: make(chan *batch, batches), shards: make([]*capture.Shard, capture.ShardCount), interp: Interpreters(home)}
-		specs := decodersFor(home, w.shedding)
+		specs := decodersFor(home, w.shedding) // HTTP first
 		nameSpecs := append(specs[:len(specs):len(specs)], dns.AnySpec())
 		fc := capture.FlowConfig{
 			MaxFlows: cfg.MaxFlows / capture.ShardCount, IgnoreChecksums: cfg.IgnoreChecksums, Emit: w.emit,
@@ -168,7 +168,11 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 				if !cfg.LogMore {
 					h = asZeek{h, mid}
 				}
-				return transfers.Watch(h, decoders.NewMux(h, list, mid), mid)
+				mux := decoders.NewMux(h, list, mid)
+				if http.Port(port) && !mid {
+					return http.Beside(h, mux, specs[0])
+				}
+				return transfers.Watch(h, mux, mid)
 			}
 		}
 		carried := file.NewCache(file.Options{HashLimit: hashLimit})
@@ -508,9 +512,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 		}
 		if _, ok := ev.(capture.Record); ok {
 			if !e.cfg.LogMore {
-				if ev = logged(ev); aside && ofZeek(ev) {
-					ev = nil
-				}
+				ev = logged(ev, aside)
 			}
 			if ev != nil {
 				say(ev)
@@ -597,8 +599,17 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 // behind a line that is none of HTTP, and no DNS on ports that are not its own. We do: interpreters and detectors get
 // it all, but Zeek's logs stay as Zeek's readers know them, unless log_more is set.
 
-// logged gives what the logs tell of a record: itself, a part of it, or nothing.
-func logged(ev any) any {
+// logged gives what the logs tell of a record: itself, a part of it, or nothing. aside says that its flow has packets
+// with wrong checksums that were believed.
+func logged(ev any, aside bool) any {
+	if q, ok := ev.(*dns.Transaction); ok && aside && q.Flow.Proto == capture.ProtoUDP {
+		if ev, aside = q.Checked(), false; q.Checked() == nil {
+			return nil
+		}
+	}
+	if aside && ofZeek(ev) {
+		return nil
+	}
 	switch ev := ev.(type) {
 	case *http.Transaction:
 		q, p := ev.Request, ev.Response

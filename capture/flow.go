@@ -156,6 +156,8 @@ type Host interface {
 	// Ports gives the ports by the roles that stand so far.
 	Ports() (orig, resp uint16)
 	Flip() bool
+	// Doubted says that the packet at hand has a wrong checksum and is believed all the same: see Aside.
+	Doubted() bool
 }
 
 // Stream takes the bytes of one flow. Slices are borrowed. Once it is Idle, bytes are counted but no longer put in
@@ -421,6 +423,9 @@ func (f *flow) Skip() {
 func (f *flow) Ports() (orig, resp uint16) {
 	return f.key.addr(f.origSide).Port(), f.key.addr(f.origSide ^ 1).Port()
 }
+
+// Doubted implements Host.
+func (f *flow) Doubted() bool { return f.more != nil && f.more.doubt }
 
 // Flip implements Host.
 func (f *flow) Flip() bool {

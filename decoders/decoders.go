@@ -60,6 +60,13 @@ type Context interface {
 	Nest() Nested
 }
 
+// Doubter is a Context that knows whether the packet that is being decoded has a wrong checksum and is believed all the
+// same. Zeek reads no such packet.
+type Doubter interface{ Doubted() bool }
+
+// Ender is a Context that knows, in End, whether the stream was closed or only heard no more.
+type Ender interface{ Closed() bool }
+
 // Nested is a stream carried inside another protocol.
 type Nested interface {
 	Data(dir capture.Dir, b []byte)

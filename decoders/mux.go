@@ -60,6 +60,7 @@ type Mux struct {
 	swapped   bool // the originator is the server and the host would not flip
 	turned    bool // the other direction is being offered in between
 	ended     [2]bool
+	over      bool // Finish was called
 	flipped   *capture.Flow
 }
 
@@ -393,6 +394,7 @@ func (m *Mux) End(dir capture.Dir) {
 
 // Finish ends both directions, the originator's first.
 func (m *Mux) Finish() {
+	m.over = true
 	m.End(capture.Orig)
 	m.End(capture.Resp)
 }
@@ -445,6 +447,15 @@ func (m *Mux) Confirm(service string) { m.host.Service(service) }
 
 // Refute implements Context.
 func (m *Mux) Refute(service string) { m.host.Refute(service) }
+
+// Closed implements Ender.
+func (m *Mux) Closed() bool { return !m.over }
+
+// Doubted implements Doubter.
+func (m *Mux) Doubted() bool {
+	h, ok := m.host.(Doubter)
+	return ok && h.Doubted()
+}
 
 // Skip implements Context.
 func (m *Mux) Skip() { m.host.Skip() }

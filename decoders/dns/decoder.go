@@ -125,7 +125,7 @@ func (d *decoder) message(b []byte) {
 	}
 	m.h = readHeader(b)
 	op := m.h.opcode()
-	if op != opQuery && op != opNotify && op != opUpdate {
+	if !known(op) {
 		if !d.netbios {
 			m.weird(weirdOpcode, strconv.Itoa(int(op)))
 			d.ctx.Skip()
@@ -139,11 +139,7 @@ func (d *decoder) message(b []byte) {
 		return
 	}
 	m.tx = d.session(&m)
-	if m.h.response() {
-		m.reply()
-	} else {
-		m.query()
-	}
+	d.doubt(&m)
 	if m.read() {
 		d.confirm()
 	}
@@ -151,6 +147,32 @@ func (d *decoder) message(b []byte) {
 		m.answered()
 	}
 	d.finish(&m)
+}
+
+// known says whether messages with an opcode are read as DNS is.
+func known(op uint8) bool { return op == opQuery || op == opNotify || op == opUpdate }
+
+// doubt notes what Zeek would have of the message's transaction, if it is doubted: the other message, or this one,
+// read by itself.
+func (d *decoder) doubt(m *message) {
+	doubter, ok := d.ctx.(decoders.Doubter)
+	doubted := ok && d.datagrams && doubter.Doubted()
+	tx := m.tx
+	waited := tx.Asked || tx.Answered
+	switch {
+	case doubted:
+		if waited && !tx.Doubted {
+			other := *tx
+			tx.checked = &other
+		}
+		tx.Doubted = true
+	case tx.Doubted:
+		alone := message{d: d, b: m.b, h: m.h, nsaid: weirdLimit, tx: d.begin(m.h.id)}
+		alone.header()
+		alone.read()
+		tx.checked = alone.tx
+	}
+	m.header()
 }
 
 func (d *decoder) confirm() {
@@ -171,8 +193,21 @@ func (d *decoder) session(m *message) *Transaction {
 			return tx
 		}
 	}
+	return d.begin(m.h.id)
+}
+
+func (d *decoder) begin(id uint16) *Transaction {
 	return &Transaction{
-		At: d.ctx.At(), Flow: d.ctx.Flow(), ID: m.h.id, NetBIOS: d.netbios, Multicast: d.multicast, Unlogged: d.refuted,
+		At: d.ctx.At(), Flow: d.ctx.Flow(), ID: id, NetBIOS: d.netbios, Multicast: d.multicast, Unlogged: d.refuted,
+	}
+}
+
+// header notes what the message's header says.
+func (m *message) header() {
+	if m.h.response() {
+		m.reply()
+	} else {
+		m.query()
 	}
 }
 

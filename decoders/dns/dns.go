@@ -35,7 +35,7 @@ func Spec() decoders.Spec {
 // specs that go by bytes: what is no DNS there is worth a row of dns.log and a weird.
 func AnySpec() decoders.Spec {
 	return decoders.Spec{Name: "dns", New: newDecoder, Datagram: func(orig, resp []byte, _ bool) decoders.Verdict {
-		if len(orig) >= headerLen && response(orig) {
+		if len(orig) >= headerLen && response(orig) && known(readHeader(orig).opcode()) {
 			return decoders.Flipped
 		}
 		return decoders.Yes
@@ -71,6 +71,7 @@ type Transaction struct {
 	NetBIOS   bool // port 137
 	Rejected  bool // Zeek's notion: the answer carries no record at all
 	Unlogged  bool // behind a message with more questions than any has, where Zeek stops
+	Doubted   bool // a datagram of it has a wrong checksum and was believed all the same: see Checked
 
 	RCode  uint16 // with the upper bits of EDNS, if the answer has them
 	AA, RA bool   // of the answer
@@ -90,9 +91,18 @@ type Transaction struct {
 	UDPSize              uint16 // that it says it takes
 	DNSSEC               bool   // it wants signatures (DO)
 
-	asked bool // the question is the query's; an answer's is known to us, but not logged by Zeek
+	asked   bool         // the question is the query's; an answer's is known to us, but not logged by Zeek
+	checked *Transaction // of one that is doubted, what is not
 	// reported counts the answers that Zeek's scripts look at. Without one of them it logs neither rtt nor AA nor RA.
 	reported int
+}
+
+// Checked gives what of t was in datagrams with right checksums: t itself, its query or its answer alone, or nil.
+func (t *Transaction) Checked() *Transaction {
+	if t.Doubted {
+		return t.checked
+	}
+	return t
 }
 
 // Answer is one record of the answer section.

@@ -801,3 +801,69 @@ func (drop) Double(string, float64, bool)            {}
 func (drop) Set(string, string, []string, bool)      {}
 func (drop) Vector(string, string, []string, bool)   {}
 func (drop) Intervals(string, []time.Duration, bool) {}
+
+// doubtful is a context whose packets have wrong checksums while doubt is set.
+type doubtful struct {
+	ctx
+	doubt *bool
+}
+
+func (d doubtful) Doubted() bool { return *d.doubt }
+
+// TestCheckedHalf: a query or an answer with a wrong checksum is read, and what Zeek would have without it is kept.
+func TestCheckedHalf(t *testing.T) {
+	q := ask(7, "one.example.", mdns.TypeA)
+	a := reply(q, "one.example. 60 IN A 192.0.2.1")
+	for _, tt := range []struct {
+		query, answer bool // doubted
+		replyFirst    bool
+		want          string
+	}{
+		{false, false, false, "asked answered rtt"},
+		{true, false, false, "answered"},
+		{false, true, false, "asked"},
+		{true, true, false, "nothing"},
+		{true, false, true, "answered"},
+		{false, true, true, "asked"},
+	} {
+		f, doubt := udp53(), false
+		d := newDecoder(doubtful{ctx{f}, &doubt})
+		send := func(m *mdns.Msg, doubted bool) {
+			f.at.Time += 1e6
+			doubt = doubted
+			if _, err := d.Decode(capture.Orig, pack(m)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if tt.replyFirst {
+			send(a, tt.answer)
+		}
+		send(q, tt.query)
+		if !tt.replyFirst {
+			send(a, tt.answer)
+		}
+		d.End(capture.Orig)
+		d.End(capture.Resp)
+		tx := f.one(t)
+		if !tx.Asked || !tx.Answered || len(tx.Answers) != 1 || tx.Query != "one.example" {
+			t.Errorf("%+v: not read whole: %+v", tt, tx)
+		}
+		got := "nothing"
+		if c := tx.Checked(); c != nil {
+			var said []string
+			if c.Asked && c.asked {
+				said = append(said, "asked")
+			}
+			if c.Answered && len(c.Answers) == 1 {
+				said = append(said, "answered")
+			}
+			if c.RTT > 0 {
+				said = append(said, "rtt")
+			}
+			got = strings.Join(said, " ")
+		}
+		if got != tt.want {
+			t.Errorf("%+v: %s", tt, got)
+		}
+	}
+}

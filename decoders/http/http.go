@@ -43,6 +43,8 @@ const (
 	maxPending = 100
 	// Bytes searched for the next message after a loss. A missed chunk or length may hide a long body.
 	maxLost = 4 << 20
+	// The same for a flow that had nothing of HTTP so far.
+	maxStrange = 64 << 10
 	// A line longer than this is not the start of a message, while searching for one.
 	maxLostLine = 8 << 10
 	// Bytes that a client may send behind CONNECT or Upgrade before the answer: a TLS hello is 2 KiB at most. One that
@@ -134,6 +136,8 @@ type half struct {
 	dropped               bool // messages of this direction were lost since the last one that was read
 	resumed               bool // the next message was searched for
 	refutes               bool // the line that is skipped, once it is whole, says that this is no HTTP
+	garbled               bool // and is worth a weird
+	strange               bool // nothing was HTTP so far
 }
 
 type decoder struct {
@@ -203,6 +207,9 @@ func (d *decoder) step(dir capture.Dir, h *half, b []byte) (int, error) {
 	case lost:
 		return d.resync(dir, h, b), nil
 	}
+	if !d.seen && d.half[dir.Peer()].state == dead {
+		return len(b), errNotHTTP
+	}
 	return len(b), nil // dead
 }
 
@@ -229,6 +236,7 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 			n++
 		}
 		if n > 0 {
+			d.loneCR(b[:min(n+1, len(b))])
 			return n, nil
 		}
 		h.begun, h.at = true, d.ctx.At()
@@ -252,7 +260,7 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 			}
 			ok, err := d.parseHead(dir, h, head)
 			if !ok {
-				return bytes.IndexByte(b, '\n') + 1, d.garbage(dir, h, true)
+				return bytes.IndexByte(b, '\n') + 1, d.garbage(dir, h, b)
 			}
 			return len(head), err
 		}
@@ -263,12 +271,15 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 	// What cannot become a message is told by its first line, wherever the pieces end.
 	first := bytes.IndexByte(h.head, '\n')
 	if first >= 0 && first >= old && !goodLine(dir, h.head[:first]) {
+		err := d.garbage(dir, h, h.head)
 		h.dropHead()
-		return first + 1 - old, d.garbage(dir, h, true)
+		return first + 1 - old, err
 	}
 	if first < 0 && !plausible(dir, h.head) {
+		err := d.garbage(dir, h, h.head)
 		h.dropHead()
-		return n, d.garbage(dir, h, false)
+		h.midline = true
+		return n, err
 	}
 	if end := headEnd(dir, h.head, old); end > 0 {
 		head := h.head[:end]
@@ -297,7 +308,7 @@ func (d *decoder) oddHead(dir capture.Dir, h *half, b []byte) error {
 	ok, err := d.parseHead(dir, h, head)
 	n := len(head)
 	if !ok {
-		n, err = bytes.IndexByte(b, '\n')+1, d.garbage(dir, h, true)
+		n, err = bytes.IndexByte(b, '\n')+1, d.garbage(dir, h, b)
 	}
 	rest := bytes.Clone(b[n:])
 	h.dropHead()
@@ -342,31 +353,65 @@ func headEnd(dir capture.Dir, b []byte, from int) int {
 	}
 }
 
-// garbage is bytes where a message should begin; whole says that their line end was seen.
-func (d *decoder) garbage(dir capture.Dir, h *half, whole bool) error {
-	if dir == capture.Orig {
-		d.weird("bad_HTTP_request", "")
-	} else {
-		d.weird("bad_HTTP_reply", "")
-	}
+// garbage is bytes where a message should begin: b, and what came with them.
+func (d *decoder) garbage(dir capture.Dir, h *half, b []byte) error {
 	// Zeek looks at whole lines, and at those of a client only if it may have more to ask.
+	h.garbled, h.strange = true, !d.seen
 	h.refutes = !h.resumed && (dir == capture.Resp || d.depth == 0 || d.persists)
-	if whole {
-		d.refute(h)
-	}
 	d.lose(dir, h)
-	h.midline = !whole
-	if !d.seen && d.half[dir.Peer()].state == lost {
+	if n := lineEnd(b); n > 0 {
+		line, _ := cutLine(b[:n])
+		if i := len(line) - len(" HTTP/1.1"); dir == capture.Orig && i >= 0 && bytes.HasPrefix(line[i:], []byte(" HTTP/")) {
+			d.weird("bad_HTTP_request_with_version", "")
+			h.garbled = false
+		}
+		d.refute(dir, h)
+	}
+	d.loneCR(b)
+	if peer := &d.half[dir.Peer()]; !d.seen && peer.state == lost && !peer.garbled && !h.garbled {
 		return errNotHTTP
 	}
 	return nil
 }
 
-// refute takes the name of the flow back for the line that is none of a message.
-func (d *decoder) refute(h *half) {
+// refute tells that a line that is whole is none of a message, and takes the name of the flow back for it.
+func (d *decoder) refute(dir capture.Dir, h *half) {
+	if h.garbled {
+		h.garbled = false
+		switch {
+		case dir == capture.Orig:
+			d.weird("bad_HTTP_request", "")
+		case dir == capture.Resp && d.seen:
+			d.weird("bad_HTTP_reply", "")
+		}
+	}
 	if h.refutes {
-		h.refutes, d.refuted = false, true
+		h.refutes, d.refuted = false, d.known // Zeek turns away for good only from what it knew for HTTP
 		d.ctx.Refute("http")
+	}
+}
+
+// lineEnd gives the length of the line at the start of b with its end, which for Zeek is LF or a CR without one.
+func lineEnd(b []byte) int {
+	n := bytes.IndexByte(b, '\n') + 1
+	if i := bytes.IndexByte(b, '\r'); i >= 0 && i+1 < len(b) && b[i+1] != '\n' && (n == 0 || i < n) {
+		return i + 1
+	}
+	return n
+}
+
+// loneCR says so when a CR in b stands before something else than LF.
+func (d *decoder) loneCR(b []byte) {
+	for {
+		i := bytes.IndexByte(b, '\r')
+		if i < 0 || i+1 == len(b) {
+			return
+		}
+		if b[i+1] != '\n' {
+			d.weird("line_terminated_with_single_CR", "")
+			return
+		}
+		b = b[i+2:]
 	}
 }
 
@@ -400,15 +445,22 @@ func (d *decoder) resync(dir capture.Dir, h *half, b []byte) int {
 				return used
 			}
 		}
+		if (h.garbled || h.refutes) && lineEnd(line) > 0 {
+			d.refute(dir, h)
+		}
 		n := bytes.IndexByte(line, '\n') + 1
 		if h.midline = n == 0; n == 0 {
 			n = len(line)
-		} else {
-			d.refute(h)
 		}
 		used += n
 	}
-	if h.lostBytes += used; h.lostBytes > maxLost {
+	if h.strange {
+		d.loneCR(b[:used])
+	}
+	switch h.lostBytes += used; {
+	case !d.seen && h.lostBytes > maxStrange:
+		h.state = dead
+	case h.lostBytes > maxLost:
 		d.weird("HTTP_resync_failed", "")
 		h.state = dead
 	}
@@ -439,9 +491,6 @@ func (d *decoder) request(h *half, b []byte) (ok bool, err error) {
 	line, rest := cutLine(b)
 	r, ok := parseRequestLine(line)
 	if !ok {
-		if i := len(line) - len(" HTTP/1.1"); i >= 0 && bytes.HasPrefix(line[i:], []byte(" HTTP/")) {
-			d.weird("bad_HTTP_request_with_version", "")
-		}
 		return false, nil
 	}
 	if string(r.method) == "PRI" && r.major == '2' {
@@ -803,6 +852,7 @@ func (d *decoder) Gap(dir capture.Dir, n int64) bool {
 	case dead:
 		return d.half[dir.Peer()].state != dead
 	}
+	h.garbled, h.strange = false, false // Zeek reads no lines behind a loss
 	d.lose(dir, h)
 	return true
 }
@@ -837,6 +887,9 @@ func (d *decoder) End(dir capture.Dir) {
 		d.refused = false
 	}
 	h.ended = true
+	if e, ok := d.ctx.(decoders.Ender); ok && e.Closed() {
+		d.refute(dir, h) // the end of the stream is that of its last line too
+	}
 	if h.ex != nil {
 		whole := (h.state == inClose || h.state == inTrailer && h.ex.req.Version == "0.9") && h.body.Missing == 0
 		d.finish(dir, h, whole)

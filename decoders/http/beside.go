@@ -1,0 +1,77 @@
+package http
+
+import (
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
+)
+
+// Port says whether Zeek takes a flow to this port for HTTP, whatever it carries.
+func Port(port uint16) bool {
+	switch port {
+	case 80, 81, 631, 1080, 3128, 8000, 8080, 8888:
+		return true
+	}
+	return false
+}
+
+// Beside reads the flows to Port that begin with something else than HTTP a second time, as Zeek does: what the client
+// says is worth a weird, and what the server answers to it in HTTP, a row. main reads the flow for what it is.
+func Beside(host decoders.Host, main *decoders.Mux, spec decoders.Spec) capture.Stream {
+	return &beside{Mux: main, host: host, spec: spec}
+}
+
+type beside struct {
+	*decoders.Mux
+	host   decoders.Host
+	spec   decoders.Spec
+	http   *decoders.Mux // nil: not needed, or not yet
+	looked bool          // somebody has spoken
+}
+
+// Data implements capture.Stream.
+func (s *beside) Data(dir capture.Dir, b []byte) {
+	if !s.looked && len(b) > 0 {
+		s.looked = true // a server that speaks first is none of HTTP
+		if dir == capture.Orig && probe(b, nil, false) == decoders.No {
+			spec := s.spec
+			spec.Stream = func([]byte, []byte, bool) decoders.Verdict { return decoders.Yes }
+			s.http = decoders.NewMux(s.host, []decoders.Spec{spec}, false)
+		}
+	}
+	s.Mux.Data(dir, b)
+	if s.http != nil {
+		s.http.Data(dir, b)
+	}
+}
+
+// Gap implements capture.Stream.
+func (s *beside) Gap(dir capture.Dir, n int64) {
+	s.Mux.Gap(dir, n)
+	if s.http != nil {
+		s.http.Gap(dir, n)
+	}
+}
+
+// End implements capture.Stream.
+func (s *beside) End(dir capture.Dir) {
+	s.Mux.End(dir)
+	if s.http != nil {
+		s.http.End(dir)
+	}
+}
+
+// Finish implements capture.Stream.
+func (s *beside) Finish() {
+	s.Mux.Finish()
+	if s.http != nil {
+		s.http.Finish()
+	}
+}
+
+// Idle implements capture.Stream.
+func (s *beside) Idle() bool {
+	if s.http != nil {
+		return s.Mux.Idle() && s.http.Idle()
+	}
+	return s.looked && s.Mux.Idle()
+}

@@ -54,7 +54,8 @@ const (
 type event struct {
 	pos   uint64
 	shard uint32
-	aside bool // not for the logs
+	aside bool // read out of packets that Zeek does not read
+	begun bool // aside: Zeek sees the flow begin
 	ev    any
 }
 
@@ -446,10 +447,10 @@ func (w *worker) emit(ev any) {
 	if aside {
 		ev = x.Event
 	}
-	*out = append(*out, event{w.pos, w.shard, aside, ev})
+	*out = append(*out, event{w.pos, w.shard, aside, aside && x.Begun, ev})
 	for _, f := range w.interp {
 		if made := f(ev); made != nil {
-			*out = append(*out, event{w.pos, w.shard, false, made})
+			*out = append(*out, event{w.pos, w.shard, false, false, made})
 			w.shards[w.shard].Keep()
 		}
 	}
@@ -481,7 +482,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 	var certs tls.Known
 	var arranged services.Expectations
 	tunnels := newTunnelLog(say)
-	handle := func(ev any, aside bool) {
+	handle := func(ev any, aside, begun bool) {
 		arranged.Event(ev) // names the data connections that FTP has announced
 		if t, ok := ev.(*services.Transfer); ok {
 			f := arranged.File(t)
@@ -512,7 +513,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 		}
 		if _, ok := ev.(capture.Record); ok {
 			if !e.cfg.LogMore {
-				ev = logged(ev, aside)
+				ev = logged(ev, aside, begun)
 			}
 			if ev != nil {
 				say(ev)
@@ -545,7 +546,8 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 			if best < 0 {
 				break
 			}
-			handle(lists[best][at[best]].ev, lists[best][at[best]].aside)
+			x := &lists[best][at[best]]
+			handle(x.ev, x.aside, x.begun)
 			at[best]++
 		}
 		stats = b.stats
@@ -600,23 +602,24 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 // it all, but Zeek's logs stay as Zeek's readers know them, unless log_more is set.
 
 // logged gives what the logs tell of a record: itself, a part of it, or nothing. aside says that its flow has packets
-// with wrong checksums that were believed.
-func logged(ev any, aside bool) any {
+// with wrong checksums that were believed; begun, that Zeek sees the flow begin all the same.
+func logged(ev any, aside, begun bool) any {
 	if q, ok := ev.(*dns.Transaction); ok && aside && q.Flow.Proto == capture.ProtoUDP {
 		if ev, aside = q.Checked(), false; q.Checked() == nil {
 			return nil
 		}
 	}
-	if aside && ofZeek(ev) {
+	_, web := ev.(*http.Transaction)
+	if aside && ofZeek(ev) && !(web && begun) {
 		return nil
 	}
 	switch ev := ev.(type) {
 	case *http.Transaction:
 		q, p := ev.Request, ev.Response
-		if q != nil && q.Resumed {
+		if q != nil && (q.Resumed || q.Doubted) {
 			q = nil
 		}
-		if p != nil && p.Resumed {
+		if p != nil && (p.Resumed || p.Doubted) {
 			p = nil
 		}
 		if ev.Flow.Mid || q == nil && p == nil {
@@ -625,6 +628,9 @@ func logged(ev any, aside bool) any {
 		if q != ev.Request || p != ev.Response {
 			part := *ev
 			part.Request, part.Response = q, p
+			if q == nil && ev.Request != nil && ev.Request.Doubted {
+				part.At = p.At
+			}
 			return &part
 		}
 	case *file.File:

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -321,7 +322,10 @@ func (f *flow) fork() *flow {
 
 // Aside is an event that was read out of packets whose checksums are wrong and which were believed: for detectors, not
 // for the logs that say what Zeek says.
-type Aside struct{ Event any }
+type Aside struct {
+	Event any
+	Begun bool // a SYN with a right checksum was seen
+}
 
 // dir is the direction of bytes sent by side.
 func (f *flow) dir(side uint8) Dir { return Dir(side ^ f.origSide) }
@@ -376,7 +380,7 @@ func (f *flow) Emit(ev any) {
 	case *Progress, *Entered:
 	default:
 		if f.more != nil && f.more.strict != nil {
-			ev = &Aside{ev}
+			ev = &Aside{ev, strings.ContainsAny(f.more.strict.history(), "SsHh")}
 		}
 	}
 	f.sh.cfg.Emit(ev)

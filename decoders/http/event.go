@@ -28,6 +28,7 @@ type Request struct {
 	Trailer    Header
 	Body       Body
 	Resumed    bool // found behind a loss or something else in this direction: Zeek reads neither
+	Doubted    bool // its head ended in a packet with a wrong checksum that was believed: Zeek does not
 }
 
 // Place gives the host that was asked, as HostOf does, and what was asked of it: from the target if that names a host
@@ -75,7 +76,7 @@ type Response struct {
 	// Informational is the last 1xx answer before this one, 0 if none.
 	Informational       int
 	InformationalReason string
-	Resumed             bool // as for a request
+	Resumed, Doubted    bool // as for a request
 
 	hasReason bool // there was a reason phrase, if only an empty one
 }

@@ -508,7 +508,7 @@ func (d *decoder) request(h *half, b []byte) (ok bool, err error) {
 	ex := d.newExchange(h.at)
 	q := &ex.req
 	ex.tx.Request = q
-	q.At, q.Resumed = h.at, h.resumed || d.refuted
+	q.At, q.Resumed, q.Doubted = h.at, h.resumed || d.refuted, d.doubted()
 	if r.http09 {
 		q.Method, q.Target, q.Version = string(r.method), string(r.target), "0.9"
 		if q.Method != "GET" {
@@ -616,7 +616,7 @@ func (d *decoder) response(h *half, b []byte) (ok bool, err error) {
 	p := &ex.resp
 	s := string(b)
 	interim, interimReason := p.Status, p.Reason
-	*p = Response{At: h.at, Version: version(r.major, r.minor), Status: r.status, Resumed: h.resumed || d.refuted}
+	*p = Response{At: h.at, Version: version(r.major, r.minor), Status: r.status, Resumed: h.resumed || d.refuted, Doubted: d.doubted()}
 	if interim >= 100 {
 		p.Informational, p.InformationalReason = interim, interimReason
 	}
@@ -902,6 +902,11 @@ func (d *decoder) End(dir capture.Dir) {
 		d.flush(true)
 		d.close()
 	}
+}
+
+func (d *decoder) doubted() bool {
+	c, ok := d.ctx.(decoders.Doubter)
+	return ok && c.Doubted()
 }
 
 // weird reports an oddity once a flow.

@@ -1,0 +1,47 @@
+package raytap
+
+import (
+	"testing"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/http"
+)
+
+// TestLoggedHalf: of an exchange with one side in doubt, http.log has the other, if Zeek sees the connection begin.
+func TestLoggedHalf(t *testing.T) {
+	flow := &capture.Flow{Proto: capture.ProtoTCP}
+	for _, tt := range []struct {
+		query, answer, aside, begun bool
+		want                        string
+	}{
+		{false, false, false, false, "query answer"},
+		{false, false, true, true, "query answer"},
+		{true, false, true, true, "answer at 2"},
+		{false, true, true, true, "query"},
+		{true, true, true, true, "nothing"},
+		{true, false, true, false, "nothing"},
+		{false, false, true, false, "nothing"},
+	} {
+		whole := &http.Transaction{
+			At: capture.At{Time: 1}, Flow: flow, Request: &http.Request{Doubted: tt.query},
+			Response: &http.Response{At: capture.At{Time: 2}, Doubted: tt.answer},
+		}
+		got := "nothing"
+		if tx, ok := logged(whole, tt.aside, tt.begun).(*http.Transaction); ok {
+			switch {
+			case tx.Request != nil && tx.Response != nil:
+				got = "query answer"
+			case tx.Request != nil:
+				got = "query"
+			case tx.Time == 2:
+				got = "answer at 2"
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%+v: %s", tt, got)
+		}
+		if whole.Request == nil || whole.Response == nil {
+			t.Errorf("%+v: detectors lose a half", tt)
+		}
+	}
+}

@@ -51,14 +51,21 @@ deb: build ## dist/raytap_VERSION_ARCH.deb
 	DEB_VERSION='$(DEB_VERSION)' DEB_ARCH='$(DEB_ARCH)' $(GO) run $(NFPM) package --config cmd/raytap/packaging/nfpm.yaml --packager deb --target dist/
 PEERS ?= ../shared/peers
 CORPUS ?= ../shared/corpus/public.tar.zst
-zeek-diff: build ## our rows beside a real Zeek's over the public captures, as docs/zeek.md has them; needs both of them there
+ZEEKDIFF = bin/zeek-diff
+zeek-diff: build ## our rows beside a real Zeek's over the public captures, checksums ignored and checked, as docs/zeek.md has them; needs both of them there
 	@test -e $(PEERS)/zdiff.py && test -e $(CORPUS) || { echo "zeek-diff: $(PEERS) or $(CORPUS) is not there"; exit 1; }
-	@rm -rf bin/zeek-diff && mkdir -p bin/zeek-diff/zeek bin/zeek-diff/raytap
-	@tar --zstd -xf $(CORPUS) -C bin/zeek-diff
-	@tar --zstd -xf $(PEERS)/zeek-dev.tar.zst -C bin/zeek-diff/zeek 2>/dev/null || $(PEERS)/zeek.sh bin/zeek-diff/zeek bin/zeek-diff/dev/*
-	@for f in bin/zeek-diff/dev/*; do \
-	  bin/raytap replay --quiet --ignore-checksums --format json --out bin/zeek-diff/raytap/$$(basename $$f) $$f >/dev/null 2>&1; \
-	done; true
-	@python3 $(PEERS)/zdiff.py --columns bin/zeek-diff/zeek bin/zeek-diff/raytap
+	@rm -rf $(ZEEKDIFF) && mkdir -p $(ZEEKDIFF)/zeek $(ZEEKDIFF)/zeek-checked
+	@tar --zstd -xf $(CORPUS) -C $(ZEEKDIFF)
+	@tar --zstd -xf $(PEERS)/zeek-dev.tar.zst -C $(ZEEKDIFF)/zeek 2>/dev/null || $(PEERS)/zeek.sh $(ZEEKDIFF)/zeek $(ZEEKDIFF)/dev/*
+	@tar --zstd -xf $(PEERS)/zeek-dev-checked.tar.zst -C $(ZEEKDIFF)/zeek-checked 2>/dev/null || ZEEK_ARGS= $(PEERS)/zeek.sh $(ZEEKDIFF)/zeek-checked $(ZEEKDIFF)/dev/*
+	@for f in $(ZEEKDIFF)/dev/*; do \
+	  bin/raytap replay --quiet --ignore-checksums --format json --out $(ZEEKDIFF)/raytap/$$(basename $$f) $$f; \
+	  bin/raytap replay --quiet --format json --out $(ZEEKDIFF)/raytap-checked/$$(basename $$f) $$f; \
+	done >/dev/null 2>&1; true
+	@python3 $(PEERS)/zdiff.py --columns $(ZEEKDIFF)/zeek $(ZEEKDIFF)/raytap | tee $(ZEEKDIFF)/ignored.txt
+	@python3 $(PEERS)/zdiff.py --columns $(ZEEKDIFF)/zeek-checked $(ZEEKDIFF)/raytap-checked | tee $(ZEEKDIFF)/checked.txt
+	@echo "| log | rows of Zeek | agree, checksums ignored | rows of Zeek | agree, checksums checked |"; echo "|---|---|---|---|---|"
+	@awk '/of rows agree/ { row = $$1; pct = $$2; sub(/.*agree  zeek /, ""); sub(/,.*/, ""); n[row, FNR == NR] = $$0; p[row, FNR == NR] = pct; if (FNR == NR) o[++k] = row } \
+	  END { for (i = 1; i <= k; i++) printf "| %s | %s | %s | %s | %s |\n", o[i], n[o[i], 1], p[o[i], 1], n[o[i], 0], p[o[i], 0] }' $(ZEEKDIFF)/ignored.txt $(ZEEKDIFF)/checked.txt
 compare: ## CPU time a packet beside suricata, zeek, ndpiReader, tshark and tcpdump, those that are there
 	cmd/mixgen/compare.sh

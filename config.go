@@ -57,6 +57,8 @@ import (
 //	no_promisc: true                    # take only what the interface takes anyway
 //	hardware_timestamps: true           # the network card's, where it makes any
 //	user: raytap                        # whom a sensor becomes once it has opened the rings
+//	state: /var/lib/raytap/assets.json  # where a sensor keeps the inventory from one run to the next
+//	confine: false                      # leave it the files of the whole machine, where the kernel has Landlock
 //	sensor:
 //	  loss: 1.0                         # percent lost in a minute that is worth a finding
 //	egress:
@@ -67,7 +69,7 @@ import (
 //	  follow: 1h                        # how long after a job what may be honest is taken for its consequence
 //	  allow: [203.0.113.0/24]           # outside, but their jobs count as jobs from inside
 //	assets:
-//	  refresh: 1h                       # rows of assets.log while the run goes on, and again after this; 0: at its end
+//	  refresh: 1h                       # rows of assets.log while the run goes on, and again after this; 0: at its end (a sensor: hourly)
 //
 // raytap.yaml in the repository has every key with its default and what it means.
 type Config struct {
@@ -92,6 +94,8 @@ type Config struct {
 	NoPromisc  bool     `yaml:"no_promisc"`
 	HardwareTS bool     `yaml:"hardware_timestamps"`
 	User       string   `yaml:"user"`
+	State      string   `yaml:"state"`
+	Confine    bool     `yaml:"confine"`
 
 	Campaign campaign.Config `yaml:"campaign"`
 	Egress   egress.Config   `yaml:"egress"`
@@ -165,6 +169,7 @@ func DefaultConfig() Config {
 		Ring:      capture.DefaultRing,
 		Block:     capture.DefaultBlock,
 		Sensor:    sensor.Default(),
+		Confine:   true,
 	}
 }
 

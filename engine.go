@@ -78,13 +78,21 @@ type batch struct {
 	last    bool
 	err     error
 	done    sync.WaitGroup
+	counted bool         // the workers bring their counts: once in a second of packet time, and at the end
+	counts  []workCounts // by worker
 
 	// Of a live source.
 	clock  capture.Time // the latest time that is known
 	shed   capture.ShedLevel
-	report bool               // a span of statsEvery ends here
-	counts []capture.Counters // by worker, then
-	looks  []uint64           // by worker: bodies that were not looked into
+	report bool // a span of statsEvery ends here
+}
+
+// workCounts are what a worker has counted.
+type workCounts struct {
+	flow   capture.Counters
+	active int    // flows in its tables
+	bodies uint64 // that were not looked into
+	panics uint64
 }
 
 // Engine is one run.
@@ -110,7 +118,6 @@ type worker struct {
 	shard  uint32
 	pos    uint64
 	panics uint64
-	counts capture.Counters
 	shed   capture.ShedLevel
 	bodies uint64 // that were not looked into
 }
@@ -145,7 +152,7 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 	e.free = make(chan *batch, batches)
 	e.merge = make(chan *batch, batches)
 	for range batches {
-		e.free <- &batch{work: make([][]int32, n), out: make([][]event, n), counts: make([]capture.Counters, n), looks: make([]uint64, n)}
+		e.free <- &batch{work: make([][]int32, n), out: make([][]event, n), counts: make([]workCounts, n)}
 	}
 	for i := range n {
 		w := &worker{e: e, id: i, in: make(chan *batch, batches), shards: make([]*capture.Shard, capture.ShardCount), interp: Interpreters(home)}
@@ -276,6 +283,7 @@ func (e *engine) read(ctx context.Context) {
 		stats.Dissect = dissect.Stats()
 		b.stats = stats
 		b.last = err != nil
+		b.counted = b.last || b.report || len(b.ticks) > 0
 		if err != nil && !errors.Is(err, io.EOF) {
 			b.err = err
 		}
@@ -349,23 +357,35 @@ func (w *worker) loop() {
 		if b.last {
 			w.pos = 2 * (b.pos + uint64(len(b.packets)) + 1)
 			w.eachShard(func(s *capture.Shard) { s.Close(end) })
-			w.counts = w.count()
 		}
-		if b.report {
-			b.counts[w.id], b.looks[w.id] = w.count(), w.bodies
+		if b.counted {
+			b.counts[w.id] = w.count()
 		}
 		b.done.Done()
 	}
 }
 
-// count sums what the worker's shards have counted.
-func (w *worker) count() (c capture.Counters) {
+// count sums what the worker and its shards have counted.
+func (w *worker) count() workCounts {
+	t := workCounts{bodies: w.bodies, panics: w.panics}
 	for _, s := range w.shards {
 		if s != nil {
-			c.Add(&s.Counters)
+			t.flow.Add(&s.Counters)
+			t.active += s.Len()
 		}
 	}
-	return c
+	return t
+}
+
+// sum takes over what the workers had counted at the end of the batch.
+func (s *Stats) sum(all []workCounts) {
+	s.Flow, s.ActiveFlows, s.ShedBodies, s.Panics = capture.Counters{}, 0, 0, 0
+	for i := range all {
+		s.Flow.Add(&all[i].flow)
+		s.ActiveFlows += all[i].active
+		s.ShedBodies += all[i].bodies
+		s.Panics += all[i].panics
+	}
 }
 
 func (b *batch) lastOrdinal() uint64 {
@@ -525,6 +545,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 	var span spans
 	var clock, flushed capture.Time
 	said := uint64(0) // findings, when that was
+	var sums Stats    // what the workers had counted last
 	for b := range e.batches(func(c *Config) {
 		if next, err := c.home(); err == nil { // it was checked
 			home.Replace(next)
@@ -550,19 +571,18 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 			handle(x.ev, x.aside, x.begun)
 			at[best]++
 		}
+		if b.counted {
+			sums.sum(b.counts)
+		}
 		stats = b.stats
+		stats.Flow, stats.ActiveFlows, stats.ShedBodies, stats.Panics = sums.Flow, sums.ActiveFlows, sums.ShedBodies, sums.Panics
+		stats.Findings, stats.Weirds, stats.Rows, stats.RowsLost = findings, weirds, rows, rowsLost(sinks)
 		if e.cfg.Progress != nil {
 			e.cfg.Progress(stats)
 		}
 		err = b.err
 		if b.report {
-			now := stats
-			for i := range e.workers {
-				now.Flow.Add(&b.counts[i])
-				now.ShedBodies += b.looks[i]
-			}
-			now.Findings, now.Weirds, now.RowsLost = findings, weirds, rowsLost(sinks)
-			row, loss := span.end(now, b.clock)
+			row, loss := span.end(stats, b.clock)
 			say(row)
 			bus.Publish(loss)
 			say(loss)
@@ -579,11 +599,6 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 				}
 			}
 		}
-	}
-	for _, w := range e.workers {
-		stats.Flow.Add(&w.counts)
-		stats.Panics += w.panics
-		stats.ShedBodies += w.bodies
 	}
 	bus.End(capture.At{Time: stats.Last, Packet: stats.Packets})
 	repeat.Flush()

@@ -89,10 +89,12 @@ func (e *engine) batches(apply func(*Config)) iter.Seq[*batch] {
 }
 
 // reloadable are the keys that take effect while a run goes on.
-var reloadable = []string{"home", "campaign", "egress", "model", "payload", "secrets", "sensor"}
+var reloadable = []string{
+	"home", "intel", "campaign", "egress", "model", "payload", "assets", "secrets", "sensor", "beacon", "dns_tunnel", "oast", "scan", "shell",
+}
 
 // Changes lists the keys whose values differ in a new configuration: those that Reload brings into effect, and those
-// that wait for the next start.
+// that wait for the next start. Of intel that is what whoever sent the configuration exchanges in Indicators.
 func (c *Config) Changes(next *Config) (now, later []string) {
 	v, w := reflect.ValueOf(c).Elem(), reflect.ValueOf(next).Elem()
 	for i := range v.NumField() {
@@ -106,6 +108,18 @@ func (c *Config) Changes(next *Config) (now, later []string) {
 		}
 	}
 	return now, later
+}
+
+// Adopt gives c with what Reload brings into effect of next.
+func (c *Config) Adopt(next *Config) *Config {
+	adopted := *c
+	v, w := reflect.ValueOf(&adopted).Elem(), reflect.ValueOf(next).Elem()
+	for i := range v.NumField() {
+		if key, ok := keyOf(v.Type().Field(i)); ok && slices.Contains(reloadable, key) {
+			v.Field(i).Set(w.Field(i))
+		}
+	}
+	return &adopted
 }
 
 // spans cuts a run into the intervals of stats.log.

@@ -4,12 +4,16 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/intel"
 )
 
 // fakeLive plays frames as a live source does: a few at a time, with what before says of the ring.
@@ -280,13 +284,104 @@ func TestReloadWhileRunning(t *testing.T) {
 	for _, d := range Detectors() {
 		d.New(&detectors.Env{Home: &detectors.Networks{}}, bus)
 	}
-	if got := append([]string{"home"}, bus.Configured()...); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(reloadable))) {
+	if got := append([]string{"home", "intel"}, bus.Configured()...); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(reloadable))) {
 		t.Errorf("detectors take %q, said is %q", got, reloadable)
 	}
 	a, b := DefaultConfig(), DefaultConfig()
 	b.Home, b.Egress.Bytes, b.Workers = []string{"10.0.0.0/8"}, 1, 3
 	if now, later := a.Changes(&b); !slices.Equal(now, []string{"home", "egress"}) || !slices.Equal(later, []string{"workers"}) {
 		t.Errorf("%q now, %q later", now, later)
+	}
+}
+
+// TestReloadedSettingsHold: what is allowed while a capture goes on is passed over from then on.
+func TestReloadedSettingsHold(t *testing.T) {
+	for _, c := range []struct {
+		capture, rule string
+		allow         func(*Config)
+	}{
+		{"attack-shell", "shell/interactive", func(c *Config) { c.Shell.Allow = []string{"198.51.100.77"} }},
+		{"attack-job-blind", "oast/callback", func(c *Config) { c.OAST.Allow = []string{"10.20.0.0/24"} }},
+		{"egress-dns", "egress/dns_tunnel", func(c *Config) { c.DNSTunnel.Allow = []string{"tunnel.example"} }},
+		{"beacon-http", "beacon/regular", func(c *Config) { c.Beacon.Allow = []string{"198.51.100.77"} }},
+		{"attack-scan", "scan/hosts", func(c *Config) { c.Scan.Allow = []string{"203.0.113.90"} }},
+	} {
+		frames := allFrames(t, c.capture)
+		reload := make(chan *Config)
+		cfg := DefaultConfig()
+		cfg.Reload = reload
+		next := cfg
+		c.allow(&next)
+		for _, with := range []bool{false, true} {
+			k, _ := runLive(t, cfg, &fakeLive{frames: frames, per: 5, before: func(_ *capture.Batch, at int) {
+				if with && at == 5 {
+					reload <- &next
+				}
+			}})
+			if got := k.rules(c.rule); (len(got) == 0) != with {
+				t.Errorf("%s, allowed: %v: %q", c.capture, with, got)
+			}
+		}
+		if got := cfg.Adopt(&next); !reflect.DeepEqual(*got, next) {
+			t.Errorf("%s: %+v, not %+v", c.capture, got, next)
+		}
+	}
+}
+
+// TestIndicatorsAreExchanged: what intelligence lists now is met, and what it listed before is not.
+func TestIndicatorsAreExchanged(t *testing.T) {
+	frames := allFrames(t, "attack-shell")
+	file := filepath.Join(t.TempDir(), "list.csv")
+	if err := os.WriteFile(file, []byte("indicator,type\n198.51.100.77,ip\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mine, _, err := LoadIntel([]string{file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, _, err := LoadIntel(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		before, then *intel.Set
+		want         bool
+	}{{own, mine, true}, {mine, own, false}} {
+		cfg := DefaultConfig()
+		cfg.Indicators = intel.NewLive(c.before)
+		k, _ := runLive(t, cfg, &fakeLive{frames: frames, per: 1, before: func(_ *capture.Batch, at int) {
+			if at == 1 {
+				cfg.Indicators.Swap(c.then)
+			}
+		}})
+		if got := k.rules("intel/match"); (len(got) > 0) != c.want {
+			t.Errorf("want %v: %q", c.want, got)
+		}
+	}
+}
+
+// TestProgressTellsFlows: while a run goes on its progress has what the workers count, a second late at most.
+func TestProgressTellsFlows(t *testing.T) {
+	frames := allFrames(t, "beacon-http")
+	last := frames[len(frames)-1].Time
+	cfg := DefaultConfig()
+	var most, flows, findings uint64
+	active := 0
+	cfg.Progress = func(s Stats) {
+		if s.Flow.Flows < flows || s.Findings < findings {
+			t.Errorf("%d flows and %d findings, then %d and %d", flows, findings, s.Flow.Flows, s.Findings)
+		}
+		flows, findings, active = s.Flow.Flows, s.Findings, max(active, s.ActiveFlows)
+		if s.Packets < uint64(len(frames)) {
+			most = s.Flow.Flows
+		}
+	}
+	_, stats := runLive(t, cfg, &fakeLive{frames: frames, per: 10, idle: []capture.Time{last + 2e9}})
+	if most == 0 || most > stats.Flow.Flows || active == 0 || uint64(active) > stats.Flow.Flows {
+		t.Errorf("%d flows in the middle, %d active at most, %d in all", most, active, stats.Flow.Flows)
+	}
+	if flows != stats.Flow.Flows || stats.ActiveFlows != 0 {
+		t.Errorf("%d flows at last, %d in all, %d active then", flows, stats.Flow.Flows, stats.ActiveFlows)
 	}
 }
 

@@ -20,6 +20,8 @@ type Stats struct {
 	Dissect  capture.DissectStats
 	Flow     capture.Counters
 
+	ActiveFlows int // in the tables; while a run goes on, this, Flow and what workers count else are a second old at most
+
 	// Of a live source.
 	Live       capture.LiveStats
 	ShedBodies uint64 // bodies not looked into, under overload

@@ -67,6 +67,15 @@ type LiveStats struct {
 	Links    int    // links in all
 }
 
+// Interface is what one interface of a live source delivered since it was opened.
+type Interface struct {
+	Name     string
+	Received uint64 // frames that the kernel had for us, lost ones included
+	Dropped  uint64 // of those, lost because the ring was full
+	Freezes  uint64 // times that the ring was full
+	Up       bool
+}
+
 // mapping is a ring's memory. It lives until the last block is given back, even if the ring was closed before.
 type mapping struct {
 	mem    []byte

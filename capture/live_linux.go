@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -44,6 +46,9 @@ type live struct {
 	fds     []unix.PollFd
 	wall    func() time.Duration // the clock that frames are stamped by, less one that nobody sets
 	offset  time.Duration        // what it was
+
+	mu   sync.Mutex // over told
+	told []Interface
 }
 
 // ring is one interface.
@@ -105,6 +110,7 @@ func OpenLive(cfg LiveConfig) (LiveSource, error) {
 			return nil, err
 		}
 		l.rings = append(l.rings, r)
+		l.told = append(l.told, Interface{Name: name, Up: r.up})
 	}
 	l.stats.Links = len(l.rings)
 	for _, r := range l.rings {
@@ -319,7 +325,30 @@ func (l *live) ask(r *ring) {
 		l.stats.Received += uint64(s.Packets)
 		l.stats.Dropped += uint64(s.Drops)
 		l.stats.Freezes += uint64(s.Freeze_q_cnt)
+		r.tell(s)
 	}
+}
+
+// tell notes what an interface delivered since it was asked last, and whether its link is up.
+func (r *ring) tell(s *unix.TpacketStatsV3) {
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	for i, o := range r.l.rings {
+		if o == r {
+			t := &r.l.told[i]
+			t.Received += uint64(s.Packets)
+			t.Dropped += uint64(s.Drops)
+			t.Freezes += uint64(s.Freeze_q_cnt)
+			t.Up = r.up
+		}
+	}
+}
+
+// Interfaces tells what each interface delivered, a second ago at most. Any goroutine may call it.
+func (l *live) Interfaces() []Interface {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.told)
 }
 
 // check looks after the links.
@@ -328,6 +357,7 @@ func (l *live) check(now time.Time) {
 	down := 0
 	for _, r := range l.rings {
 		r.check()
+		r.tell(&unix.TpacketStatsV3{})
 		if !r.up {
 			down++
 		}

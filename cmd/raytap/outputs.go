@@ -146,7 +146,8 @@ func (o *outputs) reopenLogs() { o.reopen.Store(true) }
 
 func (o *outputs) values(s *raytap.Stats) metrics.Values {
 	v := metrics.Values{
-		Packets: s.Packets, Bytes: s.Bytes, Filtered: s.Filtered, Flows: s.Flow.Flows, Weirds: s.Weirds, Panics: s.Panics,
+		Packets: s.Packets, Bytes: s.Bytes, Filtered: s.Filtered, Flows: s.Flow.Flows, ActiveFlows: uint64(s.ActiveFlows),
+		Weirds: s.Weirds, Panics: s.Panics,
 	}
 	if s.Last != capture.Time(0) {
 		v.LastPacket = s.Last.Std()

@@ -14,6 +14,9 @@ import (
 
 	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors/intel"
+	"github.com/raytap/raytap/sinks/inventory"
+	"github.com/raytap/raytap/sinks/metrics"
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
@@ -24,11 +27,12 @@ Watches interfaces, or a pipe of pcap from elsewhere, until it is told to stop. 
 most a second after they are known, and prints each finding when it is made. What happens to the sensor itself (links,
 settings) is told on standard error.
 
-Signals: TERM and INT stop it, once what was captured so far is read and written; HUP reads the configuration file again
-(home networks, the sections of detectors; a file with a mistake changes nothing) and opens the logs again.
+Signals: TERM and INT stop it, once what was captured so far is read and written; HUP reads the configuration file and the
+indicators again (home networks, the sections of detectors; a file with a mistake changes nothing) and opens the logs again.
 
 It takes root, or CAP_NET_RAW. Once it captures it keeps of its privileges that alone, to open an interface again that was
-removed and comes back; and without --user the right to write where it was started.
+removed and comes back; and without --user the right to write where it was started. Where the kernel has Landlock, it can
+then read the folders of the configuration and of indicators and write to those of logs, state and spool, and nothing else.
 
 Flags may stand anywhere; those given win over the configuration file. Every key of the configuration is a flag, too:
 --ring for ring, --rotate-interval for rotate.interval; raytap.yaml explains them.
@@ -56,6 +60,9 @@ func sensor(args []string, stdout, stderr *os.File) int {
 	f.Bool("ignore-checksums", false, "take packets whose checksum is wrong, too")
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
 	keys := f.keys(func(key string) bool { return key != "fail_on" })
+	f.show("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated")
+	f.show("state", "keep the inventory of assets from one run to the next in `FILE`")
+	f.show("metrics-listen", "answer /metrics, /healthz and /readyz at `HOST:PORT`")
 
 	rest, err := f.parse(args)
 	if err == nil && len(rest) > 0 {
@@ -79,6 +86,9 @@ func sensor(args []string, stdout, stderr *os.File) int {
 		if err := keys.apply(&cfg); err != nil {
 			return nil, err
 		}
+		if cfg.Assets.Refresh == 0 {
+			cfg.Assets.Refresh = assetsEvery // its end may be a year away
+		}
 		return &cfg, cfg.Check()
 	}
 	cfg, err := load()
@@ -92,14 +102,14 @@ func sensor(args []string, stdout, stderr *os.File) int {
 	case len(cfg.Interfaces) > 0 && cfg.ReadFIFO != "":
 		return f.fail(errors.New("interfaces and a pipe at once cannot be"), stdout, stderr)
 	}
-	if *config == "" {
-		load = nil
-	}
-	return watch(cfg, load, stdout, stderr)
+	return watch(cfg, *config, load, stdout, stderr)
 }
 
-// watch runs the sensor. load reads the configuration again; nil: there is no file.
-func watch(cfg *raytap.Config, load func() (*raytap.Config, error), stdout, stderr *os.File) int {
+// assetsEvery is how often a sensor tells of each asset that it sees, if nothing else is said. News comes at once.
+const assetsEvery = time.Hour
+
+// watch runs the sensor. load reads the configuration again, from the file config, if there is one, and flags.
+func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error), stdout, stderr *os.File) int {
 	code := exitOK
 	fail := func(err error) int {
 		complain(stderr, err)
@@ -108,8 +118,13 @@ func watch(cfg *raytap.Config, load func() (*raytap.Config, error), stdout, stde
 	}
 	signal.Ignore(syscall.SIGPIPE) // that nobody reads what is printed must not end it
 	notice := func(text string) { complain(stderr, errors.New(text)) }
+	set, feeds, err := raytap.LoadIntel(cfg.Intel)
+	if err != nil {
+		return fail(err)
+	}
+	noteEmpty(feeds, notice)
+	indicators := intel.NewLive(set)
 	var src capture.LiveSource
-	var err error
 	if cfg.ReadFIFO != "" {
 		src, err = capture.FollowPipe(cfg.ReadFIFO, notice)
 	} else {
@@ -127,9 +142,27 @@ func watch(cfg *raytap.Config, load func() (*raytap.Config, error), stdout, stde
 	}
 	var up atomic.Bool
 	up.Store(true)
-	logs, err := openOutputs(cfg, health{up: up.Load}, notice, time.Now())
+	h := health{up: up.Load}
+	if s, ok := src.(interface{ Interfaces() []capture.Interface }); ok {
+		h.interfaces = func() (all []metrics.Interface) {
+			for _, i := range s.Interfaces() {
+				all = append(all, metrics.Interface{Name: i.Name, Packets: i.Received - i.Dropped, Drops: i.Dropped, Freezes: i.Freezes, Up: i.Up})
+			}
+			return all
+		}
+	}
+	known, err := inventory.Open(cfg.State)
 	if err != nil {
 		return fail(err)
+	}
+	logs, err := openOutputs(cfg, h, notice, time.Now())
+	if err != nil {
+		return fail(err)
+	}
+	if cfg.Confine {
+		if err := confine(cfg, config, notice); err != nil {
+			return fail(err)
+		}
 	}
 	out := newPrinter(stdout)
 	opt := terminal.Options{Width: terminal.Width(stdout), Live: out}
@@ -140,14 +173,26 @@ func watch(cfg *raytap.Config, load func() (*raytap.Config, error), stdout, stde
 	people := terminal.New(opt)
 
 	reload := make(chan *raytap.Config, 1)
-	run := *cfg
-	run.Reload = reload
 	manager := newManager()
-	run.Progress = func(s raytap.Stats) {
+	var unsaved error
+	progress := func(s raytap.Stats) {
 		now := time.Now()
 		up.Store(s.Live.Down == 0 || s.Live.Down < s.Live.Links)
 		logs.tick(now, &s)
 		manager.alive(now)
+		if err := known.Err(); err != nil && unsaved == nil {
+			complain(stderr, err)
+		} else if err == nil && unsaved != nil {
+			notice("the inventory is kept again")
+		}
+		unsaved = known.Err()
+	}
+	var inForce atomic.Pointer[raytap.Config]
+	inForce.Store(cfg)
+	run := func() (raytap.Stats, error) {
+		c := *inForce.Load()
+		c.Reload, c.Progress, c.Indicators, c.Assets.Known = reload, progress, indicators, known.Known()
+		return raytap.Run(context.Background(), c, src, logs, known, people)
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -164,7 +209,14 @@ func watch(cfg *raytap.Config, load func() (*raytap.Config, error), stdout, stde
 				}
 				manager.reloading()
 				logs.reopenLogs()
-				cfg = again(cfg, load, reload, notice)
+				if next := again(inForce.Load(), config, load, indicators, notice); next != nil {
+					inForce.Store(next)
+					select {
+					case <-reload: // one that the run has not come to yet
+					default:
+					}
+					reload <- next
+				}
 				manager.say("READY=1")
 			case <-done:
 				return
@@ -178,17 +230,17 @@ func watch(cfg *raytap.Config, load func() (*raytap.Config, error), stdout, stde
 	}
 	manager.say("READY=1")
 	start := time.Now()
-	stats, err := raytap.Run(context.Background(), run, src, logs, people)
+	stats, err := run()
 	for errors.Is(err, capture.ErrClockStep) {
 		// Flows and what detectors remember are by a time that is no more. What is known of them has been written.
 		notice("flows and detectors begin anew")
-		stats, err = raytap.Run(context.Background(), run, src, logs, people)
+		stats, err = run()
 	}
 	close(done)
 	if err != nil {
 		fail(err)
 	}
-	if err := logs.close(time.Now()); err != nil {
+	if err := errors.Join(logs.close(time.Now()), known.Close()); err != nil {
 		fail(err)
 	}
 	if !cfg.Quiet {
@@ -203,35 +255,54 @@ func watch(cfg *raytap.Config, load func() (*raytap.Config, error), stdout, stde
 	return code
 }
 
-// again reads the configuration anew and hands it to the run. It returns the one that is in force then.
-func again(cfg *raytap.Config, load func() (*raytap.Config, error), to chan *raytap.Config, notice func(string)) *raytap.Config {
-	if load == nil {
+// again reads configuration and indicators anew, puts the latter in place, and returns what is to be in force from now
+// on: all that can be exchanged while a run goes on. If nothing can be, or something is wrong, it returns nil.
+func again(cfg *raytap.Config, config string, load func() (*raytap.Config, error), indicators *intel.Live, notice func(string)) *raytap.Config {
+	if config == "" && len(cfg.Intel) == 0 {
 		notice("there is no configuration file to read again")
-		return cfg
+		return nil
 	}
 	next, err := load()
+	var set *intel.Set
+	var feeds []*intel.Feed
+	if err == nil {
+		set, feeds, err = raytap.LoadIntel(next.Intel)
+	}
 	if err != nil {
-		notice(err.Error())
+		notice(strings.TrimPrefix(err.Error(), "raytap: "))
 		notice("the configuration that was in force stays in force")
-		return cfg
+		return nil
 	}
+	noteEmpty(feeds, notice)
 	now, later := cfg.Changes(next)
-	switch {
-	case len(now)+len(later) == 0:
-		notice("the configuration has not changed")
-	case len(later) == 0:
-		notice("the configuration was read again: new " + strings.Join(now, ", "))
-	case len(now) == 0:
-		notice("the configuration was read again: " + strings.Join(later, ", ") + " will change with the next start")
-	default:
-		notice("the configuration was read again: new " + strings.Join(now, ", ") + "; " + strings.Join(later, ", ") + " will change with the next start")
+	says := "the configuration has not changed"
+	if len(now)+len(later) > 0 {
+		says = "the configuration was read again: "
 	}
-	select {
-	case <-to: // one that the run has not come to yet
-	default:
+	if len(now) > 0 {
+		says += "new " + strings.Join(now, ", ")
+		if len(later) > 0 {
+			says += "; "
+		}
 	}
-	to <- next
-	return next
+	if len(later) > 0 {
+		says += strings.Join(later, ", ") + " will change with the next start"
+	}
+	if len(feeds) > 0 {
+		says += fmt.Sprintf("; %d indicators are in force", set.Len())
+	}
+	notice(says)
+	indicators.Swap(set)
+	return cfg.Adopt(next)
+}
+
+// noteEmpty says which feeds have nothing in them: they are valid, and yet hardly what is meant.
+func noteEmpty(feeds []*intel.Feed, notice func(string)) {
+	for _, f := range feeds {
+		if f.Indicators() == 0 {
+			notice(f.Name + " has no indicators")
+		}
+	}
 }
 
 // printer writes to a terminal or a pipe on a goroutine of its own: whoever stops reading stops nothing else.

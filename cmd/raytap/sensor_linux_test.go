@@ -212,11 +212,12 @@ func frames(t *testing.T, name string, r io.Reader) (all [][]byte, whole bool) {
 
 // even is a capture of the frames, 250 µs apart: what tcpreplay sends then is at the same times as what is in the file.
 func even(all [][]byte) []byte {
+	begin := uint32(time.Now().Unix()) // how old an indicator is counts
 	b := binary.LittleEndian.AppendUint32(nil, 0xa1b2c3d4)
 	b = append(b, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0)
 	for i, f := range all {
 		us := uint32(i * 250)
-		for _, v := range []uint32{1790000000 + us/1e6, us % 1e6, uint32(len(f)), uint32(len(f))} {
+		for _, v := range []uint32{begin + us/1e6, us % 1e6, uint32(len(f)), uint32(len(f))} {
 			b = binary.LittleEndian.AppendUint32(b, v)
 		}
 		b = append(b, f...)
@@ -452,6 +453,127 @@ func TestSensorReload(t *testing.T) {
 	s.stop()
 	if r := archived(t, dir, "conn"); len(r) != 1 || !strings.Contains(r[0], `"history":"S`) {
 		t.Errorf("conn.log: %v", r)
+	}
+}
+
+// ask gets a path of the sensor's server. The goroutine that asks must be the one in the namespace.
+func ask(t *testing.T, path string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", "127.0.0.1:9477")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET %s HTTP/1.0\r\n\r\n", path)
+	b, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestSensorTellsHowItDoes: metrics of flows and of each interface, and whether it is ready.
+func TestSensorTellsHowItDoes(t *testing.T) {
+	isolated(t)
+	dir := t.TempDir()
+	s := start(t, dir, nil, "-i", "v1", "-i", "lo", "--metrics-listen", "127.0.0.1:9477")
+	if text := ask(t, "/readyz"); !strings.Contains(text, "200 OK") {
+		t.Error(text)
+	}
+	w := newWire(t)
+	all := job(t)
+	for _, f := range all {
+		w.send(f)
+	}
+	until := func(want ...string) {
+		t.Helper()
+		for {
+			text := ask(t, "/metrics")
+			if !slices.ContainsFunc(want, func(l string) bool { return !strings.Contains(text, "\n"+l) }) {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	until(fmt.Sprintf(`raytap_interface_packets_total{interface="v1"} %d`, len(all)), `raytap_interface_up{interface="v1"} 1`,
+		`raytap_interface_up{interface="lo"} 1`, `raytap_kernel_drops_total{interface="v1"} 0`,
+		`raytap_findings_total{rule="jobsubmit/external",severity="critical"} 1`)
+	// Those who ask are flows, too.
+	if text := ask(t, "/metrics"); strings.Contains(text, "\nraytap_flows_total 0\n") || !strings.Contains(text, "\nprocess_open_fds ") {
+		t.Error(text)
+	}
+	if out, err := exec.Command("ip", "link", "set", "v1", "down").CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	until(`raytap_interface_up{interface="v1"} 0`, `raytap_lost_total{cause="link_lost",unit="times"} 1`)
+	s.stop()
+}
+
+// TestSensorKeepsTheInventory: what one run saw the next one knows.
+func TestSensorKeepsTheInventory(t *testing.T) {
+	isolated(t)
+	dir := t.TempDir()
+	for run := range 2 {
+		s := start(t, dir, nil, "-i", "v1", "--state", "assets.json")
+		w := newWire(t)
+		for _, f := range job(t) {
+			w.send(f)
+		}
+		s.wait(s.out, "ran a job on the Ray cluster")
+		s.stop()
+		b, err := os.ReadFile(filepath.Join(dir, "assets.json"))
+		if err != nil || !strings.Contains(string(b), "10.20.0.10") {
+			t.Fatalf("%s, %v", b, err)
+		}
+		r := archived(t, dir, "assets")
+		if len(r) != run+1 || strings.Count(strings.Join(r, ""), `"change":"new"`) != 1 {
+			t.Fatalf("run %d: %s", run, strings.Join(r, "\n"))
+		}
+	}
+}
+
+// TestSensorIsConfined: once it runs it reads its configuration and indicators beside it, and nothing elsewhere; its logs
+// are rotated all the same, and made again when somebody removes them.
+func TestSensorIsConfined(t *testing.T) {
+	isolated(t)
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	write := func(dir, name, text string) string {
+		t.Helper()
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	list := "indicator,type\n203.0.113.66,ip\n"
+	inside, outside := write(dir, "list.csv", list), write(elsewhere, "list.csv", list)
+	write(dir, "raytap.yaml", "")
+	s := start(t, dir, nil, "-i", "v1", "--config", "raytap.yaml")
+	if strings.Contains(s.all.String(), "no Landlock") {
+		s.stop()
+		t.Skip("the kernel has no Landlock")
+	}
+	write(dir, "raytap.yaml", "intel: ["+outside+"]\n")
+	s.cmd.Process.Signal(syscall.SIGHUP)
+	s.wait(s.errs, outside+": permission denied")
+	s.wait(s.errs, "the configuration that was in force stays in force")
+	write(dir, "raytap.yaml", "intel: ["+inside+"]\n")
+	s.cmd.Process.Signal(syscall.SIGHUP)
+	s.wait(s.errs, "the configuration was read again: new intel; ")
+	if err := os.RemoveAll(filepath.Join(dir, "logs")); err != nil {
+		t.Fatal(err)
+	}
+	w := newWire(t)
+	for _, f := range job(t) {
+		w.send(f)
+	}
+	s.wait(s.out, "intel/match")
+	for len(rows(t, filepath.Join(dir, "logs", "current", "notice.log"))) == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.stop()
+	if r := archived(t, dir, "notice"); !strings.Contains(strings.Join(r, ""), `"rule":"intel/match"`) {
+		t.Error(r)
 	}
 }
 

@@ -128,6 +128,12 @@ func (f *flags) keys(want func(key string) bool) *keyFlags {
 	return k
 }
 
+// show has the help text tell of a flag of a key.
+func (f *flags) show(name, says string) {
+	f.Lookup(name).Usage = says
+	delete(f.hidden, name)
+}
+
 // apply puts what was given over the configuration.
 func (k *keyFlags) apply(cfg *raytap.Config) error {
 	var names []string

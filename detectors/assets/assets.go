@@ -138,9 +138,7 @@ type detector struct {
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	d := &detector{home: env.Home, bus: bus, cves: data.LoadCVEs()}
-	if c, ok := env.Settings["assets"].(*Config); ok {
-		d.cfg = *c
-	}
+	detectors.Configure(env, bus, "assets", Config{}, func(c Config) { d.cfg = c })
 	d.all.Limit, d.names.Limit, d.doors.Limit, d.hosts.Limit = MaxAssets, maxKeys, maxKeys, maxKeys
 	d.fronts.Limit, d.servers.Limit, d.callers.Limit, d.secure.Limit = maxKeys, maxKeys, maxCallers, maxTLS
 	for _, a := range d.cfg.Known {
@@ -152,9 +150,7 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	detectors.On(bus, d.redis)
 	detectors.On(bus, d.banner)
 	detectors.On(bus, d.tls)
-	if d.cfg.Refresh > 0 {
-		bus.OnTick(lookEvery, d.look)
-	}
+	bus.OnTick(lookEvery, d.look)
 	bus.OnEnd(d.end)
 }
 
@@ -894,6 +890,9 @@ func (d *detector) rename(e *entry) {
 
 // look says what is new, has changed or was not told of for long.
 func (d *detector) look(at capture.At) {
+	if d.cfg.Refresh == 0 {
+		return
+	}
 	for _, e := range d.order {
 		d.say(e, at, false)
 	}

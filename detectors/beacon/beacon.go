@@ -184,7 +184,7 @@ type detector struct {
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 	d := &detector{
-		cfg: Default(), env: env, bus: bus, quiet: map[string]bool{},
+		env: env, bus: bus,
 		pairs: detectors.Table[pairKey, pair]{Limit: maxPairs},
 		names: detectors.Table[netip.Addr, string]{Limit: maxNames},
 		usual: detectors.Table[netip.Addr, struct{}]{Limit: maxNames},
@@ -192,9 +192,12 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 		who:   detectors.Table[string, []netip.Addr]{Limit: maxPlaces},
 		jobs:  detectors.Table[netip.Addr, job]{Limit: maxJobs},
 	}
-	if c, ok := env.Settings["beacon"].(*Config); ok {
-		d.cfg = *c
-	}
+	detectors.Configure(env, bus, "beacon", Default(), d.set)
+	return d
+}
+
+func (d *detector) set(c Config) {
+	d.cfg, d.allow, d.quiet = c, nil, map[string]bool{}
 	for line := range strings.Lines(quietText) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
 			d.quiet[line] = true
@@ -207,7 +210,6 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 			d.quiet[strings.ToLower(strings.Trim(a, "."))] = true
 		}
 	}
-	return d
 }
 
 // call notes who got a job from outside. A head hands its jobs on to agents, so what it calls then is noted too.

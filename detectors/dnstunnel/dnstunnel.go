@@ -138,13 +138,16 @@ type detector struct {
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 	d := &detector{
-		cfg: Default(), env: env, bus: bus, quiet: map[string]bool{},
+		env: env, bus: bus,
 		pairs:  detectors.Table[pairKey, pair]{Limit: maxPairs},
 		relays: detectors.Table[netip.Addr, struct{}]{Limit: maxRelays},
 	}
-	if c, ok := env.Settings["dns_tunnel"].(*Config); ok {
-		d.cfg = *c
-	}
+	detectors.Configure(env, bus, "dns_tunnel", Default(), d.set)
+	return d
+}
+
+func (d *detector) set(c Config) {
+	d.cfg, d.quiet = c, map[string]bool{}
 	for line := range strings.Lines(quietText) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
 			d.quiet[line] = true
@@ -153,7 +156,6 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 	for _, a := range d.cfg.Allow {
 		d.quiet[strings.ToLower(strings.Trim(a, "."))] = true
 	}
-	return d
 }
 
 // local are the ends of names that are nobody's outside (RFC 6761, 6762, 8375, and those that networks make up).

@@ -77,25 +77,26 @@ func Spec() detectors.Spec {
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{
-				env: env, bus: bus, services: load(),
+				env: env, bus: bus,
 				planted: detectors.Table[string, plant]{Limit: maxPlanted},
 				relays:  detectors.Table[netip.Addr, struct{}]{Limit: maxRelays},
 			}
-			if c, ok := env.Settings["oast"].(*Config); ok {
-				if len(c.Allow) > 0 {
-					d.allow, _ = detectors.ParseNetworks(c.Allow)
-				}
-				for _, n := range c.Domains {
-					n = strings.ToLower(strings.Trim(n, ".*"))
-					d.services[n] = service{n, gradeOAST, ownLength}
-				}
-			}
+			detectors.Configure(env, bus, "oast", Default(), d.set)
 			detectors.On(bus, d.lookup)
 			detectors.On(bus, d.request)
 			detectors.On(bus, d.call)
 			detectors.On(bus, d.socks)
 			detectors.On(bus, d.hello)
 		},
+	}
+}
+
+func (d *detector) set(c Config) {
+	d.allow, _ = detectors.ParseNetworks(c.Allow)
+	d.services = load()
+	for _, n := range c.Domains {
+		n = strings.ToLower(strings.Trim(n, ".*"))
+		d.services[n] = service{n, gradeOAST, ownLength}
 	}
 }
 

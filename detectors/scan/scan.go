@@ -131,25 +131,25 @@ func Spec() detectors.Spec {
 			FalsePositives: "Inventories by their owners; programs that probe a range of ports for a free or open one.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			cfg := Default()
-			if c, ok := env.Settings["scan"].(*Config); ok {
-				cfg = *c
-			}
 			d := &detector{
-				cfg: cfg, home: env.Home, bus: bus,
-				up:      math.Log((1 - cfg.Scanner) / (1 - cfg.Benign)),
-				down:    math.Log(cfg.Scanner / cfg.Benign),
-				guilty:  math.Log(cfg.Detect / cfg.FalseAlarm),
-				clean:   math.Log((1 - cfg.Detect) / (1 - cfg.FalseAlarm)),
+				home: env.Home, bus: bus,
 				sources: detectors.Table[sourceKey, source]{Limit: maxSources},
 				pairs:   detectors.Table[pairKey, source]{Limit: maxPairs},
 			}
-			if len(cfg.Allow) > 0 {
-				d.allow, _ = detectors.ParseNetworks(cfg.Allow)
-			}
+			detectors.Configure(env, bus, "scan", Default(), d.set)
 			detectors.On(bus, d.conn)
 		},
 	}
+}
+
+// set takes over settings. Walks that have begun go on from where they are.
+func (d *detector) set(c Config) {
+	d.cfg = c
+	d.up = math.Log((1 - c.Scanner) / (1 - c.Benign))
+	d.down = math.Log(c.Scanner / c.Benign)
+	d.guilty = math.Log(c.Detect / c.FalseAlarm)
+	d.clean = math.Log((1 - c.Detect) / (1 - c.FalseAlarm))
+	d.allow, _ = detectors.ParseNetworks(c.Allow)
 }
 
 // fate is how a contact went.

@@ -56,9 +56,7 @@ func Spec() detectors.Spec {
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{env: env, bus: bus, upgraded: detectors.Table[string, string]{Limit: maxUpgraded}}
-			if c, ok := env.Settings["shell"].(*Config); ok && len(c.Allow) > 0 {
-				d.allow, _ = detectors.ParseNetworks(c.Allow)
-			}
+			detectors.Configure(env, bus, "shell", Default(), func(c Config) { d.allow, _ = detectors.ParseNetworks(c.Allow) })
 			detectors.On(bus, d.request)
 			detectors.On(bus, d.session)
 		},

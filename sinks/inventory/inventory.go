@@ -183,6 +183,9 @@ func (s *Store) Save() (err error) {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// Err is why the snapshot could not be written when that was last tried; nil: it was.
+func (s *Store) Err() error { return s.err }
+
 // Close saves what is not saved yet.
 func (s *Store) Close() error {
 	if s.dirty {

@@ -413,6 +413,40 @@ func TestLiveMerge(t *testing.T) {
 	}
 }
 
+// TestLiveWaitsAsleep: as long as a batch is out the kernel says that there is something to read, and waiting for more takes
+// no processor all the same.
+func TestLiveWaitsAsleep(t *testing.T) {
+	isolated(t)
+	cable(t, "v0", "v1")
+	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1"}})
+	var out Batch
+	defer out.Release()
+	for len(out.Frames) == 0 {
+		newSender(t, "v0").send(numbered(1))
+		if err := src.ReadBatch(&out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	used := func() time.Duration {
+		var u unix.Rusage
+		if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	var b Batch
+	defer b.Release()
+	begin, before := time.Now(), used()
+	for range 5 {
+		if err := src.ReadBatch(&b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cpu, wall := used()-before, time.Since(begin); wall > 2*liveWait && cpu > wall/4 {
+		t.Errorf("%v of the processor in %v", cpu, wall)
+	}
+}
+
 func TestLiveClockGoesOn(t *testing.T) {
 	isolated(t)
 	cable(t, "v0", "v1")

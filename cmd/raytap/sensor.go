@@ -59,6 +59,8 @@ func sensor(args []string, stdout, stderr *os.File) int {
 	f.Bool("quiet", false, "print nothing but errors")
 	f.Bool("ignore-checksums", false, "take packets whose checksum is wrong, too")
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
+	cpuprofile := f.String("cpuprofile", "", "")
+	f.hidden["cpuprofile"] = true
 	keys := f.keys(func(key string) bool { return key != "fail_on" })
 	f.show("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated")
 	f.show("state", "keep the inventory of assets from one run to the next in `FILE`")
@@ -102,7 +104,17 @@ func sensor(args []string, stdout, stderr *os.File) int {
 	case len(cfg.Interfaces) > 0 && cfg.ReadFIFO != "":
 		return f.fail(errors.New("interfaces and a pipe at once cannot be"), stdout, stderr)
 	}
-	return watch(cfg, *config, load, stdout, stderr)
+	stop, err := profile(*cpuprofile, "", "")
+	if err != nil {
+		complain(stderr, err)
+		return exitInput
+	}
+	code := watch(cfg, *config, load, stdout, stderr)
+	if err := stop(); err != nil {
+		complain(stderr, err)
+		return exitInput
+	}
+	return code
 }
 
 // assetsEvery is how often a sensor tells of each asset that it sees, if nothing else is said. News comes at once.

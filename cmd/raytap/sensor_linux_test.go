@@ -401,6 +401,83 @@ func synFrom(rng *rand.Rand) []byte {
 	return b
 }
 
+// ip4 is a frame with an IPv4 packet. Its checksum is left out.
+func ip4(proto byte, src, dst [4]byte, id, fragment uint16, payload []byte) []byte {
+	b := []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}
+	return append(b, inner4(proto, src, dst, id, fragment, payload)...)
+}
+
+func inner4(proto byte, src, dst [4]byte, id, fragment uint16, payload []byte) []byte {
+	b := []byte{0x45, 0}
+	b = binary.BigEndian.AppendUint16(b, uint16(20+len(payload)))
+	b = binary.BigEndian.AppendUint16(b, id)
+	b = binary.BigEndian.AppendUint16(b, fragment)
+	b = append(b, 64, proto, 0, 0)
+	b = append(append(b, src[:]...), dst[:]...)
+	return append(b, payload...)
+}
+
+// segment is a TCP segment from a port to Ray's.
+func segment(port uint16, seq uint32, text string) []byte {
+	b := binary.BigEndian.AppendUint16(nil, port)
+	b = binary.BigEndian.AppendUint16(b, 8265)
+	b = binary.BigEndian.AppendUint32(b, seq)
+	b = append(b, 0, 0, 0, 1, 5<<4, 0x18, 0x20, 0, 0, 0, 0, 0)
+	return append(b, text...)
+}
+
+// costly makes frames that are to cost more than they are worth: fragments that never become whole, a stream of single
+// bytes with holes between them, tunnels in tunnels, and requests that never end in chunks of a byte.
+func costly(rng *rand.Rand, i int) []byte {
+	src, head := [4]byte{198, 51, 100, byte(rng.Uint32())}, [4]byte{10, 20, 0, 10}
+	switch i % 4 {
+	case 0:
+		const more = 0x2000
+		return ip4(17, src, head, uint16(rng.Uint32()), more|uint16(rng.IntN(8000)), make([]byte, 64))
+	case 1:
+		return ip4(6, [4]byte{198, 51, 100, 1}, head, 0, 0, segment(4000, 1000+2*uint32(rng.IntN(1<<20)), "x"))
+	case 2:
+		b := inner4(6, src, head, 0, 0, segment(uint16(rng.Uint32()), rng.Uint32(), "GET / HTTP/1.1\r\n\r\n"))
+		for range 40 {
+			b = inner4(47, src, head, 0, 0, append([]byte{0, 0, 8, 0}, b...))
+		}
+		return ip4(4, src, head, 0, 0, b)
+	default:
+		text := "POST /api/jobs/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1\r\n{\r\n", 150)
+		return ip4(6, src, head, 0, 0, segment(uint16(rng.Uint32()), rng.Uint32(), text))
+	}
+}
+
+// TestSensorOutlivesCostlyPackets: a job among packets that are made to be expensive is found, and memory stays bounded.
+func TestSensorOutlivesCostlyPackets(t *testing.T) {
+	isolated(t)
+	dir := t.TempDir()
+	s := start(t, dir, nil, "-i", "v1", "--ignore-checksums", "--home", "10.20.0.0/16")
+	w := newWire(t)
+	n := 200_000
+	if testing.Short() {
+		n = 20_000
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	attack := job(t)
+	for i := range n {
+		w.send(costly(rng, i))
+		if k := i - n/2; k >= 0 && k%50 == 0 && k/50 < len(attack) {
+			w.send(attack[k/50])
+		}
+	}
+	s.wait(s.out, "203.0.113.66 ran a job on the Ray cluster")
+	if most := resident(t, s.cmd.Process.Pid); most > 500<<20 {
+		t.Errorf("%d MiB", most>>20)
+	}
+	s.stop()
+	for _, r := range archived(t, dir, "stats") {
+		if !strings.Contains(r, `"decoder_panics":0`) {
+			t.Error(r)
+		}
+	}
+}
+
 // resident is the memory of a process.
 func resident(t *testing.T, pid int) int {
 	t.Helper()

@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build test race fuzz bench check clean mixes pgo deb zeek-diff compare
+.PHONY: build test race fuzz bench check clean mixes pgo deb zeek-diff compare wire
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
@@ -69,3 +69,5 @@ zeek-diff: build ## our rows beside a real Zeek's over the public captures, chec
 	  END { for (i = 1; i <= k; i++) printf "| %s | %s | %s | %s | %s |\n", o[i], n[o[i], 1], p[o[i], 1], n[o[i], 0], p[o[i], 0] }' $(ZEEKDIFF)/ignored.txt $(ZEEKDIFF)/checked.txt
 compare: ## CPU time a packet beside suricata, zeek, ndpiReader, tshark and tcpdump, those that are there
 	cmd/mixgen/compare.sh
+wire: ## rates and CPU time of the sensor beside suricata on a cable; takes root, tcpreplay, suricata
+	cmd/mixgen/wire.sh

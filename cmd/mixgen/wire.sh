@@ -1,0 +1,107 @@
+#!/bin/bash
+# wire.sh: raytap's sensor and Suricata beside each other on one cable, fed by tcpreplay. Needs root, iproute2,
+# tcpreplay and suricata; makes a network namespace of its own and leaves nothing behind.
+#
+#   RATE=20000 PACKETS=500000 RUNS=3 STEPS='10000 20000 40000' OUT=bin make wire
+#
+# First both capture from the same interface at the same time, while each mix of mixgen is sent at RATE packets in a
+# second: CPU time a packet (user and system, of the process, from before the first packet until a second after the
+# last), what each received and what the kernel dropped for it. Then each alone is sent five seconds of the mix, or all of
+# it, at the growing rates of STEPS: printed is what tcpreplay really reached at the last of them at which no packet was
+# dropped, with a + if that was the last of all. On a machine of few processors tcpreplay and the sensor share them, so
+# rates say less than ratios.
+#
+# Both have rings of 64 MiB for the interface, the same protocols (HTTP, DNS, TLS) and logs, no rules in Suricata and all
+# detectors in raytap.
+set -u
+RATE=${RATE:-20000} PACKETS=${PACKETS:-500000} RUNS=${RUNS:-3} OUT=${OUT:-bin} STEPS=${STEPS:-10000 20000 40000 80000 160000 320000 640000}
+[ "$(id -u)" = 0 ] || { echo "wire: takes root"; exit 1; }
+for t in ip tcpreplay suricata; do command -v $t >/dev/null || { echo "wire: no $t"; exit 1; }; done
+mkdir -p "$OUT" && OUT=$(cd "$OUT" && pwd) || exit 1
+export CGO_ENABLED=0
+go build -trimpath -o "$OUT/raytap" ./cmd/raytap && go build -o "$OUT/mixgen" ./cmd/mixgen || exit 1
+ns=rtwire$$ work=$(mktemp -d)
+end() { for p in $(ip netns pids $ns 2>/dev/null); do kill $p; done; wait; ip netns del $ns 2>/dev/null; rm -rf "$work"; }
+trap end EXIT
+in_ns() { ip netns exec $ns "$@"; }
+ip netns add $ns && in_ns sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+in_ns ip link add v0 type veth peer name v1 && in_ns ip link set v0 up && in_ns ip link set v1 up && in_ns ip link set lo up || exit 1
+
+# A frame of this MTU takes 1.6 kB in Suricata's ring, of which it has one for each of its threads, as many as processors.
+cat >"$work/suricata.yaml" <<END
+%YAML 1.1
+---
+stats: {enabled: no}
+unix-command: {enabled: no}
+outputs:
+  - eve-log: {enabled: yes, filetype: regular, filename: eve.json, community-id: true, types: [http, dns, tls, flow]}
+logging: {default-log-level: notice, outputs: [{file: {enabled: yes, filename: suricata.log, level: notice}}]}
+app-layer: {protocols: {http: {enabled: yes}, dns: {tcp: {enabled: yes}, udp: {enabled: yes}}, tls: {enabled: yes}}}
+af-packet:
+  - {interface: v1, cluster-id: 99, cluster-type: cluster_flow, defrag: yes, use-mmap: yes, tpacket-v3: yes, block-size: 1048576, ring-size: $((42000 / $(nproc)))}
+END
+start() { # TOOL: its process in $pid, when it captures. ip becomes the program, so the process is its own
+  rm -rf "$work/$1" && mkdir "$work/$1"
+  case $1 in
+  raytap) ip netns exec $ns "$OUT/raytap" sensor -i v1 --quiet --rotate-compress none --out "$work/raytap/logs" >/dev/null 2>"$work/raytap/err" & ;;
+  suricata) ip netns exec $ns suricata --runmode workers -c "$work/suricata.yaml" -S /dev/null -l "$work/suricata" --af-packet=v1 >/dev/null 2>&1 & ;;
+  esac
+  pid=$!
+  until grep -qs -e 'capturing from' -e 'ngine started' "$work/$1/err" "$work/$1/suricata.log"; do
+    kill -0 $pid 2>/dev/null || { echo "wire: $1 did not start"; cat "$work/$1"/{err,suricata.log} 2>/dev/null; exit 1; }
+    sleep 0.1
+  done
+}
+ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12 + $13 }'; } # of user and system time
+stop() { # TOOL PID: $received and $dropped
+  kill -TERM $2 && wait $2
+  case $1 in
+  raytap) awk -F '\t' '/^#fields/ { for (i = 2; i <= NF; i++) f[$i] = i - 1 } !/^#/ { p += $f["pkts_proc"]; d += $f["dropped_by_kernel"] } END { print p + 0, d + 0 }' "$work"/raytap/logs/20*/stats.*.log ;;
+  suricata) sed -n 's/.*packets: \([0-9]*\), drops: \([0-9]*\).*/\1 \2/p' "$work/suricata/suricata.log" | awk '{ p += $1 - $2; d += $2 } END { print p + 0, d + 0 }' ;;
+  esac >"$work/count"
+  read -r received dropped <"$work/count"
+}
+send() { # CAPTURE RATE PACKETS: prints the rate that it was
+  in_ns tcpreplay -q --preload-pcap -i v0 --pps "$2" --limit "$3" "$1" 2>&1 | sed -n 's/^Rated: .*, \([0-9.]*\) pps.*/\1/p'
+}
+{ "$OUT/raytap" version | head -1; suricata -V; tcpreplay -V 2>&1 | head -1; grep -m1 'model name' /proc/cpuinfo; echo "$(nproc) processors, load $(cut -d' ' -f1-3 /proc/loadavg)"; } 2>/dev/null
+hz=$(getconf CLK_TCK)
+for m in http churn bulk; do "$OUT/mixgen" -mix $m -packets "$PACKETS" >"$work/$m.pcap"; done
+
+echo
+echo "Both at once, $RATE packets in a second, $PACKETS packets"
+echo "| mix | raytap: ns a packet | received | dropped | Suricata: ns a packet | received | dropped | ratio |"
+echo "|---|---|---|---|---|---|---|---|"
+for m in http churn bulk; do
+  for _ in $(seq "$RUNS"); do
+    start raytap; a=$pid; start suricata; b=$pid
+    a0=$(ticks $a) b0=$(ticks $b)
+    send "$work/$m.pcap" "$RATE" "$PACKETS" >/dev/null
+    sleep 1
+    a1=$(ticks $a) b1=$(ticks $b)
+    stop raytap $a; of_a="$received $dropped"; stop suricata $b
+    echo "$m $((a1 - a0)) $of_a $((b1 - b0)) $received $dropped"
+  done
+done | awk -v hz=$hz -v n="$PACKETS" '{ a = $2 * 1e9 / hz / n; b = $5 * 1e9 / hz / n
+  printf "| %s | %d | %d | %d | %d | %d | %d | %.2f |\n", $1, a, $3, $4, b, $6, $7, a ? b / a : 0; fflush() }'
+
+echo
+echo "Each alone: the highest rate without a drop, in packets in a second"
+echo "| mix | raytap | Suricata | ratio |"
+echo "|---|---|---|---|"
+highest() { # TOOL CAPTURE
+  best=0 over=
+  for r in $STEPS; do
+    start "$1"
+    was=$(send "$2" "$r" $((r * 5 < PACKETS ? r * 5 : PACKETS)))
+    sleep 1
+    stop "$1" $pid
+    [ "$dropped" = 0 ] || { over=; break; }
+    best=${was%.*} over=+
+  done
+  echo "$best$over"
+}
+for m in http churn bulk; do
+  a=$(highest raytap "$work/$m.pcap") b=$(highest suricata "$work/$m.pcap")
+  echo "| $m | $a | $b | $(awk -v a="${a%+}" -v b="${b%+}" 'BEGIN { printf "%.2f", b ? a / b : 0 }') |"
+done

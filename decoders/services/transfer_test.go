@@ -18,6 +18,7 @@ type dataHost struct {
 }
 
 func (h dataHost) Ports() (orig, resp uint16) { return h.flow.Orig.Port(), h.flow.Resp.Port() }
+func (dataHost) Doubted() bool                { return false }
 
 func newDataHost(orig, resp uint16) dataHost {
 	h := dataHost{newHost(capture.ProtoTCP, resp)}

@@ -333,7 +333,8 @@ func TestSensorOutlivesAFlood(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "raytap.yaml"), []byte("max_flows: 50000\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := start(t, dir, nil, "-i", "v1", "--config", "raytap.yaml", "--snaplen", "2000")
+	// What lives is to be seen, not what the collector has left for later.
+	s := start(t, dir, []string{"GOGC=25"}, "-i", "v1", "--config", "raytap.yaml", "--snaplen", "2000")
 	w := newWire(t)
 	syns := 400_000
 	if testing.Short() {
@@ -359,9 +360,9 @@ func TestSensorOutlivesAFlood(t *testing.T) {
 	most = max(most, resident(t, s.cmd.Process.Pid))
 	text := s.stop()
 	t.Logf("%d MiB in the first half, %d MiB in the second; %s", early>>20, most>>20, lastLine(text))
-	// The table is full long before the middle. 50,000 flows are 30 MB, the ring is 64; what the collector has not taken
-	// yet is three times what lives.
-	if most > 400<<20 || !testing.Short() && most > early+64<<20 {
+	// The table is full long before the middle. 50,000 flows are 30 MB, and the ring as much as was touched of it; the 350,000 that gave way would
+	// be 200 MB more. Tables of detectors fill up to their own bounds meanwhile.
+	if most > 500<<20 || !testing.Short() && most > early+128<<20 {
 		t.Errorf("%d MiB, and then %d", early>>20, most>>20)
 	}
 	if r := archived(t, dir, "stats"); !strings.Contains(strings.Join(r, ""), `"flows_evicted":`) {

@@ -53,10 +53,10 @@ start() { # TOOL: its process in $pid, when it captures. ip becomes the program,
   done
 }
 ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12 + $13 }'; } # of user and system time
-stop() { # TOOL PID: $received and $dropped
+stop() { # TOOL PID: $received and $dropped; what raytap left out to keep up counts as dropped
   kill -TERM $2 && wait $2
   case $1 in
-  raytap) awk -F '\t' '/^#fields/ { for (i = 2; i <= NF; i++) f[$i] = i - 1 } !/^#/ { p += $f["pkts_proc"]; d += $f["dropped_by_kernel"] } END { print p + 0, d + 0 }' "$work"/raytap/logs/20*/stats.*.log ;;
+  raytap) awk -F '\t' '/^#fields/ { for (i = 2; i <= NF; i++) f[$i] = i - 1 } !/^#/ { p += $f["pkts_proc"]; d += $f["dropped_by_kernel"] + $f["bodies_shed"] + $f["new_shed"] + ($f["bulk_shed_bytes"] > 0) } END { print p + 0, d + 0 }' "$work"/raytap/logs/20*/stats.*.log ;;
   suricata) sed -n 's/.*packets: \([0-9]*\), drops: \([0-9]*\).*/\1 \2/p' "$work/suricata/suricata.log" | awk '{ p += $1 - $2; d += $2 } END { print p + 0, d + 0 }' ;;
   esac >"$work/count"
   read -r received dropped <"$work/count"

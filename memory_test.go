@@ -25,8 +25,17 @@ func (p *sampled) ReadBatch(b *capture.Batch) error {
 	return err
 }
 
-// growth says by how much of itself the heap grew between two samples.
-func (p *sampled) growth(from, to int) float64 { return float64(p.heap[to])/float64(p.heap[from]) - 1 }
+// growth says by how much of itself the heap grew from three samples to three others. A sample falls anywhere between
+// batches, and batches on their way are a twentieth of it; what leaks a flow or a row doubles it.
+func (p *sampled) growth(from, to int) float64 {
+	sum := func(x []uint64) (n float64) {
+		for _, v := range x {
+			n += float64(v)
+		}
+		return n
+	}
+	return sum(p.heap[to-2:to+1])/sum(p.heap[from:from+3]) - 1
+}
 
 // TestFullTableDoesNotGrow churns ten times as many flows as the table has room for. None of them ends by itself, so
 // each new one pushes an old one out.
@@ -46,8 +55,8 @@ func TestFullTableDoesNotGrow(t *testing.T) {
 		t.Fatalf("%d flows were evicted of %d, want %d: the table was not full", stats.Flow.Evicted, stats.Flow.Flows, want)
 	}
 	// Detectors remember machines, within bounds of their own: what is compared begins when these are met.
-	if g := p.growth(4, 9); g > 0.05 {
-		t.Errorf("the heap grew by %.0f %% from four tables of flows to nine: %v", 100*g, p.heap)
+	if g := p.growth(3, 9); g > 0.15 {
+		t.Errorf("the heap grew by %.0f %% from three tables of flows to nine: %v", 100*g, p.heap)
 	}
 }
 
@@ -68,7 +77,7 @@ func TestLongCaptureDoesNotGrow(t *testing.T) {
 	if stats.Packets != n*uint64(rounds) {
 		t.Fatalf("%d packets, want %d", stats.Packets, n*uint64(rounds))
 	}
-	if g := p.growth(3, 9); g > 0.10 {
+	if g := p.growth(3, 9); g > 0.15 {
 		t.Errorf("the heap grew by %.0f %% from the third tenth to the last: %v", 100*g, p.heap)
 	}
 }

@@ -521,11 +521,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 			return
 		}
 		if f, ok := ev.(*file.File); ok && f.Flow != nil {
-			sender := f.Flow.Orig
-			if f.Sender == capture.Resp {
-				sender = f.Flow.Resp
-			}
-			f.Local = e.local.Contains(sender.Addr())
+			f.Local = e.local.Contains(f.Flow.Src(f.Sender).Addr())
 		}
 		bus.Publish(ev)
 		if c, ok := ev.(*tls.Certificate); ok && !certs.First(c) {

@@ -66,15 +66,9 @@ func listAssets(args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 	cfg.Assets.Known = store.Known()
-	var srcs []capture.Source
-	for _, name := range files {
-		src, err := capture.OpenFile(name)
-		if err != nil {
-			fail(err)
-			continue
-		}
+	srcs := openFiles(files, fail)
+	for _, src := range srcs {
 		defer src.Close()
-		srcs = append(srcs, src)
 	}
 	if len(srcs) == 0 {
 		return code

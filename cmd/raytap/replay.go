@@ -137,21 +137,28 @@ func (f *flags) override(cfg *raytap.Config, home []string) {
 	})
 }
 
+// openFiles opens captures; what cannot be opened it tells, and leaves out. The caller closes them.
+func openFiles(names []string, fail func(error)) (srcs []capture.Source) {
+	for _, name := range names {
+		src, err := capture.OpenFile(name)
+		if err != nil {
+			fail(err)
+			continue
+		}
+		srcs = append(srcs, src)
+	}
+	return srcs
+}
+
 func replayFiles(cfg raytap.Config, files []string, html, exports string, stdout, stderr *os.File) int {
 	code := exitOK
 	fail := func(err error) {
 		complain(stderr, err)
 		code = exitInput
 	}
-	var srcs []capture.Source
-	for _, name := range files {
-		src, err := capture.OpenFile(name)
-		if err != nil {
-			fail(err)
-			continue
-		}
+	srcs := openFiles(files, fail)
+	for _, src := range srcs {
 		defer src.Close()
-		srcs = append(srcs, src)
 	}
 	if len(srcs) == 0 {
 		return code

@@ -1,7 +1,7 @@
 #!/bin/bash
 # compare.sh: CPU time a packet of raytap and of what people use beside it, on the same captures, in one go.
 #
-# Builds its captures: the three mixes of mixgen and, where root, nginx, wrk and tcpdump are there, two of a real nginx
+# Builds its captures: the three mixes of mixgen and, where root, nginx, wrk, tcpdump, ip and ethtool are there, two of a real nginx
 # under wrk between network namespaces. Then every tool reads every capture in turn, RUNS times, so that a change of
 # the machine's speed hits all of them. Counted is user and system time of the process, less what the same tool takes
 # for a capture of two packets. Printed is, for each capture and tool, the median in nanoseconds a packet, and how
@@ -33,8 +33,8 @@ real() ( # NAME [wrk arguments]: nginx in one namespace, wrk in another, tcpdump
   ip link add v0 netns $a type veth peer name v1 netns $b &&
     ip -n $a addr add 10.9.0.1/24 dev v0 && ip -n $b addr add 10.9.0.2/24 dev v1 &&
     ip -n $a link set v0 up && ip -n $b link set v1 up && ip -n $a link set lo up || exit 1
-  ip netns exec $a ethtool -K v0 tso off gso off gro off tx off >/dev/null 2>&1
-  ip netns exec $b ethtool -K v1 tso off gso off gro off tx off >/dev/null 2>&1
+  ip netns exec $a ethtool -K v0 tso off gso off gro off tx off >/dev/null || exit 1
+  ip netns exec $b ethtool -K v1 tso off gso off gro off tx off >/dev/null || exit 1
   mkdir -p "$work/www" && chmod 755 "$work" "$work/www" && head -c 3000 /dev/zero >"$work/www/index.html"
   cat >"$work/nginx.conf" <<END
 pid $work/nginx.pid; error_log /dev/null; worker_processes 1;
@@ -51,11 +51,11 @@ END
   kill $load 2>/dev/null
   [ -s "$OUT/$name.pcap" ]
 )
-if [ "$(id -u)" = 0 ] && have nginx && have wrk && have tcpdump && have ip; then
+if [ "$(id -u)" = 0 ] && have nginx && have wrk && have tcpdump && have ip && have ethtool; then
   real nginx-keepalive && captures+=("$OUT/nginx-keepalive.pcap")
   real nginx-short -H 'Connection: close' && captures+=("$OUT/nginx-short.pcap")
 else
-  echo "missing: root, nginx, wrk, tcpdump or ip: no captures of a real server"
+  echo "missing: root, nginx, wrk, tcpdump, ip or ethtool: no captures of a real server"
 fi
 
 # Tools.

@@ -42,7 +42,10 @@ type stage interface {
 }
 
 // pools keep decoders: those of codings between bodies, ours between flows. They are shared by the flows of one Spec.
-type pools struct{ inflate, brotli, zstd, http sync.Pool }
+type pools struct {
+	inflate, brotli, zstd, http sync.Pool
+	blocks                      *blocks
+}
 
 // plan builds the stages for a Content-Encoding. A coding that is unknown, or not worth it because nobody wants the
 // body, leaves the body as it is. aiohttp compares the field's value as a whole, so names of a request must be clean;

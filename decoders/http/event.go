@@ -29,12 +29,17 @@ type Request struct {
 	Body       Body
 	Resumed    bool // found behind a loss or something else in this direction: Zeek reads neither
 	Doubted    bool // its head ended in a packet with a wrong checksum that was believed: Zeek does not
+
+	block *block // what Header says, read once for all requests that have the same; nil: look at Header
 }
 
 // Place gives the host that was asked, as HostOf does, and what was asked of it: from the target if that names a host
 // (RFC 9112 sections 3.2.2 and 3.2.3), otherwise host is the Host field's, "" if there is none. A tunnel has no path.
 func (r *Request) Place() (host, path string) {
 	path = r.Target
+	if path != "" && path[0] == '/' && r.Method != "CONNECT" {
+		return r.Authority(), path // nearly all
+	}
 	if r.Method == "CONNECT" {
 		return HostOf(path), ""
 	}
@@ -48,7 +53,23 @@ func (r *Request) Place() (host, path string) {
 		}
 		return HostOf(rest[:n]), path
 	}
-	return HostOf(r.Header.Get("Host")), path
+	return r.Authority(), path
+}
+
+// Authority gives the host of the first Host field, as HostOf does; "" if there is none.
+func (r *Request) Authority() string {
+	if r.block != nil {
+		return r.block.facts.authority
+	}
+	return HostOf(r.Header.Get("Host"))
+}
+
+func (r *Request) facts() *facts {
+	if r.block != nil {
+		return &r.block.facts
+	}
+	f := r.Header.facts()
+	return &f
 }
 
 // HostOf gives the host of an authority (RFC 3986 section 3.2) in one form: in lower case, without user, port,
@@ -79,6 +100,7 @@ type Response struct {
 	Resumed, Doubted    bool // as for a request
 
 	hasReason bool // there was a reason phrase, if only an empty one
+	block     *block
 }
 
 // Body is the entity of a message.

@@ -72,7 +72,7 @@ type Options struct {
 
 // Spec is the registration of the decoder.
 func Spec(opt Options) decoders.Spec {
-	p := &pools{}
+	p := &pools{blocks: newBlocks()}
 	if opt.Files == nil {
 		opt.Files = file.NewCache(file.Options{})
 	}
@@ -124,6 +124,8 @@ type half struct {
 	ended   bool
 	at      capture.At
 	head    []byte // a head, chunk line or trailer that came in pieces
+	block   *block // field block of the last message, if that may come again
+	target  string // of the last request
 	remain  int64
 	ex      *exchange
 	body    *Body
@@ -160,6 +162,7 @@ type decoder struct {
 	closing    bool // the server said Connection: close
 	refuted    bool // a line was none of HTTP
 	split      bool // lines of the head that is read were ended by a lone CR
+	odd        bool // something was weird since this was last cleared
 	version    [2]string
 	ranges     []*ranged // files that came in pieces
 }
@@ -253,12 +256,17 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 		}
 	}
 	if len(h.head) == 0 {
+		if n := h.repeats(b); n > 0 {
+			if ok, err := d.parseHead(dir, h, b[:n], h.block); ok {
+				return n, err
+			}
+		}
 		if end := headEnd(dir, b, 0); end > 0 && end <= maxHead {
 			head := b[:end]
 			if oddLines(head) {
 				head = d.splitOdd(head)
 			}
-			ok, err := d.parseHead(dir, h, head)
+			ok, err := d.parseHead(dir, h, head, nil)
 			if !ok {
 				return bytes.IndexByte(b, '\n') + 1, d.garbage(dir, h, b)
 			}
@@ -286,13 +294,13 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 		if oddLines(head) {
 			return end - old, d.oddHead(dir, h, head)
 		}
-		_, err := d.parseHead(dir, h, head)
+		_, err := d.parseHead(dir, h, head, nil)
 		h.dropHead()
 		return end - old, err
 	}
 	if len(h.head) >= maxHead {
 		d.weird("HTTP_head_too_long", "")
-		_, err := d.parseHead(dir, h, h.head)
+		_, err := d.parseHead(dir, h, h.head, nil)
 		h.dropHead()
 		if err == nil && h.state != lost {
 			d.lose(dir, h)
@@ -305,7 +313,7 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 // oddHead reads a head that came in pieces and has odd lines. What stands behind its end was taken with it.
 func (d *decoder) oddHead(dir capture.Dir, h *half, b []byte) error {
 	head := d.splitOdd(b)
-	ok, err := d.parseHead(dir, h, head)
+	ok, err := d.parseHead(dir, h, head, nil)
 	n := len(head)
 	if !ok {
 		n, err = bytes.IndexByte(b, '\n')+1, d.garbage(dir, h, b)
@@ -467,12 +475,13 @@ func (d *decoder) resync(dir capture.Dir, h *half, b []byte) int {
 	return used
 }
 
-// parseHead reads a head; not ok means that its first line is none of a message.
-func (d *decoder) parseHead(dir capture.Dir, h *half, b []byte) (ok bool, err error) {
+// parseHead reads a head; not ok means that its first line is none of a message. same is its field block if that is
+// known already.
+func (d *decoder) parseHead(dir capture.Dir, h *half, b []byte, same *block) (ok bool, err error) {
 	if dir == capture.Orig {
-		return d.request(h, b)
+		return d.request(h, b, same)
 	}
-	return d.response(h, b)
+	return d.response(h, b, same)
 }
 
 func (d *decoder) newExchange(at capture.At) *exchange {
@@ -487,11 +496,11 @@ func (d *decoder) newExchange(at capture.At) *exchange {
 	return ex
 }
 
-func (d *decoder) request(h *half, b []byte) (ok bool, err error) {
+func (d *decoder) request(h *half, b []byte, same *block) (ok bool, err error) {
 	line, rest := cutLine(b)
 	r, ok := parseRequestLine(line)
-	if !ok {
-		return false, nil
+	if !ok || r.http09 && same != nil {
+		return false, nil // without a version the line is all there is of the head
 	}
 	if string(r.method) == "PRI" && r.major == '2' {
 		return true, errHTTP2
@@ -518,12 +527,16 @@ func (d *decoder) request(h *half, b []byte) (ok bool, err error) {
 		d.old = true
 		h.ex, h.body, h.state = ex, &q.Body, inTrailer
 	} else {
-		// One string holds the whole head; everything else is a part of it.
-		s := string(b)
-		q.Method, q.Target, q.Version = knownMethod(r.method), s[r.targetAt:r.targetAt+len(r.target)], version(r.major, r.minor)
+		q.Method, q.Version = knownMethod(r.method), version(r.major, r.minor)
 		if q.Method == "" {
-			q.Method = s[:len(r.method)]
+			q.Method = string(r.method)
 			d.weird("unknown_HTTP_method", q.Method)
+		}
+		if last := h.target; string(r.target) == last {
+			q.Target = last
+		} else {
+			q.Target = string(r.target)
+			h.target = q.Target
 		}
 		if r.lower {
 			d.weird("lowercase_HTTP_keyword", "")
@@ -531,9 +544,9 @@ func (d *decoder) request(h *half, b []byte) (ok bool, err error) {
 		if len(r.target) == 0 {
 			d.weird("missing_HTTP_uri", "")
 		}
-		var f framing
-		q.Header = d.fields(s[len(b)-len(rest):], b, &f)
-		d.requestFraming(h, ex, &f)
+		k := d.block(h, b, rest, same)
+		q.Header, q.block = k.header, k
+		d.requestFraming(h, ex, &k.framing)
 	}
 	d.targetWeirds(q.Target)
 	if v := d.version[0]; v != "" && v != q.Version {
@@ -556,21 +569,22 @@ func (d *decoder) request(h *half, b []byte) (ok bool, err error) {
 func (d *decoder) requestFraming(h *half, ex *exchange, f *framing) {
 	q := &ex.req
 	d.persists = d.persists || f.keepAlive
+	conflict := f.conflict
 	if f.te && q.Version < "1.1" {
-		f.conflict = true // RFC 9112 section 6.1: Transfer-Encoding in a 1.0 message is faulty framing
+		conflict = true // RFC 9112 section 6.1: Transfer-Encoding in a 1.0 message is faulty framing
 	}
 	if f.te && f.hasLength {
-		f.conflict = true
+		conflict = true
 		d.weird("HTTP_content_length_and_chunked", "")
 	}
 	if f.te && !f.chunked {
-		f.conflict = true
+		conflict = true
 		d.weird("HTTP_transfer_encoding_not_chunked", "")
 	}
 	if f.expect && f.hasLength && f.length == 0 {
 		d.weird("HTTP_content_length_0_and_expect_100_cont", "")
 	}
-	q.Body.Conflict = f.conflict
+	q.Body.Conflict = conflict
 	switch {
 	case q.Method == "CONNECT":
 		// No body; what follows belongs to the tunnel, if there will be one.
@@ -605,7 +619,7 @@ func (d *decoder) openBody(h *half, ex *exchange, body *Body, f *framing, resp b
 	}
 }
 
-func (d *decoder) response(h *half, b []byte) (ok bool, err error) {
+func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) {
 	line, rest := cutLine(b)
 	r, ok := parseStatusLine(line)
 	if !ok {
@@ -614,14 +628,13 @@ func (d *decoder) response(h *half, b []byte) (ok bool, err error) {
 	d.seen = true
 	ex := d.answers(h.at)
 	p := &ex.resp
-	s := string(b)
 	interim, interimReason := p.Status, p.Reason
 	*p = Response{At: h.at, Version: version(r.major, r.minor), Status: r.status, Resumed: h.resumed || d.refuted, Doubted: d.doubted()}
 	if interim >= 100 {
 		p.Informational, p.InformationalReason = interim, interimReason
 	}
 	if r.reasonAt > 0 {
-		p.Reason = s[r.reasonAt:len(line)]
+		p.Reason = reason(line[r.reasonAt:])
 		p.hasReason = true
 	}
 	if v := d.version[1]; v != "" && v != p.Version {
@@ -629,8 +642,9 @@ func (d *decoder) response(h *half, b []byte) (ok bool, err error) {
 	}
 	d.version[1] = p.Version
 	d.persists = d.persists || p.Version > "1.0"
-	var f framing
-	p.Header = d.fields(s[len(b)-len(rest):], b, &f)
+	k := d.block(h, b, rest, same)
+	f := &k.framing
+	p.Header, p.block = k.header, k
 	h.begun = false
 	d.closing = d.closing || f.close
 
@@ -677,7 +691,7 @@ func (d *decoder) response(h *half, b []byte) (ok bool, err error) {
 		d.finish(capture.Resp, h, true)
 		return true, nil
 	}
-	d.openBody(h, ex, &p.Body, &f, true)
+	d.openBody(h, ex, &p.Body, f, true)
 	switch {
 	case len(h.sink.stages) > 0:
 	case !h.sink.multi.active():
@@ -768,8 +782,8 @@ func (d *decoder) emit(ex *exchange) {
 		ex.tx.Response = &ex.resp
 	}
 	ex.tx.Flow = d.ctx.Flow()
-	ex.tx.describe(capture.Orig, ex.req.Header, &ex.req.Body, ex.req.Resumed)
-	ex.tx.describe(capture.Resp, ex.resp.Header, &ex.resp.Body, ex.resp.Resumed)
+	ex.tx.describe(capture.Orig, ex.req.block, &ex.req.Body, ex.req.Resumed)
+	ex.tx.describe(capture.Resp, ex.resp.block, &ex.resp.Body, ex.resp.Resumed)
 	for _, f := range ex.req.Body.Files {
 		d.ctx.Emit(f)
 	}
@@ -865,7 +879,7 @@ func (d *decoder) partialHead(dir capture.Dir, h *half) {
 	head := h.head
 	if i := bytes.LastIndexByte(head, '\n'); i >= 0 {
 		h.partial = true
-		_, err := d.parseHead(dir, h, head[:i+1])
+		_, err := d.parseHead(dir, h, head[:i+1], nil)
 		if err != nil {
 			d.flush(true)
 			d.close()
@@ -911,6 +925,7 @@ func (d *decoder) doubted() bool {
 
 // weird reports an oddity once a flow.
 func (d *decoder) weird(name, addl string) {
+	d.odd = true
 	for _, n := range d.told {
 		if n == name {
 			return

@@ -21,20 +21,17 @@ func (t *Transaction) Row(w capture.Fields) {
 		q = &Request{}
 	}
 	w.String("method", q.Method, has)
-	host, hasHost := q.Header.last("Host")
-	w.String("host", host, hasHost)
+	f := q.facts()
+	w.String("host", f.host.s, f.host.set)
 	w.String("uri", file.Unescape(q.Target), has)
-	ref, hasRef := q.Header.last("Referer")
-	w.String("referrer", ref, hasRef)
+	w.String("referrer", f.referer.s, f.referer.set)
 	p, answered := t.Response, t.Response != nil
 	if !answered {
 		p = &Response{}
 	}
 	w.String("version", p.Version, answered)
-	agent, hasAgent := q.Header.last("User-Agent")
-	w.String("user_agent", agent, hasAgent)
-	origin, hasOrigin := q.Header.last("Origin")
-	w.String("origin", origin, hasOrigin)
+	w.String("user_agent", f.agent.s, f.agent.set)
+	w.String("origin", f.origin.s, f.origin.set)
 	w.Count("request_body_len", uint64(q.Body.rowLen), true)
 	w.Count("response_body_len", uint64(p.Body.rowLen), true)
 	w.Count("status_code", uint64(p.Status), answered)
@@ -50,11 +47,9 @@ func (t *Transaction) Row(w capture.Fields) {
 	w.Count("info_code", uint64(info), info != 0)
 	w.String("info_msg", infoMsg, info != 0)
 	w.Set("tags", "enum", nil, true)
-	user, hasUser := basicUser(q.Header)
-	w.String("username", user, hasUser)
+	w.String("username", f.user.s, f.user.set)
 	w.String("password", "", false) // never
-	proxied := proxies(q.Header)
-	w.Set("proxied", "string", proxied, len(proxied) > 0)
+	w.Set("proxied", "string", f.proxied, len(f.proxied) > 0)
 	files(w, "orig_fuids", "orig_filenames", "orig_mime_types", &q.Body)
 	files(w, "resp_fuids", "resp_filenames", "resp_mime_types", &p.Body)
 }
@@ -80,19 +75,24 @@ func files(w capture.Fields, fuids, filenames, mimes string, b *Body) {
 }
 
 // describe tells the files of a body what only the message around it knows.
-func (t *Transaction) describe(dir capture.Dir, h Header, b *Body, resumed bool) {
+func (t *Transaction) describe(dir capture.Dir, k *block, b *Body, resumed bool) {
 	for i, f := range b.Files {
 		f.Flow, f.Source, f.Sender, f.Resumed = t.Flow, "HTTP", dir, resumed
 		f.ID = file.NewID(t.Flow, uint32(t.Depth), byte(dir), byte(i))
-		if len(b.Files) > 1 || f.HasName {
-			continue
-		}
-		for i := range h {
-			if v, ok := file.NameOf(h[i].Name, h[i].Value); ok {
-				f.Name, f.HasName = v, true
-			}
+		if len(b.Files) == 1 && !f.HasName && k != nil {
+			f.Name, f.HasName = k.facts.file.s, k.facts.file.set
 		}
 	}
+}
+
+// fileName gives the name that a head gives the body.
+func fileName(h Header) (name string, ok bool) {
+	for i := range h {
+		if v, has := file.NameOf(h[i].Name, h[i].Value); has {
+			name, ok = v, true
+		}
+	}
+	return name, ok
 }
 
 // last gives the last value of a name: the one that Zeek logs.
@@ -131,6 +131,11 @@ func proxies(h Header) (out []string) {
 // basicUser gives the user of Basic authentication (RFC 7617). The password is not looked at.
 func basicUser(h Header) (user string, ok bool) {
 	for i := range h {
+		switch len(h[i].Name) {
+		case len("Authorization"), len("Proxy-Authorization"):
+		default:
+			continue
+		}
 		if !strings.EqualFold(h[i].Name, "Authorization") && !strings.EqualFold(h[i].Name, "Proxy-Authorization") {
 			continue
 		}

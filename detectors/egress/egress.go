@@ -240,7 +240,7 @@ func (d *detector) request(t *http.Transaction) {
 	if t.Request == nil || t.Flow == nil {
 		return
 	}
-	h := http.HostOf(t.Request.Header.Get("Host")) // of a proxy's the name by which it is called
+	h := t.Request.Authority() // of a proxy's the name by which it is called
 	if len(h) > maxName || !isName(h) {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"sync"
 
@@ -78,6 +79,7 @@ type batch struct {
 	last    bool
 	err     error
 	done    sync.WaitGroup
+	ftp     bool         // data connections were arranged lately
 	counted bool         // the workers bring their counts: once in a second of packet time, and at the end
 	counts  []workCounts // by worker
 
@@ -180,7 +182,7 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 				if http.Port(port) && !mid {
 					return http.Beside(h, mux, specs[0])
 				}
-				return transfers.Watch(h, mux, mid)
+				return transfers.Watch(h, mux, mid, w.batch.ftp)
 			}
 		}
 		carried := file.NewCache(file.Options{HashLimit: hashLimit})
@@ -206,7 +208,8 @@ func (e *engine) read(ctx context.Context) {
 	var stats Stats
 	var pos uint64
 	var next, report, clock capture.Time
-	var idle int // batches in a row that were empty and went nowhere
+	ftp := capture.Time(math.MinInt64 / 2) // when data connections were arranged last
+	var idle int                           // batches in a row that were empty and went nowhere
 	var shed capture.ShedLevel
 	var cur *batch
 	dissect := capture.NewDissector(capture.DissectConfig{
@@ -260,8 +263,15 @@ func (e *engine) read(ctx context.Context) {
 				b.ticks = append(b.ticks, tick{len(b.packets), capture.At{Time: clock, Packet: f.Ordinal}})
 				next = clock - clock%tickEvery + tickEvery
 			}
+			before := len(b.packets)
 			b.packets = dissect.Dissect(f, b.packets)
+			for i := before; i < len(b.packets); i++ {
+				if services.Arranges(&b.packets[i]) {
+					ftp = clock
+				}
+			}
 		}
+		b.ftp = clock.Sub(ftp) <= services.ExpectFor
 		if e.live {
 			if clock = max(clock, b.Clock); clock >= next && clock > 0 {
 				b.ticks = append(b.ticks, tick{len(b.packets), capture.At{Time: clock, Packet: stats.Packets}})

@@ -1,6 +1,7 @@
 package detectors
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"sync/atomic"
@@ -8,7 +9,26 @@ import (
 
 // Networks is a set of address ranges. Many goroutines may ask while one replaces it.
 type Networks struct {
-	prefixes atomic.Pointer[[]netip.Prefix]
+	ranges atomic.Pointer[ranges]
+}
+
+// ranges are addresses under masks: what most detectors ask of most events, in a quarter of the time that
+// netip.Prefix.Contains takes for the default home (BenchmarkContains).
+type ranges struct {
+	v4 []range4
+	v6 []netip.Prefix
+}
+
+type range4 struct{ addr, mask uint32 }
+
+func (r *ranges) add(p netip.Prefix) {
+	p = p.Masked()
+	if !p.Addr().Is4() {
+		r.v6 = append(r.v6, p)
+		return
+	}
+	a := p.Addr().As4()
+	r.v4 = append(r.v4, range4{binary.BigEndian.Uint32(a[:]), ^uint32(0) << (32 - p.Bits())})
 }
 
 // DefaultHome is what counts as home when nobody says otherwise: private, loopback, link-local, CGNAT and ULA.
@@ -21,7 +41,7 @@ var DefaultHome = []string{
 
 // ParseNetworks reads CIDR ranges or single addresses.
 func ParseNetworks(cidrs []string) (*Networks, error) {
-	var prefixes []netip.Prefix
+	r := &ranges{}
 	for _, s := range cidrs {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
@@ -31,27 +51,36 @@ func ParseNetworks(cidrs []string) (*Networks, error) {
 			}
 			p = netip.PrefixFrom(a, a.BitLen())
 		}
-		prefixes = append(prefixes, p.Masked())
+		r.add(p)
 	}
 	n := &Networks{}
-	n.prefixes.Store(&prefixes)
+	n.ranges.Store(r)
 	return n, nil
 }
 
 // Replace makes n the ranges of o, for everyone who holds n.
-func (n *Networks) Replace(o *Networks) { n.prefixes.Store(o.prefixes.Load()) }
+func (n *Networks) Replace(o *Networks) { n.ranges.Store(o.ranges.Load()) }
 
 // Contains says whether a is in one of the ranges. An IPv4 address written as IPv6 counts as IPv4.
 func (n *Networks) Contains(a netip.Addr) bool {
 	if n == nil {
 		return false
 	}
-	all := n.prefixes.Load()
+	all := n.ranges.Load()
 	if all == nil {
 		return false
 	}
-	a = a.Unmap()
-	for _, p := range *all {
+	if a.Is4() || a.Is4In6() {
+		b := a.As16()
+		v := binary.BigEndian.Uint32(b[12:])
+		for _, r := range all.v4 {
+			if v&r.mask == r.addr {
+				return true
+			}
+		}
+		return false
+	}
+	for _, p := range all.v6 {
 		if p.Contains(a) {
 			return true
 		}

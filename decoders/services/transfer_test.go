@@ -38,7 +38,7 @@ func recognised() decoders.Spec {
 }
 
 func watched(t *Transfers, h dataHost, mid bool) capture.Stream {
-	return t.Watch(h, decoders.NewMux(h, []decoders.Spec{recognised(), Spec(Options{})}, mid), mid)
+	return t.Watch(h, decoders.NewMux(h, []decoders.Spec{recognised(), Spec(Options{})}, mid), mid, true)
 }
 
 func TestTransfers(t *testing.T) {
@@ -86,6 +86,42 @@ func TestTransfers(t *testing.T) {
 				t.Errorf("%d are watched, idle %v", all.count, st.Idle())
 			}
 		})
+	}
+}
+
+// TestArranges: without FTP no flow is watched but from port 20, and what arranges is told by its beginning or its port.
+func TestArranges(t *testing.T) {
+	for _, tc := range []struct {
+		text     string
+		src, dst uint16
+		want     bool
+	}{
+		{"PORT 10,0,0,1,4,1\r\n", 40000, 2100, true},
+		{"epsv\r\n", 40000, 2100, true},
+		{"227 Entering Passive Mode (10,0,0,1,4,1)\r\n", 2100, 40000, true},
+		{"229 Entering Extended Passive Mode (|||1025|)\r\n", 2100, 40000, true},
+		{"220 ready\r\n", 21, 40000, true},
+		{"", 40000, 21, true},
+		{"POST / HTTP/1.1\r\n", 40000, 8265, false},
+		{"2270", 2100, 40000, false},
+		{"227", 2100, 40000, false},
+	} {
+		p := &capture.Packet{Proto: capture.ProtoTCP, SrcPort: tc.src, DstPort: tc.dst, L4: append(make([]byte, 20), tc.text...), HdrLen: 20}
+		if got := Arranges(p); got != tc.want {
+			t.Errorf("%q from %d: %v", tc.text, tc.src, got)
+		}
+		p.Proto = capture.ProtoUDP
+		if Arranges(p) {
+			t.Errorf("%q over UDP", tc.text)
+		}
+	}
+	all := NewTransfers(file.NewCache(file.Options{}))
+	for _, port := range []uint16{20, 40000} {
+		h := newDataHost(port, 50000)
+		_, watches := all.Watch(h, decoders.NewMux(h, nil, false), false, false).(*watch)
+		if watches != (port == ftpData) {
+			t.Errorf("from port %d: %v", port, watches)
+		}
 	}
 }
 

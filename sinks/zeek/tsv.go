@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -130,12 +131,31 @@ func appendText(b []byte, s string, inSet bool) []byte {
 	case s == "-", s == empty:
 		return append(appendHex(b, s[0]), s[1:]...)
 	}
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < 0x20 || c >= 0x7f || c == '\\' || inSet && c == ',' {
-			return appendEscaped(b, s, inSet)
-		}
+	if !plain(s) || inSet && strings.IndexByte(s, ',') >= 0 {
+		return appendEscaped(b, s, inSet)
 	}
 	return append(b, s...)
+}
+
+// plain says whether s is printable ASCII without a backslash, eight bytes at a time: a row of files.log has 200 of them.
+func plain(s string) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	bad := uint64(0)
+	for ; len(s) >= 8; s = s[8:] {
+		v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		slash, del := v^('\\'*ones), v^(0x7f*ones)
+		// The top bit of a byte: not ASCII; below 0x20; a backslash; DEL. A borrow spoils only bytes above one that is bad.
+		bad |= v | (v - 0x20*ones) | (slash - ones) | (del - ones)
+	}
+	if bad&tops != 0 {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 func appendEscaped(b []byte, s string, inSet bool) []byte {

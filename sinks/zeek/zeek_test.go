@@ -1,6 +1,7 @@
 package zeek
 
 import (
+	"bytes"
 	"math"
 	"net/netip"
 	"os"
@@ -430,6 +431,21 @@ func TestNoAllocationForARow(t *testing.T) {
 		}
 		if err := s.Close(0); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestPlain: every byte at every place of a word says what it says alone.
+func TestPlain(t *testing.T) {
+	for n := 1; n <= 17; n++ {
+		for at := range n {
+			for c := range 256 {
+				b := bytes.Repeat([]byte{'a'}, n)
+				b[at] = byte(c)
+				if got, want := plain(string(b)), c >= 0x20 && c < 0x7f && c != '\\'; got != want {
+					t.Fatalf("%q: %v", b, got)
+				}
+			}
 		}
 	}
 }

@@ -5,14 +5,12 @@ import (
 	"net/netip"
 
 	"github.com/raytap/raytap/decoders"
-	"github.com/raytap/raytap/decoders/aiservices"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/http2"
 	"github.com/raytap/raytap/decoders/mail"
 	"github.com/raytap/raytap/decoders/quic"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/decoders/secrets"
@@ -83,15 +81,11 @@ func decodersFor(home *detectors.Networks, shed func(t *http.Transaction, resp b
 // event it made of ev, or nil.
 func Interpreters(home *detectors.Networks) []func(ev any) any {
 	reader := secretReader(home)
+	var calls router
 	return []func(any) any{
 		func(ev any) any {
 			if t, ok := ev.(*http.Transaction); ok {
-				if c := ray.Interpret(t); c != nil {
-					return c
-				}
-				if b := aiservices.Interpret(t); b != nil {
-					return b
-				}
+				return calls.interpret(t)
 			}
 			return nil
 		},
@@ -135,8 +129,9 @@ const jsonRPC = 8 << 10
 
 // keepBody says how much of an HTTP body the interpreters want.
 func keepBody(leaks *secrets.Reader) func(t *http.Transaction, resp bool) int {
+	var calls router
 	return func(t *http.Transaction, resp bool) int {
-		n := max(ray.KeepBody(t, resp), aiservices.KeepBody(t, resp), leaks.KeepBody(t, resp))
+		n := max(calls.keepBody(t, resp), leaks.KeepBody(t, resp))
 		if r := t.Request; r != nil && r.Method == "POST" {
 			if b := bytes.TrimLeft(r.Body.Data, " \t\r\n"); !resp || len(b) > 0 && (b[0] == '{' || b[0] == '[') {
 				n = max(n, jsonRPC)

@@ -60,18 +60,37 @@ func KeepBody(t *http.Transaction, resp bool) int {
 	return 0
 }
 
+// Routed says whether a print fits requests for this target, whatever else it wants.
+func Routed(target string) bool {
+	path := pathOf(target)
+	last := lastOf(path)
+	_, ok := byLast[last]
+	return ok || pages[last] || has(path, bySegment)
+}
+
+// ByFields is Interpret for a target that is not Routed: what the fields of the answer tell alone.
+func ByFields(t *http.Transaction) *Banner {
+	if t == nil || t.Request == nil || t.Response == nil || t.Response.Status == 0 {
+		return nil
+	}
+	for _, i := range byHeader {
+		if x := &prints[i]; x.answers(t.Response) {
+			return x.banner(t, pathOf(t.Request.Target))
+		}
+	}
+	return nil
+}
+
 // Interpret reads t as the answer of one of the products; nil if it is none. What it returns owns its memory.
 func Interpret(t *http.Transaction) *Banner {
+	if b := ByFields(t); b != nil {
+		return b
+	}
 	if t == nil || t.Request == nil || t.Response == nil || t.Response.Status == 0 {
 		return nil
 	}
 	q, p := t.Request, t.Response
 	path := pathOf(q.Target)
-	for _, i := range byHeader {
-		if x := &prints[i]; x.answers(p) {
-			return x.banner(t, path)
-		}
-	}
 	last := lastOf(path)
 	var hint *Banner
 	for _, i := range byLast[last] {

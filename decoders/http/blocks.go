@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/maphash"
 	"strings"
+	"sync/atomic"
 )
 
 const (
@@ -20,6 +21,37 @@ type block struct {
 	header  Header
 	framing framing
 	facts   facts
+	id      uint64 // 0: of this one message
+}
+
+var lastBlock atomic.Uint64
+
+// Memo remembers heads in which somebody found nothing, by their FieldsID: what said nothing once says nothing again. It
+// belongs to one goroutine; the zero value is ready.
+type Memo [512]uint64
+
+// Has says whether the fields with this id were added. It forgets some.
+func (m *Memo) Has(id uint64) bool { return id != 0 && m[id%uint64(len(m))] == id }
+
+// Add remembers them.
+func (m *Memo) Add(id uint64) {
+	if id != 0 {
+		m[id%uint64(len(m))] = id
+	}
+}
+
+// FieldsID stands for the contents of Header, as long as the program runs: requests with the same number have the same
+// fields. 0 stands for none.
+func (r *Request) FieldsID() uint64 { return r.block.number() }
+
+// FieldsID is that of a request.
+func (r *Response) FieldsID() uint64 { return r.block.number() }
+
+func (k *block) number() uint64 {
+	if k == nil {
+		return 0
+	}
+	return k.id
 }
 
 // blocks remembers those that came more than once, whatever flow they came in.
@@ -75,7 +107,7 @@ func (d *decoder) block(h *half, b, rest []byte, same *block) *block {
 		if at := &all.seen[sum%blockSlots]; *at != sum {
 			*at = sum
 		} else {
-			k.text = text
+			k.text, k.id = text, lastBlock.Add(1)
 			all.known[sum%blockSlots] = k
 			h.block = k
 		}

@@ -171,6 +171,12 @@ type Port struct {
 	Num  uint16
 }
 
+// Routed says whether a route of Ray's fits the target, whatever the method.
+func Routed(target string) bool {
+	_, ok := locate("GET", target)
+	return ok
+}
+
 // KeepBody says how many bytes of a body Interpret wants to see, after content coding was removed: of the response if
 // resp, else of the request. It looks at heads only; 0 is the answer for nearly all traffic.
 func KeepBody(t *http.Transaction, resp bool) int {
@@ -193,7 +199,7 @@ func KeepBody(t *http.Transaction, resp bool) int {
 	}
 	switch p.route.path {
 	case "/":
-		if t.Response == nil || !isAiohttp(t.Response) && !isRayPort(t.Flow) {
+		if t.Response == nil || !isAiohttp(t.Response) && !OnPort(t.Flow) {
 			return 0
 		}
 		return maxPage
@@ -230,12 +236,12 @@ func Interpret(t *http.Transaction) *Call {
 		UserAgent: bound(q.Header.Get("User-Agent"), maxItem),
 		Outcome:   Unknown,
 	}
-	if strings.HasPrefix(c.Route, "/logs") && t.Flow != nil && t.Flow.Resp.Port() != 52365 && isRayPort(t.Flow) {
+	if strings.HasPrefix(c.Route, "/logs") && t.Flow != nil && t.Flow.Resp.Port() != 52365 && OnPort(t.Flow) {
 		c.Service = Dashboard // the head had this too, up to 2.8
 	}
 	a := readAnswer(t.Response)
 	evidence := a.weight
-	if isRayPort(t.Flow) {
+	if OnPort(t.Flow) {
 		evidence++
 	}
 	if strings.Contains(p.path, "/..") { // a traversal wants a server, and says which
@@ -283,7 +289,7 @@ func Interpret(t *http.Transaction) *Call {
 	}
 
 	c.Path, c.Query, c.Params = bound(p.path, maxParam*2), bound(p.query, maxParam*2), parseQuery(p.query)
-	c.Confirmed = a.decisive || a.aiohttp && (p.route.need == alone || isRayPort(t.Flow)) && (a.status < 500 && a.status != 404)
+	c.Confirmed = a.decisive || a.aiohttp && (p.route.need == alone || OnPort(t.Flow)) && (a.status < 500 && a.status != 404)
 	c.Status = a.status
 	c.RayVersion, c.RayCommit, c.Session = a.version, a.commit, a.session
 	if c.Confirmed {
@@ -336,9 +342,9 @@ func (c *Call) pkg(p place) string {
 	return p.args[0] + "/" + p.args[1]
 }
 
-// isRayPort says that the server's port is one that Ray uses by itself: the dashboard takes the next free one when
+// OnPort says that the server's port is one that Ray uses by itself: the dashboard takes the next free one when
 // several clusters share a host. It is a hint among others, never a condition.
-func isRayPort(f *capture.Flow) bool {
+func OnPort(f *capture.Flow) bool {
 	if f == nil {
 		return false
 	}

@@ -48,9 +48,11 @@ type Seen struct {
 	More       int // matches beyond those that are listed
 }
 
-// Reader reads transactions for what leaves. It has no state but the rules, and any number of goroutines may use it.
+// Reader reads transactions for what leaves. It belongs to one goroutine.
 type Reader struct {
 	leaves func(from, to netip.Addr) bool
+	clean  http.Memo // of requests: fields without a secret
+	opaque http.Memo // of answers: a content type that is not read
 }
 
 // NewReader makes a Reader that looks at what goes from a machine to one for which leaves says yes: looking at all that
@@ -59,7 +61,7 @@ func NewReader(leaves func(from, to netip.Addr) bool) *Reader {
 	if leaves == nil {
 		leaves = func(_, _ netip.Addr) bool { return true }
 	}
-	return &Reader{leaves}
+	return &Reader{leaves: leaves}
 }
 
 func (r *Reader) wants(f *capture.Flow, dir capture.Dir) bool {
@@ -78,7 +80,14 @@ func (r *Reader) KeepBody(t *http.Transaction, resp bool) int {
 		return maxSent
 	}
 	x := t.Response
-	if x == nil || x.Status >= 300 || x.Status < 200 || kind(x.Header.Get("Content-Type")) != text || !r.wants(t.Flow, capture.Resp) {
+	if x == nil || x.Status >= 300 || x.Status < 200 || r.opaque.Has(x.FieldsID()) {
+		return 0
+	}
+	if kind(x.Header.Get("Content-Type")) != text {
+		r.opaque.Add(x.FieldsID())
+		return 0
+	}
+	if !r.wants(t.Flow, capture.Resp) {
 		return 0
 	}
 	return maxAnswered
@@ -136,7 +145,8 @@ func (r *Reader) Interpret(t *http.Transaction) any {
 		return nil
 	}
 	s := scan{scanner: builtin()}
-	if r.wants(t.Flow, capture.Orig) && t.Request != nil {
+	if t.Request != nil && r.wants(t.Flow, capture.Orig) {
+		clean := &r.clean
 		r := t.Request
 		if strings.IndexByte(r.Target, '?') >= 0 || len(r.Target) > minBase64 {
 			target := []byte(r.Target[:min(len(r.Target), maxTarget)])
@@ -145,10 +155,17 @@ func (r *Reader) Interpret(t *http.Transaction) any {
 				s.text(p, Match{Where: "target", Form: "percent"})
 			}
 		}
+		before := len(s.matches)
 		for i := range r.Header {
+			if clean.Has(r.FieldsID()) {
+				break
+			}
 			if h := &r.Header[i]; len(h.Value) >= 20 && !skipHeader(h.Name) {
 				s.text([]byte(h.Value[:min(len(h.Value), maxHeader)]), Match{Where: "header " + h.Name, Auth: authHeader(h.Name)})
 			}
+		}
+		if len(s.matches) == before && !s.capped {
+			clean.Add(r.FieldsID())
 		}
 		s.body(r.Body.Data, maxSent, capture.Orig)
 	}

@@ -104,6 +104,7 @@ type detector struct {
 	env       *detectors.Env
 	bus       *detectors.Bus
 	pools     *data.Pools
+	plain     http.Memo                                // fields without a pool's name
 	sessions  detectors.Table[string, said]            // by flow
 	resolved  detectors.Table[netip.Addr, string]      // address to the pool's name
 	targets   detectors.Table[string, string]          // flow to host:port behind the proxy
@@ -299,6 +300,10 @@ func (d *detector) http(t *http.Transaction) {
 		return
 	}
 	connect := r.Method == "CONNECT"
+	named := !connect && r.Target != "" && r.Target[0] == '/' // by its fields
+	if named && d.plain.Has(r.FieldsID()) {
+		return
+	}
 	host, _ := r.Place()
 	field, name := "host", host
 	if connect {
@@ -312,6 +317,9 @@ func (d *detector) http(t *http.Transaction) {
 	}
 	entry, grade := d.pools.Name(host)
 	if entry == "" {
+		if named {
+			d.plain.Add(r.FieldsID())
+		}
 		return
 	}
 	browser := !connect && strings.HasPrefix(r.Header.Get("User-Agent"), "Mozilla/")

@@ -93,7 +93,7 @@ func Spec() detectors.Spec {
 
 func (d *detector) set(c Config) {
 	d.allow, _ = detectors.ParseNetworks(c.Allow)
-	d.services = load()
+	d.services, d.quiet = load(), http.Memo{}
 	for _, n := range c.Domains {
 		n = strings.ToLower(strings.Trim(n, ".*"))
 		d.services[n] = service{n, gradeOAST, ownLength}
@@ -113,6 +113,7 @@ type detector struct {
 	bus      *detectors.Bus
 	allow    *detectors.Networks
 	services services
+	quiet    http.Memo                      // fields without a callback's name
 	planted  detectors.Table[string, plant] // by label and domain
 	relays   detectors.Table[netip.Addr, struct{}]
 }
@@ -188,6 +189,11 @@ func (d *detector) request(t *http.Transaction) {
 	if r == nil || t.Flow == nil {
 		return
 	}
+	path := r.Target != "" && r.Target[0] == '/' && r.Method != "CONNECT"
+	if path && d.quiet.Has(r.FieldsID()) {
+		d.target(t, r, false)
+		return
+	}
 	host, _ := r.Place()
 	field := "host"
 	if r.Method == "CONNECT" {
@@ -195,7 +201,8 @@ func (d *detector) request(t *http.Transaction) {
 	} else if i := strings.Index(r.Target, "://"); i > 0 && i < 8 {
 		field = "target"
 	}
-	if _, _, ok := d.services.find(host); ok {
+	_, _, ok := d.services.find(host)
+	if ok {
 		c := callback{at: r.At, flow: t.Flow, name: host, verb: "called", field: field, outcome: detectors.Unknown, evidence: r.Packet}
 		if x := t.Response; x != nil {
 			c.at, c.outcome = x.At, detectors.Succeeded
@@ -206,13 +213,24 @@ func (d *detector) request(t *http.Transaction) {
 		d.judge(c)
 	}
 	// What is planted stands in the target (server-side request forgery) or in any header (log4j and its like).
-	if field != "connect" && (field != "target" && strings.Contains(r.Target, "//") || strings.Contains(r.Target, "%2F") || strings.Contains(r.Target, "%2f")) {
-		d.plant(t.Flow, r.At, strings.NewReplacer("%2f", "/", "%2F", "/", "%2e", ".", "%2E", ".").Replace(detectors.Clip(r.Target, maxScan)), "a request's target")
+	if field != "connect" {
+		d.target(t, r, field == "target")
 	}
 	for i := range r.Header {
 		if strings.Contains(r.Header[i].Value, "://") {
+			ok = true
 			d.plant(t.Flow, r.At, r.Header[i].Value, "a request's "+detectors.Clip(r.Header[i].Name, 40))
 		}
+	}
+	if path && !ok {
+		d.quiet.Add(r.FieldsID())
+	}
+}
+
+// target looks for what is planted in a request's target; absolute says that it begins with a scheme and a host.
+func (d *detector) target(t *http.Transaction, r *http.Request, absolute bool) {
+	if !absolute && strings.Contains(r.Target, "//") || strings.Contains(r.Target, "%2F") || strings.Contains(r.Target, "%2f") {
+		d.plant(t.Flow, r.At, strings.NewReplacer("%2f", "/", "%2F", "/", "%2e", ".", "%2E", ".").Replace(detectors.Clip(r.Target, maxScan)), "a request's target")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -220,5 +221,89 @@ func TestNameOf(t *testing.T) {
 		if got, ok := NameOf(tt.field, tt.value); got != tt.want || ok != (tt.want != "") {
 			t.Errorf("%s: %s: %q, %v", tt.field, tt.value, got, ok)
 		}
+	}
+}
+
+// TestWhatCameBefore: a file that is compared with one that is kept says what it says alone, however it goes on.
+func TestWhatCameBefore(t *testing.T) {
+	base := bytes.Repeat([]byte("#!/bin/sh\necho a line of a script that comes again\n"), 100)
+	other := bytes.Clone(base)
+	other[3000] ^= 1
+	type part struct {
+		b   []byte
+		gap int64
+	}
+	cases := map[string][]part{
+		"the same":         {{b: base[:1000]}, {b: base[1000:]}},
+		"the same, once":   {{b: base}},
+		"another":          {{b: other[:1000]}, {b: other[1000:]}},
+		"another, later":   {{b: other[:2000]}, {b: other[2000:4000]}, {b: other[4000:]}},
+		"cut":              {{b: base[:1000]}, {b: base[1000:2000]}},
+		"longer":           {{b: base[:1000]}, {b: base[1000:]}, {b: []byte("more")}},
+		"a gap":            {{b: base[:1000]}, {b: base[1000:2000], gap: 50}, {b: base[2050:]}},
+		"a short start":    {{b: base[:10]}, {b: base[10:]}},
+		"another's start":  {{b: other[100:1100]}, {b: base[1000:]}},
+		"a gap at the end": {{b: base[:1000]}, {b: base[1000:], gap: 1}},
+	}
+	read := func(c *Cache, parts []part) File {
+		var r Reader
+		r.Open(c)
+		r.Expect(int64(len(base)))
+		for i, p := range parts {
+			r.Write(capture.At{Time: capture.Time(i + 1)}, p.b)
+			if p.gap > 0 {
+				r.Gap(capture.At{Time: capture.Time(i + 1)}, p.gap)
+			}
+		}
+		list := r.Close()
+		if c.holding != 0 {
+			t.Fatalf("%d buffers are out", c.holding)
+		}
+		return *list[0]
+	}
+	for name, parts := range cases {
+		alone := read(NewCache(Options{HashLimit: 1 << 20}), parts)
+		c := NewCache(Options{HashLimit: 1 << 20})
+		for range 3 {
+			read(c, cases["the same"])
+		}
+		var r Reader
+		r.Open(c)
+		r.Expect(int64(len(base)))
+		if r.Write(capture.At{}, base[:1000]); r.Like() == nil {
+			t.Fatal("nothing was kept")
+		}
+		r.Drop()
+		for range 3 {
+			if got := read(c, parts); !reflect.DeepEqual(got, alone) {
+				t.Errorf("%s: %+v\nalone %+v", name, got, alone)
+			}
+		}
+	}
+}
+
+// TestKeptIsBounded: contents that come twice each take no more memory than there is for them.
+func TestKeptIsBounded(t *testing.T) {
+	c := NewCache(Options{HashLimit: 1 << 20})
+	var r Reader
+	for i := range 2000 {
+		b := make([]byte, 30<<10)
+		binary.LittleEndian.PutUint64(b, uint64(i))
+		for range 2 {
+			r.Open(c)
+			r.Expect(int64(len(b)))
+			r.Write(capture.At{}, b[:100])
+			r.Write(capture.At{}, b[100:])
+			r.Close()
+		}
+	}
+	sum := 0
+	for _, k := range c.starts {
+		if k != nil {
+			sum += len(k.bytes)
+		}
+	}
+	if sum != c.kept || sum > maxKept || sum < maxKept/2 {
+		t.Errorf("%d bytes are kept, counted as %d", sum, c.kept)
 	}
 }

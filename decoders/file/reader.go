@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -19,6 +20,11 @@ const (
 	maxHolding = 1024
 	// Digests that one worker remembers: 2 x 4,096 of 100 bytes.
 	maxKnown = 4096
+	// Contents that are kept whole, by their length and first bytes, and the memory for them: what comes again is compared
+	// with them as it comes, and is neither copied nor hashed. That is a seventh of the time of a kept-alive transaction.
+	startSlots = 1 << 10
+	startLen   = 64
+	maxKept    = 8 << 20
 	// First bytes that a file is named by, as many as Zeek looks at: Office documents need them.
 	sniffLen = 4 << 10
 )
@@ -37,6 +43,8 @@ type Cache struct {
 	holding    int
 	buffers    [][]byte
 	digests    []*digests
+	starts     [startSlots]*content // that are kept, by how they begin
+	kept       int                  // bytes of those
 }
 
 // identity is 64 bits of a keyed hash, and the length. The key is made anew in every process and nothing tells of it, so
@@ -49,8 +57,10 @@ type identity struct {
 // content is what there is to know of one.
 type content struct {
 	Digests
-	mime string
-	kind Kind
+	mime  string
+	kind  Kind
+	bytes []byte // itself, of one that came twice and is kept in starts; never changed
+	used  bool   // since another one wanted its slot
 }
 
 type digests struct{ md5, sha1, sha256 hash.Hash }
@@ -70,11 +80,23 @@ type Reader struct {
 	begun  bool
 	named  bool
 	undone bool // cannot be digested any more
+	total  int64
+	like   *content // as far as the file is there it is this, and nothing of it is held
+	bytes  []byte   // of like
 }
 
 // Open begins a file.
 func (r *Reader) Open(c *Cache) {
 	*r = Reader{c: c, held: r.held[:0], undone: c.opt.HashLimit <= 0}
+}
+
+// Expect says, before the first byte, how long the file was announced to be.
+func (r *Reader) Expect(total int64) { r.total = total }
+
+// Like gives a content that the file has shown itself to be the beginning of, so far; nil if there is none. It is not
+// to be changed.
+func (r *Reader) Like() []byte {
+	return r.bytes
 }
 
 // NoDigest says, before the first byte, that the file is to be counted and named only.
@@ -118,6 +140,29 @@ func (r *Reader) Write(at capture.At, b []byte) {
 		return
 	}
 	r.touch(at)
+	if r.f.Seen == 0 && r.total > int64(len(b)) && r.total <= maxHeld && !r.undone {
+		r.like, r.bytes = r.c.starting(b, r.total)
+	}
+	if r.like != nil {
+		n := int(r.f.Seen)
+		if n+len(b) <= len(r.bytes) && bytes.Equal(b, r.bytes[n:n+len(b)]) {
+			r.f.Seen += int64(len(b))
+			return
+		}
+		r.unlike()
+	}
+	r.add(b)
+}
+
+// unlike takes up what was compared only.
+func (r *Reader) unlike() {
+	if b, n := r.bytes, r.f.Seen; r.like != nil {
+		r.like, r.bytes, r.f.Seen = nil, nil, 0
+		r.add(b[:n])
+	}
+}
+
+func (r *Reader) add(b []byte) {
 	first := r.f.Seen == 0
 	r.f.Seen += int64(len(b))
 	if !r.undone && r.f.Seen > r.c.opt.HashLimit {
@@ -161,6 +206,7 @@ func (r *Reader) Gap(at capture.At, n int64) {
 
 // Skip says that the next n bytes come elsewhere, if at all.
 func (r *Reader) Skip(n int64) {
+	r.unlike()
 	r.f.Missing += n
 	r.unnamed()
 	r.stop()
@@ -181,8 +227,13 @@ func (r *Reader) Close() []*File {
 		r.Drop()
 		return nil
 	}
+	if r.like != nil && r.f.Seen < int64(len(r.bytes)) {
+		r.unlike()
+	}
 	switch {
 	case r.undone:
+	case r.like != nil:
+		r.is(r.like, r.bytes)
 	case r.holds:
 		r.take(r.held)
 	case r.stream != nil:
@@ -192,7 +243,7 @@ func (r *Reader) Close() []*File {
 		r.name(r.held)
 	}
 	r.stop()
-	r.begun = false
+	r.begun, r.like, r.bytes = false, nil, nil
 	one := &struct {
 		f    File
 		list [1]*File
@@ -206,6 +257,7 @@ func (r *Reader) SoFar() []*File {
 	if !r.begun {
 		return nil
 	}
+	r.unlike()
 	f := r.f
 	if !r.named && len(r.held) > 0 {
 		f.MIME = Sniff(r.held[:min(len(r.held), sniffLen)])
@@ -216,7 +268,7 @@ func (r *Reader) SoFar() []*File {
 // Drop forgets the file and gives back what it holds.
 func (r *Reader) Drop() {
 	r.stop()
-	r.begun = false
+	r.begun, r.like, r.bytes = false, nil, nil
 }
 
 // stop ends the digests.
@@ -278,7 +330,11 @@ func (r *Reader) called(b []byte, mime string, kind Kind) {
 
 // take digests a file that is there as a whole, or remembers it.
 func (r *Reader) take(b []byte) {
-	k := r.c.known(b)
+	r.is(r.c.known(b), b)
+}
+
+// is says that the file is a content that is known.
+func (r *Reader) is(k *content, b []byte) {
 	r.f.Digests = k.Digests
 	if !r.named {
 		r.called(b, k.mime, k.kind)
@@ -298,6 +354,7 @@ func inHex(m, s1, s256 []byte) Digests {
 func (c *Cache) known(b []byte) *content {
 	id := identity{maphash.Bytes(c.seed, b), len(b)}
 	if k := c.young[id]; k != nil {
+		c.keep(k, b)
 		return k
 	}
 	k := c.old[id]
@@ -312,6 +369,48 @@ func (c *Cache) known(b []byte) *content {
 	}
 	c.young[id] = k
 	return k
+}
+
+// keep keeps a content that came again.
+func (c *Cache) keep(k *content, b []byte) {
+	if k.bytes != nil || len(b) <= startLen {
+		return
+	}
+	at := &c.starts[c.start(b, int64(len(b)))]
+	before := 0
+	if *at != nil {
+		if (*at).used {
+			(*at).used = false
+			return
+		}
+		before = len((*at).bytes)
+	}
+	if c.kept+len(b)-before > maxKept {
+		return
+	}
+	if *at != nil {
+		(*at).bytes = nil
+	}
+	c.kept += len(b) - before
+	k.bytes = bytes.Clone(b)
+	*at = k
+}
+
+// start is the slot of contents that begin with b.
+func (c *Cache) start(b []byte, total int64) uint64 {
+	return (maphash.Bytes(c.seed, b[:startLen]) + uint64(total)) % startSlots
+}
+
+// starting gives the content that begins with b and is as long as announced, if one is kept.
+func (c *Cache) starting(b []byte, total int64) (k *content, all []byte) {
+	if len(b) < startLen {
+		return nil, nil
+	}
+	if k = c.starts[c.start(b, total)]; k == nil || int64(len(k.bytes)) != total {
+		return nil, nil
+	}
+	k.used = true
+	return k, k.bytes
 }
 
 func (c *Cache) newDigests() *digests {

@@ -146,6 +146,8 @@ type sink struct {
 	d       *decoder
 	want    int    // bytes to keep, content coding removed
 	data    []byte // what is kept; becomes Body.Data
+	same    []byte // instead: all there is so far, of a content that is kept elsewhere
+	first   int    // bytes to make room for
 	file    file.Reader
 	ranged  *ranged // the body is a piece of this, and goes there
 	total   int64   // length as announced, where Zeek believes it
@@ -173,10 +175,10 @@ func (s *sink) open(d *decoder, body *Body, f *framing, want int, remain int64, 
 	s.multi.open(f, d.opt.Files)
 	if !f.inflate {
 		s.total = remain
+		s.file.Expect(remain)
 	}
-	if want > 0 && remain > 0 {
-		want = int(min(int64(want), remain, 64<<10))
-		s.data = make([]byte, 0, want)
+	if want > 0 {
+		s.first = int(min(int64(want), remain, 64<<10))
 	}
 	if f.encoding == "" {
 		return
@@ -184,7 +186,7 @@ func (s *sink) open(d *decoder, body *Body, f *framing, want int, remain int64, 
 	body.Encoding = f.encoding
 	s.plan(f, resp)
 	if len(s.stages) > 0 {
-		s.data = nil
+		s.first = 0
 	}
 }
 
@@ -204,7 +206,7 @@ func (s *sink) raw(body *Body, b []byte, whole bool) {
 	if !s.count {
 		s.see(b, first && whole)
 	}
-	if len(s.stages) == 0 || s.rowOnly {
+	if s.want > 0 && (len(s.stages) == 0 || s.rowOnly) && !s.alike() {
 		s.keep(b)
 	}
 	if len(s.stages) == 0 || s.broken {
@@ -275,10 +277,28 @@ func (s *sink) limit(n int64) error {
 
 func (s *sink) finish() error  { return nil }
 func (s *sink) release(*pools) {}
+
+// keep keeps what is wanted of b.
 func (s *sink) keep(b []byte) {
 	if n := min(s.want-len(s.data), len(b)); n > 0 {
+		if s.data == nil && s.first > 0 {
+			s.data = make([]byte, 0, s.first)
+		}
 		s.data = append(s.data, b[:n]...)
 	}
+}
+
+// alike says whether the file is one that came before, as far as it is there: then there is a copy of what is wanted.
+func (s *sink) alike() bool {
+	if all := s.file.Like(); all != nil {
+		s.same = all[:s.file.Seen()]
+		return true
+	}
+	if s.same != nil {
+		s.keep(s.same)
+		s.same = nil
+	}
+	return false
 }
 
 // see shows bytes to what names and counts the body for http.log.
@@ -349,6 +369,13 @@ func (s *sink) close(d *decoder, body *Body) {
 	}
 	s.letGo(d.pools)
 	body.Decoded = body.Len
+	switch {
+	case s.same != nil:
+		n := min(len(s.same), s.want)
+		s.data = s.same[:n:n]
+	case s.data == nil && s.first > 0:
+		s.data = []byte{}
+	}
 	body.Data = s.data
 	if len(s.stages) > 0 && s.rowOnly {
 		body.Decoded = s.row

@@ -36,8 +36,23 @@ func (f *Flow) ID(w Fields) {
 	if f == nil {
 		f = &Flow{}
 	}
+	if x, ok := w.(FlowFields); ok {
+		x.Flow(f)
+		return
+	}
+	f.Columns(w)
+}
+
+// Columns writes what ID writes, column by column.
+func (f *Flow) Columns(w Fields) {
 	w.String("uid", f.UID, f.UID != "")
 	Endpoints(w, f.Orig, f.Resp)
+}
+
+// FlowFields is a Fields that has its own way to write the columns of a flow, which come again with each of its rows.
+type FlowFields interface {
+	Fields
+	Flow(f *Flow)
 }
 
 // Endpoints writes id.orig_h, id.orig_p, id.resp_h and id.resp_p.

@@ -223,7 +223,12 @@ func parseRequestLine(line []byte) (r requestLine, ok bool) {
 		// Zeek: three letters of method and a target, or it is something else.
 		return r, len(r.method) >= 3 && len(r.target) > 0
 	}
-	r.target = bytes.TrimRight(line[i:v], " \t")
+	for end := v; ; end-- {
+		if end == i || line[end-1] != ' ' && line[end-1] != '\t' {
+			r.target = line[i:end]
+			break
+		}
+	}
 	r.major, r.minor = line[v+5], line[v+7]
 	return r, true
 }

@@ -84,9 +84,11 @@ func Spec() detectors.Spec {
 }
 
 type detector struct {
-	env  *detectors.Env
-	bus  *detectors.Bus
-	live *Live
+	clean   [256]string // digests that are none of cleanOf
+	cleanOf *Set
+	env     *detectors.Env
+	bus     *detectors.Bus
+	live    *Live
 }
 
 // use is what a machine did with an indicator.
@@ -441,26 +443,36 @@ func (d *detector) file(f *file.File) {
 	if f.Flow == nil || !f.Hashed() {
 		return
 	}
-	sender, taker := f.Flow.Src(f.Sender), f.Flow.Dst(f.Sender)
-	home := taker
-	u := use{at: f.At, flow: f.Flow, src: taker, dst: sender, verb: "got from " + sender.String() + " file", field: "file", outcome: detectors.Succeeded, most: detectors.High}
-	if !d.env.Home.Contains(home.Addr()) {
-		if home = sender; !d.env.Home.Contains(home.Addr()) {
-			return
-		}
-		u.src, u.dst, u.verb = sender, taker, "sent to "+taker.String()+" file"
-	}
 	set := d.live.Set()
 	if set.Count(Hash) == 0 {
 		return
 	}
+	if set != d.cleanOf {
+		d.clean, d.cleanOf = [len(d.clean)]string{}, set
+	}
+	clean := &d.clean[f.SHA256[0]]
+	if *clean == f.SHA256 {
+		return // servers send the same few files most of the time
+	}
 	for _, v := range [...]string{f.SHA256, f.SHA1, f.MD5} {
-		if h, ok := set.Text(Hash, v, f.Time); ok {
-			u.what = v
-			d.report(h, u)
+		h, ok := set.Text(Hash, v, f.Time)
+		if !ok {
+			continue
+		}
+		sender, taker := f.Flow.Src(f.Sender), f.Flow.Dst(f.Sender)
+		u := use{at: f.At, flow: f.Flow, what: v, field: "file", outcome: detectors.Succeeded, most: detectors.High}
+		switch {
+		case d.env.Home.Contains(taker.Addr()):
+			u.src, u.dst, u.verb = taker, sender, "got from "+sender.String()+" file"
+		case d.env.Home.Contains(sender.Addr()):
+			u.src, u.dst, u.verb = sender, taker, "sent to "+taker.String()+" file"
+		default:
 			return
 		}
+		d.report(h, u)
+		return
 	}
+	*clean = f.SHA256
 }
 
 // hostPort splits a host from its port, and takes the brackets off.

@@ -80,6 +80,7 @@ type batch struct {
 	err     error
 	done    sync.WaitGroup
 	ftp     bool         // data connections were arranged lately
+	closes  int          // no frames: the shard of this number, from 1, ends
 	counted bool         // the workers bring their counts: once in a second of packet time, and at the end
 	counts  []workCounts // by worker
 
@@ -292,29 +293,44 @@ func (e *engine) read(ctx context.Context) {
 		pos += uint64(len(b.packets))
 		stats.Dissect = dissect.Stats()
 		b.stats = stats
-		b.last = err != nil
-		b.counted = b.last || b.report || len(b.ticks) > 0
-		if err != nil && !errors.Is(err, io.EOF) {
-			b.err = err
+		b.counted = b.report || len(b.ticks) > 0
+		e.pass(b)
+		if err == nil {
+			continue
 		}
-		b.done.Add(len(e.workers))
-		for _, w := range e.workers {
-			w.in <- b
-		}
-		e.merge <- b
-		if b.last {
-			for _, w := range e.workers {
-				close(w.in)
+		// Shard by shard, as they come in the order of events too: what all flows have to say at their end is more than all
+		// that is under way otherwise, and in one batch it was most of what the process ever took.
+		for i := 1; i <= capture.ShardCount; i++ {
+			b := <-e.free
+			b.reset()
+			b.pos, b.closes, b.clock, b.stats, b.shed = pos, i, clock, stats, shed
+			b.last = i == capture.ShardCount
+			b.counted = b.last
+			if !errors.Is(err, io.EOF) {
+				b.err = err
 			}
-			close(e.merge)
-			return
+			e.pass(b)
 		}
+		for _, w := range e.workers {
+			close(w.in)
+		}
+		close(e.merge)
+		return
 	}
+}
+
+// pass hands a batch to all workers, and to who waits for them.
+func (e *engine) pass(b *batch) {
+	b.done.Add(len(e.workers))
+	for _, w := range e.workers {
+		w.in <- b
+	}
+	e.merge <- b
 }
 
 func (b *batch) reset() {
 	b.packets, b.hashes, b.ticks, b.weirds = b.packets[:0], b.hashes[:0], b.ticks[:0], b.weirds[:0]
-	b.Frames, b.last, b.err, b.report = b.Frames[:0], false, nil, false
+	b.Frames, b.last, b.err, b.report, b.closes = b.Frames[:0], false, nil, false, 0
 	for i := range b.work {
 		b.work[i] = b.work[i][:0]
 		clear(b.out[i])
@@ -364,9 +380,9 @@ func (w *worker) loop() {
 			}
 		}
 		end = capture.At{Time: max(end.Time, b.clock), Packet: max(end.Packet, b.lastOrdinal())}
-		if b.last {
-			w.pos = 2 * (b.pos + uint64(len(b.packets)) + 1)
-			w.eachShard(func(s *capture.Shard) { s.Close(end) })
+		if n := b.closes - 1; n >= 0 && w.shards[n] != nil {
+			w.pos = 2 * (b.pos + 1)
+			w.guarded(uint32(n), func(s *capture.Shard) { s.Close(end) })
 		}
 		if b.counted {
 			b.counts[w.id] = w.count()
@@ -439,29 +455,33 @@ func (w *worker) run(i, t int) (nextI, nextT int) {
 	}
 }
 
-// eachShard calls f for the worker's shards. A shard takes the decoder off a flow before it ends it, so calling f
-// again after a panic gets further each time.
+// eachShard calls f for the worker's shards.
 func (w *worker) eachShard(f func(*capture.Shard)) {
 	for i, s := range w.shards {
-		if s == nil {
-			continue
+		if s != nil {
+			w.guarded(uint32(i), f)
 		}
-		w.shard = uint32(i)
-		if !w.e.recover {
-			f(s)
-			continue
-		}
-		for done := false; !done; {
-			func() {
-				defer func() {
-					if r := recover(); r != nil {
-						w.panicked(r)
-					}
-				}()
-				f(s)
-				done = true
+	}
+}
+
+// guarded calls f for a shard. A shard takes the decoder off a flow before it ends it, so calling f again after a panic
+// gets further each time.
+func (w *worker) guarded(i uint32, f func(*capture.Shard)) {
+	w.shard = i
+	if !w.e.recover {
+		f(w.shards[i])
+		return
+	}
+	for done := false; !done; {
+		func() {
+			defer func() {
+				if r := recover(); r != nil {
+					w.panicked(r)
+				}
 			}()
-		}
+			f(w.shards[i])
+			done = true
+		}()
 	}
 }
 

@@ -169,15 +169,15 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 			},
 			Dear: callsRay,
 		}
+		if !cfg.LogMore {
+			fc.Admits = asZeek
+		}
 		open := func(transfers *services.Transfers) func(capture.Host, bool) capture.Stream {
 			return func(h capture.Host, mid bool) capture.Stream {
 				_, port := h.Ports()
 				list := specs
 				if dns.Port(0, port) || dns.Port(capture.ProtoUDP, port) {
 					list = nameSpecs
-				}
-				if !cfg.LogMore {
-					h = asZeek{h, mid}
 				}
 				mux := decoders.NewMux(h, list, mid)
 				if http.Port(port) && !mid {
@@ -703,24 +703,16 @@ func ofZeek(ev any) bool {
 	return false
 }
 
-// asZeek is a flow that does not name services where Zeek would not look for them.
-type asZeek struct {
-	capture.Host
-	mid bool
-}
-
-func (z asZeek) Service(name string) {
+// asZeek says whether Zeek would look for a service in a flow.
+func asZeek(h capture.Host, mid bool, name string) bool {
 	switch name {
 	case "http", "ssl", "websocket":
-		if z.mid {
-			return
-		}
+		return !mid
 	case "dns":
-		if f := z.Flow(); !dns.Port(f.Proto, f.Resp.Port()) {
-			return
-		}
+		f := h.Flow()
+		return dns.Port(f.Proto, f.Resp.Port())
 	}
-	z.Host.Service(name)
+	return true
 }
 
 func less(a, b *event) bool {

@@ -53,7 +53,7 @@ func (s *Shard) newAssembly() *assembly {
 	return a
 }
 
-// forgetAssembly takes one back at the end of a flow; its buffer of delivered bytes is gone already.
+// forgetAssembly takes one back; its buffer of delivered bytes is gone already.
 func (s *Shard) forgetAssembly(a *assembly) {
 	if a == nil || len(s.spare) >= spareBufs {
 		return
@@ -378,6 +378,10 @@ func (f *flow) acked(side uint8, seq uint64) {
 			}
 		}
 		f.drain(side)
+		if len(a.ahead) == 0 && a.sent == nil {
+			f.sh.forgetAssembly(a) // nothing waits: others can have it
+			e.asm = nil
+		}
 	}
 	f.checkEOF(side)
 }

@@ -226,21 +226,21 @@ type flow struct {
 	tcp      *tcpConn
 	id       *Flow
 	stream   Stream
+	services []string
 	more     *flowMore
 }
 
 // flowMore is what most flows of a flood never have: kept apart, a million of them take 50 MB less.
 type flowMore struct {
-	services []string
-	refuted  []string
-	tunnels  []string // UIDs
-	tunnel   *Tunnel  // of the last packet
-	hist     []byte   // history beyond flow.hist
-	carried  uint8    // sides that sent a tunnel's packets
-	cut      bool     // the stream, and f.id, are those of an earlier row: see Shard.cut
-	resume   [2]uint32
-	strict   *flow // the flow without packets that were believed though their checksum is wrong: what conn.log says
-	doubt    bool  // the packet at hand is one of those
+	refuted []string
+	tunnels []string // UIDs
+	tunnel  *Tunnel  // of the last packet
+	hist    []byte   // history beyond flow.hist
+	carried uint8    // sides that sent a tunnel's packets
+	cut     bool     // the stream, and f.id, are those of an earlier row: see Shard.cut
+	resume  [2]uint32
+	strict  *flow // the flow without packets that were believed though their checksum is wrong: what conn.log says
+	doubt   bool  // the packet at hand is one of those
 }
 
 // extra gives the flow its flowMore.
@@ -302,7 +302,7 @@ func (f *flow) fork() *flow {
 	s.more = nil
 	if x := f.more; x != nil {
 		c := *x
-		c.services, c.hist, c.strict = slices.Clone(x.services), slices.Clone(x.hist), nil
+		c.hist, c.strict = slices.Clone(x.hist), nil
 		s.more = &c
 	}
 	if f.tcp != nil {
@@ -388,12 +388,32 @@ func (f *flow) Emit(ev any) {
 
 // Service implements Host.
 func (f *flow) Service(name string) {
-	if x := f.extra(); len(x.services) < serviceLimit && !slices.Contains(x.services, name) && !slices.Contains(x.refuted, name) {
-		x.services = append(x.services, name)
-		if x.strict != nil && !x.doubt {
-			x.strict.Service(name)
-		}
+	x, admits := f.more, f.sh.cfg.Admits
+	if len(f.services) >= serviceLimit || slices.Contains(f.services, name) || x != nil && slices.Contains(x.refuted, name) ||
+		admits != nil && !admits(f, f.mid, name) {
+		return
 	}
+	if f.services == nil {
+		f.services = f.sh.only(name)
+	} else {
+		f.services = append(slices.Clip(f.services), name)
+	}
+	if x != nil && x.strict != nil && !x.doubt {
+		x.strict.Service(name)
+	}
+}
+
+// only gives the list that has one name. Most flows have one or none, and share it.
+func (s *Shard) only(name string) []string {
+	list := s.names[name]
+	if list == nil {
+		if s.names == nil {
+			s.names = map[string][]string{}
+		}
+		list = []string{name}
+		s.names[name] = list // protocols are known by their few names
+	}
+	return list
 }
 
 // Refute implements Host.
@@ -407,8 +427,8 @@ func (f *flow) Refute(name string) {
 		return
 	}
 	x.refuted = append(x.refuted, name)
-	if i := slices.Index(x.services, name); i >= 0 {
-		x.services = slices.Delete(x.services, i, i+1)
+	if i := slices.Index(f.services, name); i >= 0 {
+		f.services = slices.Delete(slices.Clone(f.services), i, i+1)
 	}
 	if name == "dns" {
 		f.checkAt = 0 // the timer was the analyzer's

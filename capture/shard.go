@@ -14,10 +14,11 @@ const ShardCount = 64
 type FlowConfig struct {
 	MaxFlows        int // of one shard; 0 means DefaultMaxFlows / ShardCount
 	IgnoreChecksums bool
-	NameMidstream   bool                          // note services also of TCP that was picked up after its beginning, which Zeek does not
 	Open            func(h Host, mid bool) Stream // may return nil: nobody wants the bytes
 	Emit            func(ev any)
-	Local           func(addr [16]byte, v6 bool) bool // for local_orig and local_resp; nil: none
+	// Admits says whether a flow, mid if its beginning was not seen, may have the name of a service. nil: any.
+	Admits func(h Host, mid bool, name string) bool
+	Local  func(addr [16]byte, v6 bool) bool // for local_orig and local_resp; nil: none
 	// Dear says whether the payload b, borrowed, is of what must never be shed. nil: nothing is dear.
 	Dear func(b []byte) bool
 }
@@ -100,6 +101,7 @@ type Shard struct {
 	buffered int      // bytes held for reassembly
 	bufs     [][]byte // spare buffers of delivered bytes
 	spare    []*assembly
+	names    map[string][]string // of services: see only
 }
 
 // NewShard makes an empty table.
@@ -336,8 +338,8 @@ func (s *Shard) strictly(f *flow, side uint8, p *Packet, before bool) {
 		x.strict = n
 	}
 	x.strict.take(side, p)
-	if f.tcp == nil && !x.doubt && len(x.services) > 0 {
-		x.strict.extra().services = x.services // a datagram says what it is by itself
+	if f.tcp == nil && !x.doubt && len(f.services) > 0 {
+		x.strict.services = f.services // a datagram says what it is by itself
 	}
 	x.doubt = false
 }
@@ -535,10 +537,7 @@ func (s *Shard) conn(f *flow, id *Flow) *Conn {
 		At: s.at, Flow: id, Duration: f.last.Sub(f.start),
 		Pkts: [2]uint64{f.pkts[o], f.pkts[o^1]}, IPBytes: [2]uint64{f.ipBytes[o], f.ipBytes[o^1]},
 		Bytes:   [2]uint64{f.payload[o], f.payload[o^1]},
-		History: f.history(), Missed: f.missed, Guessed: f.mid,
-	}
-	if f.more != nil {
-		c.Services = f.more.services
+		History: f.history(), Missed: f.missed, Guessed: f.mid, Services: f.services,
 	}
 	switch {
 	case f.tcp != nil:

@@ -674,9 +674,15 @@ func (f *flow) checkEOF(side uint8) {
 		return
 	}
 	e.didEOF = true
-	if f.stream != nil {
-		f.stream.End(f.streamDir(side))
-		f.letIdle()
+	if st := f.stream; st != nil {
+		st.End(f.streamDir(side))
+		if f.tcp.ep[side^1].didEOF {
+			f.stream = nil // nothing more can come: let go of it now, while it is at hand, not when the flow has lingered
+			st.Finish()
+			f.release()
+		} else {
+			f.letIdle()
+		}
 	}
 	if f.tcp.closeDeferred {
 		f.connectionClosed(side)

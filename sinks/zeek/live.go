@@ -79,6 +79,7 @@ type LiveOptions struct {
 // Live has no clock: Tick brings the time, once a second. A step of the clock rotates at most once too often, and
 // holds up deletion by age for a day. All methods belong to one goroutine; compression and deletion have their own.
 type Live struct {
+	flows        flowTexts
 	dir, current string
 	opt          LiveOptions
 	json         bool
@@ -245,7 +246,7 @@ func (s *Live) log(name string, r capture.Record) *liveLog {
 		return l
 	}
 	l = &liveLog{name: name, path: filepath.Join(s.current, name+".log"), since: s.began}
-	if l.row, l.text = newRow(s.json); !s.json {
+	if l.row, l.text = newRow(s.json, &s.flows); !s.json {
 		r.Row(&l.schema)
 	}
 	s.logs[name] = l

@@ -19,8 +19,11 @@ type tsvRow struct {
 	second int64    // of the last time
 	digits [20]byte // and how it is written
 	n      int
-	flows  [256]flowText
+	flows  *flowTexts
 }
+
+// flowTexts are those of the flows that were written last, of all logs of a sink.
+type flowTexts [1 << 10]flowText
 
 // flowText is how the columns of a flow are written: they are a third of what a row costs, and come again with its others.
 type flowText struct {
@@ -34,11 +37,12 @@ func (w *tsvRow) Flow(f *capture.Flow) {
 		f.Columns(w)
 		return
 	}
-	x := &w.flows[f.UID[len(f.UID)-1]^f.UID[len(f.UID)-2]<<3]
+	n := len(f.UID)
+	x := &w.flows[(uint(f.UID[n-1])^uint(f.UID[n-2])<<4)%uint(len(w.flows))]
 	if x.flow != f {
-		n := len(w.b)
+		from := len(w.b)
 		f.Columns(w)
-		x.flow, x.text = f, append(x.text[:0], w.b[n:]...)
+		x.flow, x.text = f, append(x.text[:0], w.b[from:]...)
 		return
 	}
 	w.b = append(w.b, x.text...)

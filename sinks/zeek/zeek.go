@@ -59,6 +59,7 @@ type Sink struct {
 	last   *log // of the event before: most come in runs
 	rules  map[string]*rule
 	notice notice
+	flows  flowTexts
 	closed bool
 }
 
@@ -150,13 +151,13 @@ func (o *Options) json() (bool, error) {
 	return false, fmt.Errorf("zeek: unknown format %q (zeek, json)", o.Format)
 }
 
-// newRow makes what formats rows, and the text that they get into.
-func newRow(json bool) (row, *text) {
+// newRow makes what formats rows, and the text that they get into. flows is what the logs of a sink share.
+func newRow(json bool, flows *flowTexts) (row, *text) {
 	if json {
 		w := &jsonRow{}
 		return w, &w.text
 	}
-	w := &tsvRow{}
+	w := &tsvRow{flows: flows}
 	return w, &w.text
 }
 
@@ -195,7 +196,7 @@ func (s *Sink) write(r capture.Record) {
 // open makes the file of a log and, in text form, its header, from what its first row says of itself.
 func (s *Sink) open(name string, first capture.Record) *log {
 	l := &log{name: name}
-	l.row, l.text = newRow(s.json)
+	l.row, l.text = newRow(s.json, &s.flows)
 	s.logs[name] = l
 	l.file, l.err = os.Create(filepath.Join(s.dir, name+".log"))
 	if l.err == nil && !s.json {

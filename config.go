@@ -31,6 +31,7 @@ import (
 	"github.com/raytap/raytap/detectors/secrets"
 	"github.com/raytap/raytap/detectors/sensor"
 	interactive "github.com/raytap/raytap/detectors/shell"
+	"github.com/raytap/raytap/sinks/zeek"
 )
 
 // Config says how to run. DefaultConfig gives the defaults; the zero value runs too, with one worker for each
@@ -47,6 +48,7 @@ import (
 //	format: json                        # zeek, json
 //	fail_on: high                       # info, low, medium, high, critical; none if not given
 //	quiet: false
+//	logs: [conn, http, dns, notice]     # which to write; all if none is named
 //	log_more: true                      # also rows of what Zeek would not read: see docs/zeek.md
 //	intel: [feeds/threatfox.csv]        # files with indicators, beside those that are built in
 //	interfaces: [eth1, eth2]            # what a sensor captures from; or:
@@ -83,6 +85,7 @@ type Config struct {
 	FailOn          string   `yaml:"fail_on"`
 	Quiet           bool     `yaml:"quiet"`
 	LogMore         bool     `yaml:"log_more"`
+	Logs            []string `yaml:"logs"`
 	Intel           []string `yaml:"intel"`
 
 	// Of a sensor.
@@ -252,6 +255,10 @@ func check(key string, v any) error {
 	case "format":
 		if s := v.(string); s != "zeek" && s != "json" {
 			return fmt.Errorf("%q is not a format (zeek, json)", s)
+		}
+	case "logs":
+		if !slices.Contains(zeek.Logs(), v.(string)) {
+			return fmt.Errorf("%q is none of the logs: %s", v, strings.Join(zeek.Logs(), ", "))
 		}
 	case "egress.bytes", "egress.serving", "egress.public_serving", "egress.long_used":
 		if v.(uint64) == 0 {

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"runtime/trace"
+	"strings"
 	"syscall"
 	"time"
 
@@ -37,12 +38,14 @@ Flags may stand anywhere; those given win over the configuration file.
 func replay(args []string, stdout, stderr *os.File) int {
 	f := newFlags("replay", replaySynopsis)
 	cfg := raytap.DefaultConfig()
-	var home, feeds []string
+	var home, feeds, only []string
 	f.String("out", cfg.Out, "`DIR` to write logs to; those of an earlier run are replaced (default "+cfg.Out+")")
 	f.String("format", cfg.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+cfg.Format+")")
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated (default: private, loopback, link-local, CGNAT, ULA)",
 		func(s string) error { home = append(home, s); return nil })
 	f.Func("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated", func(s string) error { feeds = append(feeds, s); return nil })
+	f.Func("logs", "write only these logs, `NAMES` with commas between them: conn,http,notice (default: all)",
+		func(s string) error { only = append(only, strings.Split(s, ",")...); return nil })
 	f.Int("workers", cfg.Workers, "goroutines that decode, `N` (default: the processors)")
 	f.String("filter", cfg.Filter, "only packets that match `BPF`, in tcpdump's language")
 	f.String("fail-on", cfg.FailOn, "exit with 3 if a finding reaches `SEVERITY`: info, low, medium, high, critical")
@@ -69,6 +72,9 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.override(&cfg, home)
 	if len(feeds) > 0 {
 		cfg.Intel = feeds
+	}
+	if len(only) > 0 {
+		cfg.Logs = only
 	}
 	if err := cfg.Check(); err != nil {
 		complain(stderr, err)
@@ -180,7 +186,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, stdout
 		}
 	}()
 
-	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules()})
+	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules(), Logs: cfg.Logs})
 	if err != nil {
 		fail(err)
 		return code

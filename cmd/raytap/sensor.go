@@ -63,6 +63,7 @@ func sensor(args []string, stdout, stderr *os.File) int {
 	f.hidden["cpuprofile"] = true
 	keys := f.keys(func(key string) bool { return key != "fail_on" })
 	f.show("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated")
+	f.show("logs", "write only these logs, `NAMES`; may be repeated (default: all)")
 	f.show("state", "keep the inventory of assets from one run to the next in `FILE`")
 	f.show("metrics-listen", "answer /metrics, /healthz and /readyz at `HOST:PORT`")
 

@@ -209,13 +209,18 @@ func (s *Live) period(now time.Time) {
 func (s *Live) Event(ev any) {
 	switch ev := ev.(type) {
 	case *detectors.Finding:
+		if !s.opt.wants(s.notice.Log()) {
+			return
+		}
 		s.notice.set(ev, s.rules[ev.Rule])
 		if l := s.write(&s.notice); l.err == nil {
 			s.place(l)
 			s.flush(l)
 		}
 	case capture.Record:
-		s.write(ev)
+		if len(s.opt.Logs) == 0 || s.opt.wants(ev.Log()) {
+			s.write(ev)
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"time"
 
@@ -49,11 +50,16 @@ const (
 type Options struct {
 	Format string           // TSV (also "") or JSON
 	Rules  []detectors.Rule // for the note and the techniques of a finding's row
+	Logs   []string         // only these; empty: all
 }
+
+// wants says whether a log is to be written.
+func (o *Options) wants(log string) bool { return len(o.Logs) == 0 || slices.Contains(o.Logs, log) }
 
 // Sink writes logs. It belongs to one goroutine.
 type Sink struct {
 	dir    string
+	opt    Options
 	json   bool
 	logs   map[string]*log
 	last   *log // of the event before: most come in runs
@@ -66,6 +72,7 @@ type Sink struct {
 // log is one file.
 type log struct {
 	name    string
+	off     bool // nobody wants it
 	file    *os.File
 	row     row
 	text    *text
@@ -87,6 +94,9 @@ type text struct {
 	b     []byte
 	start int // of the row at hand
 }
+
+// Logs lists the logs that there are.
+func Logs() []string { return ours[:] }
 
 // ours are the logs that the project writes. What an earlier run left of them is removed, so that no file speaks of
 // another capture than its neighbours do.
@@ -115,7 +125,7 @@ var ours = [...]string{
 // New makes a sink that writes to dir, which is created if need be. Logs of ours that an earlier run left there are
 // removed; other files stay.
 func New(dir string, opt Options) (*Sink, error) {
-	s := &Sink{dir: dir, logs: map[string]*log{}, rules: rules(opt.Rules)}
+	s := &Sink{dir: dir, opt: opt, logs: map[string]*log{}, rules: rules(opt.Rules)}
 	var err error
 	if s.json, err = opt.json(); err != nil {
 		return nil, err
@@ -180,6 +190,9 @@ func (s *Sink) write(r capture.Record) {
 		}
 		s.last = l
 	}
+	if l.off {
+		return
+	}
 	if l.err != nil || s.closed {
 		l.lost++
 		return
@@ -195,9 +208,12 @@ func (s *Sink) write(r capture.Record) {
 
 // open makes the file of a log and, in text form, its header, from what its first row says of itself.
 func (s *Sink) open(name string, first capture.Record) *log {
-	l := &log{name: name}
+	l := &log{name: name, off: !s.opt.wants(name)}
 	l.row, l.text = newRow(s.json, &s.flows)
 	s.logs[name] = l
+	if l.off {
+		return l
+	}
 	l.file, l.err = os.Create(filepath.Join(s.dir, name+".log"))
 	if l.err == nil && !s.json {
 		l.text.b = header(nil, name, first)
@@ -280,7 +296,9 @@ func (s *Sink) Counts() []Count {
 func (s *Sink) sorted() []*log {
 	all := make([]*log, 0, len(s.logs))
 	for _, l := range s.logs {
-		all = append(all, l)
+		if !l.off {
+			all = append(all, l)
+		}
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
 	return all

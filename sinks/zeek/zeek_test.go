@@ -449,3 +449,32 @@ func TestPlain(t *testing.T) {
 		}
 	}
 }
+
+// TestOnlyTheseLogs: a log that nobody wants has no file and no row, and the others are as they were.
+func TestOnlyTheseLogs(t *testing.T) {
+	rows := []capture.Record{&capture.Conn{Flow: &capture.Flow{UID: "C1", Start: 1}}, &capture.Weird{Name: "a"}, &capture.Conn{Flow: &capture.Flow{UID: "C2", Start: 2}}}
+	read := func(logs ...string) (names []string, conn string) {
+		dir := t.TempDir()
+		s, err := New(dir, Options{Logs: logs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			s.Event(r)
+		}
+		if err := s.Close(3); err != nil {
+			t.Fatal(err)
+		}
+		files, _ := os.ReadDir(dir)
+		for _, f := range files {
+			names = append(names, f.Name())
+		}
+		b, _ := os.ReadFile(filepath.Join(dir, "conn.log"))
+		return names, string(b)
+	}
+	all, conn := read()
+	some, same := read("conn", "notice")
+	if len(all) != 2 || len(some) != 1 || some[0] != "conn.log" || same != conn || conn == "" {
+		t.Errorf("%v, %v\n%s\n%s", all, some, conn, same)
+	}
+}

@@ -333,8 +333,8 @@ func (f *flow) lost(side uint8, n uint64) {
 	e := &f.tcp.ep[side]
 	// In other states gaps are mostly numbers that were never right.
 	if clean(e) && clean(&f.tcp.ep[side^1]) {
-		f.scaled(side, &e.gaps, 'G')
-		f.missed += n
+		f.scaled(side, &e.oddities().gaps, 'G')
+		f.extra().missed += n
 		if !f.shadow {
 			f.sh.Counters.GapBytes += n
 		}

@@ -207,26 +207,23 @@ type flow struct {
 	attempt  bool  // the 5 s timer of a SYN is running
 	active   [2]bool
 	histSeen uint32
-	timeout  time.Duration
-	start    Time // raw packet times: what the log says
+	timeout  int32 // seconds
+	start    Time  // raw packet times: what the log says
 	last     Time
 	seen     Time // engine time of the last packet: what the timers go by
-	deleteAt Time // a closed connection's end, 0: not closed
-	checkAt  Time // next look at a flow of a name service, 0: it is none
+	dueAt    Time // TCP: a closed connection's end; others: the next look at a flow of a name service; 0: it is neither
 	pkts     [2]uint64
 	ipBytes  [2]uint64
 	payload  [2]uint64 // new payload bytes by headers, retransmissions not counted twice
-	told     [2]uint64 // of those, what Progress said
+	untold   [2]uint32 // of those, what Progress did not say yet
 	toldAt   Time
-	missed   uint64
-	bad      [2]uint32 // checksum errors of datagrams
 	sums     [2]sumState
 	hist     [20]byte // its first letters; the rest is in more
 	histLen  uint8
 	tcp      *tcpConn
 	id       *Flow
 	stream   Stream
-	services []string
+	services *[]string // nil: none; never changed, many flows share it
 	more     *flowMore
 }
 
@@ -239,8 +236,10 @@ type flowMore struct {
 	carried uint8    // sides that sent a tunnel's packets
 	cut     bool     // the stream, and f.id, are those of an earlier row: see Shard.cut
 	resume  [2]uint32
-	strict  *flow // the flow without packets that were believed though their checksum is wrong: what conn.log says
-	doubt   bool  // the packet at hand is one of those
+	missed  uint64
+	bad     [2]uint32 // checksum errors of datagrams
+	strict  *flow     // the flow without packets that were believed though their checksum is wrong: what conn.log says
+	doubt   bool      // the packet at hand is one of those
 }
 
 // extra gives the flow its flowMore.
@@ -308,6 +307,10 @@ func (f *flow) fork() *flow {
 	if f.tcp != nil {
 		t := *f.tcp
 		for i := range t.ep {
+			if o := t.ep[i].odd; o != nil {
+				c := *o
+				t.ep[i].odd = &c
+			}
 			if a := t.ep[i].asm; a != nil {
 				t.ep[i].asm = &assembly{ahead: slices.Clone(a.ahead)}
 				for j := range a.ahead {
@@ -388,29 +391,38 @@ func (f *flow) Emit(ev any) {
 
 // Service implements Host.
 func (f *flow) Service(name string) {
-	x, admits := f.more, f.sh.cfg.Admits
-	if len(f.services) >= serviceLimit || slices.Contains(f.services, name) || x != nil && slices.Contains(x.refuted, name) ||
+	x, admits, names := f.more, f.sh.cfg.Admits, f.named()
+	if len(names) >= serviceLimit || slices.Contains(names, name) || x != nil && slices.Contains(x.refuted, name) ||
 		admits != nil && !admits(f, f.mid, name) {
 		return
 	}
-	if f.services == nil {
+	if len(names) == 0 {
 		f.services = f.sh.only(name)
 	} else {
-		f.services = append(slices.Clip(f.services), name)
+		names = append(slices.Clip(names), name)
+		f.services = &names
 	}
 	if x != nil && x.strict != nil && !x.doubt {
 		x.strict.Service(name)
 	}
 }
 
+// named gives the services of the flow.
+func (f *flow) named() []string {
+	if f.services == nil {
+		return nil
+	}
+	return *f.services
+}
+
 // only gives the list that has one name. Most flows have one or none, and share it.
-func (s *Shard) only(name string) []string {
+func (s *Shard) only(name string) *[]string {
 	list := s.names[name]
 	if list == nil {
 		if s.names == nil {
-			s.names = map[string][]string{}
+			s.names = map[string]*[]string{}
 		}
-		list = []string{name}
+		list = &[]string{name}
 		s.names[name] = list // protocols are known by their few names
 	}
 	return list
@@ -427,11 +439,12 @@ func (f *flow) Refute(name string) {
 		return
 	}
 	x.refuted = append(x.refuted, name)
-	if i := slices.Index(f.services, name); i >= 0 {
-		f.services = slices.Delete(slices.Clone(f.services), i, i+1)
+	if i := slices.Index(f.named(), name); i >= 0 {
+		names := slices.Delete(slices.Clone(*f.services), i, i+1)
+		f.services = &names
 	}
-	if name == "dns" {
-		f.checkAt = 0 // the timer was the analyzer's
+	if name == "dns" && f.tcp == nil {
+		f.dueAt = 0 // the timer was the analyzer's
 	}
 }
 
@@ -465,6 +478,7 @@ func (f *flow) Flip() bool {
 		f.pkts[0], f.pkts[1] = f.pkts[1], f.pkts[0]
 		f.ipBytes[0], f.ipBytes[1] = f.ipBytes[1], f.ipBytes[0]
 		f.payload[0], f.payload[1] = f.payload[1], f.payload[0]
+		f.untold[0], f.untold[1] = f.untold[1], f.untold[0]
 		f.active[0], f.active[1] = f.active[1], f.active[0]
 	}
 	return true
@@ -540,27 +554,36 @@ func (f *flow) weird(name, addl, from string) {
 // over says whether the flow's time is up.
 func (f *flow) over() bool {
 	now := f.sh.now
-	if f.checkAt != 0 && f.checkAt <= now {
-		at := f.checkAt // or at the next packet of any flow, which the clock tells to a second
+	if f.tcp == nil && f.dueAt != 0 && f.dueAt <= now {
+		at := f.dueAt // or at the next packet of any flow, which the clock tells to a second
 		if now.Sub(at) > time.Second {
 			at = now
 		}
 		if at.Sub(f.last) >= nameQuiet {
 			return true
 		}
-		f.checkAt = at.Add(nameCheck)
+		f.dueAt = at.Add(nameCheck)
 	}
 	return f.deadline() <= now
 }
 
+// idle is how long the flow may be quiet.
+func (f *flow) idle() time.Duration { return time.Duration(f.timeout) * time.Second }
+
+// add counts payload by the headers of a packet.
+func (f *flow) add(side uint8, n int) {
+	f.payload[side] += uint64(n)
+	f.untold[side] += uint32(n) // of one packet or two: what is untold is told from progressBytes on
+}
+
 // deadline is when the flow is to be looked at, and mostly ends, if nothing more is seen of it.
 func (f *flow) deadline() Time {
-	if f.deleteAt != 0 {
-		return f.deleteAt
+	if f.tcp != nil && f.dueAt != 0 {
+		return f.dueAt
 	}
-	d := f.seen.Add(f.timeout)
-	if f.checkAt != 0 {
-		d = min(d, f.checkAt)
+	d := f.seen.Add(f.idle())
+	if f.dueAt != 0 {
+		d = min(d, f.dueAt)
 	}
 	if f.tcp != nil {
 		if f.attempt && f.tcp.unanswered(f) {
@@ -575,12 +598,12 @@ func (f *flow) deadline() Time {
 
 // progress tells of new bytes, if there are enough of them or they waited long enough.
 func (f *flow) progress(force bool) {
-	n := [2]uint64{f.payload[0] - f.told[0], f.payload[1] - f.told[1]}
+	n := [2]uint64{uint64(f.untold[0]), uint64(f.untold[1])}
 	sum := n[0] + n[1]
 	if sum == 0 || !force && sum < progressBytes && f.sh.now.Sub(f.toldAt) < progressEvery {
 		return
 	}
-	f.told, f.toldAt = f.payload, f.sh.now
+	f.untold, f.toldAt = [2]uint32{}, f.sh.now
 	o := f.origSide
 	f.Emit(&Progress{At: f.sh.at, Flow: f.Flow(), Bytes: [2]uint64{n[o], n[o^1]}, Guessed: f.mid})
 }

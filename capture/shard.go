@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // ShardCount is how many independent flow tables a run has. A packet's flow hash chooses its shard; flows, limits and
@@ -101,7 +102,7 @@ type Shard struct {
 	buffered int      // bytes held for reassembly
 	bufs     [][]byte // spare buffers of delivered bytes
 	spare    []*assembly
-	names    map[string][]string // of services: see only
+	names    map[string]*[]string // of services: see only
 }
 
 // NewShard makes an empty table.
@@ -301,7 +302,7 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 			return
 		}
 		f = s.begin(&k, h, side, p)
-	case f.late && f.last.Add(f.timeout) <= s.now:
+	case f.late && f.last.Add(f.idle()) <= s.now:
 		s.cut(f, side, p)
 	}
 	s.touched = f
@@ -338,7 +339,7 @@ func (s *Shard) strictly(f *flow, side uint8, p *Packet, before bool) {
 		x.strict = n
 	}
 	x.strict.take(side, p)
-	if f.tcp == nil && !x.doubt && len(f.services) > 0 {
+	if f.tcp == nil && !x.doubt && f.services != nil {
 		x.strict.services = f.services // a datagram says what it is by itself
 	}
 	x.doubt = false
@@ -372,7 +373,7 @@ func (f *flow) begin(side uint8, p *Packet) {
 	}
 	f.origSide, f.openSide = side, side
 	f.start, f.last, f.seen, f.toldAt = p.Time, p.Time, s.now, s.now
-	f.timeout = idleShort
+	f.timeout = int32(idleShort / time.Second)
 	f.late = p.Time.Add(idleShort) <= s.now
 	flip := false
 	switch f.key.proto {
@@ -393,7 +394,7 @@ func (f *flow) begin(side uint8, p *Packet) {
 	if f.key.proto == ProtoUDP {
 		switch f.key.addr(f.origSide ^ 1).Port() {
 		case 53, 137, 5353, 5355:
-			f.checkAt = s.now.Add(nameCheck)
+			f.dueAt = s.now.Add(nameCheck)
 		}
 	}
 }
@@ -449,7 +450,7 @@ func (f *flow) datagram(side uint8, p *Packet) {
 	udp := p.Proto == ProtoUDP
 	if !f.checked(side, p) {
 		if udp {
-			f.scaled(side, &f.bad[side], 'C')
+			f.scaled(side, &f.extra().bad[side], 'C')
 			f.weird("bad_UDP_checksum", "", "UDP")
 		} else {
 			f.weird("bad_ICMP_checksum", "", "ICMP")
@@ -469,7 +470,7 @@ func (f *flow) datagram(side uint8, p *Packet) {
 		return // other protocols: packets are counted, bytes are not, as in Zeek
 	}
 	f.active[side] = true
-	f.payload[side] += uint64(n)
+	f.add(side, n)
 	if udp {
 		if b := p.Payload(); len(b) > 0 && f.live() {
 			if st := f.open(); st != nil {
@@ -537,7 +538,10 @@ func (s *Shard) conn(f *flow, id *Flow) *Conn {
 		At: s.at, Flow: id, Duration: f.last.Sub(f.start),
 		Pkts: [2]uint64{f.pkts[o], f.pkts[o^1]}, IPBytes: [2]uint64{f.ipBytes[o], f.ipBytes[o^1]},
 		Bytes:   [2]uint64{f.payload[o], f.payload[o^1]},
-		History: f.history(), Missed: f.missed, Guessed: f.mid, Services: f.services,
+		History: f.history(), Guessed: f.mid, Services: f.named(),
+	}
+	if f.more != nil {
+		c.Missed = f.more.missed
 	}
 	switch {
 	case f.tcp != nil:

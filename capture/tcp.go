@@ -3,6 +3,7 @@ package capture
 import (
 	"regexp"
 	"strconv"
+	"time"
 )
 
 // The TCP state machine: what each side has done, as conn_state, history and byte counts of Zeek's conn.log tell it.
@@ -56,14 +57,21 @@ type endpoint struct {
 	lastSYN     uint32 // relative sequence numbers of the last SYN, FIN, RST: a different one is noted again
 	lastFIN     uint32
 	lastRST     uint32
-	badSums     uint32
-	retrans     uint32
-	zeroWin     uint32
-	gaps        uint32
 	finSeq      uint64 // relative, one past the FIN
 	next        uint64 // relative, next byte to deliver
 	trim        uint64 // relative, acknowledged up to here
 	asm         *assembly
+	odd         *oddities
+}
+
+// oddities are counts that most endpoints never have.
+type oddities struct{ badSums, retrans, zeroWin, gaps uint32 }
+
+func (e *endpoint) oddities() *oddities {
+	if e.odd == nil {
+		e.odd = &oddities{}
+	}
+	return e.odd
 }
 
 // tcpConn is the TCP part of a flow; ep is indexed by side.
@@ -160,7 +168,7 @@ func (t *tcpConn) reused(f *flow, side uint8, p *Packet) bool {
 		}
 		first = r
 	}
-	switch closed := o.didClose && r.didClose || f.deleteAt != 0; {
+	switch closed := o.didClose && r.didClose || f.dueAt != 0; {
 	case !closed:
 		if p.Seq == first.startSeq ||
 			p.Flags&FlagACK == 0 && first.state == tcpSynAckSent && r.state == tcpInactive && p.Seq == r.startSeq {
@@ -186,8 +194,8 @@ func (f *flow) setState(e *endpoint, to tcpState) {
 		return
 	}
 	if to > tcpSynAckSent && e.state <= tcpSynAckSent {
-		if peer := f.tcp.peer(e); peer.state <= tcpSynAckSent && f.timeout == idleShort {
-			f.timeout = idleTCP
+		if peer := f.tcp.peer(e); peer.state <= tcpSynAckSent && f.idle() == idleShort {
+			f.timeout = int32(idleTCP / time.Second)
 		}
 	}
 	e.prev, e.state = e.state, to
@@ -214,7 +222,7 @@ func (f *flow) segment(side uint8, p *Packet) {
 	}
 	if !f.checked(side, p) {
 		f.weird("bad_TCP_checksum", "", "TCP")
-		f.scaled(side, &e.badSums, 'C')
+		f.scaled(side, &e.oddities().badSums, 'C')
 		return
 	}
 	isOrig := f.dir(side) == Orig
@@ -278,7 +286,7 @@ func (f *flow) segment(side uint8, p *Packet) {
 	}
 	delta := f.updateLast(side, e, past, syn, fin, rst, n)
 	if n > 0 && !rst && delta > 0 {
-		f.payload[side] += uint64(min(int(delta), n))
+		f.add(side, min(int(delta), n))
 	}
 	e.acted = true
 	doClose := f.step(side, e, peer, p, syn, fin, rst, ack, n, delta)
@@ -382,7 +390,7 @@ func (f *flow) control(side uint8, bit uint32, c byte, last *uint32, rel uint64)
 
 func (f *flow) updateWindow(side uint8, e, peer *endpoint, p *Packet, syn, fin, rst bool) {
 	if p.Window == 0 && !rst && peer.state != tcpClosed && e.state != tcpReset {
-		f.scaled(side, &e.zeroWin, 'W')
+		f.scaled(side, &e.oddities().zeroWin, 'W')
 	}
 	if syn || fin || rst || e.state == tcpClosed || e.state == tcpReset {
 		return
@@ -458,7 +466,7 @@ func (f *flow) updateLast(side uint8, e *endpoint, past uint32, syn, fin, rst bo
 	case d > 0:
 		e.updateLast(past)
 	case n > 0:
-		f.scaled(side, &e.retrans, 'T')
+		f.scaled(side, &e.oddities().retrans, 'T')
 	}
 	return d
 }
@@ -517,8 +525,8 @@ func (f *flow) step(side uint8, e, peer *endpoint, p *Packet, syn, fin, rst, ack
 		if rst && peer.state != tcpClosed {
 			f.setState(e, tcpReset)
 			doClose = !e.didClose
-			if f.deleteAt == 0 {
-				f.deleteAt = f.sh.now.Add(closeDelay)
+			if f.dueAt == 0 {
+				f.dueAt = f.sh.now.Add(closeDelay)
 				f.sh.arm(f)
 			}
 		}
@@ -608,7 +616,7 @@ func (f *flow) stepInactive(side uint8, e, peer *endpoint, p *Packet, syn, fin, 
 func (f *flow) interactive() {
 	switch f.key.addr(f.origSide ^ 1).Port() {
 	case 21, 22, 23, 513:
-		f.timeout = idleInteractive
+		f.timeout = int32(idleInteractive / time.Second)
 	}
 }
 
@@ -639,8 +647,8 @@ func (f *flow) connectionClosed(side uint8) {
 	}
 	e.didClose = true
 	if e.state == tcpReset || peer.didClose || peer.state == tcpInactive {
-		if f.deleteAt == 0 {
-			f.deleteAt = max(f.sh.now, f.last).Add(closeDelay)
+		if f.dueAt == 0 {
+			f.dueAt = max(f.sh.now, f.last).Add(closeDelay)
 		}
 		if f.stream != nil && e.state == tcpReset {
 			f.stream.Finish()

@@ -218,7 +218,7 @@ type flow struct {
 	untold   [2]uint32 // of those, what Progress did not say yet
 	toldAt   Time
 	sums     [2]sumState
-	hist     [20]byte // its first letters; the rest is in more
+	hist     [12]byte // its first letters; the rest is in more
 	histLen  uint8
 	tcp      *tcpConn
 	id       *Flow

@@ -69,7 +69,10 @@ func (c *Counters) Add(o *Counters) {
 const clockStart = Time(1e9)
 
 const (
-	slabSize = 256
+	// Flows, and TCP parts of flows, that are allocated at once: both fill an allocation of 32 KiB, of which larger ones are
+	// rounded up to whole pages.
+	slabSize = 128
+	tcpSlab  = 178
 	// Timer slots of one second; a flow due later waits in the last and is looked at again.
 	wheelSlots = 4096
 )
@@ -190,7 +193,7 @@ func (s *Shard) newFlow() *flow {
 
 func (s *Shard) newTCP() *tcpConn {
 	if len(s.tcpFree) == 0 {
-		slab := make([]tcpConn, slabSize)
+		slab := make([]tcpConn, tcpSlab)
 		s.tcpSlabs = append(s.tcpSlabs, slab)
 		for i := range slab {
 			s.tcpFree = append(s.tcpFree, &slab[i])

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // wire is a flow table under test, with a stream that writes down what it is given.
@@ -584,5 +585,17 @@ func TestClockIsThatOfAllPackets(t *testing.T) {
 	}
 	if start := host.Flow().Start; start != p.Time {
 		t.Errorf("began at %d, the packet says %d", start, p.Time)
+	}
+}
+
+// TestSlabsFill: a slab leaves less than a flow of its 32 KiB unused, and a flow is whole lines of the cache.
+func TestSlabsFill(t *testing.T) {
+	const size = 32 << 10
+	f, c := unsafe.Sizeof(flow{}), unsafe.Sizeof(tcpConn{})
+	if n := f * slabSize; n > size || size-n >= f || f%64 != 0 {
+		t.Errorf("a flow has %d bytes", f)
+	}
+	if n := c * tcpSlab; n > size || size-n >= c {
+		t.Errorf("a TCP part has %d bytes", c)
 	}
 }

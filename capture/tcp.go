@@ -44,8 +44,8 @@ type endpoint struct {
 	didEOF      bool // its stream was told to be over
 	acted       bool
 	scale       uint8
-	fins        uint16
-	rsts        uint16
+	fins        uint8
+	rsts        uint8
 	seqWraps    uint16
 	ackWraps    uint16
 	startSeq    uint32
@@ -257,11 +257,11 @@ func (f *flow) segment(side uint8, p *Packet) {
 		initWindow(f, e, peer, p, ack)
 	}
 	if fin {
-		e.fins += uint16(b2i(e.fins < 0xffff))
+		e.fins += uint8(b2i(e.fins < 0xff))
 		e.finSeq = rel + uint64(segLen)
 	}
 	if rst {
-		e.rsts += uint16(b2i(e.rsts < 0xffff))
+		e.rsts += uint8(b2i(e.rsts < 0xff))
 	}
 
 	var relAck uint64

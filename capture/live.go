@@ -38,13 +38,14 @@ const (
 	// A ring of fewer blocks has none to fill while the others are read.
 	minBlocks = 4
 	maxRing   = 4 << 30
-	// A block that is not full is handed over after so long: it bounds how late a lone packet is seen.
-	blockTimeout = 10 * time.Millisecond
+	// A block that is not full is handed over after so long: it bounds how late a packet among many is seen. (A lone one
+	// waits for readEvery.) Blocks that are handed over early hold little, so a ring of 64 holds a fifth of a second then.
+	blockTimeout = 3 * time.Millisecond
 	// ReadBatch returns after that at the latest.
 	liveWait = 100 * time.Millisecond
-	// Frames of one interface wait that long for earlier ones of another. A block is late by blockTimeout and the
-	// kernel's timer; three times that is enough, and after it frames go on in whatever order there is.
-	reorderWindow = 3 * blockTimeout
+	// Frames of one interface wait that long for earlier ones of another. A block is late by blockTimeout, the kernel's
+	// timer and readEvery; twice that is enough, and after it frames go on in whatever order there is.
+	reorderWindow = 30 * time.Millisecond
 	// How often links are looked at, and the clock.
 	linkCheck = time.Second
 	// A clock that is set back by more than that is another clock. Corrections by slewing are far smaller.

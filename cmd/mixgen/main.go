@@ -3,6 +3,7 @@
 //	mixgen -mix http  -packets 2000000 > http.pcap    kept-alive HTTP, 5.4 packets a request, 64 clients
 //	mixgen -mix churn -packets 2000000 > churn.pcap   a connection a request, and a DNS look-up before each
 //	mixgen -mix bulk  -packets 2000000 > bulk.pcap    eight elephants, full-sized segments
+//	mixgen -mix jobs  -packets 2000000 > jobs.pcap    http, and after every 100 requests a job submitted to Ray from outside
 //	mixgen -mix flows -packets 1000000 > flows.pcap   one SYN, SYN-ACK, ACK each: concurrent flows
 //
 // Checksums are right, times go on by 2 µs a packet. It exists for the benchmarks of the README and nothing else.
@@ -151,6 +152,15 @@ func (c *conn) exchange(size int) {
 	}
 }
 
+// job submits a command to Ray's dashboard.
+func (c *conn) job() {
+	body := `{"entrypoint": "python -c 'import os; print(os.environ)'"}`
+	c.segment(0, psh|ack, fmt.Appendf(nil, "POST /api/jobs/ HTTP/1.1\r\nHost: 10.2.0.80:8265\r\nUser-Agent: python-requests/2.32\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+	id := fmt.Sprintf(`{"job_id": "raysubmit_%016x", "submission_id": "raysubmit_%016[1]x"}`, c.g.rng.Uint64())
+	c.segment(1, psh|ack, fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\nServer: Python/3.11 aiohttp/3.9.5\r\n\r\n%s", len(id), id))
+	c.segment(0, ack, nil)
+}
+
 // lookup is a DNS question and its answer.
 func (g *gen) lookup(client uint32, cport uint16, n int) {
 	msg := make([]byte, 12, 64)
@@ -177,7 +187,7 @@ func (g *gen) lookup(client uint32, cport uint16, n int) {
 }
 
 func main() {
-	mix := flag.String("mix", "http", "http, churn, bulk or flows")
+	mix := flag.String("mix", "http", "http, churn, bulk, jobs or flows")
 	packets := flag.Int("packets", 1_000_000, "how many packets")
 	seed := flag.Uint64("seed", 1, "of the random numbers")
 	flag.Parse()
@@ -197,13 +207,18 @@ func main() {
 	client := func(n int) uint32 { return 10<<24 | 1<<16 | uint32(n%60000) }
 	const server = 10<<24 | 2<<16 | 80
 	switch *mix {
-	case "http":
+	case "http", "jobs":
 		var cs []*conn
 		for i := range 64 {
 			cs = append(cs, g.open(client(i), server, uint16(20000+i), 80))
 		}
-		for g.n < g.max {
+		for i := 1; g.n < g.max; i++ {
 			cs[g.rng.IntN(len(cs))].exchange(3900)
+			if *mix == "jobs" && i%100 == 0 {
+				c := g.open(203<<24|113<<8|uint32(i/100%65000), server, uint16(1024+i/100%60000), 8265)
+				c.job()
+				c.close()
+			}
 		}
 	case "churn":
 		for i := 0; g.n < g.max; i++ {

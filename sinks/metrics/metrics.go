@@ -97,6 +97,7 @@ type Metrics struct {
 	opt      Options
 	registry *prometheus.Registry
 	findings *prometheus.CounterVec
+	delay    prometheus.Histogram
 
 	mu      sync.Mutex
 	values  Values
@@ -118,18 +119,23 @@ func New(opt Options) *Metrics {
 	for _, r := range opt.Rules {
 		m.findings.WithLabelValues(r.Name, r.Severity.String())
 	}
+	m.delay = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "raytap_finding_delay_seconds", Help: "From the packet that a finding names to the finding.",
+		Buckets: []float64{.001, .002, .003, .004, .005, .0075, .01, .015, .02, .03, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
+	})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "raytap_build_info", Help: "1, with the version as a label.", ConstLabels: prometheus.Labels{"version": opt.Version},
 	})
 	info.Set(1)
-	m.registry.MustRegister(info, m.findings, (*collector)(m), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(info, m.findings, m.delay, (*collector)(m), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-// Event counts ev if it is a finding.
+// Event counts ev if it is a finding, and how late it is by the clock that frames are stamped by.
 func (m *Metrics) Event(ev any) {
 	if f, ok := ev.(*detectors.Finding); ok {
 		m.findings.WithLabelValues(f.Rule, f.Severity.String()).Inc()
+		m.delay.Observe(m.opt.Now().Sub(f.Time.Std()).Seconds())
 	}
 }
 

@@ -405,10 +405,8 @@ func (d *detector) call(c call) {
 // progress looks for pools by address, in flows that moved bytes.
 func (d *detector) progress(p *capture.Progress) {
 	f := p.Flow
-	if f == nil || f.Proto != capture.ProtoTCP || p.Guessed || p.Bytes[capture.Orig] == 0 || !d.pools.Addr(f.Resp) {
-		return
-	}
-	if !d.env.Home.Contains(f.Orig.Addr()) || d.env.Home.Contains(f.Resp.Addr()) {
+	if f == nil || f.Proto != capture.ProtoTCP || p.Guessed || p.Bytes[capture.Orig] == 0 ||
+		!d.env.Home.Contains(f.Orig.Addr()) || d.env.Home.Contains(f.Resp.Addr()) || !d.pools.Addr(f.Resp) {
 		return
 	}
 	pair := [2]netip.Addr{f.Orig.Addr(), f.Resp.Addr()}

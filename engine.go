@@ -532,7 +532,12 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 	var certs tls.Known
 	var arranged services.Expectations
 	tunnels := newTunnelLog(say)
+	var joined *file.Joined
 	handle := func(ev any, aside, begun bool) {
+		if p, ok := ev.(*file.Piece); ok {
+			joined.Take(p, aside, begun)
+			return
+		}
 		arranged.Event(ev) // names the data connections that FTP has announced
 		if t, ok := ev.(*services.Transfer); ok {
 			f := arranged.File(t)
@@ -566,6 +571,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 			}
 		}
 	}
+	joined = file.NewJoined(file.NewCache(file.Options{HashLimit: hashLimit}), handle)
 	var err error
 	at := make([]int, len(e.workers)+1)
 	var span spans
@@ -596,6 +602,12 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 			x := &lists[best][at[best]]
 			handle(x.ev, x.aside, x.begun)
 			at[best]++
+		}
+		if e.live {
+			joined.Advance(b.clock)
+		}
+		if b.last {
+			joined.End()
 		}
 		if b.counted {
 			sums.sum(b.counts)

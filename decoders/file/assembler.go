@@ -24,11 +24,17 @@ type Assembler struct {
 	pieces   []piece // by place, behind next, without overlaps
 	waiting  int
 	overflow int64
+	apart    bool // a piece did not come in order
 }
 
 // Scattered counts the bytes that wait in the files of one flow. The bound is a flow's and not a worker's: what is known
 // of a file must not depend on how many workers there are.
-type Scattered struct{ bytes int }
+type Scattered struct {
+	bytes int
+	limit int // maxAllScattered if 0
+}
+
+func (s *Scattered) full() bool { return s.bytes > max(s.limit, maxAllScattered) }
 
 type piece struct {
 	off int64
@@ -40,7 +46,7 @@ func (p *piece) end() int64 { return p.off + int64(len(p.b)) }
 // Open begins a file.
 func (a *Assembler) Open(c *Cache, flow *Scattered) {
 	a.Reader.Open(c)
-	a.flow, a.next, a.pieces, a.waiting, a.overflow = flow, 0, nil, 0, 0
+	a.flow, a.next, a.pieces, a.waiting, a.overflow, a.apart = flow, 0, nil, 0, 0, false
 }
 
 // Next is the place of the first byte that did not come in order.
@@ -51,7 +57,7 @@ func (a *Assembler) WriteAt(at capture.At, off int64, b []byte) {
 	if off < 0 || off+int64(len(b)) < off {
 		return
 	}
-	if a.waiting > maxScattered || len(a.pieces) > maxPieces || a.flow.bytes > maxAllScattered {
+	if a.waiting > maxScattered || len(a.pieces) > maxPieces || a.flow.full() {
 		missing := a.f.Missing
 		a.flush(at)
 		a.overflow += a.f.Missing - missing
@@ -65,6 +71,7 @@ func (a *Assembler) WriteAt(at capture.At, off int64, b []byte) {
 	}
 	a.touch(at)
 	if off > a.next {
+		a.apart = true
 		a.put(off, b)
 		return
 	}
@@ -132,6 +139,31 @@ func (a *Assembler) put(off int64, b []byte) {
 			a.forget(-int(room))
 			b, off = b[room:], off+room
 		}
+	}
+}
+
+// GapAt says that n bytes from off on are missing, and will not come. Like Zeek it waits for nothing before them either,
+// and takes their place for the next one as long as everything came in order.
+func (a *Assembler) GapAt(at capture.At, off, n int64) {
+	if off < 0 || off+n < off {
+		return
+	}
+	if !a.apart {
+		a.skip(at, n)
+		return
+	}
+	for len(a.pieces) > 0 && a.pieces[0].off < off+n {
+		a.skip(at, a.pieces[0].off-a.next)
+		a.advance(at)
+	}
+	a.skip(at, off+n-a.next)
+	a.advance(at)
+}
+
+func (a *Assembler) skip(at capture.At, n int64) {
+	if n > 0 {
+		a.Gap(at, n)
+		a.next += n
 	}
 }
 

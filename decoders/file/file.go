@@ -8,7 +8,8 @@
 // they are whole and looked up by a keyed hash that costs 0.1 ns a byte: what a server sends a thousand times is named and
 // digested once. Longer ones are digested as they come, up to Options.HashLimit.
 //
-// It does not see files that come in pieces over several flows as one, nor what is inside archives.
+// A file that comes in pieces over several flows is one, as far as the decoder says what they belong to (Piece, Joined).
+// It does not see what is inside archives.
 package file
 
 import (

@@ -102,6 +102,9 @@ func (r *Reader) Like() []byte {
 // NoDigest says, before the first byte, that the file is to be counted and named only.
 func (r *Reader) NoDigest() { r.undone = true }
 
+// Digests says whether the file is digested, as far as is known.
+func (r *Reader) Digests() bool { return !r.undone }
+
 // Seen is how many bytes came so far.
 func (r *Reader) Seen() int64 { return r.f.Seen }
 

@@ -199,7 +199,7 @@ func (s *sink) raw(body *Body, b []byte, whole bool) {
 	body.Len += int64(len(b))
 	if s.holed {
 		if len(s.stages) == 0 && !s.multi.active() {
-			s.out().Write(s.d.ctx.At(), b)
+			s.take(b)
 		}
 		return
 	}
@@ -311,16 +311,17 @@ func (s *sink) see(b []byte, whole bool) {
 	case whole && s.ranged == nil:
 		s.file.Whole(s.d.ctx.At(), b)
 	default:
-		s.out().Write(s.d.ctx.At(), b)
+		s.take(b)
 	}
 }
 
-// out is what reads the file.
-func (s *sink) out() *file.Reader {
+// take gives bytes to what reads the file.
+func (s *sink) take(b []byte) {
 	if s.ranged != nil {
-		return &s.ranged.file
+		s.ranged.take(s.d, b)
+		return
 	}
-	return &s.file
+	s.file.Write(s.d.ctx.At(), b)
 }
 
 var crlf = []byte("\r\n")
@@ -350,10 +351,13 @@ func (s *sink) gap(body *Body, n int64) {
 	body.Len += n
 	body.Missing += n
 	s.holed = true
-	if s.multi.active() {
+	switch {
+	case s.multi.active():
 		s.multi.hole(s.d.ctx.At(), n)
-	} else {
-		s.out().Gap(s.d.ctx.At(), n)
+	case s.ranged != nil:
+		s.ranged.gap(s.d, n)
+	default:
+		s.file.Gap(s.d.ctx.At(), n)
 	}
 }
 
@@ -407,7 +411,7 @@ func (s *sink) close(d *decoder, body *Body) {
 		body.Files = s.multi.close(d.ctx.At())
 		body.rowLen = s.multi.length()
 	case s.ranged != nil:
-		body.Files = s.ranged.piece(body.Len)
+		body.Files = s.ranged.piece(d, body.Len)
 	default:
 		if s.lines {
 			body.rowLen = s.file.Seen() + body.Missing

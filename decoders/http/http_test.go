@@ -684,12 +684,17 @@ func TestConnectWithoutAnswer(t *testing.T) {
 // told runs a conversation and gives the files that it told of.
 func told(t *testing.T, steps ...decodertest.Step) (files []*file.File) {
 	t.Helper()
-	spec := Spec(Options{Files: file.NewCache(file.Options{HashLimit: 1 << 20})})
-	for _, ev := range decodertest.Run(t, spec, steps...) {
-		if f, ok := ev.(*file.File); ok {
-			files = append(files, f)
+	cache := file.NewCache(file.Options{HashLimit: 1 << 20})
+	joined := file.NewJoined(cache, func(ev any, _, _ bool) { files = append(files, ev.(*file.File)) })
+	for _, ev := range decodertest.Run(t, Spec(Options{Files: cache}), steps...) {
+		switch ev := ev.(type) {
+		case *file.File:
+			files = append(files, ev)
+		case *file.Piece:
+			joined.Take(ev, false, false)
 		}
 	}
+	joined.End()
 	return files
 }
 
@@ -711,8 +716,10 @@ func TestRangesOfOneFlowAreOneFile(t *testing.T) {
 	}{
 		{"in order", []decodertest.Step{ask("0-8"), part("0-8/18", whole[:9]), ask("9-17"), part("9-17/18", whole[9:])}, 1, true, 0, false},
 		{"the end never comes", []decodertest.Step{ask("0-8"), part("0-8/18", whole[:9])}, 1, true, 0, true},
-		{"the beginning never comes", []decodertest.Step{ask("9-17"), part("9-17/18", whole[9:])}, 1, false, 9, false},
-		{"a hole", []decodertest.Step{ask("0-4"), part("0-4/18", whole[:5]), ask("9-17"), part("9-17/18", whole[9:])}, 1, false, 4, false},
+		{"the beginning never comes", []decodertest.Step{ask("9-17"), part("9-17/18", whole[9:])}, 1, false, 9, true},
+		{"a hole", []decodertest.Step{ask("0-4"), part("0-4/18", whole[:5]), ask("9-17"), part("9-17/18", whole[9:])}, 1, false, 4, true},
+		{"backwards", []decodertest.Step{ask("9-17"), part("9-17/18", whole[9:]), ask("0-8"), part("0-8/18", whole[:9])}, 1, true, 0, false},
+		{"longer than is put together elsewhere", []decodertest.Step{ask("0-8"), part("0-8/99999999", whole[:9]), ask("20-28"), part("20-28/99999999", whole[9:])}, 1, false, 11, true},
 		{"a piece again", []decodertest.Step{ask("0-8"), part("0-8/18", whole[:9]), ask("0-8"), part("0-8/18", whole[:9]), ask("9-17"), part("9-17/18", whole[9:])}, 1, true, 0, false},
 		{"of unknown length", []decodertest.Step{ask("0-8"), part("0-8/*", whole[:9])}, 1, true, 0, true},
 		{"of a length that makes no sense", []decodertest.Step{ask("0-8"), part("0-8/3", whole[:9])}, 1, true, 0, false},

@@ -9,11 +9,18 @@ import (
 	"github.com/raytap/raytap/decoders/file"
 )
 
-// Files that a flow fetches by ranges: players alternate between two or three.
-const maxRanges = 16
+const (
+	// Files that a flow fetches by ranges: players alternate between two or three.
+	maxRanges = 16
+	// Files up to this long are put together over all connections of a client, as Zeek does, for which their bytes have
+	// to be copied to where all flows come together, and digested there. Longer ones are one for each connection.
+	maxJoined = 16 << 20
+	// Bytes that are collected before they go there.
+	joinStep = 32 << 10
+)
 
 // ranged is a file that comes in pieces, each the answer to a request of its own (RFC 9110 section 14). For Zeek, and
-// so in the logs, the pieces of one flow are one file.
+// so in the logs, the pieces of one client are one file.
 type ranged struct {
 	sum    uint64 // of what was asked for
 	file   file.Reader
@@ -24,6 +31,12 @@ type ranged struct {
 	pieces int   // answers, whether they say that they are pieces or not
 	open   bool  // file was begun and not told yet
 	before int64 // bytes that came before the part that is being read
+	holes  bool  // a piece did not follow the one before
+	// of a file that is put together elsewhere
+	joined bool
+	key    string
+	part   *file.Piece // that is being read
+	off    int64       // where it goes on
 }
 
 // rangeOf finds the file that a request with a Range field asks for, nil if there is no such field or too many files.
@@ -56,10 +69,88 @@ func (d *decoder) openRange(ex *exchange) *ranged {
 	if !ok {
 		return nil
 	}
-	if r := d.rangeOf(ex); r != nil && d.begin(ex, r) && r.at(first, total) {
+	r := d.rangeOf(ex)
+	if r == nil {
+		return nil
+	}
+	if d.joins(ex, r, total) {
+		r.at(first, total)
+		r.off = first
+		return r
+	}
+	if !r.joined && d.begin(ex, r) && r.at(first, total) {
 		return r
 	}
 	return nil
+}
+
+// joins says whether a piece of a file of that length goes to where files are put together over connections; not if
+// Zeek does not see it, or it is not to be looked into.
+func (d *decoder) joins(ex *exchange, r *ranged, total int64) bool {
+	f := d.ctx.Flow()
+	if total == 0 || total > maxJoined || r.open && !r.joined || ex.resp.Resumed || f == nil || f.Mid || !d.half[capture.Resp].sink.file.Digests() {
+		return false
+	}
+	if !r.open {
+		host, ok := ex.req.Header.last("Host")
+		if !ok {
+			host = f.Resp.Addr().String()
+		}
+		client, port := f.Orig.Addr().AsSlice(), []byte{byte(f.Resp.Port() >> 8), byte(f.Resp.Port())}
+		r.key = string(client) + string(port) + host + " " + ex.req.Target
+		r.id = capture.NewUID('F', []byte(r.key))
+		r.file.Open(d.opt.Files)
+		r.file.NoDigest()
+		r.open, r.joined = true, true
+	}
+	for i := range ex.resp.Header {
+		if v, ok := file.NameOf(ex.resp.Header[i].Name, ex.resp.Header[i].Value); ok {
+			r.name.Name, r.name.HasName = v, true
+		}
+	}
+	return true
+}
+
+// take reads the next bytes of a piece.
+func (r *ranged) take(d *decoder, b []byte) {
+	at := d.ctx.At()
+	r.file.Write(at, b)
+	for r.joined && len(b) > 0 {
+		if r.part == nil {
+			r.part = &file.Piece{At: at, Key: r.key, Off: r.off}
+		}
+		p := r.part
+		n := min(len(b), joinStep-len(p.Data))
+		p.Data, p.Last = append(p.Data, b[:n]...), at.Time
+		r.off += int64(n)
+		if b = b[n:]; len(p.Data) == joinStep {
+			r.give(d)
+		}
+	}
+}
+
+// gap says that n bytes of a piece are missing.
+func (r *ranged) gap(d *decoder, n int64) {
+	at := d.ctx.At()
+	r.file.Gap(at, n)
+	if r.joined {
+		if r.part == nil {
+			r.part = &file.Piece{At: at, Key: r.key, Off: r.off}
+		}
+		r.part.Last, r.part.Missing = at.Time, n
+		r.off += n
+		r.give(d)
+	}
+}
+
+// give hands on what came of a piece so far.
+func (r *ranged) give(d *decoder) {
+	p := r.part
+	if r.part = nil; p == nil {
+		return
+	}
+	p.Of = file.File{Flow: d.ctx.Flow(), ID: r.id, Source: "HTTP", Sender: capture.Resp, Total: r.total, Name: r.name.Name, HasName: r.name.HasName}
+	d.ctx.Emit(p)
 }
 
 // openRanges gives the file whose pieces are the parts of a 206 answer's body (RFC 9110 section 15.3.7.2).
@@ -67,7 +158,7 @@ func (d *decoder) openRanges(ex *exchange) *ranged {
 	if ex.resp.Status != 206 {
 		return nil
 	}
-	if r := d.rangeOf(ex); r != nil && d.begin(ex, r) {
+	if r := d.rangeOf(ex); r != nil && !r.joined && d.begin(ex, r) {
 		return r
 	}
 	return nil
@@ -90,13 +181,14 @@ func (r *ranged) at(first, total int64) bool {
 	r.total = total
 	if first > r.next {
 		r.file.Skip(first - r.next)
-		r.next = first
+		r.next, r.holes = first, true
 	}
 	return true
 }
 
 // piece ends a piece of n bytes, and gives the file as it is so far.
-func (r *ranged) piece(n int64) []*file.File {
+func (r *ranged) piece(d *decoder, n int64) []*file.File {
+	r.give(d)
 	r.next += n
 	return r.file.SoFar()
 }
@@ -132,14 +224,14 @@ func (d *decoder) answered(ex *exchange) {
 
 // tell emits a file that is whole, or at the end of the flow whatever came of it.
 func (d *decoder) tell(r *ranged, end bool) {
-	if !r.open || !end && (r.next < r.total || r.total == 0) {
+	if r.joined || !r.open || !end && (r.next < r.total || r.total == 0) {
 		return
 	}
 	r.open = false
 	for _, f := range r.file.Close() {
 		f.Flow, f.ID, f.Source, f.Sender, f.Total = d.ctx.Flow(), r.id, "HTTP", capture.Resp, r.total
 		f.Name, f.HasName = r.name.Name, r.name.HasName
-		f.TimedOut = r.next < r.total || r.total == 0
+		f.TimedOut = r.next < r.total || r.total == 0 || r.holes // Zeek waits for what is missing before a piece
 		d.ctx.Emit(f)
 	}
 }

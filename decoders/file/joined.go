@@ -1,0 +1,169 @@
+package file
+
+import (
+	"slices"
+	"time"
+
+	"github.com/raytap/raytap/capture"
+)
+
+const (
+	// Zeek looks after a file every so often, and gives up on one of which nothing came since it looked last.
+	joinFor = 2 * time.Minute
+	// Files that are put together at once; the oldest gives way. Each has at most two buffers of 32 KiB and what waits.
+	maxJoined = 512
+	// Bytes that wait in all of them.
+	maxJoinedBytes = 16 << 20
+	// Connections that one file has rows of. Clients that fetch in parallel use up to a few dozen.
+	maxJoinedFlows = 1024
+)
+
+// Piece is a part of a file that comes in parts, over one connection or several. Joined puts them together.
+type Piece struct {
+	capture.At              // of the first bytes of Data
+	Last       capture.Time // of the last
+	Key        string       // what is equal in all parts of a file
+	Of         File         // what the file's row says of the connection and its message; Total may be 0
+	Off        int64        // where Data belongs
+	Data       []byte       // not borrowed
+	Missing    int64        // bytes lost behind Data
+}
+
+// Joined makes files of pieces. It sees the pieces of all flows in order, so what comes out does not depend on who read
+// which flow. A file is told once for each connection that it came over, as in Zeek: when it is whole, when nothing came
+// for a while, or at the end. The zero value is not ready.
+type Joined struct {
+	cache *Cache
+	tell  func(ev any, aside, begun bool)
+	files map[string]*joint
+	order []*joint // by age
+	all   Scattered
+	due   capture.Time // when to look after one, at the earliest
+}
+
+// joint is a file in the making.
+type joint struct {
+	key         string
+	a           Assembler
+	first, last capture.At
+	look        capture.Time
+	flows       []jointFlow
+	total       int64
+	name        string
+	named       bool
+}
+
+type jointFlow struct {
+	of           File
+	aside, begun bool
+}
+
+// NewJoined makes one, which gives tell the files and the weirds that say when they are too many, with what was said of
+// the piece that first came over their connection.
+func NewJoined(c *Cache, tell func(ev any, aside, begun bool)) *Joined {
+	return &Joined{cache: c, tell: tell, files: map[string]*joint{}, all: Scattered{limit: maxJoinedBytes}}
+}
+
+// Take adds a piece. Zeek does not see a piece that is aside, so it belongs to a file of its own.
+func (j *Joined) Take(p *Piece, aside, begun bool) {
+	j.Advance(p.Time)
+	key := p.Key
+	if aside {
+		key += " aside"
+	}
+	f := j.files[key]
+	if f == nil {
+		if len(j.order) >= maxJoined {
+			j.tell(&capture.Weird{At: p.At, Flow: p.Of.Flow, Name: "files_in_pieces_limit"}, false, false)
+			j.close(j.order[0])
+		}
+		f = &joint{key: key, first: p.At, look: p.Time.Add(joinFor)}
+		f.a.Open(j.cache, &j.all)
+		j.files[key] = f
+		j.order = append(j.order, f)
+		if len(j.order) == 1 || f.look < j.due {
+			j.due = f.look
+		}
+	}
+	f.over(j, p, aside, begun)
+	if p.Of.HasName {
+		f.name, f.named = p.Of.Name, true
+	}
+	f.total = max(f.total, p.Of.Total)
+	if p.Time < f.first.Time {
+		f.first = p.At
+	}
+	f.last.Time = max(f.last.Time, p.Last)
+	f.a.WriteAt(p.At, p.Off, p.Data)
+	if p.Missing > 0 {
+		f.a.GapAt(p.At, p.Off+int64(len(p.Data)), p.Missing)
+	}
+	if f.whole() {
+		j.close(f)
+	}
+}
+
+// over notes the connection that a piece came over.
+func (f *joint) over(j *Joined, p *Piece, aside, begun bool) {
+	for i := len(f.flows) - 1; i >= 0; i-- {
+		if f.flows[i].of.Flow == p.Of.Flow {
+			return
+		}
+	}
+	switch {
+	case len(f.flows) < maxJoinedFlows:
+		f.flows = append(f.flows, jointFlow{p.Of, aside, begun})
+	default:
+		j.tell(&capture.Weird{At: p.At, Flow: p.Of.Flow, Name: "files_in_pieces_limit", Addl: "connections"}, false, false)
+	}
+}
+
+func (f *joint) whole() bool { return f.total > 0 && f.a.Next() >= f.total }
+
+// Advance tells the files of which nothing came for long.
+func (j *Joined) Advance(now capture.Time) {
+	if len(j.order) == 0 || now < j.due {
+		return
+	}
+	var late []*joint
+	j.due = 0
+	for _, f := range j.order {
+		for now >= f.look && f.look.Sub(f.last.Time) < joinFor {
+			f.look = f.look.Add(joinFor)
+		}
+		if now >= f.look {
+			late = append(late, f)
+		} else if j.due == 0 || f.look < j.due {
+			j.due = f.look
+		}
+	}
+	for _, f := range late {
+		j.close(f)
+	}
+}
+
+// End tells what there is.
+func (j *Joined) End() {
+	for len(j.order) > 0 {
+		j.close(j.order[0])
+	}
+}
+
+func (j *Joined) close(f *joint) {
+	delete(j.files, f.key)
+	i := slices.Index(j.order, f)
+	j.order = slices.Delete(j.order, i, i+1)
+	whole := f.whole()
+	list := f.a.Close(f.last)
+	if list == nil {
+		return
+	}
+	for i := range f.flows {
+		c := &f.flows[i]
+		row := *list[0]
+		row.At, row.Last = f.first, f.last.Time
+		row.Flow, row.ID, row.Source, row.Sender, row.Depth, row.Resumed = c.of.Flow, c.of.ID, c.of.Source, c.of.Sender, c.of.Depth, c.of.Resumed
+		row.Total, row.Name, row.HasName, row.TimedOut = f.total, f.name, f.named, !whole
+		j.tell(&row, c.aside, c.begun)
+	}
+}

@@ -46,6 +46,17 @@ type File struct {
 	Digests
 }
 
+// Stale says whether Zeek had given up on a file: from its first bytes on, it looks every two minutes whether any came
+// in the last two.
+func Stale(first, last, now capture.Time) bool {
+	const idle = capture.Time(joinFor)
+	if now-last < idle {
+		return false
+	}
+	rounds := (last + idle - first + idle - 1) / idle
+	return first+rounds*idle <= now
+}
+
 // NewID names a file in Zeek's manner, by where it was seen: its flow, and its place there.
 func NewID(f *capture.Flow, message uint32, place ...byte) string {
 	b := append(binary.BigEndian.AppendUint32(make([]byte, 0, 8), message), place...)

@@ -94,7 +94,9 @@ func (j *Joined) Take(p *Piece, aside, begun bool) {
 		f.first = p.At
 	}
 	f.last.Time = max(f.last.Time, p.Last)
-	f.a.WriteAt(p.At, p.Off, p.Data)
+	if len(p.Data) > 0 {
+		f.a.WriteAt(p.At, p.Off, p.Data)
+	}
 	if p.Missing > 0 {
 		f.a.GapAt(p.At, p.Off+int64(len(p.Data)), p.Missing)
 	}

@@ -417,7 +417,8 @@ func (s *sink) close(d *decoder, body *Body) {
 			body.rowLen = s.file.Seen() + body.Missing
 		}
 		if body.Files = s.file.Close(); body.Files != nil {
-			body.Files[0].Total = s.total
+			f := body.Files[0]
+			f.Total, f.TimedOut = s.total, file.Stale(f.Time, f.Last, d.ctx.At().Time)
 		}
 	}
 	*s = sink{file: s.file, stages: s.stages[:0]}

@@ -760,8 +760,8 @@ func TestPartsThatArePieces(t *testing.T) {
 		{"two answers", "10/10", []decodertest.Step{ask, answer("Content-Range: bytes 0-4/10\r\n\r\nhello"), ask, answer("Content-Range: bytes 5-9/10\r\n\r\nworld")}},
 		{"backwards", "5/0 5/100-10 late", []decodertest.Step{ask, answer("Content-Range: bytes 10-14/100\r\n\r\nworld", "Content-Range: bytes 0-4/100\r\n\r\nhello")}},
 		{"of two lengths", "5/0 5/100 late", []decodertest.Step{ask, answer("Content-Range: bytes 0-4/100\r\n\r\nhello", "Content-Range: bytes 5-9/99\r\n\r\nworld")}},
-		{"without a place", "5/0", []decodertest.Step{ask, answer("\r\nhello")}},
-		{"a place that is none", "5/0", []decodertest.Step{ask, answer("Content-Range: bytes 9-4/100\r\n\r\nhello")}},
+		{"without a place", "5/0 late", []decodertest.Step{ask, answer("\r\nhello")}},
+		{"a place that is none", "5/0 late", []decodertest.Step{ask, answer("Content-Range: bytes 9-4/100\r\n\r\nhello")}},
 	} {
 		var got []string
 		for _, f := range told(t, tt.steps...) {

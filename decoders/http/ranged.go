@@ -217,6 +217,9 @@ func (d *decoder) answered(ex *exchange) {
 		}
 	case !ex.resp.Body.known:
 		for _, f := range files {
+			if ex.resp.Status == 206 && (f.Total == 0 || f.Seen+f.Missing < f.Total) {
+				f.TimedOut = true // Zeek does not end a file with a message that has a part of it
+			}
 			d.ctx.Emit(f)
 		}
 	}

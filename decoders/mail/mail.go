@@ -102,6 +102,7 @@ func (c *conversation) emit(list []*file.File, sender capture.Dir, depth int, na
 	f.Flow = c.ctx.Flow()
 	f.ID, f.Source, f.Sender = file.NewID(f.Flow, uint32(depth), 'm'), c.source, sender
 	f.Name, f.HasName = name, named
+	f.TimedOut = file.Stale(f.Time, f.Last, c.ctx.At().Time)
 	if c.source == "SMTP" {
 		f.Depth = depth
 	}

@@ -17,7 +17,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
-	"time"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
@@ -37,8 +36,6 @@ const (
 	maxSealed = 64
 	// As much of a name as is kept; Windows has 32,767 characters, most clients 260.
 	maxName = 1 << 10
-	// Zeek's default_timeout_interval of files.
-	idle = capture.Time(2 * time.Minute)
 )
 
 // info is what is known of a handle: an SMB::FileInfo of Zeek.
@@ -246,11 +243,7 @@ func (r *reader) begin(dir capture.Dir) *transfer {
 
 // stale says whether Zeek's timer, which looks every two minutes, has found the file idle.
 func (t *transfer) stale(now capture.Time) bool {
-	if !t.begun || now-t.last.Time < idle {
-		return false
-	}
-	rounds := (t.last.Time + idle - t.first.Time + idle - 1) / idle
-	return t.first.Time+rounds*idle <= now
+	return t.begun && file.Stale(t.first.Time, t.last.Time, now)
 }
 
 // wrote ends a piece.

@@ -31,6 +31,8 @@ type half struct {
 	want int    // buf is read when it has so much; 0: a frame begins
 	two  bool   // the message is of SMB 2
 	lost bool   // looks for the beginning of a message
+	// holed: a loss within a message was passed by, behind which Zeek looks for the beginning of one
+	holed bool
 
 	pad int64     // bytes that come before run
 	to  *transfer // takes the next run bytes, which come before skip; nil if nobody wants them
@@ -42,7 +44,7 @@ type half struct {
 func (h *half) lose(r *reader) {
 	if t := h.to; t != nil {
 		h.to = nil
-		r.wrote(t)
+		r.wrote(t, false)
 	}
 	*h = half{buf: h.buf[:0], lost: true}
 }
@@ -50,11 +52,11 @@ func (h *half) lose(r *reader) {
 // Data implements decoders.Follower.
 func (r *reader) Data(dir capture.Dir, b []byte) {
 	h := &r.half[dir]
+	if (h.lost || h.holed) && len(b) >= frameLen+4 && string(b[5:8]) == "SMB" && (b[4] == 0xff || b[4] == 0xfe) {
+		h.lost, h.holed = false, false
+	}
 	if h.lost {
-		if len(b) < frameLen+4 || string(b[5:8]) != "SMB" || b[4] != 0xff && b[4] != 0xfe {
-			return
-		}
-		h.lost = false
+		return
 	}
 	for len(b) > 0 {
 		switch {
@@ -72,7 +74,7 @@ func (r *reader) Data(dir capture.Dir, b []byte) {
 			b = b[n:]
 			if t := h.to; h.run == 0 && t != nil {
 				h.to = nil
-				r.wrote(t)
+				r.wrote(t, !h.holed)
 			}
 			continue
 		case h.skip > 0:
@@ -324,7 +326,7 @@ func (r *reader) dataOne(dir capture.Dir, tid uint32, m []byte, at, n int, off u
 	}
 	if t := r.begin(dir); t != nil {
 		t.data.WriteAt(r.ctx.At(), int64(off), m[at:at+n])
-		r.wrote(t)
+		r.wrote(t, !r.half[dir].holed)
 	}
 }
 
@@ -515,7 +517,7 @@ func (r *reader) dataTwo(dir capture.Dir, h *half, tid uint32, m []byte, at, n i
 	if have := int64(len(m)); have == int64(h.size) {
 		if t := r.begin(dir); t != nil {
 			t.data.WriteAt(r.ctx.At(), int64(off), m[at:at+n])
-			r.wrote(t)
+			r.wrote(t, !h.holed)
 		}
 		return
 	} else if at < have {

@@ -10,7 +10,7 @@
 //
 // It does not see what is encrypted or compressed, files over several connections (SMB 3 multichannel) as one, raw and
 // multiplexed reads of SMB 1, nor SMB over UDP or QUIC. Behind a loss it goes on at the next segment that begins with a
-// message.
+// message; a file of which all pieces came in messages with a hole, of which Zeek reads nothing, is marked as Resumed.
 package smb
 
 import (
@@ -75,6 +75,7 @@ type transfer struct {
 	total int64
 	name  string
 	named bool
+	whole bool // a piece came in a message that nothing is missing of: Zeek reads no others
 	data  file.Assembler
 }
 
@@ -117,6 +118,9 @@ func (r *reader) Done() bool { return r.sealed >= maxSealed }
 func (r *reader) Gap(dir capture.Dir, n int64) {
 	h := &r.half[dir]
 	if n <= h.pad+h.run+h.skip { // a hole in a file, or nothing at all
+		for d := range r.half {
+			r.half[d].holed = true
+		}
 		k := min(n, h.pad)
 		h.pad, n = h.pad-k, n-k
 		k = min(n, h.run)
@@ -124,7 +128,7 @@ func (r *reader) Gap(dir capture.Dir, n int64) {
 		h.skip -= n
 		if t := h.to; t != nil && h.run == 0 {
 			h.to = nil
-			r.wrote(t)
+			r.wrote(t, false)
 		}
 		return
 	}
@@ -142,7 +146,7 @@ func (r *reader) End(dir capture.Dir) {
 	}
 	for _, h := range r.half {
 		if h.to != nil {
-			r.wrote(h.to)
+			r.wrote(h.to, false)
 		}
 	}
 	for len(r.open) > 0 {
@@ -246,8 +250,9 @@ func (t *transfer) stale(now capture.Time) bool {
 	return t.begun && file.Stale(t.first.Time, t.last.Time, now)
 }
 
-// wrote ends a piece.
-func (r *reader) wrote(t *transfer) {
+// wrote ends a piece, which came in a message that was whole or not.
+func (r *reader) wrote(t *transfer, whole bool) {
+	t.whole = t.whole || whole
 	t.last = r.ctx.At()
 	if !t.begun {
 		t.begun, t.first = true, t.last
@@ -288,7 +293,7 @@ func (r *reader) close(i int, late bool) {
 	f := list[0]
 	f.Flow = r.ctx.Flow()
 	f.ID, f.Source, f.Sender, f.TimedOut = file.NewID(f.Flow, t.n, 's'), "SMB", t.from, late
-	f.Name, f.HasName, f.Total = t.name, t.named, t.total
+	f.Name, f.HasName, f.Total, f.Resumed = t.name, t.named, t.total, !t.whole
 	if t.begun {
 		f.At, f.Last = t.first, t.last.Time
 	}

@@ -111,6 +111,9 @@ func short(events []any) string {
 			if f.TimedOut {
 				t += " late"
 			}
+			if f.Resumed {
+				t += " unlogged"
+			}
 			if f.Hashed() {
 				t += " hashed"
 			}
@@ -240,7 +243,13 @@ func TestLoss(t *testing.T) {
 	}
 	long := frame(writeAsk(3, 5, 77, 0, strings.Repeat("x", 300_000)))
 	steps = then(opened("a.bin", 0), c(long[:1000]), decodertest.Step{Dir: capture.Orig, Gap: 500}, c(long[1500:]), c(frame(closeAsk(5, 5, 77))))
-	if got, want := short(decodertest.Run(t, spec(), steps...)), "a.bin 299500/0 missing 500 sent"; got != want {
+	if got, want := short(decodertest.Run(t, spec(), steps...)), "a.bin 299500/0 missing 500 sent unlogged"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	// Zeek reads none of that message, but those behind it.
+	steps = then(opened("a.bin", 0), c(long[:1000]), decodertest.Step{Dir: capture.Orig, Gap: 500}, c(long[1500:]),
+		c(frame(writeAsk(4, 5, 77, 300_000, "more"))), c(frame(closeAsk(5, 5, 77))))
+	if got, want := short(decodertest.Run(t, spec(), steps...)), "a.bin 299504/0 missing 500 sent"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
+	"github.com/raytap/raytap/decoders/tls"
 )
 
 // TestLoggedHalf: of an exchange with one side in doubt, http.log has the other, if Zeek sees the connection begin.
@@ -42,6 +43,21 @@ func TestLoggedHalf(t *testing.T) {
 		}
 		if whole.Request == nil || whole.Response == nil {
 			t.Errorf("%+v: detectors lose a half", tt)
+		}
+	}
+}
+
+// TestLoggedHandshake: the same of a handshake, which knows itself what of it was checked.
+func TestLoggedHandshake(t *testing.T) {
+	flow := &capture.Flow{Proto: capture.ProtoTCP}
+	for _, tt := range []struct{ doubted, aside, begun, want bool }{
+		{false, false, false, true}, {false, true, true, true}, {false, true, false, false}, {true, true, true, false},
+	} {
+		if got := logged(&tls.Session{Flow: flow, Doubted: tt.doubted}, tt.aside, tt.begun); (got != nil) != tt.want {
+			t.Errorf("session, %+v: %v", tt, got)
+		}
+		if got := logged(&tls.Certificate{Flow: flow, Doubted: tt.doubted}, tt.aside, tt.begun); (got != nil) != tt.want {
+			t.Errorf("certificate, %+v: %v", tt, got)
 		}
 	}
 }

@@ -559,7 +559,7 @@ func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) 
 			f.Local = e.local.Contains(f.Flow.Src(f.Sender).Addr())
 		}
 		bus.Publish(ev)
-		if c, ok := ev.(*tls.Certificate); ok && !certs.First(c) {
+		if c, ok := ev.(*tls.Certificate); ok && !c.Doubted && !certs.First(c) {
 			return // each has one row a day, as in Zeek
 		}
 		if _, ok := ev.(capture.Record); ok {
@@ -662,8 +662,7 @@ func logged(ev any, aside, begun bool) any {
 			return nil
 		}
 	}
-	_, web := ev.(*http.Transaction)
-	if aside && ofZeek(ev) && !(web && begun) {
+	if aside && ofZeek(ev) && !(begun && byHalves(ev)) {
 		return nil
 	}
 	switch ev := ev.(type) {
@@ -691,11 +690,12 @@ func logged(ev any, aside, begun bool) any {
 			return nil
 		}
 	case *tls.Session:
-		if ev.Flow.Mid {
+		if ev.Flow.Mid || ev.Checked() == nil {
 			return nil
 		}
+		return ev.Checked()
 	case *tls.Certificate:
-		if ev.Flow.Mid {
+		if ev.Flow.Mid || ev.Doubted {
 			return nil
 		}
 	case *dns.Transaction:
@@ -704,6 +704,15 @@ func logged(ev any, aside, begun bool) any {
 		}
 	}
 	return ev
+}
+
+// byHalves says whether a record knows what of it was in packets with right checksums.
+func byHalves(ev any) bool {
+	switch ev.(type) {
+	case *http.Transaction, *tls.Session, *tls.Certificate:
+		return true
+	}
+	return false
 }
 
 // ofZeek says whether a record's log is one of Zeek's.

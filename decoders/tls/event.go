@@ -55,6 +55,17 @@ type Session struct {
 	NameChecked bool // there was a name and a certificate to compare
 
 	JA3, JA3S, JA4 string // "" if the hello was not seen
+
+	Doubted bool // a part of it came in packets with wrong checksums that were believed
+	checked *Session
+}
+
+// Checked gives what of s came in packets with right checksums: s itself, what one side said, or nil.
+func (s *Session) Checked() *Session {
+	if s.Doubted {
+		return s.checked
+	}
+	return s
 }
 
 // Log implements capture.Record.
@@ -98,6 +109,7 @@ type Certificate struct {
 	*X509
 	Host       bool // the first of its chain
 	FromClient bool
+	Doubted    bool // it came in a packet with a wrong checksum that was believed
 }
 
 // X509 is what a certificate says. Values are shared between events and immutable.

@@ -72,6 +72,9 @@ type Handshake struct {
 	confirmed bool
 	sent      [2]int   // certificates by side, server first, those that were not kept too
 	told      []string // weirds that were said: each once a handshake, lest one that repeats itself fills the log
+	doubter   decoders.Doubter
+	checked   *Handshake // what is read of it in packets with right checksums, if there are others
+	silent    bool       // nothing is emitted
 }
 
 // NewHandshake starts one that emits into ctx.
@@ -101,7 +104,17 @@ func (h *Handshake) Finish() {
 		s.NameMatches = s.Server[0].Matches(s.ServerName)
 	}
 	h.buf = [2][]byte{}
-	h.ctx.Emit(s)
+	if c := h.checked; c != nil {
+		c.Finish()
+		s.Doubted, s.checked = true, c.s
+	}
+	h.emit(s)
+}
+
+func (h *Handshake) emit(ev any) {
+	if !h.silent {
+		h.ctx.Emit(ev)
+	}
 }
 
 // Established says that both sides encrypt, and emits.
@@ -112,7 +125,7 @@ func (h *Handshake) established() {
 }
 
 func (h *Handshake) weird(name, addl string) {
-	if !slices.Contains(h.told, name) {
+	if !h.silent && !slices.Contains(h.told, name) {
 		h.told = append(h.told, name)
 		h.ctx.Weird(name, addl)
 	}
@@ -327,6 +340,9 @@ func (h *Handshake) confirm() {
 		return
 	}
 	h.confirmed = true
+	if h.silent {
+		return
+	}
 	if h.transport == DTLS {
 		h.ctx.Confirm("dtls")
 	} else {
@@ -429,7 +445,12 @@ func (h *Handshake) certificate(client, host bool, der []byte) {
 		return
 	}
 	*chain = append(*chain, x)
-	h.ctx.Emit(&Certificate{At: h.ctx.At(), Flow: h.ctx.Flow(), X509: x, Host: host, FromClient: client})
+	if !h.silent {
+		h.ctx.Emit(&Certificate{
+			At: h.ctx.At(), Flow: h.ctx.Flow(), X509: x, Host: host, FromClient: client,
+			Doubted: h.checked != nil && h.doubter.Doubted(),
+		})
+	}
 }
 
 // certificateStatus takes the answer of an OCSP responder (RFC 6066 section 8), which is a file, as in Zeek.
@@ -440,7 +461,7 @@ func (h *Handshake) certificateStatus(dir capture.Dir, body []byte) {
 		return
 	}
 	der := r.take(r.u24())
-	if r.bad || len(der) == 0 {
+	if r.bad || len(der) == 0 || h.silent {
 		return
 	}
 	var in file.Reader

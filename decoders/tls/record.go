@@ -21,10 +21,22 @@ type streamDecoder struct {
 	skip      [2]int // by direction: octets still to come of a record that nobody reads
 	layer     uint16 // version of the first record; VersionSSL2 stays that
 	rhythm    rhythm
+	left      [2]int // by direction: octets that were not used
+	// checked reads the packets with right checksums alone, from the first one on that has a wrong one.
+	checked *checked
 }
 
 // Decode implements decoders.Decoder.
 func (d *streamDecoder) Decode(dir capture.Dir, b []byte) (used int, err error) {
+	if d.hs.doubter != nil && !d.rhythm.on && (d.checked != nil || d.hs.doubter.Doubted()) {
+		d.check(dir, b)
+	}
+	used, err = d.decode(dir, b)
+	d.left[dir] = len(b) - used
+	return used, err
+}
+
+func (d *streamDecoder) decode(dir capture.Dir, b []byte) (used int, err error) {
 	skip := &d.skip[dir]
 	for {
 		if *skip > 0 {

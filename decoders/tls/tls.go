@@ -29,7 +29,9 @@ import (
 func Spec(files *file.Cache) decoders.Spec {
 	certs := new(store)
 	return decoders.Spec{Name: "ssl", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
-		return &streamDecoder{hs: Handshake{ctx: ctx, certs: certs, files: files}}
+		d := &streamDecoder{hs: Handshake{ctx: ctx, certs: certs, files: files}}
+		d.hs.doubter, _ = ctx.(decoders.Doubter)
+		return d
 	}}
 }
 

@@ -348,6 +348,7 @@ func cutLine(b []byte) (line, rest []byte) {
 // framing is what the fields of a head say about the body and the connection.
 type framing struct {
 	length      int64
+	below       bool // Zeek's reading of the length, which is in 64 bits, is below 0, and it takes that for 0
 	hasLength   bool
 	te          bool // Transfer-Encoding occurs
 	chunked     bool // and ends in chunked
@@ -521,13 +522,14 @@ func (d *decoder) field(x *Field, f *framing) {
 // contentLength reads a Content-Length. Digits only are unambiguous. Of several the last counts, and of other text
 // the first digits, as for Zeek: aiohttp refuses every such message.
 func (d *decoder) contentLength(v string, f *framing) {
-	n, ok, i := int64(0), true, 0
+	n, wrapped, ok, i := int64(0), uint64(0), true, 0
 	for i < len(v) && !digit(v[i]) && v[i] != '-' {
 		i++
 		ok = false
 	}
 	start := i
 	for ; i < len(v) && digit(v[i]); i++ {
+		wrapped = wrapped*10 + uint64(v[i]-'0')
 		if n > (1<<62)/10 {
 			n, ok = 1<<62, false
 			continue
@@ -542,7 +544,7 @@ func (d *decoder) contentLength(v string, f *framing) {
 		f.conflict = true
 		d.weird("HTTP_content_length_conflict", v)
 	}
-	f.length, f.hasLength = n, true
+	f.length, f.hasLength, f.below = n, true, wrapped >= 1<<63
 }
 
 // transferEncoding reads a Transfer-Encoding: what comes last decides.

@@ -592,6 +592,7 @@ func (d *decoder) requestFraming(h *half, ex *exchange, f *framing) {
 		return
 	case f.chunked || f.loose:
 		h.state, q.Body.Chunked = inChunkSize, true
+	case f.below: // no server reads such a body to its end
 	case f.length > 0:
 		h.state, h.remain = inBody, f.length
 	}

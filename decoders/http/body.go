@@ -198,7 +198,11 @@ func (s *sink) raw(body *Body, b []byte, whole bool) {
 	first := body.Len == 0
 	body.Len += int64(len(b))
 	if s.holed {
-		if len(s.stages) == 0 && !s.multi.active() {
+		switch {
+		case len(s.stages) > 0:
+		case s.multi.active():
+			s.multi.write(s.d.ctx.At(), b)
+		default:
 			s.take(b)
 		}
 		return

@@ -198,6 +198,12 @@ func (m *multipart) endPart() {
 // hole forgets what cannot be known behind a gap.
 func (m *multipart) hole(at capture.At, n int64) {
 	if m.state == partData {
+		if m.inLine {
+			m.out().Write(at, m.line)
+		} else if len(m.line) > 0 {
+			m.content(at, m.line)
+		}
+		m.inLine = false
 		m.out().Gap(at, n)
 		if m.piece {
 			m.ranged.next += n

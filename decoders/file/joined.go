@@ -27,7 +27,15 @@ type Piece struct {
 	Off        int64        // where Data belongs
 	Data       []byte       // not borrowed
 	Missing    int64        // bytes lost behind Data
+	LostAt     int64        // where, as Zeek has it: from the beginning of the message's body
+	Message    uint32       // tells the messages of a connection apart
+	// Row, of the last piece of a message, is the file as the message's row has it. It is named here, if the message
+	// is the first over the last connection that came to the file, and the file's beginning became known with it.
+	Row *File
 }
+
+// Beginning is how much of a file must be there to name it, unless it is whole.
+const Beginning = sniffLen
 
 // Joined makes files of pieces. It sees the pieces of all flows in order, so what comes out does not depend on who read
 // which flow. A file is told once for each connection that it came over, as in Zeek: when it is whole, when nothing came
@@ -51,10 +59,13 @@ type joint struct {
 	total       int64
 	name        string
 	named       bool
+	mime        string // what it looked like when that became known,
+	by          jointFlow
 }
 
 type jointFlow struct {
 	of           File
+	message      uint32
 	aside, begun bool
 }
 
@@ -94,13 +105,21 @@ func (j *Joined) Take(p *Piece, aside, begun bool) {
 		f.first = p.At
 	}
 	f.last.Time = max(f.last.Time, p.Last)
+	before := f.a.Next()
 	if len(p.Data) > 0 {
 		f.a.WriteAt(p.At, p.Off, p.Data)
 	}
 	if p.Missing > 0 {
-		f.a.GapAt(p.At, p.Off+int64(len(p.Data)), p.Missing)
+		f.a.GapAt(p.At, p.LostAt, p.Missing)
 	}
-	if f.whole() {
+	whole := f.whole()
+	if before < Beginning && (whole || f.a.Next() >= Beginning) {
+		f.mime, f.by = f.a.SoFar()[0].MIME, f.flows[len(f.flows)-1]
+	}
+	if p.Row != nil && f.mime != "" && f.by.of.Flow == p.Of.Flow && f.by.message == p.Message {
+		p.Row.MIME, p.Row.Unnamed = f.mime, false
+	}
+	if whole {
 		j.close(f)
 	}
 }
@@ -114,7 +133,7 @@ func (f *joint) over(j *Joined, p *Piece, aside, begun bool) {
 	}
 	switch {
 	case len(f.flows) < maxJoinedFlows:
-		f.flows = append(f.flows, jointFlow{p.Of, aside, begun})
+		f.flows = append(f.flows, jointFlow{p.Of, p.Message, aside, begun})
 	default:
 		j.tell(&capture.Weird{At: p.At, Flow: p.Of.Flow, Name: "files_in_pieces_limit", Addl: "connections"}, false, false)
 	}

@@ -3,6 +3,7 @@ package file
 import (
 	"crypto/md5"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/raytap/raytap/capture"
@@ -127,6 +128,41 @@ func TestLossBeforeAnythingCameApart(t *testing.T) {
 		}
 		if f := a.Close(capture.At{})[0]; f.Missing != 60 || f.Seen != 4 {
 			t.Errorf("%s: %+v", tt.name, f)
+		}
+	}
+}
+
+// TestJoinedNamesTheMessage: what a file looks like is in the row of the message with which that became known, if it is
+// the first one over the last connection.
+func TestJoinedNamesTheMessage(t *testing.T) {
+	long := "#!/bin/sh\n" + strings.Repeat("echo\n", 2000)
+	type part struct {
+		flow     int
+		message  uint32
+		from, to int
+	}
+	for _, tt := range []struct {
+		name  string
+		parts []part
+		want  string // messages that have it
+	}{
+		{"at once", []part{{0, 1, 0, 5000}}, "0.1"},
+		{"too little", []part{{0, 1, 0, 4000}}, ""},
+		{"with the second connection", []part{{0, 1, 0, 4000}, {1, 1, 4000, 5000}, {2, 1, 5000, 6000}}, "1.1"},
+		{"with a second message", []part{{0, 1, 0, 4000}, {0, 2, 4000, 5000}}, ""},
+		{"with the first of two connections", []part{{0, 1, 4000, 5000}, {1, 1, 5000, 6000}, {0, 2, 0, 4000}}, ""},
+		{"with the end", []part{{0, 1, 9, len(long)}, {1, 1, 0, 9}}, "1.1"},
+	} {
+		r, got := newJoinedRows(), ""
+		for _, p := range tt.parts {
+			row := &File{Unnamed: true}
+			r.Take(&Piece{Key: "a", Of: File{Flow: &r.flows[p.flow], Total: int64(len(long))}, Message: p.message, Row: row, Off: int64(p.from), Data: []byte(long[p.from:p.to])}, false, false)
+			if row.MIME == "text/x-shellscript" && !row.Unnamed {
+				got += fmt.Sprintf("%d.%d", p.flow, p.message)
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
 }

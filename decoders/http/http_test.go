@@ -136,6 +136,8 @@ func TestExchanges(t *testing.T) {
 		{"NegativeLength", []decodertest.Step{post("Content-Length: -4\r\n", ""), s(ok)}, "POST /api/jobs/ [] conflict -> 200 [ok]", "HTTP_bad_content_length"},
 		{"LengthOverflow", []decodertest.Step{post("Content-Length: 99999999999999999999999\r\n", "abcd"), s(ok)},
 			one + " conflict cut -> 200 [ok]", "HTTP_bad_content_length"},
+		{"LengthBelowZeroIn64Bits", []decodertest.Step{post("Content-Length: 18446744073709551615\r\n", "GET /2 HTTP/1.1\r\n\r\n"), s(ok + ok)},
+			"POST /api/jobs/ [] conflict -> 200 [ok]\nGET /2 [] -> 200 [ok]", "HTTP_bad_content_length"},
 		{"SpaceBeforeColon", []decodertest.Step{post("Content-Length : 4\r\n", "abcd"), s(ok)}, one + " conflict -> 200 [ok]", "HTTP_space_before_colon"},
 		{"FoldedTransferEncoding", []decodertest.Step{post("Transfer-Encoding:\r\n chunked\r\n", "4\r\nabcd\r\n0\r\n\r\n"), s(ok)},
 			one + " conflict -> 200 [ok]", "HTTP_obsolete_line_folding"},
@@ -631,6 +633,9 @@ func TestRow(t *testing.T) {
 		{"LinesUntilClose", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 200 OK\r\n\r\none\ntwo\r\nthree")}, "response_body_len=17"}, // 3+2, 3+2, 5+2
 		{"FileName", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 200 OK\r\nContent-Disposition: attachment; filename=\"x.sh\"\r\nContent-Length: 9\r\n\r\n#!/bin/sh")},
 			"resp_filenames=[x.sh]|resp_mime_types=[text/x-shellscript]"},
+		{"PieceWithoutAPlace", []decodertest.Step{c(get + "Range: bytes=0-1\r\n\r\n"), s("HTTP/1.1 206 Partial\r\nContent-Range: x\r\nConnection: close\r\n\r\n#!/bin/sh")}, "status_code=206|resp_mime_types-"},
+		{"PartsBehindALoss", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary=XX\r\nContent-Length: 80\r\n\r\n--XX\r\n\r\n#!/bin/sh\r\n"),
+			{Dir: capture.Resp, Gap: 20}, s("x\r\n--XX\r\n\r\n%PDF-1.4 and so on\r\n--XX--\r\n")}, "resp_mime_types=[text/x-shellscript application/pdf]"},
 		{"PieceOfAFile", []decodertest.Step{c(get + "Range: bytes=0-1\r\n\r\n" + get + "Range: bytes=2-3\r\n\r\n"), s(ok + ok)}, "trans_depth=2|resp_fuids-"},
 	}
 	var zero row

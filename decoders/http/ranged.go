@@ -33,10 +33,12 @@ type ranged struct {
 	before int64 // bytes that came before the part that is being read
 	holes  bool  // a piece did not follow the one before
 	// of a file that is put together elsewhere
-	joined bool
-	key    string
-	part   *file.Piece // that is being read
-	off    int64       // where it goes on
+	joined  bool
+	key     string
+	part    *file.Piece // that is being read
+	off     int64       // where it goes on
+	first   int64       // where it began
+	message uint32
 }
 
 // rangeOf finds the file that a request with a Range field asks for, nil if there is no such field or too many files.
@@ -75,7 +77,7 @@ func (d *decoder) openRange(ex *exchange) *ranged {
 	}
 	if d.joins(ex, r, total) {
 		r.at(first, total)
-		r.off = first
+		r.off, r.first, r.message = first, first, uint32(ex.tx.Depth)
 		return r
 	}
 	if !r.joined && d.begin(ex, r) && r.at(first, total) {
@@ -116,6 +118,9 @@ func (r *ranged) take(d *decoder, b []byte) {
 	at := d.ctx.At()
 	r.file.Write(at, b)
 	for r.joined && len(b) > 0 {
+		if r.part != nil && len(r.part.Data) >= joinStep {
+			r.give(d)
+		}
 		if r.part == nil {
 			r.part = &file.Piece{At: at, Key: r.key, Off: r.off}
 		}
@@ -123,9 +128,7 @@ func (r *ranged) take(d *decoder, b []byte) {
 		n := min(len(b), joinStep-len(p.Data))
 		p.Data, p.Last = append(p.Data, b[:n]...), at.Time
 		r.off += int64(n)
-		if b = b[n:]; len(p.Data) == joinStep {
-			r.give(d)
-		}
+		b = b[n:]
 	}
 }
 
@@ -137,7 +140,7 @@ func (r *ranged) gap(d *decoder, n int64) {
 		if r.part == nil {
 			r.part = &file.Piece{At: at, Key: r.key, Off: r.off}
 		}
-		r.part.Last, r.part.Missing = at.Time, n
+		r.part.Last, r.part.Missing, r.part.LostAt = at.Time, n, r.off-r.first
 		r.off += n
 		r.give(d)
 	}
@@ -149,6 +152,7 @@ func (r *ranged) give(d *decoder) {
 	if r.part = nil; p == nil {
 		return
 	}
+	p.Message = r.message
 	p.Of = file.File{Flow: d.ctx.Flow(), ID: r.id, Source: "HTTP", Sender: capture.Resp, Total: r.total, Name: r.name.Name, HasName: r.name.HasName}
 	d.ctx.Emit(p)
 }
@@ -188,9 +192,20 @@ func (r *ranged) at(first, total int64) bool {
 
 // piece ends a piece of n bytes, and gives the file as it is so far.
 func (r *ranged) piece(d *decoder, n int64) []*file.File {
-	r.give(d)
 	r.next += n
-	return r.file.SoFar()
+	list := r.file.SoFar()
+	if list == nil {
+		return nil
+	}
+	f := list[0]
+	f.Flow, f.ID, f.Source, f.Sender = d.ctx.Flow(), r.id, "HTTP", capture.Resp
+	f.Name, f.HasName = r.name.Name, r.name.HasName
+	f.Unnamed = r.joined || f.Seen < file.Beginning && (r.holes || r.next < r.total || r.total == 0)
+	if r.part != nil {
+		r.part.Row = f
+	}
+	r.give(d)
+	return list
 }
 
 // answered emits the files of an answer's body, but of a file that comes in pieces only the whole; the pieces behind
@@ -219,6 +234,7 @@ func (d *decoder) answered(ex *exchange) {
 		for _, f := range files {
 			if ex.resp.Status == 206 && (f.Total == 0 || f.Seen+f.Missing < f.Total) {
 				f.TimedOut = true // Zeek does not end a file with a message that has a part of it
+				f.Unnamed = f.Seen < file.Beginning
 			}
 			d.ctx.Emit(f)
 		}

@@ -64,7 +64,7 @@ func files(w capture.Fields, fuids, filenames, mimes string, b *Body) {
 			if f.HasName {
 				names = append(names, f.Name)
 			}
-			if f.MIME != "" {
+			if f.MIME != "" && !f.Unnamed {
 				types = append(types, f.MIME)
 			}
 		}

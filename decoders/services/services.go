@@ -169,7 +169,8 @@ type decoder struct {
 	left  [2]int  // bytes of each direction that may still be read
 	skip  [2]int  // bytes of a message that nobody wants
 	ended [2]bool
-	named bool // there is nothing more to learn, but a follower goes on
+	given [2]int // by direction: bytes that a follower has and nobody used
+	named bool   // there is nothing more to learn, but a follower goes on
 }
 
 // Decode implements decoders.Decoder.
@@ -185,7 +186,15 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 	if err == errDone {
 		d.named, used, err = true, len(b), nil
 	}
-	f.Data(dir, b[:used])
+	// It gets segments as they come, for where they begin says something behind a loss.
+	end := len(b)
+	if err != nil {
+		end = used
+	}
+	if given := d.given[dir]; end > given {
+		f.Data(dir, b[given:end])
+	}
+	d.given[dir] = len(b) - used
 	if err == nil && d.named && f.Done() {
 		err = errDone
 	}
@@ -265,6 +274,7 @@ func choose(dir capture.Dir, b []byte) (*probe, decoders.Verdict) {
 
 // Gap implements decoders.Decoder.
 func (d *decoder) Gap(dir capture.Dir, n int64) bool {
+	d.given[dir] = 0 // what was not used is forgotten
 	if d.dgram != nil {
 		return true
 	}

@@ -642,15 +642,19 @@ func FuzzDatagrams(f *testing.F) {
 // listener is a follower that writes down what it is given.
 type listener struct {
 	heard [2]string
+	parts [2][]int // lengths
 	gaps  int64
 	ended int
 	done  bool
 }
 
-func (l *listener) Data(dir capture.Dir, b []byte) { l.heard[dir] += string(b) }
-func (l *listener) Gap(_ capture.Dir, n int64)     { l.gaps += n }
-func (l *listener) End(capture.Dir)                { l.ended++ }
-func (l *listener) Done() bool                     { return l.done }
+func (l *listener) Data(dir capture.Dir, b []byte) {
+	l.heard[dir] += string(b)
+	l.parts[dir] = append(l.parts[dir], len(b))
+}
+func (l *listener) Gap(_ capture.Dir, n int64) { l.gaps += n }
+func (l *listener) End(capture.Dir)            { l.ended++ }
+func (l *listener) Done() bool                 { return l.done }
 
 // TestFollower: what reads on gets each byte once, beyond what is needed for the name, and nothing of another protocol.
 func TestFollower(t *testing.T) {
@@ -703,6 +707,13 @@ func TestFollower(t *testing.T) {
 	if l.gaps != 100 || !strings.HasSuffix(l.heard[0], "more") || m.Idle() {
 		t.Errorf("loss: %+v, idle %v", l, m.Idle())
 	}
+	// Segments come as they are, wherever messages begin.
+	one := smb2(0, false, strings.Repeat("\x00", 36))
+	l, _, _ = open(nil, c(one), c(one+one[:20]), c(one[20:]+one[:3]), step{data: one[3:], gap: 1})
+	if n := len(one); !slices.Equal(l.parts[0], []int{n, n + 20, n - 20 + 3, n - 3}) {
+		t.Errorf("parts of %v bytes", l.parts[0])
+	}
+	l, _, m = open(nil, c(one), step{data: "more", gap: 100})
 	l.done = true
 	m.Data(capture.Orig, []byte("x"))
 	if !m.Idle() || l.ended != 2 {

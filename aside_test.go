@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/tls"
 )
@@ -58,6 +59,22 @@ func TestLoggedHandshake(t *testing.T) {
 		}
 		if got := logged(&tls.Certificate{Flow: flow, Doubted: tt.doubted}, tt.aside, tt.begun); (got != nil) != tt.want {
 			t.Errorf("certificate, %+v: %v", tt, got)
+		}
+	}
+}
+
+// TestLoggedBody: a body that began in a packet with a wrong checksum is none for Zeek, nor is its file.
+func TestLoggedBody(t *testing.T) {
+	flow := &capture.Flow{Proto: capture.ProtoTCP}
+	whole := &http.Transaction{Flow: flow, Request: &http.Request{}, Response: &http.Response{Body: http.Body{Len: 9, Doubted: true}}}
+	if tx, ok := logged(whole, true, true).(*http.Transaction); !ok || tx.Request != whole.Request || tx.Response == nil || tx.Response.Body.Len != 0 || whole.Response.Body.Len != 9 {
+		t.Errorf("%+v", tx)
+	}
+	for _, tt := range []struct{ checked, aside, begun, want bool }{
+		{false, false, false, true}, {true, true, true, true}, {true, true, false, false}, {false, true, true, false},
+	} {
+		if got := logged(&file.File{Flow: flow, Checked: tt.checked}, tt.aside, tt.begun); (got != nil) != tt.want {
+			t.Errorf("%+v: %v", tt, got)
 		}
 	}
 }

@@ -677,6 +677,16 @@ func logged(ev any, aside, begun bool) any {
 		if ev.Flow.Mid || q == nil && p == nil {
 			return nil
 		}
+		if q != nil && q.Body.Doubted {
+			head := *q
+			head.Body = http.Body{}
+			q = &head
+		}
+		if p != nil && p.Body.Doubted {
+			head := *p
+			head.Body = http.Body{}
+			p = &head
+		}
 		if q != ev.Request || p != ev.Response {
 			part := *ev
 			part.Request, part.Response = q, p
@@ -686,7 +696,7 @@ func logged(ev any, aside, begun bool) any {
 			return &part
 		}
 	case *file.File:
-		if ev.Flow.Mid && ev.Source != "SMB" || ev.Resumed {
+		if ev.Flow.Mid && ev.Source != "SMB" || ev.Resumed || aside && !ev.Checked {
 			return nil
 		}
 	case *tls.Session:
@@ -709,7 +719,7 @@ func logged(ev any, aside, begun bool) any {
 // byHalves says whether a record knows what of it was in packets with right checksums.
 func byHalves(ev any) bool {
 	switch ev.(type) {
-	case *http.Transaction, *tls.Session, *tls.Certificate:
+	case *http.Transaction, *file.File, *tls.Session, *tls.Certificate:
 		return true
 	}
 	return false

@@ -42,6 +42,7 @@ type File struct {
 	Overflow   int64  // of these, bytes that were not waited for any longer
 	TimedOut   bool   // its end was never seen
 	Resumed    bool   // it came behind a loss after which Zeek reads no more
+	Checked    bool   // it began in a packet with a right checksum, as far as the decoder says so
 	Unnamed    bool   // what it looks like is not known yet when the message that it came in is logged, as Zeek has it
 	Head       []byte // the beginning, of files with a Kind only
 	Digests

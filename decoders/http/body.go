@@ -196,6 +196,9 @@ func (s *sink) inflating() bool { return s.count }
 // raw takes bytes of the body; whole says that these are all that is left of it.
 func (s *sink) raw(body *Body, b []byte, whole bool) {
 	first := body.Len == 0
+	if first {
+		body.Doubted = s.d.doubted()
+	}
 	body.Len += int64(len(b))
 	if s.holed {
 		switch {
@@ -352,6 +355,9 @@ func (s *sink) seeLines(at capture.At, b []byte) {
 
 // gap says that n bytes of the body are missing.
 func (s *sink) gap(body *Body, n int64) {
+	if body.Len == 0 {
+		body.Doubted = s.d.doubted() // the one that shows that something is missing
+	}
 	body.Len += n
 	body.Missing += n
 	s.holed = true
@@ -415,7 +421,7 @@ func (s *sink) close(d *decoder, body *Body) {
 		body.Files = s.multi.close(d.ctx.At())
 		body.rowLen = s.multi.length()
 	case s.ranged != nil:
-		body.Files = s.ranged.piece(d, body.Len)
+		body.Files = s.ranged.piece(d, body)
 	default:
 		if s.lines {
 			body.rowLen = s.file.Seen() + body.Missing

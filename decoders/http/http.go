@@ -85,6 +85,7 @@ func Spec(opt Options) decoders.Spec {
 				d = &decoder{opt: opt, pools: p}
 			}
 			d.ctx = ctx
+			d.doubter, _ = ctx.(decoders.Doubter)
 			return d
 		},
 	}
@@ -143,15 +144,16 @@ type half struct {
 }
 
 type decoder struct {
-	ctx   decoders.Context
-	opt   Options
-	pools *pools
-	half  [2]half
-	queue []*exchange // in order of requests, those not emitted yet
-	depth int
-	told  []string // weirds said already: each once a flow
-	seen  bool     // a message was read
-	known bool     // confirmed
+	ctx     decoders.Context
+	doubter decoders.Doubter // nil: there is nothing to doubt
+	opt     Options
+	pools   *pools
+	half    [2]half
+	queue   []*exchange // in order of requests, those not emitted yet
+	depth   int
+	told    []string // weirds said already: each once a flow
+	seen    bool     // a message was read
+	known   bool     // confirmed
 	// The client asked to leave HTTP: what it sends next is not read before the answer came.
 	connecting bool // CONNECT
 	upgrading  bool // Upgrade
@@ -919,10 +921,7 @@ func (d *decoder) End(dir capture.Dir) {
 	}
 }
 
-func (d *decoder) doubted() bool {
-	c, ok := d.ctx.(decoders.Doubter)
-	return ok && c.Doubted()
-}
+func (d *decoder) doubted() bool { return d.doubter != nil && d.doubter.Doubted() }
 
 // weird reports an oddity once a flow.
 func (d *decoder) weird(name, addl string) {

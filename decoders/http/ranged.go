@@ -190,17 +190,18 @@ func (r *ranged) at(first, total int64) bool {
 	return true
 }
 
-// piece ends a piece of n bytes, and gives the file as it is so far.
-func (r *ranged) piece(d *decoder, n int64) []*file.File {
-	r.next += n
+// piece ends a piece, and gives the file as it is so far.
+func (r *ranged) piece(d *decoder, body *Body) []*file.File {
+	r.next += body.Len
 	list := r.file.SoFar()
 	if list == nil {
 		return nil
 	}
 	f := list[0]
-	f.Flow, f.ID, f.Source, f.Sender = d.ctx.Flow(), r.id, "HTTP", capture.Resp
+	f.Flow, f.ID, f.Source, f.Sender, f.Checked = d.ctx.Flow(), r.id, "HTTP", capture.Resp, !body.Doubted
 	f.Name, f.HasName = r.name.Name, r.name.HasName
-	f.Unnamed = r.joined || f.Seen < file.Beginning && (r.holes || r.next < r.total || r.total == 0)
+	// The row of a message that is cut off comes late enough.
+	f.Unnamed = body.Complete && (r.joined || f.Seen < file.Beginning && (r.holes || r.next < r.total || r.total == 0))
 	if r.part != nil {
 		r.part.Row = f
 	}
@@ -234,7 +235,7 @@ func (d *decoder) answered(ex *exchange) {
 		for _, f := range files {
 			if ex.resp.Status == 206 && (f.Total == 0 || f.Seen+f.Missing < f.Total) {
 				f.TimedOut = true // Zeek does not end a file with a message that has a part of it
-				f.Unnamed = f.Seen < file.Beginning
+				f.Unnamed = f.Seen < file.Beginning && ex.resp.Body.Complete
 			}
 			d.ctx.Emit(f)
 		}

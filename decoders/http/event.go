@@ -27,7 +27,7 @@ type Request struct {
 	Header     Header
 	Trailer    Header
 	Body       Body
-	Resumed    bool // found behind a loss or something else in this direction: Zeek reads neither
+	Resumed    bool // found behind a loss or something else in this direction, or none that Zeek recognises: it reads neither
 	Doubted    bool // its head ended in a packet with a wrong checksum that was believed: Zeek does not
 
 	block *block // what Header says, read once for all requests that have the same; nil: look at Header

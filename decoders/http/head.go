@@ -39,6 +39,26 @@ var methods = [...]string{
 	"MOVE", "LOCK", "UNLOCK", "POLL", "REPORT", "SUBSCRIBE", "BMOVE", "SEARCH", "QUERY",
 }
 
+// extensions are methods that Zeek does not know but recognises HTTP by, on ports that are not for HTTP: any word that
+// begins like one of them, or of those it knows.
+var extensions = [...]string{
+	"ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "LABEL", "LINK", "MERGE", "MKACTIVITY", "MKCALENDAR",
+	"MKREDIRECTREF", "ORDERPATCH", "PATCH", "REBIND", "UNBIND", "UNLINK", "UPDATE", "VERSION-CONTROL", "BCOPY", "BDELETE",
+	"BPROPFIND", "BPROPPATCH", "NOTIFY", "UNSUBSCRIBE", "X-MS-ENUMATTS", "MKWORKSPACE", "RPC_IN_DATA", "RPC_OUT_DATA",
+}
+
+// recognised says whether a method that is not known makes Zeek read HTTP.
+func recognised(method string) bool {
+	for _, list := range [][]string{methods[:], extensions[:]} {
+		for _, m := range list {
+			if strings.HasPrefix(method, m) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // knownMethod gives the constant for a known method, "" for others.
 func knownMethod(b []byte) string {
 	for _, m := range methods {

@@ -163,6 +163,7 @@ type decoder struct {
 	persists   bool // the client may send several requests
 	closing    bool // the server said Connection: close
 	refuted    bool // a line was none of HTTP
+	foreign    bool // nothing of it is what Zeek recognises HTTP by
 	split      bool // lines of the head that is read were ended by a lone CR
 	odd        bool // something was weird since this was last cleared
 	version    [2]string
@@ -532,6 +533,7 @@ func (d *decoder) request(h *half, b []byte, same *block) (ok bool, err error) {
 		q.Method, q.Version = knownMethod(r.method), version(r.major, r.minor)
 		if q.Method == "" {
 			q.Method = string(r.method)
+			d.foreign = d.foreign || d.depth == 1 && !recognised(q.Method)
 			d.weird("unknown_HTTP_method", q.Method)
 		}
 		if last := h.target; string(r.target) == last {
@@ -628,7 +630,7 @@ func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) 
 	if !ok {
 		return false, nil
 	}
-	d.seen = true
+	d.seen, d.foreign = true, false
 	ex := d.answers(h.at)
 	p := &ex.resp
 	interim, interimReason := p.Status, p.Reason
@@ -785,6 +787,9 @@ func (d *decoder) emit(ex *exchange) {
 		ex.tx.Response = &ex.resp
 	}
 	ex.tx.Flow = d.ctx.Flow()
+	if d.foreign && !Port(ex.tx.Flow.Resp.Port()) {
+		ex.req.Resumed = true
+	}
 	ex.tx.describe(capture.Orig, ex.req.block, &ex.req.Body, ex.req.Resumed)
 	ex.tx.describe(capture.Resp, ex.resp.block, &ex.resp.Body, ex.resp.Resumed)
 	for _, f := range ex.req.Body.Files {

@@ -814,3 +814,30 @@ func TestPlace(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatZeekDoesNotRecognise: on a port that is not for HTTP, it takes a known word or an answer.
+func TestWhatZeekDoesNotRecognise(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		steps []decodertest.Step
+		want  bool
+	}{
+		{"a word of its own", []decodertest.Step{c("REQ /x HTTP/1.0\r\n\r\n"), s("RSP ok")}, false},
+		{"that and an answer", []decodertest.Step{c("REQ /x HTTP/1.0\r\n\r\n"), s(ok)}, true},
+		{"a method", []decodertest.Step{c("GET /x HTTP/1.0\r\n\r\n")}, true},
+		{"what begins like one", []decodertest.Step{c("GETX /x HTTP/1.0\r\n\r\n")}, true},
+		{"a method of an extension", []decodertest.Step{c("PATCH /x HTTP/1.0\r\n\r\n")}, true},
+	} {
+		n := 0
+		for _, ev := range decodertest.Run(t, Spec(Options{}), tt.steps...) {
+			if tx, is := ev.(*Transaction); is && tx.Request != nil {
+				if n++; tx.Request.Resumed == tt.want {
+					t.Errorf("%s: Zeek reads it: %v", tt.name, !tx.Request.Resumed)
+				}
+			}
+		}
+		if n != 1 {
+			t.Errorf("%s: %d requests", tt.name, n)
+		}
+	}
+}

@@ -63,10 +63,10 @@ func TestLoggedHandshake(t *testing.T) {
 	}
 }
 
-// TestLoggedBody: a body that began in a packet with a wrong checksum is none for Zeek, nor is its file.
+// TestLoggedBody: a body that began in a packet with a wrong checksum, or with a loss, is none for Zeek, nor is its file.
 func TestLoggedBody(t *testing.T) {
 	flow := &capture.Flow{Proto: capture.ProtoTCP}
-	whole := &http.Transaction{Flow: flow, Request: &http.Request{}, Response: &http.Response{Body: http.Body{Len: 9, Doubted: true}}}
+	whole := &http.Transaction{Flow: flow, Request: &http.Request{}, Response: &http.Response{Body: http.Body{Len: 9, Unseen: true}}}
 	if tx, ok := logged(whole, true, true).(*http.Transaction); !ok || tx.Request != whole.Request || tx.Response == nil || tx.Response.Body.Len != 0 || whole.Response.Body.Len != 9 {
 		t.Errorf("%+v", tx)
 	}

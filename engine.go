@@ -677,12 +677,12 @@ func logged(ev any, aside, begun bool) any {
 		if ev.Flow.Mid || q == nil && p == nil {
 			return nil
 		}
-		if q != nil && q.Body.Doubted {
+		if q != nil && q.Body.Unseen {
 			head := *q
 			head.Body = http.Body{}
 			q = &head
 		}
-		if p != nil && p.Body.Doubted {
+		if p != nil && p.Body.Unseen {
 			head := *p
 			head.Body = http.Body{}
 			p = &head

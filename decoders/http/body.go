@@ -197,7 +197,7 @@ func (s *sink) inflating() bool { return s.count }
 func (s *sink) raw(body *Body, b []byte, whole bool) {
 	first := body.Len == 0
 	if first {
-		body.Doubted = s.d.doubted()
+		body.Unseen = s.d.doubted()
 	}
 	body.Len += int64(len(b))
 	if s.holed {
@@ -355,9 +355,7 @@ func (s *sink) seeLines(at capture.At, b []byte) {
 
 // gap says that n bytes of the body are missing.
 func (s *sink) gap(body *Body, n int64) {
-	if body.Len == 0 {
-		body.Doubted = s.d.doubted() // the one that shows that something is missing
-	}
+	body.Unseen = body.Unseen || body.Len == 0
 	body.Len += n
 	body.Missing += n
 	s.holed = true

@@ -116,7 +116,7 @@ type Body struct {
 	TinyChunk int    // length of the largest chunk when every chunk but the last was the same small size; 0 otherwise
 	Conflict  bool   // framing was ambiguous: Content-Length against Transfer-Encoding or itself
 	Complete  bool   // the whole body was seen
-	Doubted   bool   // it began in a packet with a wrong checksum that was believed: Zeek sees none of it
+	Unseen    bool   // Zeek sees none of it: it began with a loss, or in a packet with a wrong checksum that was believed
 	// Decoded is how many bytes the body has without its content coding: counted for gzip and deflate (unless
 	// Options.SkipCodings) and for bodies that were wanted, otherwise the same as Len.
 	Decoded int64

@@ -854,6 +854,10 @@ func (d *decoder) Gap(dir capture.Dir, n int64) bool {
 	}
 	switch h.state {
 	case inBody, inChunkData:
+		if h.body.Len == 0 { // Zeek reads no further here, nor answers to requests that it does not read
+			h.resumed = true
+			d.half[capture.Resp].resumed = true
+		}
 		if n <= h.remain {
 			h.sink.gap(h.body, n)
 			if h.remain -= n; h.remain == 0 {

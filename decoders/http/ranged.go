@@ -198,7 +198,7 @@ func (r *ranged) piece(d *decoder, body *Body) []*file.File {
 		return nil
 	}
 	f := list[0]
-	f.Flow, f.ID, f.Source, f.Sender, f.Checked = d.ctx.Flow(), r.id, "HTTP", capture.Resp, !body.Doubted
+	f.Flow, f.ID, f.Source, f.Sender, f.Checked = d.ctx.Flow(), r.id, "HTTP", capture.Resp, !body.Unseen
 	f.Name, f.HasName = r.name.Name, r.name.HasName
 	// The row of a message that is cut off comes late enough.
 	f.Unnamed = body.Complete && (r.joined || f.Seen < file.Beginning && (r.holes || r.next < r.total || r.total == 0))

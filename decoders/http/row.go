@@ -77,7 +77,7 @@ func files(w capture.Fields, fuids, filenames, mimes string, b *Body) {
 // describe tells the files of a body what only the message around it knows.
 func (t *Transaction) describe(dir capture.Dir, k *block, b *Body, resumed bool) {
 	for i, f := range b.Files {
-		f.Flow, f.Source, f.Sender, f.Resumed, f.Checked = t.Flow, "HTTP", dir, resumed, !b.Doubted
+		f.Flow, f.Source, f.Sender, f.Resumed, f.Checked = t.Flow, "HTTP", dir, resumed || b.Unseen && b.Missing > 0, !b.Unseen
 		f.ID = file.NewID(t.Flow, uint32(t.Depth), byte(dir), byte(i))
 		if len(b.Files) == 1 && !f.HasName && k != nil {
 			f.Name, f.HasName = k.facts.file.s, k.facts.file.set

@@ -161,9 +161,12 @@ type sink struct {
 	// lines: Zeek reads this body line by line, with CR LF for each line end, whatever it was, and for the end of the
 	// last line if it has none. The columns of http.log and files.log say what Zeek says.
 	lines   bool
-	tail    bool // the last line has no end yet
-	cr      bool // the last byte was a CR
-	holed   bool // a gap: nothing behind it is kept
+	tail    bool   // the last line has no end yet
+	cr      bool   // the last byte was a CR
+	holed   bool   // a gap: nothing behind it is kept
+	step    []byte // of what is inflated behind it
+	shut    bool   // Zeek reads no further, and has
+	cut     int64  // this length
 	multi   multipart
 	coded   int64 // bytes that went into the stages
 	expands bool  // the limit of expansion was met
@@ -203,6 +206,7 @@ func (s *sink) raw(body *Body, b []byte, whole bool) {
 	if s.holed {
 		switch {
 		case len(s.stages) > 0:
+			s.inflateOn(b)
 		case s.multi.active():
 			s.multi.write(s.d.ctx.At(), b)
 		default:
@@ -225,6 +229,36 @@ func (s *sink) raw(body *Body, b []byte, whole bool) {
 	s.coded += int64(len(b))
 	if err := s.stages[0].write(b); err != nil {
 		s.fail(err)
+	}
+}
+
+// inflateOn goes on behind a loss as Zeek does: as if nothing were missing, until that cannot be, but without what the
+// step gave in which that shows. What comes out only counts for the logs.
+func (s *sink) inflateOn(b []byte) {
+	if !s.count || s.broken {
+		return
+	}
+	s.coded += int64(len(b))
+	err := s.stages[0].write(b)
+	if err != nil {
+		s.fail(err)
+	} else if len(s.step) > 0 {
+		s.row += int64(len(s.step))
+		s.see(s.step, false)
+	}
+	s.step = s.step[:0]
+}
+
+// stepped takes what comes out behind a loss, in steps.
+func (s *sink) stepped(b []byte) {
+	for len(b) > 0 {
+		n := min(len(b), zeekInflate-len(s.step))
+		s.step = append(s.step, b[:n]...)
+		if b = b[n:]; len(s.step) == zeekInflate {
+			s.row += zeekInflate
+			s.see(s.step, false)
+			s.step = s.step[:0]
+		}
 	}
 }
 
@@ -257,6 +291,10 @@ type rowTap struct {
 }
 
 func (t *rowTap) write(b []byte) error {
+	if t.s.holed {
+		t.s.stepped(b)
+		return t.s.limit(t.s.row)
+	}
 	t.s.row += int64(len(b))
 	t.s.see(b, false)
 	if t.next != nil {
@@ -287,7 +325,7 @@ func (s *sink) release(*pools) {}
 
 // keep keeps what is wanted of b.
 func (s *sink) keep(b []byte) {
-	if n := min(s.want-len(s.data), len(b)); n > 0 {
+	if n := min(s.want-len(s.data), len(b)); n > 0 && !s.holed {
 		if s.data == nil && s.first > 0 {
 			s.data = make([]byte, 0, s.first)
 		}
@@ -311,6 +349,7 @@ func (s *sink) alike() bool {
 // see shows bytes to what names and counts the body for http.log.
 func (s *sink) see(b []byte, whole bool) {
 	switch {
+	case s.shut:
 	case s.multi.active():
 		s.multi.write(s.d.ctx.At(), b)
 	case s.lines:
@@ -324,6 +363,9 @@ func (s *sink) see(b []byte, whole bool) {
 
 // take gives bytes to what reads the file.
 func (s *sink) take(b []byte) {
+	if s.shut {
+		return
+	}
 	if s.ranged != nil {
 		s.ranged.take(s.d, b)
 		return
@@ -360,6 +402,7 @@ func (s *sink) gap(body *Body, n int64) {
 	body.Missing += n
 	s.holed = true
 	switch {
+	case s.shut:
 	case s.multi.active():
 		s.multi.hole(s.d.ctx.At(), n)
 	case s.ranged != nil:
@@ -367,6 +410,26 @@ func (s *sink) gap(body *Body, n int64) {
 	default:
 		s.file.Gap(s.d.ctx.At(), n)
 	}
+}
+
+// shutAt says that Zeek reads no further than here, where n bytes are missing: they are more than what is left of the
+// body or chunk, or nobody knows where it ends. Its length is that so far, its file has the loss.
+func (s *sink) shutAt(body *Body, n int64) {
+	if s.shut || s.multi.active() {
+		return
+	}
+	switch s.cut = body.Len; {
+	case s.count:
+		s.cut = s.row + body.Missing
+	case s.lines:
+		s.cut = s.file.Seen() + body.Missing
+	}
+	if s.ranged != nil {
+		s.ranged.gap(s.d, n)
+	} else {
+		s.file.Gap(s.d.ctx.At(), n)
+	}
+	s.shut = true
 }
 
 // close writes what is known of the body into it.
@@ -405,13 +468,13 @@ func (s *sink) close(d *decoder, body *Body) {
 	}
 	body.rowLen = body.Len
 	if s.count {
-		if body.rowLen = s.row + body.Missing; s.broken && !s.expands && s.row <= zeekInflate {
+		if body.rowLen = s.row + body.Missing; s.broken && !s.holed && !s.expands && s.row <= zeekInflate {
 			// Zeek drops what the call gave in which the mistake was found.
 			body.rowLen = 0
 			s.file.Drop()
 		}
 	}
-	if s.tail {
+	if s.tail && !s.shut {
 		s.file.Write(d.ctx.At(), crlf)
 	}
 	switch {
@@ -428,6 +491,9 @@ func (s *sink) close(d *decoder, body *Body) {
 			f := body.Files[0]
 			f.Total, f.TimedOut = s.total, file.Stale(f.Time, f.Last, d.ctx.At().Time)
 		}
+	}
+	if s.shut {
+		body.rowLen = s.cut
 	}
 	*s = sink{file: s.file, stages: s.stages[:0]}
 }

@@ -869,8 +869,10 @@ func (d *decoder) Gap(dir capture.Dir, n int64) bool {
 			}
 			return true
 		}
+		h.sink.shutAt(h.body, n)
 		h.sink.gap(h.body, h.remain)
 	case inClose:
+		h.sink.shutAt(h.body, n)
 		h.sink.gap(h.body, n)
 		return true
 	case inHead:

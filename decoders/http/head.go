@@ -238,6 +238,13 @@ func parseRequestLine(line []byte) (r requestLine, ok bool) {
 		v = -1
 	}
 	if v < i {
+		// What says that it is a version and is none counts as one: servers refuse it.
+		for j := i + 1; j+len("HTTP/") <= len(line); j++ {
+			if line[j] == 'H' && (line[j-1] == ' ' || line[j-1] == '\t') && string(line[j:j+5]) == "HTTP/" && bytes.IndexAny(bytes.TrimRight(line[j:], " \t"), " \t") < 0 {
+				r.target, r.major, r.minor = bytes.TrimRight(line[i:j], " \t"), '1', '0'
+				return r, true
+			}
+		}
 		r.target = line[i:]
 		r.major, r.minor, r.http09 = '0', '9', true
 		// Zeek: three letters of method and a target, or it is something else.

@@ -642,6 +642,8 @@ func TestRow(t *testing.T) {
 		{"NotWhatTheMistakeIsIn", []decodertest.Step{c(get + "\r\n"), zipped(8116, stored[:5015]), {Dir: capture.Resp, Gap: 100}, s(stored[5015:] + "\x07")}, "response_body_len=5100"},
 		{"ALossBeyondTheChunk", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabcdef"), {Dir: capture.Resp, Gap: 10}, s("ghi\r\n0\r\n\r\n")}, "response_body_len=6"},
 		{"ALossBeforeTheClose", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabcdef"), {Dir: capture.Resp, Gap: 10}, s("ghi")}, "response_body_len=6"},
+		{"VersionThatIsNone", []decodertest.Step{c("GET /x  HTTP/1. \r\nHost: h\r\n\r\n"), s(ok)}, "host=h|uri=/x|version=1.1|status_code=200"},
+		{"NoVersion", []decodertest.Step{c("GET /x\r\n")}, "method=GET|uri=/x"},
 		{"PieceWithoutAPlace", []decodertest.Step{c(get + "Range: bytes=0-1\r\n\r\n"), s("HTTP/1.1 206 Partial\r\nContent-Range: x\r\nConnection: close\r\n\r\n#!/bin/sh")}, "status_code=206|resp_mime_types-"},
 		{"PartsBehindALoss", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary=XX\r\nContent-Length: 80\r\n\r\n--XX\r\n\r\n#!/bin/sh\r\n"),
 			{Dir: capture.Resp, Gap: 20}, s("x\r\n--XX\r\n\r\n%PDF-1.4 and so on\r\n--XX--\r\n")}, "resp_mime_types=[text/x-shellscript application/pdf]"},
@@ -849,6 +851,16 @@ func TestWhatZeekDoesNotRecognise(t *testing.T) {
 		}
 		if n != 1 {
 			t.Errorf("%s: %d requests", tt.name, n)
+		}
+	}
+}
+
+func TestTargetWithoutAVersion(t *testing.T) {
+	for _, tt := range [][2]string{
+		{"/HTTP/1.1", "/HTTP/1.1"}, {"/a?b=%20&c#", "/a?b=%20&c"}, {"rtsp://x/ RTSP/1.0", "rtsp://x/ RTSP/1."}, {"/a b \t ", "/a b"}, {"", ""},
+	} {
+		if got := oldTarget(tt[0]); got != tt[1] {
+			t.Errorf("%q: %q, want %q", tt[0], got, tt[1])
 		}
 	}
 }

@@ -23,7 +23,11 @@ func (t *Transaction) Row(w capture.Fields) {
 	w.String("method", q.Method, has)
 	f := q.facts()
 	w.String("host", f.host.s, f.host.set)
-	w.String("uri", file.Unescape(q.Target), has)
+	target := q.Target
+	if q.Version == "0.9" {
+		target = oldTarget(target)
+	}
+	w.String("uri", file.Unescape(target), has)
 	w.String("referrer", f.referer.s, f.referer.set)
 	p, answered := t.Response, t.Response != nil
 	if !answered {
@@ -52,6 +56,22 @@ func (t *Transaction) Row(w capture.Fields) {
 	w.Set("proxied", "string", f.proxied, len(f.proxied) > 0)
 	files(w, "orig_fuids", "orig_filenames", "orig_mime_types", &q.Body)
 	files(w, "resp_fuids", "resp_filenames", "resp_mime_types", &p.Body)
+}
+
+// oldTarget is as much of a target without a version as Zeek logs: where there is a byte that no URI has, it looks for a
+// version behind it, up to the last byte or what is blank at the end.
+func oldTarget(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c|0x20 < 'a' || c|0x20 > 'z' {
+			if !digit(c) && strings.IndexByte("-_.!~*'();/?:@&=+$,%", c) < 0 {
+				if t := strings.TrimRight(s, " \t"); len(t) < len(s) {
+					return t
+				}
+				return s[:len(s)-1]
+			}
+		}
+	}
+	return s
 }
 
 func files(w capture.Fields, fuids, filenames, mimes string, b *Body) {

@@ -695,6 +695,10 @@ func logged(ev any, aside, begun bool) any {
 			}
 			return &part
 		}
+	case *http.Late:
+		if ev.Flow.Mid || aside {
+			return nil
+		}
 	case *file.File:
 		if ev.Flow.Mid && ev.Source != "SMB" || ev.Resumed || aside && !ev.Checked {
 			return nil

@@ -15,6 +15,17 @@ type Transaction struct {
 	Depth      int           // 1 for the first transaction of the flow
 	Request    *Request
 	Response   *Response
+
+	late int64 // length of a request whose row this is not
+}
+
+// Late is the end of a request whose answer was complete before. Zeek writes the row of the transaction when it has the
+// answer, with a request that has no body yet, and another one, for what is left, which counts as a transaction.
+type Late struct {
+	capture.At
+	Flow  *capture.Flow
+	Depth int
+	Len   int64 // of the body
 }
 
 // Request is what the client sent.

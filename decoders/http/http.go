@@ -767,7 +767,16 @@ func (d *decoder) finish(dir capture.Dir, h *half, complete bool) {
 		ex.respDone = true
 	}
 	if ex.reqDone && (ex.respDone || !ex.answered && d.half[capture.Resp].ended) {
+		late := dir == capture.Orig && ex.respDone && !ex.req.Resumed && !ex.resp.Resumed
+		n := ex.req.Body.rowLen
+		if late {
+			ex.req.Body.rowLen = 0
+		}
 		d.emit(ex)
+		if late {
+			d.depth++
+			d.ctx.Emit(&Late{At: d.ctx.At(), Flow: d.ctx.Flow(), Depth: d.depth, Len: n})
+		}
 	}
 }
 

@@ -605,7 +605,7 @@ type rowContext struct{ decoders.Context }
 
 func (c rowContext) Emit(ev any) {
 	c.Context.Emit(ev)
-	if t, ok := ev.(*Transaction); ok {
+	if t, ok := ev.(capture.Record); ok && t.Log() == "http" {
 		r := row{}
 		t.Row(&r)
 		c.Context.Emit(&r)
@@ -644,6 +644,7 @@ func TestRow(t *testing.T) {
 		{"ALossBeforeTheClose", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabcdef"), {Dir: capture.Resp, Gap: 10}, s("ghi")}, "response_body_len=6"},
 		{"VersionThatIsNone", []decodertest.Step{c("GET /x  HTTP/1. \r\nHost: h\r\n\r\n"), s(ok)}, "host=h|uri=/x|version=1.1|status_code=200"},
 		{"NoVersion", []decodertest.Step{c("GET /x\r\n")}, "method=GET|uri=/x"},
+		{"AnswerBeforeTheRequestEnds", []decodertest.Step{c("POST /x HTTP/1.0\r\nContent-Length: 9\r\n\r\nabc"), s(ok), c("def"), c("ghi")}, "trans_depth=2|method-|uri-|request_body_len=9|response_body_len=0|status_code-"},
 		{"PieceWithoutAPlace", []decodertest.Step{c(get + "Range: bytes=0-1\r\n\r\n"), s("HTTP/1.1 206 Partial\r\nContent-Range: x\r\nConnection: close\r\n\r\n#!/bin/sh")}, "status_code=206|resp_mime_types-"},
 		{"PartsBehindALoss", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary=XX\r\nContent-Length: 80\r\n\r\n--XX\r\n\r\n#!/bin/sh\r\n"),
 			{Dir: capture.Resp, Gap: 20}, s("x\r\n--XX\r\n\r\n%PDF-1.4 and so on\r\n--XX--\r\n")}, "resp_mime_types=[text/x-shellscript application/pdf]"},

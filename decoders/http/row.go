@@ -11,6 +11,14 @@ import (
 // Log implements capture.Record.
 func (t *Transaction) Log() string { return "http" }
 
+// Log implements capture.Record.
+func (l *Late) Log() string { return "http" }
+
+// Row implements capture.Record with the columns of Zeek's http.log.
+func (l *Late) Row(w capture.Fields) {
+	(&Transaction{At: l.At, Flow: l.Flow, Depth: l.Depth, late: l.Len}).Row(w)
+}
+
 // Row implements capture.Record with the columns of Zeek's http.log.
 func (t *Transaction) Row(w capture.Fields) {
 	w.Time("ts", t.Time, t.Time != 0)
@@ -36,7 +44,7 @@ func (t *Transaction) Row(w capture.Fields) {
 	w.String("version", p.Version, answered)
 	w.String("user_agent", f.agent.s, f.agent.set)
 	w.String("origin", f.origin.s, f.origin.set)
-	w.Count("request_body_len", uint64(q.Body.rowLen), true)
+	w.Count("request_body_len", uint64(q.Body.rowLen+t.late), true)
 	w.Count("response_body_len", uint64(p.Body.rowLen), true)
 	w.Count("status_code", uint64(p.Status), answered)
 	reason := p.Reason

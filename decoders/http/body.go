@@ -102,7 +102,14 @@ func (d *decoder) chunk(dir capture.Dir, h *half, line []byte) {
 			break
 		}
 		if size >= 1<<58 {
-			d.badChunk(dir, h, "overflow")
+			if dir == capture.Resp {
+				d.badChunk(dir, h, "overflow")
+				return
+			}
+			// Servers refuse it; for Zeek it is the last chunk, and the next request follows.
+			d.weird("HTTP_bad_chunk_size", "overflow")
+			h.body.Conflict = true
+			h.state = inTrailer
 			return
 		}
 		size = size<<4 | int64(v)

@@ -147,6 +147,8 @@ func TestExchanges(t *testing.T) {
 		{"BareCRInHead", []decodertest.Step{post("X: a\rY: b\r\nContent-Length: 4\r\n", "abcd"), s(ok)}, one + " conflict -> 200 [ok]", "line_terminated_with_single_CR"},
 		{"ChunkSizeWithPrefix", []decodertest.Step{post("Transfer-Encoding: chunked\r\n", "0x4\r\nabcd\r\n0\r\n\r\n"), s(ok)},
 			"POST /api/jobs/ [] conflict cut -> 200 [ok]", "HTTP_bad_chunk_size"},
+		{"ChunkSizeBeyond64Bits", []decodertest.Step{post("Transfer-Encoding: chunked\r\n", "10000000000000000\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"), s(ok + ok)},
+			"POST /api/jobs/ [] conflict -> 200 [ok]\nGET /2 [] -> 200 [ok]", "HTTP_bad_chunk_size"},
 		{"ChunkLongerThanItSays", []decodertest.Step{post("Transfer-Encoding: chunked\r\n", "2\r\nabcd\r\n0\r\n\r\n"), s(ok)},
 			"POST /api/jobs/ [ab] conflict cut -> 200 [ok]", "HTTP_bad_chunk_size"},
 		{"HeadHasNoBody", []decodertest.Step{c("HEAD / HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"), s("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" + ok)},

@@ -677,6 +677,9 @@ func logged(ev any, aside, begun bool) any {
 		if ev.Flow.Mid || q == nil && p == nil {
 			return nil
 		}
+		if p != nil && p.Raw != nil {
+			p = p.Raw
+		}
 		if q != nil && q.Body.Unseen {
 			head := *q
 			head.Body = http.Body{}

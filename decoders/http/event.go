@@ -108,7 +108,9 @@ type Response struct {
 	// Informational is the last 1xx answer before this one, 0 if none.
 	Informational       int
 	InformationalReason string
-	Resumed, Doubted    bool // as for a request
+	// Raw is what Zeek makes of an answer to a request without a version: all of it is a body.
+	Raw              *Response
+	Resumed, Doubted bool // as for a request
 
 	hasReason bool // there was a reason phrase, if only an empty one
 	block     *block

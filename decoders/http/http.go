@@ -163,6 +163,8 @@ type decoder struct {
 	persists   bool // the client may send several requests
 	closing    bool // the server said Connection: close
 	refuted    bool // a line was none of HTTP
+	raw        *rawReply
+	teeing     bool // raw has what is decoded
 	foreign    bool // nothing of it is what Zeek recognises HTTP by
 	split      bool // lines of the head that is read were ended by a lone CR
 	odd        bool // something was weird since this was last cleared
@@ -171,6 +173,9 @@ type decoder struct {
 }
 
 func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
+	if d.old && dir == capture.Resp && !d.teeing {
+		return d.tee(b)
+	}
 	h := &d.half[dir]
 	used := 0
 	for used < len(b) {
@@ -256,6 +261,11 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 		case impossible:
 			d.oldResponse(h)
 			return d.step(dir, h, b)
+		}
+		if d.raw == nil {
+			d.raw = &rawReply{}
+			d.raw.file.Open(d.opt.Files)
+			d.raw.write(d.ctx.At(), b)
 		}
 	}
 	if len(h.head) == 0 {
@@ -528,7 +538,12 @@ func (d *decoder) request(h *half, b []byte, same *block) (ok bool, err error) {
 		}
 		// That is all of it, but fields may follow all the same; they are read like a trailer.
 		d.old = true
-		h.ex, h.body, h.state = ex, &q.Body, inTrailer
+		if len(rest) > 0 { // "/HTTP/1.1"
+			var f framing
+			q.Header = d.fields(string(rest), b, &f)
+		} else {
+			h.ex, h.body, h.state = ex, &q.Body, inTrailer
+		}
 	} else {
 		q.Method, q.Version = knownMethod(r.method), version(r.major, r.minor)
 		if q.Method == "" {
@@ -801,6 +816,9 @@ func (d *decoder) emit(ex *exchange) {
 	}
 	ex.tx.describe(capture.Orig, ex.req.block, &ex.req.Body, ex.req.Resumed)
 	ex.tx.describe(capture.Resp, ex.resp.block, &ex.resp.Body, ex.resp.Resumed)
+	if d.raw != nil && ex.answered && ex.req.Version == "0.9" {
+		d.rawly(ex)
+	}
 	for _, f := range ex.req.Body.Files {
 		d.ctx.Emit(f)
 	}
@@ -832,6 +850,10 @@ func (d *decoder) close() {
 		d.tell(r, true)
 	}
 	d.ranges = nil
+	if d.raw != nil {
+		d.raw.file.Drop()
+		d.raw = nil
+	}
 	for dir := range d.half {
 		d.half[dir].sink.letGo(d.pools)
 		d.half[dir].sink = sink{}

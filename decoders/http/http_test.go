@@ -867,3 +867,38 @@ func TestTargetWithoutAVersion(t *testing.T) {
 		}
 	}
 }
+
+// TestRawReply: an answer with a head to a request without a version is one, and a body for Zeek.
+func TestRawReply(t *testing.T) {
+	answer := "HTTP/1.0 403 Forbidden\r\nContent-Length: 9\r\n\r\n#!/bin/sh"
+	for _, cut := range []int{1, 3, 7, 30, 1000} {
+		steps := []decodertest.Step{c("GET /x\r\n")}
+		for b := range slices.Chunk([]byte(answer), cut) {
+			steps = append(steps, s(string(b)))
+		}
+		var tx *Transaction
+		var files []*file.File
+		for _, ev := range decodertest.Run(t, Spec(Options{}), steps...) {
+			switch ev := ev.(type) {
+			case *Transaction:
+				tx = ev
+			case *file.File:
+				files = append(files, ev)
+			}
+		}
+		if tx == nil || tx.Response.Status != 403 || tx.Response.Body.Len != 9 || tx.Response.Raw == nil || tx.Response.Raw.Status != 0 || tx.Response.Raw.Body.rowLen != int64(len(answer)) {
+			t.Fatalf("cut at %d: %+v", cut, tx)
+		}
+		n := 0
+		for _, f := range files {
+			if !f.Resumed {
+				if n++; f.Seen != int64(len(answer)) || f.ID != tx.Response.Raw.Body.Files[0].ID {
+					t.Errorf("cut at %d: %+v", cut, f)
+				}
+			}
+		}
+		if n != 1 || len(files) != 2 {
+			t.Errorf("cut at %d: %d of %d files are logged", cut, n, len(files))
+		}
+	}
+}

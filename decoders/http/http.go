@@ -248,6 +248,9 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 		}
 		if n > 0 {
 			d.loneCR(b[:min(n+1, len(b))])
+			if n == len(b) && b[n-1] == '\r' {
+				n-- // what follows it says whether it stands alone
+			}
 			return n, nil
 		}
 		h.begun, h.at = true, d.ctx.At()
@@ -300,6 +303,9 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 		err := d.garbage(dir, h, h.head)
 		h.dropHead()
 		h.midline = true
+		if n > 1 && b[n-1] == '\r' {
+			n-- // what follows it says whether it stands alone
+		}
 		return n, err
 	}
 	if end := headEnd(dir, h.head, old); end > 0 {
@@ -388,7 +394,9 @@ func (d *decoder) garbage(dir capture.Dir, h *half, b []byte) error {
 		}
 		d.refute(dir, h)
 	}
-	d.loneCR(b)
+	if n := lineEnd(b); n > 0 {
+		d.loneCR(b[:min(n+1, len(b))])
+	}
 	if peer := &d.half[dir.Peer()]; !d.seen && peer.state == lost && !peer.garbled && !h.garbled {
 		return errNotHTTP
 	}
@@ -466,12 +474,16 @@ func (d *decoder) resync(dir capture.Dir, h *half, b []byte) int {
 				return used
 			}
 		}
-		if (h.garbled || h.refutes) && lineEnd(line) > 0 {
+		if n := lineEnd(line); (h.garbled || h.refutes) && n > 0 {
 			d.refute(dir, h)
+			d.loneCR(line[:min(n+1, len(line))])
 		}
 		n := bytes.IndexByte(line, '\n') + 1
 		if h.midline = n == 0; n == 0 {
-			n = len(line)
+			if n = len(line); line[n-1] == '\r' {
+				used += n - 1 // as above
+				break
+			}
 		}
 		used += n
 	}

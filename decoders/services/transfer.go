@@ -89,6 +89,7 @@ type watch struct {
 	file  *file.Reader // nil before the first bytes
 	dir   capture.Dir
 	on    bool
+	doubt bool // some of it came in packets whose checksum is wrong and which were believed
 }
 
 // Idle implements capture.Stream.
@@ -98,6 +99,7 @@ func (w *watch) Idle() bool { return w.file == nil && w.Mux.Idle() }
 func (w *watch) Data(dir capture.Dir, b []byte) {
 	w.Mux.Data(dir, b)
 	if w.goesOn(dir) {
+		w.doubt = w.doubt || w.host.Doubted()
 		if w.file.Write(w.host.At(), b); w.file.Seen() > w.limit {
 			w.drop()
 		}
@@ -168,7 +170,7 @@ func (w *watch) Finish() {
 func (w *watch) done() {
 	if list := w.file.Close(); list != nil {
 		f := list[0]
-		f.Flow, f.Source, f.Sender = w.host.Flow(), "FTP_DATA", w.dir
+		f.Flow, f.Source, f.Sender, f.Checked = w.host.Flow(), "FTP_DATA", w.dir, !w.doubt
 		f.ID = file.NewID(f.Flow, 0, byte(w.dir), 'd')
 		w.host.Emit(&Transfer{At: w.host.At(), File: f})
 	}

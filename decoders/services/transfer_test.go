@@ -15,13 +15,14 @@ import (
 // dataHost is a flow between given ports.
 type dataHost struct {
 	*host
+	doubt *bool
 }
 
 func (h dataHost) Ports() (orig, resp uint16) { return h.flow.Orig.Port(), h.flow.Resp.Port() }
-func (dataHost) Doubted() bool                { return false }
+func (h dataHost) Doubted() bool              { return h.doubt != nil && *h.doubt }
 
 func newDataHost(orig, resp uint16) dataHost {
-	h := dataHost{newHost(capture.ProtoTCP, resp)}
+	h := dataHost{host: newHost(capture.ProtoTCP, resp)}
 	h.flow.Orig = netip.AddrPortFrom(h.flow.Orig.Addr(), orig)
 	return h
 }
@@ -86,6 +87,26 @@ func TestTransfers(t *testing.T) {
 				t.Errorf("%d are watched, idle %v", all.count, st.Idle())
 			}
 		})
+	}
+}
+
+// TestTransferInDoubt: a file of which one packet had a wrong checksum is not checked.
+func TestTransferInDoubt(t *testing.T) {
+	for n := range 4 { // the packet in doubt; 3: none
+		doubt := false
+		h := newDataHost(40000, 50000)
+		h.doubt = &doubt
+		st := watched(NewTransfers(file.NewCache(file.Options{HashLimit: 1 << 30})), h, false)
+		for i := range 3 {
+			doubt = i == n
+			st.Data(capture.Resp, []byte("\x00\x01\x02"))
+		}
+		doubt = false
+		st.Finish()
+		x, ok := h.events[len(h.events)-1].(*Transfer)
+		if !ok || x.File.Checked != (n == 3) {
+			t.Errorf("packet %d in doubt: %+v", n, x)
+		}
 	}
 }
 

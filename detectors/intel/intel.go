@@ -243,11 +243,20 @@ func (d *detector) lookup(t *dns.Transaction) {
 	}
 	set := d.live.Set()
 	h, ok := set.Name(t.Query, 0, t.Time)
+	out := t.Outcome()
+	var shown netip.Addr // what the name stands for
+	if !ok {
+		if out != dns.Resolved {
+			return
+		}
+		if h, shown = d.answer(set, t); !shown.IsValid() {
+			return
+		}
+	}
 	u := use{at: t.At, flow: t.Flow, src: t.Flow.Orig, dst: t.Flow.Resp, verb: "looked up", what: t.Query, field: "query", outcome: detectors.Succeeded, most: detectors.Medium}
 	if t.Reply.Packet != 0 {
 		u.at = t.Reply
 	}
-	out := t.Outcome()
 	switch out {
 	case dns.Resolved:
 	case dns.NXDomain, dns.Sinkholed:
@@ -257,24 +266,24 @@ func (d *detector) lookup(t *dns.Transaction) {
 	default:
 		u.outcome, u.end, u.most = detectors.Attempted, ", without an address", detectors.Low
 	}
-	if ok {
-		d.report(h, u)
-		return
+	if shown.IsValid() {
+		u.what, u.field, u.most = t.Query+", which is "+shown.String(), "answer", detectors.Low // names move, and share addresses
 	}
-	if out != dns.Resolved {
-		return
-	}
+	d.report(h, u)
+}
+
+// answer looks for an address that is an indicator among the first of an answer.
+func (d *detector) answer(set *Set, t *dns.Transaction) (hit Hit, shown netip.Addr) {
 	n := 0
 	t.Addresses(func(a netip.Addr, _ time.Duration) bool {
 		n++
-		h, ok := set.Addr(netip.AddrPortFrom(a, 0), t.Time)
-		if ok && h.Kind != IPPort && !d.env.Home.Contains(a) {
-			u.what, u.field, u.most = t.Query+", which is "+a.String(), "answer", detectors.Low // names move, and share addresses
-			d.report(h, u)
+		if h, ok := set.Addr(netip.AddrPortFrom(a, 0), t.Time); ok && h.Kind != IPPort && !d.env.Home.Contains(a) {
+			hit, shown = h, a
 			return false
 		}
 		return n < maxAnswers
 	})
+	return hit, shown
 }
 
 func (d *detector) request(t *http.Transaction) {

@@ -147,6 +147,9 @@ func (d *detector) lookup(t *dns.Transaction) {
 			if name = a.Name; a.Type == typeCNAME {
 				name = a.Data
 			}
+			if name == t.Query {
+				continue // answers mostly repeat it
+			}
 			if _, _, ok = d.services.find(name); ok {
 				break
 			}

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"strconv"
 
 	"github.com/raytap/raytap/capture"
@@ -240,7 +241,7 @@ func (m *message) answered() {
 func (d *decoder) finish(m *message) {
 	tx := m.tx
 	if tx.Asked && tx.Answered || d.multicast {
-		d.ctx.Emit(tx)
+		d.emit(tx)
 		return
 	}
 	q := &d.queries
@@ -266,7 +267,7 @@ func (d *decoder) write(q *pending, only *Transaction) {
 			continue
 		}
 		q.bytes -= tx.size()
-		d.ctx.Emit(tx)
+		d.emit(tx)
 	}
 	clear(q.list[len(kept):])
 	q.list = kept
@@ -338,4 +339,14 @@ func (p *pending) put(tx *Transaction) {
 	}
 	p.bytes += tx.size()
 	p.list = append(p.list, tx)
+}
+
+// seed is the program's own, so that nobody can make a name that is taken for another.
+var seed = maphash.MakeSeed()
+
+func (d *decoder) emit(tx *Transaction) {
+	if tx.Query != "" {
+		tx.NameID = maphash.String(seed, tx.Query)
+	}
+	d.ctx.Emit(tx)
 }

@@ -60,6 +60,7 @@ type Transaction struct {
 	// name may hold anything. Names of the NetBIOS name service are decoded. Sent is the same as sent, in its original
 	// case (resolvers mix cases on purpose). The root is "".
 	Query     string
+	NameID    uint64 // stands for Query as long as the program runs; 0: look at Query
 	Sent      string
 	Type      uint16
 	Class     uint16

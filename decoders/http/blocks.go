@@ -26,20 +26,6 @@ type block struct {
 
 var lastBlock atomic.Uint64
 
-// Memo remembers heads in which somebody found nothing, by their FieldsID: what said nothing once says nothing again. It
-// belongs to one goroutine; the zero value is ready.
-type Memo [512]uint64
-
-// Has says whether the fields with this id were added. It forgets some.
-func (m *Memo) Has(id uint64) bool { return id != 0 && m[id%uint64(len(m))] == id }
-
-// Add remembers them.
-func (m *Memo) Add(id uint64) {
-	if id != 0 {
-		m[id%uint64(len(m))] = id
-	}
-}
-
 // FieldsID stands for the contents of Header, as long as the program runs: requests with the same number have the same
 // fields. 0 stands for none.
 func (r *Request) FieldsID() uint64 { return r.block.number() }

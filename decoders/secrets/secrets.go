@@ -51,8 +51,8 @@ type Seen struct {
 // Reader reads transactions for what leaves. It belongs to one goroutine.
 type Reader struct {
 	leaves func(from, to netip.Addr) bool
-	clean  http.Memo // of requests: fields without a secret
-	opaque http.Memo // of answers: a content type that is not read
+	clean  decoders.Memo // of requests: fields without a secret
+	opaque decoders.Memo // of answers: a content type that is not read
 }
 
 // NewReader makes a Reader that looks at what goes from a machine to one for which leaves says yes: looking at all that

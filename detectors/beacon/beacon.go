@@ -37,6 +37,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
@@ -169,17 +170,18 @@ type job struct {
 }
 
 type detector struct {
-	cfg   Config
-	env   *detectors.Env
-	bus   *detectors.Bus
-	allow []*detectors.Networks
-	quiet map[string]bool
-	pairs detectors.Table[pairKey, pair]
-	names detectors.Table[netip.Addr, string]
-	usual detectors.Table[netip.Addr, struct{}] // addresses that a name of quiet.txt has
-	hosts detectors.Table[string, string]       // server names of TLS connections, by flow
-	who   detectors.Table[string, []netip.Addr] // callers of a place
-	jobs  detectors.Table[netip.Addr, job]
+	cfg     Config
+	env     *detectors.Env
+	bus     *detectors.Bus
+	allow   []*detectors.Networks
+	quiet   map[string]bool
+	strange decoders.Memo // names that are not in quiet
+	pairs   detectors.Table[pairKey, pair]
+	names   detectors.Table[netip.Addr, string]
+	usual   detectors.Table[netip.Addr, struct{}] // addresses that a name of quiet.txt has
+	hosts   detectors.Table[string, string]       // server names of TLS connections, by flow
+	who     detectors.Table[string, []netip.Addr] // callers of a place
+	jobs    detectors.Table[netip.Addr, job]
 }
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
@@ -197,7 +199,7 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 }
 
 func (d *detector) set(c Config) {
-	d.cfg, d.allow, d.quiet = c, nil, map[string]bool{}
+	d.cfg, d.allow, d.quiet, d.strange = c, nil, map[string]bool{}, decoders.Memo{}
 	for line := range strings.Lines(quietText) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
 			d.quiet[line] = true
@@ -230,7 +232,12 @@ func (d *detector) call(c *ray.Call) {
 }
 
 func (d *detector) lookup(t *dns.Transaction) {
-	known := d.known(t.Query)
+	known := false
+	if !d.strange.Has(t.NameID) {
+		if known = d.known(t.Query); !known {
+			d.strange.Add(t.NameID)
+		}
+	}
 	t.Addresses(func(a netip.Addr, _ time.Duration) bool {
 		if !d.env.Home.Contains(a) {
 			d.names.Store(a, t.Query)

@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
@@ -84,7 +85,8 @@ func Spec() detectors.Spec {
 }
 
 type detector struct {
-	clean   [256]string // digests that are none of cleanOf
+	clean   [256]string   // digests that are none of cleanOf
+	names   decoders.Memo // that are none of cleanOf
 	cleanOf *Set
 	env     *detectors.Env
 	bus     *detectors.Bus
@@ -242,7 +244,14 @@ func (d *detector) lookup(t *dns.Transaction) {
 		return
 	}
 	set := d.live.Set()
-	h, ok := set.Name(t.Query, 0, t.Time)
+	d.renew(set)
+	var h Hit
+	ok := false
+	if !d.names.Has(t.NameID) {
+		if h, ok = set.Name(t.Query, 0, t.Time); !ok {
+			d.names.Add(t.NameID)
+		}
+	}
 	out := t.Outcome()
 	var shown netip.Addr // what the name stands for
 	if !ok {
@@ -270,6 +279,13 @@ func (d *detector) lookup(t *dns.Transaction) {
 		u.what, u.field, u.most = t.Query+", which is "+shown.String(), "answer", detectors.Low // names move, and share addresses
 	}
 	d.report(h, u)
+}
+
+// renew forgets what was no indicator when there are others.
+func (d *detector) renew(set *Set) {
+	if set != d.cleanOf {
+		d.clean, d.names, d.cleanOf = [len(d.clean)]string{}, decoders.Memo{}, set
+	}
 }
 
 // answer looks for an address that is an indicator among the first of an answer.
@@ -456,9 +472,7 @@ func (d *detector) file(f *file.File) {
 	if set.Count(Hash) == 0 {
 		return
 	}
-	if set != d.cleanOf {
-		d.clean, d.cleanOf = [len(d.clean)]string{}, set
-	}
+	d.renew(set)
 	clean := &d.clean[f.SHA256[0]]
 	if *clean == f.SHA256 {
 		return // servers send the same few files most of the time

@@ -27,13 +27,22 @@ func (d *detector) lookup(t *dns.Transaction) {
 		d.resolvers.Store(t.Flow.Resp.Addr(), struct{}{})
 	}
 	name := t.Query
-	entry, grade := d.pools.Name(name)
+	var entry string
+	var grade data.Grade
+	if !d.names.Has(t.NameID) {
+		if entry, grade = d.pools.Name(name); entry == "" {
+			d.names.Add(t.NameID)
+		}
+	}
 	alias := ""
 	for i := 0; entry == "" && i < len(t.Answers); i++ {
 		// A name of the attacker's own that is only another name for a pool.
 		a := &t.Answers[i]
 		if alias = a.Name; a.Type == typeCNAME {
 			alias = a.Data
+		}
+		if alias == name {
+			continue // answers mostly repeat it
 		}
 		entry, grade = d.pools.Name(alias)
 	}

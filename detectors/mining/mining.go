@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/stratum"
@@ -104,7 +105,8 @@ type detector struct {
 	env       *detectors.Env
 	bus       *detectors.Bus
 	pools     *data.Pools
-	plain     http.Memo                                // fields without a pool's name
+	plain     decoders.Memo                            // fields without a pool's name
+	names     decoders.Memo                            // that are none
 	sessions  detectors.Table[string, said]            // by flow
 	resolved  detectors.Table[netip.Addr, string]      // address to the pool's name
 	targets   detectors.Table[string, string]          // flow to host:port behind the proxy

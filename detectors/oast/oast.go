@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
@@ -93,7 +94,7 @@ func Spec() detectors.Spec {
 
 func (d *detector) set(c Config) {
 	d.allow, _ = detectors.ParseNetworks(c.Allow)
-	d.services, d.quiet = load(), http.Memo{}
+	d.services, d.quiet, d.names = load(), decoders.Memo{}, decoders.Memo{}
 	for _, n := range c.Domains {
 		n = strings.ToLower(strings.Trim(n, ".*"))
 		d.services[n] = service{n, gradeOAST, ownLength}
@@ -113,7 +114,8 @@ type detector struct {
 	bus      *detectors.Bus
 	allow    *detectors.Networks
 	services services
-	quiet    http.Memo                      // fields without a callback's name
+	quiet    decoders.Memo                  // fields without a callback's name
+	names    decoders.Memo                  // that are none
 	planted  detectors.Table[string, plant] // by label and domain
 	relays   detectors.Table[netip.Addr, struct{}]
 }
@@ -139,8 +141,13 @@ func (d *detector) lookup(t *dns.Transaction) {
 	if t.Answered {
 		d.relays.Put(t.Flow.Resp.Addr())
 	}
-	name := t.Query
-	if _, _, ok := d.services.find(name); !ok {
+	name, ok := t.Query, false
+	if !d.names.Has(t.NameID) {
+		if _, _, ok = d.services.find(name); !ok {
+			d.names.Add(t.NameID)
+		}
+	}
+	if !ok {
 		// A name of the attacker's own may be an alias.
 		for i := range t.Answers {
 			a := &t.Answers[i]

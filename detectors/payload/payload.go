@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
@@ -107,7 +108,8 @@ type detector struct {
 	bus   *detectors.Bus
 	cfg   Config
 	allow *detectors.Networks
-	jobs  []job // in order of time
+	jobs  []job         // in order of time
+	names decoders.Memo // of no archive or hub
 
 	archives detectors.Table[netip.Addr, struct{}] // that names of archives and hubs were looked up with
 }
@@ -116,7 +118,11 @@ type detector struct {
 func quiet(s data.Site) bool { return s == data.Packages || s == data.Hub }
 
 func (d *detector) lookup(t *dns.Transaction) {
-	if t.NetBIOS || t.Multicast || !quiet(data.SiteOf(t.Query)) {
+	if t.NetBIOS || t.Multicast || d.names.Has(t.NameID) {
+		return
+	}
+	if !quiet(data.SiteOf(t.Query)) {
+		d.names.Add(t.NameID)
 		return
 	}
 	t.Addresses(func(a netip.Addr, _ time.Duration) bool {

@@ -117,7 +117,11 @@ func Interpret(t *http.Transaction) *Banner {
 		}
 	}
 	if pages[last] && isPage(p) {
+		title := bytes.Contains(p.Body.Data[:min(len(p.Body.Data), keep)], []byte(titleTag))
 		for _, i := range byPage {
+			if prints[i].titled && !title {
+				continue
+			}
 			if b := prints[i].match(t, path); b != nil {
 				return b
 			}

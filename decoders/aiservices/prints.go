@@ -19,9 +19,12 @@ type fingerprint struct {
 	source  string   // where the shape was read
 
 	need, bar [][]byte // words and never, as they are compared
+	titled    bool     // the first word stands in a title
 }
 
-func title(s string) []string { return []string{"<title>" + s} }
+const titleTag = "<title>"
+
+func title(s string) []string { return []string{titleTag + s} }
 
 // prints is the table. The order within a path decides between products of which one is the other and more.
 var prints = compile([]fingerprint{
@@ -124,6 +127,7 @@ func compile(table []fingerprint) []fingerprint {
 		for _, w := range x.words {
 			x.need = append(x.need, []byte(w))
 		}
+		x.titled = len(x.words) > 0 && strings.HasPrefix(x.words[0], titleTag)
 		for _, w := range x.never {
 			x.bar = append(x.bar, []byte(w))
 		}

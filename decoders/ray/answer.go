@@ -121,6 +121,17 @@ func readVersions(r *jsonReader, a *answer, depth int) {
 	})
 }
 
+// mayBeFront says whether p may be the dashboard's front page, or its refusal. Every web server has a page at /, and to look
+// for all that only Ray says takes longer than anything else that is done to it.
+func mayBeFront(p *http.Response) bool {
+	if p == nil || isAiohttp(p) {
+		return true
+	}
+	b := p.Body.Data[:min(len(p.Body.Data), maxSigns)]
+	return contains(b, "ay Dashboard") || contains(b, "authentication token") || contains(b, "Token authentication") ||
+		strings.HasPrefix(p.Header.Get("Set-Cookie"), tokenCookie+"=")
+}
+
 func contains(b []byte, w string) bool {
 	// bytes.Contains with a converted constant does not allocate.
 	return bytes.Contains(b, []byte(w))

@@ -226,7 +226,7 @@ func Interpret(t *http.Transaction) *Call {
 	}
 	q := t.Request
 	p, ok := locate(q.Method, q.Target)
-	if !ok {
+	if !ok || p.route.path == "/" && !OnPort(t.Flow) && !mayBeFront(t.Response) {
 		return nil
 	}
 	c := &Call{

@@ -40,8 +40,8 @@ mixes: ## the captures that the benchmarks of the README run on, in bin/
 	for m in http churn bulk; do bin/mixgen -mix $$m -packets 2000000 > bin/$$m.pcap; done
 
 pgo: build mixes ## a new cmd/raytap/default.pgo, which the build uses
-	for m in http churn bulk; do bin/raytap replay --quiet --workers 1 --cpuprofile bin/$$m.prof --out bin/logs bin/$$m.pcap; done
-	$(GO) tool pprof -proto bin/http.prof bin/churn.prof bin/bulk.prof > cmd/raytap/default.pgo
+	for m in http churn bulk; do for i in 1 2 3 4; do bin/raytap replay --quiet --workers 1 --cpuprofile bin/$$m.$$i.prof --out bin/logs bin/$$m.pcap; done; done
+	$(GO) tool pprof -proto bin/*.prof > cmd/raytap/default.pgo
 
 NFPM        ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 DEB_VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//' | grep . || echo 0.0.0+$$(git rev-parse --short HEAD))

@@ -33,6 +33,9 @@ const (
 	// Datagrams that are probed before the flow is left alone. DNS answers its first; eight forgive a few
 	// lost or foreign ones.
 	probeDatagrams = 8
+	// Losses behind each of which a stream that nobody knows is probed anew. A capture that cuts all packets short has one
+	// in each, and a bulk flow in it would be probed for ever, in twice the time of all else that is done to a packet.
+	probeGaps = 256
 	// Streams within streams: WebSocket in CONNECT in SOCKS is three.
 	nestLimit = 4
 )
@@ -55,6 +58,7 @@ type Mux struct {
 	out       uint64    // specs that said No, by index
 	depth     uint8
 	datagrams uint8
+	gaps      uint16 // while probing
 	state     muxState
 	mid       bool // the next bytes may start inside a message
 	swapped   bool // the originator is the server and the host would not flip
@@ -356,12 +360,16 @@ func (m *Mux) Gap(dir capture.Dir, n int64) {
 	if m.swapped {
 		dir = dir.Peer()
 	}
-	m.held[dir] = nil
 	if m.state == probing {
 		// Whatever began here cannot be told any more; what comes next may be the middle of something.
 		m.mid, m.out = true, 0
+		m.held[dir] = m.held[dir][:0]
+		if m.gaps++; m.gaps >= probeGaps {
+			m.detach()
+		}
 		return
 	}
+	m.held[dir] = nil
 	if !m.dec.Gap(dir, n) {
 		m.detach()
 		return

@@ -83,12 +83,21 @@ func spec(name, magic string, wait bool) decoders.Spec {
 func TestMux(t *testing.T) {
 	c, s := decodertest.C, decodertest.S
 	both := []decoders.Spec{spec("one", "one", false), spec("two", "two", false), spec("bin", "bin", false)}
+	// holes are as many losses, each behind bytes that are the beginning of something.
+	holes := func(n int, more ...decodertest.Step) (steps []decodertest.Step) {
+		for range n {
+			steps = append(steps, c("o"), decodertest.Step{Dir: capture.Orig, Gap: 5})
+		}
+		return append(steps, more...)
+	}
 	tests := []struct {
 		name  string
 		specs []decoders.Spec
 		steps []decodertest.Step
 		want  string
 	}{
+		{"gaps while probing, as many as are forgiven", both, holes(255, c("two\n")), "two orig two|two orig end|two resp end"},
+		{"gaps while probing, one more", both, holes(256, c("two\n")), ""},
 		{"chosen by bytes", both, []decodertest.Step{c("two\n"), s("x\n")}, "two orig two|two resp x|two orig end|two resp end"},
 		{"split in the magic", both, []decodertest.Step{c("t"), c("w"), c("o\n")}, "two orig two|two orig end|two resp end"},
 		{"nobody wants it", both, []decodertest.Step{c("three\n"), s("x\n")}, ""},

@@ -6,7 +6,7 @@
 //
 //	high    by its bytes, to a bare address, a file drop or a tunnel, or within an hour of a job from outside
 //	medium  by its bytes, to anywhere else; or by its name, to a place as above
-//	low     by its bytes, to a model hub or object store; by its name, anywhere else; served to a client outside that
+//	low     by its bytes, to a model hub or object store (data.Claims says when that is believed); by its name, anywhere else; served to a client outside that
 //	        fetched it, by its bytes
 //
 // Serving models to others is what some machines are for, hence low, but high where a job from outside came before.
@@ -65,11 +65,12 @@ func Spec() detectors.Spec {
 				"What leaves over TLS, in an archive or in pieces is not seen.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			d := &detector{env: env, bus: bus, jobs: detectors.Table[netip.Addr, job]{Limit: maxJobs}}
+			d := &detector{env: env, bus: bus, known: data.NewClaims(func(name string) bool { return keeps(data.SiteOf(name)) }), jobs: detectors.Table[netip.Addr, job]{Limit: maxJobs}}
 			detectors.Configure(env, bus, "model", Default(), func(c Config) {
 				d.cfg = c
 				d.allow, _ = detectors.ParseNetworks(c.Allow)
 			})
+			detectors.On(bus, d.known.Lookup)
 			detectors.On(bus, d.call)
 			detectors.On(bus, d.transaction)
 		},
@@ -86,8 +87,12 @@ type detector struct {
 	bus   *detectors.Bus
 	cfg   Config
 	allow *detectors.Networks
+	known *data.Claims                     // of hubs and stores
 	jobs  detectors.Table[netip.Addr, job] // from outside, by the machine that got it
 }
+
+// keeps says whether a site is where models are put by those who own them.
+func keeps(s data.Site) bool { return s == data.Hub || s == data.Store }
 
 func (d *detector) call(c *ray.Call) {
 	if c.Flow == nil || !c.Job || c.Outcome != ray.Executed || d.env.Home.Contains(c.Flow.Orig.Addr()) {
@@ -129,6 +134,9 @@ func (d *detector) judge(t *http.Transaction, f *file.File, src, dst netip.Addr,
 		}
 	}
 	site := data.SiteOf(host)
+	if keeps(site) && !d.known.Hold(dst) {
+		site = "" // it only says so
+	}
 	_, err := netip.ParseAddr(host)
 	shady := site.Anybodys() || err == nil || host == ""
 	j, after := d.jobs.Load(src)
@@ -158,7 +166,7 @@ func (d *detector) judge(t *http.Transaction, f *file.File, src, dst netip.Addr,
 		out.Severity = detectors.High
 		why = fmt.Sprintf("; %s had sent it a job", j.by)
 		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "job", Value: "from " + j.by.String(), Packet: j.at.Packet})
-	case served, site == data.Hub, site == data.Store:
+	case served, keeps(site):
 		out.Severity = detectors.Low
 	case shady && named == "":
 		out.Severity = detectors.High

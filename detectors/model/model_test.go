@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
@@ -161,5 +162,29 @@ func TestAllowed(t *testing.T) {
 	w.exchange(node, outside, "PUT", "transfer.sh", "/m", safetensors, 1<<20, "", 0)
 	if len(w.said) > 0 {
 		t.Errorf("said %s", w.said[0].Msg)
+	}
+}
+
+// TestClaimedHub: a hub's name in a request is worth what look-ups say of it.
+func TestClaimedHub(t *testing.T) {
+	const hub, own = "huggingface.co", "203.0.113.9"
+	for _, tc := range []struct {
+		name   string
+		looked string // what the hub was looked up as; "": no look-up is seen
+		want   detectors.Severity
+	}{
+		{"no look-ups are seen", "", detectors.Low},
+		{"looked up as the one that is called", outside, detectors.Low},
+		{"looked up as another", own, detectors.Medium},
+	} {
+		w := newNet(Default())
+		if tc.looked != "" {
+			w.bus.Publish(&dns.Transaction{At: w.at(), Flow: flow(node, "10.20.0.53", 53), Query: hub, NameID: 7, Asked: true, Answered: true,
+				Answers: []dns.Answer{{Name: hub, Type: 1, Addr: netip.MustParseAddr(tc.looked)}}})
+		}
+		w.exchange(node, outside, "PUT", hub, "/m", safetensors, 1<<20, "", 0)
+		if len(w.said) != 1 || w.said[0].Severity != tc.want {
+			t.Errorf("%s: %v", tc.name, w.said)
+		}
 	}
 }

@@ -28,8 +28,6 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders"
-	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
@@ -57,8 +55,6 @@ const (
 	maxJobs = 256
 	// Of a job's text this much is searched for the place: the limit of ray.Call.Entrypoint.
 	maxText = 64 << 10
-	// Addresses of package archives and hubs that are remembered: behind their names stand networks of some hundred.
-	maxArchives = 4096
 	// Shorter host names stand in too many texts by chance ("a.io" has four).
 	minHost = 4
 
@@ -82,13 +78,13 @@ func Spec() detectors.Spec {
 		Name:  "payload",
 		Rules: []detectors.Rule{rule(ruleScript, "Payload_Script", "a script"), rule(ruleExecutable, "Payload_Executable", "a program")},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			d := &detector{env: env, bus: bus, archives: detectors.Table[netip.Addr, struct{}]{Limit: maxArchives}}
+			d := &detector{env: env, bus: bus, archives: data.NewClaims(func(name string) bool { return quiet(data.SiteOf(name)) })}
 			detectors.Configure(env, bus, "payload", Default(), func(c Config) {
 				d.cfg = c
 				d.allow, _ = detectors.ParseNetworks(c.Allow)
 			})
 			detectors.On(bus, d.call)
-			detectors.On(bus, d.lookup)
+			detectors.On(bus, d.archives.Lookup)
 			detectors.On(bus, d.fetched)
 		},
 	}
@@ -108,28 +104,13 @@ type detector struct {
 	bus   *detectors.Bus
 	cfg   Config
 	allow *detectors.Networks
-	jobs  []job         // in order of time
-	names decoders.Memo // of no archive or hub
+	jobs  []job // in order of time
 
-	archives detectors.Table[netip.Addr, struct{}] // that names of archives and hubs were looked up with
+	archives *data.Claims // of package archives and hubs
 }
 
 // quiet says whether what a site serves is harmless by itself.
 func quiet(s data.Site) bool { return s == data.Packages || s == data.Hub }
-
-func (d *detector) lookup(t *dns.Transaction) {
-	if t.NetBIOS || t.Multicast || d.names.Has(t.NameID) {
-		return
-	}
-	if !quiet(data.SiteOf(t.Query)) {
-		d.names.Add(t.NameID)
-		return
-	}
-	t.Addresses(func(a netip.Addr, _ time.Duration) bool {
-		d.archives.Put(a.Unmap())
-		return true
-	})
-}
 
 func (d *detector) call(c *ray.Call) {
 	if c.Flow == nil || !c.Job || d.env.Home.Contains(c.Flow.Orig.Addr()) || !d.env.Home.Contains(c.Flow.Resp.Addr()) {
@@ -196,7 +177,7 @@ func (d *detector) judge(t *http.Transaction, f *file.File) {
 	}
 	job, named := d.cause(f.Time, victim, host)
 	site := data.SiteOf(host)
-	if !named && quiet(site) && (d.archives.Len() == 0 || d.archives.Get(server.Unmap()) != nil) {
+	if !named && quiet(site) && d.archives.Hold(server) {
 		return
 	}
 

@@ -7,7 +7,7 @@
 //	        key in it; or keys of several providers under their names, even if each alone looks like an example
 //	medium  what has the shape of a key; an environment without one
 //	low     keys where a request authenticates itself, or to their own provider: read on the way, not stolen;
-//	        examples; what counts only beside others
+//	        examples; what counts only beside others. A Host that says so is believed as data.Claims has it
 //
 // Credentials between two machines at home, between two outside, and those that come in are no finding. Evidence has
 // the kind, the name, the public prefix and the length of a value. It does not see what decoders/secrets does not.
@@ -23,6 +23,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/data"
 )
 
 const rule = "secrets/leak"
@@ -81,8 +82,10 @@ func Spec() detectors.Spec {
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{env: env, bus: bus}
+			d.known = data.NewClaims(d.trusted)
 			detectors.Configure(env, bus, "secrets", Default(), func(c Config) {
 				d.allow, d.names = nil, nil
+				d.known.Renew()
 				for _, a := range c.Allow {
 					if n, err := detectors.ParseNetworks([]string{a}); err == nil {
 						d.allow = append(d.allow, n)
@@ -91,6 +94,7 @@ func Spec() detectors.Spec {
 					}
 				}
 			})
+			detectors.On(bus, d.known.Lookup)
 			detectors.On(bus, d.seen)
 		},
 	}
@@ -101,6 +105,7 @@ type detector struct {
 	bus   *detectors.Bus
 	allow []*detectors.Networks
 	names []string
+	known *data.Claims // of providers, and of what is allowed by name
 }
 
 func (d *detector) seen(s *secrets.Seen) {
@@ -128,7 +133,9 @@ func (d *detector) judge(s *secrets.Seen, dir capture.Dir) {
 	}
 	host := ""
 	if dir == capture.Orig && s.Tx != nil && s.Tx.Request != nil {
-		host, _ = s.Tx.Request.Place()
+		if host, _ = s.Tx.Request.Place(); !d.known.Hold(dst.Addr()) {
+			host = "" // it only says so
+		}
 		if slices.ContainsFunc(d.names, func(n string) bool { return below(host, n) }) {
 			return
 		}
@@ -214,6 +221,17 @@ func weigh(ms []*secrets.Match, host string) weight {
 		raise(detectors.High, 90, ": the environment of a process")
 	}
 	return w
+}
+
+// trusted says whether somebody is given credentials under a name.
+func (d *detector) trusted(name string) bool {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	for _, domains := range owners {
+		if slices.ContainsFunc(domains, func(n string) bool { return below(name, n) }) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(d.names, func(n string) bool { return below(name, n) })
 }
 
 func owned(provider, host string) bool {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
@@ -39,12 +40,15 @@ func (m message) tx() *http.Transaction {
 	return t
 }
 
-func judge(t *testing.T, cfg Config, m message) *detectors.Finding {
+func judge(t *testing.T, cfg Config, m message, before ...any) *detectors.Finding {
 	t.Helper()
 	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
 	var said []*detectors.Finding
 	bus := detectors.NewBus(func(f *detectors.Finding) { said = append(said, f) })
 	Spec().New(&detectors.Env{Home: home, Settings: map[string]any{"secrets": &cfg}}, bus)
+	for _, ev := range before {
+		bus.Publish(ev)
+	}
 	if ev := secrets.NewReader(nil).Interpret(m.tx()); ev != nil {
 		bus.Publish(ev)
 	}
@@ -130,5 +134,37 @@ func TestAllowed(t *testing.T) {
 	}
 	if c := (Config{Allow: []string{"."}}); c.Check() == nil {
 		t.Error("everything may be allowed")
+	}
+}
+
+// TestClaimedOwner: a provider's name in a request, or one that is allowed, is worth what look-ups say of it.
+func TestClaimedOwner(t *testing.T) {
+	lookup := func(name, addr string) any {
+		return &dns.Transaction{At: capture.At{Time: 9e17}, Query: name, NameID: uint64(len(name)), Asked: true, Answered: true,
+			Flow:    &capture.Flow{Orig: netip.MustParseAddrPort(node + ":5353"), Resp: netip.MustParseAddrPort("10.20.0.53:53")},
+			Answers: []dns.Answer{{Name: name, Type: 1, Addr: netip.MustParseAddr(addr)}}}
+	}
+	m := message{src: node, dst: outside, host: "huggingface.co", body: "t=" + key}
+	cfg := Config{Allow: []string{"corp.example"}}
+	for _, tc := range []struct {
+		name, host string
+		before     []any
+		want       detectors.Severity // Info: no finding
+	}{
+		{"no look-ups are seen", "huggingface.co", nil, detectors.Low},
+		{"of the one that is called", "huggingface.co", []any{lookup("cdn.huggingface.co", outside)}, detectors.Low},
+		{"of another", "huggingface.co", []any{lookup("huggingface.co", "203.0.113.9")}, detectors.High},
+		{"of a name that is nobody's", "huggingface.co", []any{lookup("www.example.org", "203.0.113.9")}, detectors.Low},
+		{"allowed", "store.corp.example", []any{lookup("store.corp.example", outside)}, detectors.Info},
+		{"allowed, but another", "store.corp.example", []any{lookup("store.corp.example", "203.0.113.9")}, detectors.High},
+	} {
+		m.host = tc.host
+		got := detectors.Info
+		if f := judge(t, cfg, m, tc.before...); f != nil {
+			got = f.Severity
+		}
+		if got != tc.want {
+			t.Errorf("%s: %v", tc.name, got)
+		}
 	}
 }

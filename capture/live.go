@@ -29,23 +29,25 @@ type LiveConfig struct {
 }
 
 const (
-	// DefaultBlock is the size of a ring's blocks: a frame must fit into one, and the largest that offload makes of TCP
-	// segments is 512 KiB (maxJumbo).
-	DefaultBlock = 1 << 20
+	// DefaultBlock is the size of a ring's blocks. A frame must fit into one, or is cut: with offload, frames have 64 KiB. A
+	// block is handed over when it is full, so a small one brings a finding sooner: at 150,000 packets in a second 99 in
+	// 100 were within 3 ms of their packet, with 1 MiB within 10. (One in which the largest frames that there are fit,
+	// BIG TCP's of 512 KiB, is for who has those.)
+	DefaultBlock = 256 << 10
 	// DefaultRing holds half a second of a full gigabit: a stop of the collector or of the machine's scheduler costs
 	// nothing.
 	DefaultRing = 64 << 20
 	// A ring of fewer blocks has none to fill while the others are read.
 	minBlocks = 4
 	maxRing   = 4 << 30
-	// A block that is not full is handed over after so long: it bounds how late a packet among many is seen. (A lone one
-	// waits for readEvery.) Blocks that are handed over early hold little, so a ring of 64 holds a fifth of a second then.
-	blockTimeout = 3 * time.Millisecond
+	// A block that is not full is handed over after so long: it bounds how late a lone packet is seen. Each takes a place
+	// in the ring, however little it holds, so less time would make a ring of less time.
+	blockTimeout = 10 * time.Millisecond
 	// ReadBatch returns after that at the latest.
 	liveWait = 100 * time.Millisecond
-	// Frames of one interface wait that long for earlier ones of another. A block is late by blockTimeout, the kernel's
-	// timer and readEvery; twice that is enough, and after it frames go on in whatever order there is.
-	reorderWindow = 30 * time.Millisecond
+	// Frames of one interface wait that long for earlier ones of another. A block is late by blockTimeout and the
+	// kernel's timer; three times that is enough, and after it frames go on in whatever order there is.
+	reorderWindow = 3 * blockTimeout
 	// How often links are looked at, and the clock.
 	linkCheck = time.Second
 	// A clock that is set back by more than that is another clock. Corrections by slewing are far smaller.

@@ -32,10 +32,6 @@ const (
 	maxLiveFrames = 8192
 	// A socket that wakes us without frames has its link looked at, so often at the most.
 	quietCheck = 10 * time.Millisecond
-	// As long as frames are few they are read this often: each round wakes five threads, for ten packets or a thousand.
-	readEvery = 8 * time.Millisecond
-	// From so many on they are not waited for.
-	manyFrames = 256
 	// Blocks that a batch may hold on to.
 	maxLiveBlocks = 8
 )
@@ -49,7 +45,6 @@ type live struct {
 	stopped time.Time
 	checked time.Time // when the links were looked at
 	asked   time.Time // when the kernel's counts were
-	read    time.Time // when frames were last
 	stats   LiveStats
 	count   uint64
 	events  *os.File // an epoll descriptor over the rings
@@ -566,13 +561,8 @@ func (l *live) ReadBatch(b *Batch) error {
 			l.stopped = now
 			l.quiet()
 		}
-		if wait := readEvery - now.Sub(l.read); wait > 0 && l.few() && l.stopped.IsZero() {
-			time.Sleep(wait)
-			now = time.Now()
-		}
 		held := l.fill(b, now)
 		if len(b.Frames) > 0 {
-			l.read = now
 			break
 		}
 		switch {
@@ -595,27 +585,6 @@ func (l *live) ReadBatch(b *Batch) error {
 	}
 	b.Live, b.Fill = l.stats, l.full()
 	return nil
-}
-
-// few says whether there are frames, but not many.
-func (l *live) few() bool {
-	n := 0
-	for _, r := range l.rings {
-		if r.cur != nil {
-			n += r.left + 1
-		}
-		if r.fd < 0 {
-			continue
-		}
-		for i := range r.m.blocks {
-			at := (r.next + i) % len(r.m.blocks)
-			if n >= manyFrames || !r.m.blocks[at].filled() {
-				break
-			}
-			n += int(binary.NativeEndian.Uint32(r.m.mem[at*r.blockLen+12:]))
-		}
-	}
-	return n > 0 && n < manyFrames
 }
 
 // quiet lets no frame into the rings any more, so that they can be read to their end.

@@ -2,14 +2,15 @@
 # wire.sh: raytap's sensor and Suricata beside each other on one cable, fed by tcpreplay. Needs root, iproute2,
 # tcpreplay, curl and suricata; makes a network namespace of its own and leaves nothing behind.
 #
-#   RATE=20000 PACKETS=500000 RUNS=3 STEPS='10000 20000 40000' OUT=bin make wire
+#   RATE=20000 PACKETS=500000 RUNS=3 STEPS='10000 20000 40000' QUOTA=25 OUT=bin make wire
 #
 # First both capture from the same interface at the same time, while each mix of mixgen is sent at RATE packets in a
 # second: CPU time a packet (user and system, of the process, from before the first packet until a second after the
 # last), what each received and what the kernel dropped for it. Then each alone is sent five seconds of the mix, or all of
 # it, at the growing rates of STEPS: printed is what tcpreplay really reached at the last of them at which no packet was
 # dropped, with a + if that was the last of all. On a machine of few processors tcpreplay and the sensor share them, so
-# rates say less than ratios.
+# rates say less than ratios. With QUOTA each has no more than so many percent of one processor for that (a control group,
+# of cgroup v1 or v2), so that it is the sensor that comes to its end first, and not the sender.
 #
 # Last, how late raytap's findings are, from the packet by its kernel's time stamp to the finding: HTTP with a job from outside
 # after every hundred requests, at half of the highest rate for HTTP; the bound of the histogram below which half of
@@ -18,14 +19,16 @@
 # Both have rings of 64 MiB for the interface, the same protocols (HTTP, DNS, TLS) and logs, no rules in Suricata and all
 # detectors in raytap.
 set -u
-RATE=${RATE:-20000} PACKETS=${PACKETS:-500000} RUNS=${RUNS:-3} OUT=${OUT:-bin} STEPS=${STEPS:-10000 20000 40000 80000 160000 320000 640000}
+RATE=${RATE:-20000} PACKETS=${PACKETS:-500000} RUNS=${RUNS:-3} OUT=${OUT:-bin} QUOTA=${QUOTA:-} STEPS=${STEPS:-10000 20000 40000 80000 160000 320000 640000}
 [ "$(id -u)" = 0 ] || { echo "wire: takes root"; exit 1; }
 for t in ip tcpreplay suricata curl; do command -v $t >/dev/null || { echo "wire: no $t"; exit 1; }; done
 mkdir -p "$OUT" && OUT=$(cd "$OUT" && pwd) || exit 1
 export CGO_ENABLED=0
 go build -trimpath -o "$OUT/raytap" ./cmd/raytap && go build -o "$OUT/mixgen" ./cmd/mixgen || exit 1
 ns=rtwire$$ work=$(mktemp -d)
-end() { for p in $(ip netns pids $ns 2>/dev/null); do kill $p; done; wait; ip netns del $ns 2>/dev/null; rm -rf "$work"; }
+group=/sys/fs/cgroup/cpu/$ns
+[ -d /sys/fs/cgroup/cpu ] || group=/sys/fs/cgroup/$ns
+end() { for p in $(ip netns pids $ns 2>/dev/null); do kill $p; done; wait; ip netns del $ns 2>/dev/null; rmdir "$group" 2>/dev/null; rm -rf "$work"; }
 trap end EXIT
 in_ns() { ip netns exec $ns "$@"; }
 ip netns add $ns && in_ns sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
@@ -55,6 +58,15 @@ start() { # TOOL: its process in $pid, when it captures. ip becomes the program,
     kill -0 $pid 2>/dev/null || { echo "wire: $1 did not start"; cat "$work/$1"/{err,suricata.log} 2>/dev/null; exit 1; }
     sleep 0.1
   done
+}
+limit() { # PID: no more than QUOTA from now on; periods of 10 ms, which a ring outlasts
+  [ "$QUOTA" ] || return 0
+  mkdir -p "$group" || return 1
+  if [ -e "$group/cpu.cfs_quota_us" ]; then
+    echo 10000 >"$group/cpu.cfs_period_us" && echo $((QUOTA * 100)) >"$group/cpu.cfs_quota_us"
+  else
+    echo "$((QUOTA * 100)) 10000" >"$group/cpu.max"
+  fi && echo "$1" >"$group/cgroup.procs" || { echo "wire: no control group"; exit 1; }
 }
 ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12 + $13 }'; } # of user and system time
 stop() { # TOOL PID: $received and $dropped; what raytap left out to keep up counts as dropped
@@ -90,13 +102,14 @@ done | awk -v hz=$hz -v n="$PACKETS" '{ a = $2 * 1e9 / hz / n; b = $5 * 1e9 / hz
   printf "| %s | %d | %d | %d | %d | %d | %d | %.2f |\n", $1, a, $3, $4, b, $6, $7, a ? b / a : 0; fflush() }'
 
 echo
-echo "Each alone: the highest rate without a drop, in packets in a second"
+echo "Each alone${QUOTA:+, with $QUOTA % of a processor}: the highest rate without a drop, in packets in a second"
 echo "| mix | raytap | Suricata | ratio |"
 echo "|---|---|---|---|"
 highest() { # TOOL CAPTURE
   best=0 over=
   for r in $STEPS; do
     start "$1"
+    limit $pid
     was=$(send "$2" "$r" $((r * 5 < PACKETS ? r * 5 : PACKETS)))
     sleep 1
     stop "$1" $pid

@@ -240,7 +240,7 @@ func parseRequestLine(line []byte) (r requestLine, ok bool) {
 	if v < i {
 		// What says that it is a version and is none counts as one: servers refuse it.
 		for j := i + 1; j+len("HTTP/") <= len(line); j++ {
-			if line[j] == 'H' && (line[j-1] == ' ' || line[j-1] == '\t') && string(line[j:j+5]) == "HTTP/" && bytes.IndexAny(bytes.TrimRight(line[j:], " \t"), " \t") < 0 {
+			if line[j] == 'H' && (line[j-1] == ' ' || line[j-1] == '\t') && string(line[j:j+5]) == "HTTP/" && !bytes.ContainsAny(bytes.TrimRight(line[j:], " \t"), " \t") {
 				r.target, r.major, r.minor = bytes.TrimRight(line[i:j], " \t"), '1', '0'
 				return r, true
 			}

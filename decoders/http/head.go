@@ -198,6 +198,12 @@ func goodLine(dir capture.Dir, line []byte) (ok bool) {
 	return ok
 }
 
+// goodStart says whether a head begins like a message for those who end a line at a CR, too.
+func goodStart(dir capture.Dir, head []byte) bool {
+	n := lineEnd(head)
+	return goodLine(dir, bytes.TrimRight(head[:n], "\r\n"))
+}
+
 // requestLine is a request line taken apart; the slices alias it.
 type requestLine struct {
 	method, target []byte

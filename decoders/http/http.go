@@ -258,9 +258,7 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 	if dir == capture.Resp && d.old && len(h.head) == 0 {
 		switch responseAt(b) {
 		case possible:
-			if len(b) < len("HTTP/") {
-				return 0, nil
-			}
+			return 0, nil
 		case impossible:
 			d.oldResponse(h)
 			return d.step(dir, h, b)
@@ -280,6 +278,9 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 		if end := headEnd(dir, b, 0); end > 0 && end <= maxHead {
 			head := b[:end]
 			if oddLines(head) {
+				if !goodStart(dir, head) {
+					return bytes.IndexByte(b, '\n') + 1, d.garbage(dir, h, b)
+				}
 				head = d.splitOdd(head)
 			}
 			ok, err := d.parseHead(dir, h, head, nil)
@@ -303,7 +304,7 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 		err := d.garbage(dir, h, h.head)
 		h.dropHead()
 		h.midline = true
-		if n > 1 && b[n-1] == '\r' {
+		if n > 0 && b[n-1] == '\r' {
 			n-- // what follows it says whether it stands alone
 		}
 		return n, err
@@ -331,9 +332,14 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 
 // oddHead reads a head that came in pieces and has odd lines. What stands behind its end was taken with it.
 func (d *decoder) oddHead(dir capture.Dir, h *half, b []byte) error {
-	head := d.splitOdd(b)
-	ok, err := d.parseHead(dir, h, head, nil)
-	n := len(head)
+	var n int
+	var ok bool
+	var err error
+	if goodStart(dir, b) {
+		head := d.splitOdd(b)
+		n = len(head)
+		ok, err = d.parseHead(dir, h, head, nil)
+	}
 	if !ok {
 		n, err = bytes.IndexByte(b, '\n')+1, d.garbage(dir, h, b)
 	}
@@ -488,7 +494,7 @@ func (d *decoder) resync(dir capture.Dir, h *half, b []byte) int {
 		used += n
 	}
 	if h.strange {
-		d.loneCR(b[:used])
+		d.loneCR(b[:min(used+1, len(b))])
 	}
 	switch h.lostBytes += used; {
 	case !d.seen && h.lostBytes > maxStrange:

@@ -1,6 +1,8 @@
 package http
 
 import (
+	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -48,13 +50,26 @@ func TestExchangeAllocations(t *testing.T) {
 	}
 }
 
+// BenchmarkExchange shows what remembering fields brings: those of the message before, and some that never came.
 func BenchmarkExchange(b *testing.B) {
-	_, m := newFlow(Options{})
-	b.ReportAllocs()
-	b.SetBytes(int64(len(getRequest) + len(getResponse)))
-	for b.Loop() {
-		m.Data(capture.Orig, getRequest)
-		m.Data(capture.Resp, getResponse)
+	for _, fresh := range []bool{false, true} {
+		b.Run(map[bool]string{false: "again", true: "new"}[fresh], func(b *testing.B) {
+			_, m := newFlow(Options{})
+			request := bytes.Replace(getRequest, []byte("\r\n\r\n"), []byte("\r\nX-Request-Id: 00000000\r\n\r\n"), 1)
+			response := bytes.Replace(getResponse, []byte("\r\n"), []byte("\r\nX-Request-Id: 00000000\r\n"), 1)
+			b.ReportAllocs()
+			b.SetBytes(int64(len(request) + len(response)))
+			for i := 0; b.Loop(); i++ {
+				if fresh {
+					for _, head := range [][]byte{request, response} {
+						at := bytes.Index(head, []byte("X-Request-Id: ")) + len("X-Request-Id: ")
+						copy(head[at:], fmt.Sprintf("%08d", i))
+					}
+				}
+				m.Data(capture.Orig, request)
+				m.Data(capture.Resp, response)
+			}
+		})
 	}
 }
 

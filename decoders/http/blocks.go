@@ -14,8 +14,8 @@ const (
 )
 
 // block is what the fields of a head say, from behind the first line to the empty one. A client sends the same fields with
-// one request after the other, and so do servers of like answers; what came before is compared and not read again, which
-// takes a third of the time of a transaction (BenchmarkKeptAlive).
+// one request after the other, and so do servers of like answers; what came before is compared and not read again
+// (BenchmarkExchange).
 type block struct {
 	text    string // as sent; "": not to be compared with
 	header  Header

@@ -10,12 +10,18 @@ import (
 	"github.com/raytap/raytap/decoders/ray"
 )
 
-// router remembers what is neither a call to Ray nor the answer of a product like it: paths that no route of theirs has,
-// and answers in which nothing was found. Most of a web server's traffic is the same few of both, and to find out that
-// they are nothing is a fifth of what a transaction costs. It belongs to one goroutine.
+// router remembers what is neither a call to Ray nor the answer of a product like it: whether a path is on a route of
+// theirs, and answers in which nothing was found. Most of a web server's traffic is the same few of both, and to find out
+// that they are nothing is a fifth of what a transaction costs. It belongs to one goroutine.
 type router struct {
-	paths   [1 << 10]string // that are nobody's
+	paths   [1 << 10]plainPath
 	answers [1 << 10]plainAnswer
+}
+
+// plainPath is a path, and whether no route fits it.
+type plainPath struct {
+	path    string
+	nobodys bool
 }
 
 // plainAnswer is the whole answer to a GET. If all of it comes again it says nothing again.
@@ -35,14 +41,11 @@ func pathOf(q *http.Request) string {
 // nobodys says whether no route of Ray's or of a product fits the path.
 func (r *router) nobodys(path string) bool {
 	at := &r.paths[xxhash.Sum64String(path)%uint64(len(r.paths))]
-	if path != "" && *at == path {
-		return true
+	if path == "" || at.path != path {
+		// The path is of one allocation with a long query, perhaps.
+		*at = plainPath{strings.Clone(path), !ray.Routed(path) && !aiservices.Routed(path)}
 	}
-	if ray.Routed(path) || aiservices.Routed(path) {
-		return false
-	}
-	*at = strings.Clone(path) // of one allocation with a long query, perhaps
-	return true
+	return at.nobodys
 }
 
 // answerOf describes the answer of t, if it is one that can be told by what is known of it: the result, where its place

@@ -193,12 +193,13 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 		up.Store(s.Live.Down == 0 || s.Live.Down < s.Live.Links)
 		logs.tick(now, &s)
 		manager.alive(now)
-		if err := known.Err(); err != nil && unsaved == nil {
+		err := known.Err()
+		if err != nil && unsaved == nil {
 			complain(stderr, err)
 		} else if err == nil && unsaved != nil {
 			notice("the inventory is kept again")
 		}
-		unsaved = known.Err()
+		unsaved = err
 	}
 	var inForce atomic.Pointer[raytap.Config]
 	inForce.Store(cfg)

@@ -48,7 +48,7 @@ type Request struct {
 // (RFC 9112 sections 3.2.2 and 3.2.3), otherwise host is the Host field's, "" if there is none. A tunnel has no path.
 func (r *Request) Place() (host, path string) {
 	path = r.Target
-	if path != "" && path[0] == '/' && r.Method != "CONNECT" {
+	if r.OriginForm() {
 		return r.Authority(), path // nearly all
 	}
 	if r.Method == "CONNECT" {
@@ -65,6 +65,12 @@ func (r *Request) Place() (host, path string) {
 		return HostOf(rest[:n]), path
 	}
 	return r.Authority(), path
+}
+
+// OriginForm says whether the target is a path and its query alone, so that the fields name the host (RFC 9112 section
+// 3.2.1).
+func (r *Request) OriginForm() bool {
+	return r.Target != "" && r.Target[0] == '/' && r.Method != "CONNECT"
 }
 
 // Authority gives the host of the first Host field, as HostOf does; "" if there is none.

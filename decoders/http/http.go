@@ -399,8 +399,6 @@ func (d *decoder) garbage(dir capture.Dir, h *half, b []byte) error {
 			h.garbled = false
 		}
 		d.refute(dir, h)
-	}
-	if n := lineEnd(b); n > 0 {
 		d.loneCR(b[:min(n+1, len(b))])
 	}
 	if peer := &d.half[dir.Peer()]; !d.seen && peer.state == lost && !peer.garbled && !h.garbled {

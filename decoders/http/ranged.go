@@ -46,8 +46,7 @@ func (d *decoder) rangeOf(ex *exchange) *ranged {
 	if !ex.req.Header.Has("Range") {
 		return nil
 	}
-	host, _ := ex.req.Header.last("Host")
-	sum := xxhash.Sum64String(host) ^ xxhash.Sum64String(ex.req.Target)*3
+	sum := xxhash.Sum64String(ex.req.facts().host.s) ^ xxhash.Sum64String(ex.req.Target)*3
 	for _, r := range d.ranges {
 		if r.sum == sum {
 			return r
@@ -94,21 +93,19 @@ func (d *decoder) joins(ex *exchange, r *ranged, total int64) bool {
 		return false
 	}
 	if !r.open {
-		host, ok := ex.req.Header.last("Host")
-		if !ok {
-			host = f.Resp.Addr().String()
+		asked := ex.req.facts().host
+		if !asked.set {
+			asked.s = f.Resp.Addr().String()
 		}
 		client, port := f.Orig.Addr().AsSlice(), []byte{byte(f.Resp.Port() >> 8), byte(f.Resp.Port())}
-		r.key = string(client) + string(port) + host + " " + ex.req.Target
+		r.key = string(client) + string(port) + asked.s + " " + ex.req.Target
 		r.id = capture.NewUID('F', []byte(r.key))
 		r.file.Open(d.opt.Files)
 		r.file.NoDigest()
 		r.open, r.joined = true, true
 	}
-	for i := range ex.resp.Header {
-		if v, ok := file.NameOf(ex.resp.Header[i].Name, ex.resp.Header[i].Value); ok {
-			r.name.Name, r.name.HasName = v, true
-		}
+	if name, ok := fileName(ex.resp.Header); ok {
+		r.name.Name, r.name.HasName = name, true
 	}
 	return true
 }

@@ -155,17 +155,16 @@ func (r *Reader) Interpret(t *http.Transaction) any {
 				s.text(p, Match{Where: "target", Form: "percent"})
 			}
 		}
-		before := len(s.matches)
-		for i := range r.Header {
-			if clean.Has(r.FieldsID()) {
-				break
+		if id := r.FieldsID(); !clean.Has(id) {
+			before := len(s.matches)
+			for i := range r.Header {
+				if h := &r.Header[i]; len(h.Value) >= 20 && !skipHeader(h.Name) {
+					s.text([]byte(h.Value[:min(len(h.Value), maxHeader)]), Match{Where: "header " + h.Name, Auth: authHeader(h.Name)})
+				}
 			}
-			if h := &r.Header[i]; len(h.Value) >= 20 && !skipHeader(h.Name) {
-				s.text([]byte(h.Value[:min(len(h.Value), maxHeader)]), Match{Where: "header " + h.Name, Auth: authHeader(h.Name)})
+			if len(s.matches) == before && !s.capped {
+				clean.Add(id)
 			}
-		}
-		if len(s.matches) == before && !s.capped {
-			clean.Add(r.FieldsID())
 		}
 		s.body(r.Body.Data, maxSent, capture.Orig)
 	}

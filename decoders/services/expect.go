@@ -18,9 +18,10 @@ type Expected struct {
 	Service string // what it is to be called
 }
 
+// ExpectFor is how long a data connection may be in coming after it was arranged: Zeek waits as long.
+const ExpectFor = 5 * time.Minute
+
 const (
-	// Zeek waits as long for a data connection.
-	expectFor = 5 * time.Minute
 	// A conversation whose beginning was not captured is recognized a little later than it arranges things.
 	expectLate = 5 * time.Second
 	// Connections that are waited for at once. A busy FTP server opens some tens a second; the oldest gives way.
@@ -84,7 +85,7 @@ func (x *Expectations) expect(e *Expected) {
 		// Rows come when flows end, so an arrangement outlives its time, until the same or too many others follow.
 		s = span{from: e.Time.Add(-expectLate), service: e.Service}
 	}
-	s.till = e.Time.Add(expectFor)
+	s.till = e.Time.Add(ExpectFor)
 	x.waiting[k] = s
 	switch {
 	case again:

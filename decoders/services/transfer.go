@@ -30,8 +30,7 @@ func Arranges(p *capture.Packet) bool {
 	if p.Proto != capture.ProtoTCP {
 		return false
 	}
-	switch uint16(21) {
-	case p.SrcPort, p.DstPort:
+	if p.SrcPort == 21 || p.DstPort == 21 {
 		return true
 	}
 	b := p.Payload()
@@ -50,9 +49,6 @@ func Arranges(p *capture.Packet) bool {
 	}
 	return false
 }
-
-// ExpectFor is how long a data connection may be in coming after it was arranged.
-const ExpectFor = expectFor
 
 // Transfers makes what reads files out of data connections of FTP. They are announced in another flow, which another
 // worker may read, and are bare bytes. So each flow that could be one is read until it turns out not to be: when both

@@ -169,7 +169,7 @@ func TestTransfersAreBounded(t *testing.T) {
 func TestOnlyWhatWasAnnounced(t *testing.T) {
 	flow := capture.Flow{Start: 100e9, Proto: capture.ProtoTCP, Orig: netip.MustParseAddrPort("10.0.0.2:20"), Resp: netip.MustParseAddrPort("10.0.0.1:1234")}
 	later, other := flow, flow
-	later.Start += capture.Time(expectFor) + 2e9
+	later.Start += capture.Time(ExpectFor) + 2e9
 	other.Resp = netip.MustParseAddrPort("10.0.0.1:1235")
 	var x Expectations
 	if x.File(&Transfer{File: &file.File{Flow: &flow}}) != nil {

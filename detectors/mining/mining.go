@@ -301,11 +301,11 @@ func (d *detector) http(t *http.Transaction) {
 	if r == nil || t.Flow == nil {
 		return
 	}
-	connect := r.Method == "CONNECT"
-	named := !connect && r.Target != "" && r.Target[0] == '/' // by its fields
+	named := r.OriginForm() // by its fields
 	if named && d.plain.Has(r.FieldsID()) {
 		return
 	}
+	connect := r.Method == "CONNECT"
 	host, _ := r.Place()
 	field, name := "host", host
 	if connect {

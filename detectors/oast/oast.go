@@ -199,8 +199,8 @@ func (d *detector) request(t *http.Transaction) {
 	if r == nil || t.Flow == nil {
 		return
 	}
-	path := r.Target != "" && r.Target[0] == '/' && r.Method != "CONNECT"
-	if path && d.quiet.Has(r.FieldsID()) {
+	named := r.OriginForm() // by its fields
+	if named && d.quiet.Has(r.FieldsID()) {
 		d.target(t, r, false)
 		return
 	}
@@ -232,7 +232,7 @@ func (d *detector) request(t *http.Transaction) {
 			d.plant(t.Flow, r.At, r.Header[i].Value, "a request's "+detectors.Clip(r.Header[i].Name, 40))
 		}
 	}
-	if path && !ok {
+	if named && !ok {
 		d.quiet.Add(r.FieldsID())
 	}
 }

@@ -136,7 +136,7 @@ func (d *detector) judge(s *secrets.Seen, dir capture.Dir) {
 		if host, _ = s.Tx.Request.Place(); !d.known.Hold(dst.Addr()) {
 			host = "" // it only says so
 		}
-		if slices.ContainsFunc(d.names, func(n string) bool { return below(host, n) }) {
+		if d.allowed(host) {
 			return
 		}
 	}
@@ -226,16 +226,20 @@ func weigh(ms []*secrets.Match, host string) weight {
 // trusted says whether somebody is given credentials under a name.
 func (d *detector) trusted(name string) bool {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	for _, domains := range owners {
-		if slices.ContainsFunc(domains, func(n string) bool { return below(name, n) }) {
+	for provider := range owners {
+		if owned(provider, name) {
 			return true
 		}
 	}
-	return slices.ContainsFunc(d.names, func(n string) bool { return below(name, n) })
+	return d.allowed(name)
 }
 
-func owned(provider, host string) bool {
-	return slices.ContainsFunc(owners[provider], func(n string) bool { return below(host, n) })
+func owned(provider, host string) bool { return belowAny(host, owners[provider]) }
+
+func (d *detector) allowed(host string) bool { return belowAny(host, d.names) }
+
+func belowAny(host string, domains []string) bool {
+	return slices.ContainsFunc(domains, func(n string) bool { return below(host, n) })
 }
 
 // below says that a name is the domain n or in it.

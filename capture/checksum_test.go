@@ -2,14 +2,15 @@ package capture
 
 import (
 	"math/rand/v2"
+	"strconv"
 	"testing"
 )
 
 func TestSumAgainstNaive(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	swap := func(x uint16) uint16 { return x<<8 | x>>8 }
-	for n := range 700 {
-		b := make([]byte, n)
+	for n := range 2000 {
+		b := make([]byte, n+n%7)[n%7:] // at every alignment
 		for i := range b {
 			b[i] = byte(rnd.Uint32())
 			if n%3 == 0 {
@@ -86,9 +87,13 @@ func TestChecksumExceptions(t *testing.T) {
 }
 
 func BenchmarkChecksum(b *testing.B) {
-	p := Packet{Proto: ProtoTCP, L4: make([]byte, 1460), L4Len: 1460}
-	b.SetBytes(int64(len(p.L4)))
-	for b.Loop() {
-		p.ChecksumOK()
+	for _, n := range []int{20, 64, 100, 200, 500, 1460} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			p := Packet{Proto: ProtoTCP, L4: make([]byte, n), L4Len: n}
+			b.SetBytes(int64(n))
+			for b.Loop() {
+				p.ChecksumOK()
+			}
+		})
 	}
 }

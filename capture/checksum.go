@@ -77,11 +77,16 @@ func (p *Packet) zeroChecksum() bool {
 	return kind == tunVXLAN || kind == tunVXLANLinux || kind == tunGeneve
 }
 
-// sum adds b to the one's complement sum s, as little-endian 64-bit words with the carry brought round; fold makes 16
-// bits of it.
+// sum adds b to the one's complement sum s; fold makes 16 bits of it.
 func sum(s uint64, b []byte) uint64 {
 	blocks, b := sumBlocks(b)
 	s, c := bits.Add64(s, blocks, 0)
+	return sumWords(s+c, b)
+}
+
+// sumWords is sum by little-endian 64-bit words, with the carry brought round.
+func sumWords(s uint64, b []byte) uint64 {
+	var c uint64
 	for len(b) >= 64 {
 		s, c = bits.Add64(s, binary.LittleEndian.Uint64(b), c)
 		s, c = bits.Add64(s, binary.LittleEndian.Uint64(b[8:]), c)

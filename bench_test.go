@@ -5,9 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"runtime"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/sinks/zeek"
@@ -74,14 +72,6 @@ func (l *looped) ReadBatch(b *capture.Batch) error {
 }
 
 func (l *looped) Close() error { return nil }
-
-func cpuTime() time.Duration {
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		return 0
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
-}
 
 // BenchmarkReplay runs captures of a Ray cluster through everything, logs written, and reports CPU time a packet.
 func BenchmarkReplay(b *testing.B) {

@@ -4,9 +4,10 @@
 //	src, err := capture.OpenFile("x.pcap")
 //	stats, err := raytap.Run(ctx, raytap.DefaultConfig(), src, sink)
 //
-// One goroutine reads and dissects, Workers goroutines drive the flow tables and decoders, and the caller's
-// goroutine merges, detects and writes. Output is byte-identical for any number of workers: flows belong to one of a
-// fixed number of shards, and events carry the place in the capture where they arose.
+// One goroutine reads and dissects, Workers goroutines drive the flow tables and decoders, and one merges, detects and
+// writes. Where a single processor is enough, the first does it all, batch by batch: with one worker, and of a live
+// source as long as it keeps up. Output is byte-identical for any number of workers: flows belong to one of a fixed
+// number of shards, and events carry the place in the capture where they arose.
 package raytap
 
 import (
@@ -17,6 +18,7 @@ import (
 	"math"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
@@ -24,14 +26,12 @@ import (
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/services"
-	"github.com/raytap/raytap/decoders/socks"
-	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/intel"
 )
 
-// Sink takes what a run says, in order, on one goroutine: records (capture.Record) for logs and *detectors.Finding.
-// What it does not know it ignores.
+// Sink takes what a run says, in order and one at a time: records (capture.Record) for logs and *detectors.Finding. What
+// it does not know it ignores.
 type Sink interface {
 	Event(ev any)
 }
@@ -98,17 +98,22 @@ type workCounts struct {
 	panics uint64
 }
 
-// Engine is one run.
+// engine is one run.
 type engine struct {
 	cfg     Config
 	src     capture.Source
 	filter  map[uint16]*capture.Filter
 	live    bool
+	home    *detectors.Networks
 	local   *detectors.Networks
 	free    chan *batch
 	merge   chan *batch
 	workers []*worker
+	collect *collector
 	recover bool
+	// apart says whether workers and collector have goroutines of their own for the next batch, or the reader does it all.
+	// fill is how full the source is, in percent.
+	apart func(fill int) bool
 }
 
 type worker struct {
@@ -123,6 +128,7 @@ type worker struct {
 	panics uint64
 	shed   capture.ShedLevel
 	bodies uint64 // that were not looked into
+	end    capture.At
 }
 
 // Run reads src to its end, or until ctx is done, and hands everything that is said to the sinks. Rows and findings
@@ -132,14 +138,23 @@ func Run(ctx context.Context, cfg Config, src capture.Source, sinks ...Sink) (St
 }
 
 func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool, sinks []Sink) (Stats, error) {
-	home, err := cfg.home()
+	e, err := newEngine(cfg, src, sinks)
 	if err != nil {
 		return Stats{}, err
+	}
+	e.recover = recoverPanics
+	return e.run(ctx)
+}
+
+func newEngine(cfg Config, src capture.Source, sinks []Sink) (*engine, error) {
+	home, err := cfg.home()
+	if err != nil {
+		return nil, err
 	}
 	if cfg.Indicators == nil {
 		set, _, err := LoadIntel(cfg.Intel)
 		if err != nil {
-			return Stats{}, err
+			return nil, err
 		}
 		cfg.Indicators = intel.NewLive(set)
 	}
@@ -148,9 +163,12 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 		n = runtime.GOMAXPROCS(0)
 	}
 	n = min(n, capture.ShardCount)
-	e := &engine{cfg: cfg, src: src, filter: map[uint16]*capture.Filter{}, recover: recoverPanics}
-	_, e.live = src.(capture.LiveSource)
-	e.local = cfg.local()
+	e := &engine{cfg: cfg, src: src, filter: map[uint16]*capture.Filter{}, home: home, local: cfg.local()}
+	if _, e.live = src.(capture.LiveSource); e.live {
+		e.apart = (&pace{now: time.Now, cpu: cpuTime}).apart
+	} else {
+		e.apart = func(int) bool { return n > 1 }
+	}
 	batches := batchesPerStage * 3
 	e.free = make(chan *batch, batches)
 	e.merge = make(chan *batch, batches)
@@ -194,14 +212,30 @@ func run(ctx context.Context, cfg Config, src capture.Source, recoverPanics bool
 		e.workers = append(e.workers, w)
 	}
 
+	e.collect = newCollector(e, sinks)
+	return e, nil
+}
+
+func (e *engine) run(ctx context.Context) (Stats, error) {
 	var wg sync.WaitGroup
 	for _, w := range e.workers {
-		wg.Go(w.loop)
+		wg.Go(func() {
+			for b := range w.in {
+				w.take(b)
+				b.done.Done()
+			}
+		})
 	}
-	wg.Go(func() { e.read(ctx) })
-	stats, err := e.collect(home, sinks)
+	wg.Go(func() {
+		for b := range e.merge {
+			b.done.Wait()
+			e.collect.take(b)
+			e.free <- b
+		}
+	})
+	e.read(ctx)
 	wg.Wait()
-	return stats, err
+	return e.collect.end()
 }
 
 // read fills batches with frames, dissects them and deals the packets to the workers.
@@ -212,6 +246,7 @@ func (e *engine) read(ctx context.Context) {
 	ftp := capture.Time(math.MinInt64 / 2) // when data connections were arranged last
 	var idle int                           // batches in a row that were empty and went nowhere
 	var shed capture.ShedLevel
+	var apart bool
 	var cur *batch
 	dissect := capture.NewDissector(capture.DissectConfig{
 		IgnoreChecksums: e.cfg.IgnoreChecksums,
@@ -236,6 +271,17 @@ func (e *engine) read(ctx context.Context) {
 					At: capture.At{Time: clock}, Name: "sensor_sheds", Addl: l.String()}})
 			}
 			b.shed, stats.Live = shed, b.Live
+			select {
+			case next := <-e.cfg.Reload:
+				e.settle()
+				e.collect.reload(next)
+			default:
+			}
+		}
+		if a := e.apart(b.Fill); a != apart {
+			if apart = a; !apart {
+				e.settle()
+			}
 		}
 		for i := range b.Frames {
 			f := &b.Frames[i]
@@ -294,7 +340,7 @@ func (e *engine) read(ctx context.Context) {
 		stats.Dissect = dissect.Stats()
 		b.stats = stats
 		b.counted = b.report || len(b.ticks) > 0
-		e.pass(b)
+		e.pass(b, apart)
 		if err == nil {
 			continue
 		}
@@ -309,7 +355,7 @@ func (e *engine) read(ctx context.Context) {
 			if !errors.Is(err, io.EOF) {
 				b.err = err
 			}
-			e.pass(b)
+			e.pass(b, apart)
 		}
 		for _, w := range e.workers {
 			close(w.in)
@@ -319,13 +365,32 @@ func (e *engine) read(ctx context.Context) {
 	}
 }
 
-// pass hands a batch to all workers, and to who waits for them.
-func (e *engine) pass(b *batch) {
+// pass brings a batch to all workers, and then to the collector.
+func (e *engine) pass(b *batch, apart bool) {
+	if !apart {
+		for _, w := range e.workers {
+			w.take(b)
+		}
+		e.collect.take(b)
+		e.free <- b
+		return
+	}
 	b.done.Add(len(e.workers))
 	for _, w := range e.workers {
 		w.in <- b
 	}
 	e.merge <- b
+}
+
+// settle waits until all batches but the reader's are done with. Nobody else is in flows and detectors then.
+func (e *engine) settle() {
+	var idle []*batch
+	for range cap(e.free) - 1 {
+		idle = append(idle, <-e.free)
+	}
+	for _, b := range idle {
+		e.free <- b
+	}
 }
 
 func (b *batch) reset() {
@@ -361,33 +426,27 @@ func (e *engine) match(f *capture.Frame) (bool, error) {
 	return c.Match(f), nil
 }
 
-func (w *worker) loop() {
-	var end capture.At
-	for b := range w.in {
-		w.batch = b
-		if w.shed != b.shed {
-			w.shed = b.shed
-			for _, s := range w.shards {
-				if s != nil {
-					s.Shed = b.shed
-				}
+// take drives the worker's shards with the batch.
+func (w *worker) take(b *batch) {
+	w.batch = b
+	if w.shed != b.shed {
+		w.shed = b.shed
+		for _, s := range w.shards {
+			if s != nil {
+				s.Shed = b.shed
 			}
 		}
-		for i, t := 0, 0; ; {
-			i, t = w.run(i, t)
-			if i > len(b.work[w.id]) {
-				break
-			}
-		}
-		end = capture.At{Time: max(end.Time, b.clock), Packet: max(end.Packet, b.lastOrdinal())}
-		if n := b.closes - 1; n >= 0 && w.shards[n] != nil {
-			w.pos = 2 * (b.pos + 1)
-			w.guarded(uint32(n), func(s *capture.Shard) { s.Close(end) })
-		}
-		if b.counted {
-			b.counts[w.id] = w.count()
-		}
-		b.done.Done()
+	}
+	for i, t := 0, 0; i <= len(b.work[w.id]); {
+		i, t = w.run(i, t)
+	}
+	w.end = capture.At{Time: max(w.end.Time, b.clock), Packet: max(w.end.Packet, b.lastOrdinal())}
+	if n := b.closes - 1; n >= 0 && w.shards[n] != nil {
+		w.pos = 2 * (b.pos + 1)
+		w.guarded(uint32(n), func(s *capture.Shard) { s.Close(w.end) })
+	}
+	if b.counted {
+		b.counts[w.id] = w.count()
 	}
 }
 
@@ -504,258 +563,4 @@ func (w *worker) emit(ev any) {
 			w.shards[w.shard].Keep()
 		}
 	}
-}
-
-// collect merges the workers' events by place and brings them to detectors and sinks.
-func (e *engine) collect(home *detectors.Networks, sinks []Sink) (Stats, error) {
-	var stats Stats
-	var findings, weirds, rows uint64
-	say := func(ev any) {
-		if _, ok := ev.(capture.Record); ok {
-			rows++
-		}
-		for _, s := range sinks {
-			s.Event(ev)
-		}
-	}
-	repeat := detectors.NewSuppressor(func(f *detectors.Finding) {
-		findings++
-		say(f)
-	})
-	bus := detectors.NewBus(repeat.Report)
-	bus.Rows = func(r capture.Record) { say(r) }
-	env := &detectors.Env{Home: home, Settings: e.cfg.settings()}
-	for _, d := range Detectors() {
-		d.New(env, bus)
-	}
-	odd := newWeirdFilter()
-	var certs tls.Known
-	var arranged services.Expectations
-	tunnels := newTunnelLog(say)
-	var joined *file.Joined
-	handle := func(ev any, aside, begun bool) {
-		if p, ok := ev.(*file.Piece); ok {
-			joined.Take(p, aside, begun)
-			return
-		}
-		arranged.Event(ev) // names the data connections that FTP has announced
-		if t, ok := ev.(*services.Transfer); ok {
-			f := arranged.File(t)
-			if f == nil {
-				return
-			}
-			ev = f
-		}
-		tunnels.event(ev)
-		if x, ok := ev.(*capture.Weird); ok {
-			weirds++
-			bus.Publish(ev)
-			if odd.pass(x) {
-				say(ev)
-			}
-			return
-		}
-		if f, ok := ev.(*file.File); ok && f.Flow != nil {
-			f.Local = e.local.Contains(f.Flow.Src(f.Sender).Addr())
-		}
-		bus.Publish(ev)
-		if c, ok := ev.(*tls.Certificate); ok && !c.Doubted && !certs.First(c) {
-			return // each has one row a day, as in Zeek
-		}
-		if _, ok := ev.(capture.Record); ok {
-			if !e.cfg.LogMore {
-				ev = logged(ev, aside, begun)
-			}
-			if ev != nil {
-				say(ev)
-			}
-		}
-	}
-	joined = file.NewJoined(file.NewCache(file.Options{HashLimit: hashLimit}), handle)
-	var err error
-	at := make([]int, len(e.workers)+1)
-	var span spans
-	var clock, flushed capture.Time
-	said := uint64(0) // findings, when that was
-	var sums Stats    // what the workers had counted last
-	for b := range e.batches(func(c *Config) {
-		if next, err := c.home(); err == nil { // it was checked
-			home.Replace(next)
-		}
-		e.local.Replace(c.local())
-		env.Settings = c.settings()
-		bus.Publish(&detectors.Reload{Env: env})
-	}) {
-		b.done.Wait()
-		lists := append(b.out[:len(b.out):len(b.out)], b.weirds)
-		clear(at)
-		for {
-			best := -1
-			for i, l := range lists {
-				if at[i] < len(l) && (best < 0 || less(&l[at[i]], &lists[best][at[best]])) {
-					best = i
-				}
-			}
-			if best < 0 {
-				break
-			}
-			x := &lists[best][at[best]]
-			handle(x.ev, x.aside, x.begun)
-			at[best]++
-		}
-		if e.live {
-			joined.Advance(b.clock)
-		}
-		if b.last {
-			joined.End()
-		}
-		if b.counted {
-			sums.sum(b.counts)
-		}
-		stats = b.stats
-		stats.Flow, stats.ActiveFlows, stats.ShedBodies, stats.Panics = sums.Flow, sums.ActiveFlows, sums.ShedBodies, sums.Panics
-		stats.Findings, stats.Weirds, stats.Rows, stats.RowsLost = findings, weirds, rows, rowsLost(sinks)
-		if e.cfg.Progress != nil {
-			e.cfg.Progress(stats)
-		}
-		err = b.err
-		if b.report {
-			row, loss := span.end(stats, b.clock)
-			say(row)
-			bus.Publish(loss)
-			say(loss)
-		}
-		last := b.last
-		clock = b.clock
-		b.Release()
-		e.free <- b
-		if e.live && !last && (findings > said || clock-flushed >= flushEvery) {
-			flushed, said = clock, findings
-			for _, s := range sinks {
-				if f, ok := s.(Flusher); ok {
-					f.Flush()
-				}
-			}
-		}
-	}
-	bus.End(capture.At{Time: stats.Last, Packet: stats.Packets})
-	repeat.Flush()
-	stats.Findings, stats.Weirds, stats.RowsLost = findings, weirds, rowsLost(sinks)
-	rest := &statsRow{stats.Last, stats}
-	if e.live {
-		rest, _ = span.end(stats, clock)
-	}
-	say(rest)
-	stats.Rows = rows
-	return stats, err
-}
-
-// Zeek reads no HTTP, TLS and mail out of TCP whose beginning it did not see, no HTTP behind a loss between messages or
-// behind a line that is none of HTTP, and no DNS on ports that are not its own. We do: interpreters and detectors get
-// it all, but Zeek's logs stay as Zeek's readers know them, unless log_more is set.
-
-// logged gives what the logs tell of a record: itself, a part of it, or nothing. aside says that its flow has packets
-// with wrong checksums that were believed; begun, that Zeek sees the flow begin all the same.
-func logged(ev any, aside, begun bool) any {
-	if q, ok := ev.(*dns.Transaction); ok && aside && q.Flow.Proto == capture.ProtoUDP {
-		if ev, aside = q.Checked(), false; q.Checked() == nil {
-			return nil
-		}
-	}
-	if aside && ofZeek(ev) && !(begun && byHalves(ev)) {
-		return nil
-	}
-	switch ev := ev.(type) {
-	case *http.Transaction:
-		q, p := ev.Request, ev.Response
-		if q != nil && (q.Resumed || q.Doubted) {
-			q = nil
-		}
-		if p != nil && (p.Resumed || p.Doubted) {
-			p = nil
-		}
-		if ev.Flow.Mid || q == nil && p == nil {
-			return nil
-		}
-		if p != nil && p.Raw != nil {
-			p = p.Raw
-		}
-		if q != nil && q.Body.Unseen {
-			head := *q
-			head.Body = http.Body{}
-			q = &head
-		}
-		if p != nil && p.Body.Unseen {
-			head := *p
-			head.Body = http.Body{}
-			p = &head
-		}
-		if q != ev.Request || p != ev.Response {
-			part := *ev
-			part.Request, part.Response = q, p
-			if q == nil && ev.Request != nil && ev.Request.Doubted {
-				part.At = p.At
-			}
-			return &part
-		}
-	case *http.Late:
-		if ev.Flow.Mid || aside {
-			return nil
-		}
-	case *file.File:
-		if ev.Flow.Mid && ev.Source != "SMB" || ev.Resumed || aside && !ev.Checked {
-			return nil
-		}
-	case *tls.Session:
-		if ev.Flow.Mid || ev.Checked() == nil {
-			return nil
-		}
-		return ev.Checked()
-	case *tls.Certificate:
-		if ev.Flow.Mid || ev.Doubted {
-			return nil
-		}
-	case *dns.Transaction:
-		if ev.Unlogged || !dns.Port(ev.Flow.Proto, ev.Flow.Resp.Port()) {
-			return nil
-		}
-	}
-	return ev
-}
-
-// byHalves says whether a record knows what of it was in packets with right checksums.
-func byHalves(ev any) bool {
-	switch ev.(type) {
-	case *http.Transaction, *file.File, *tls.Session, *tls.Certificate:
-		return true
-	}
-	return false
-}
-
-// ofZeek says whether a record's log is one of Zeek's.
-func ofZeek(ev any) bool {
-	switch ev.(type) {
-	case *http.Transaction, *dns.Transaction, *tls.Session, *tls.Certificate, *file.File, *socks.Request:
-		return true
-	}
-	return false
-}
-
-// asZeek says whether Zeek would look for a service in a flow.
-func asZeek(h capture.Host, mid bool, name string) bool {
-	switch name {
-	case "http", "ssl", "websocket":
-		return !mid
-	case "dns":
-		f := h.Flow()
-		return dns.Port(f.Proto, f.Resp.Port())
-	}
-	return true
-}
-
-func less(a, b *event) bool {
-	if a.pos != b.pos {
-		return a.pos < b.pos
-	}
-	return a.shard < b.shard
 }

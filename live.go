@@ -2,13 +2,14 @@ package raytap
 
 import (
 	"bytes"
-	"iter"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
+	"github.com/raytap/raytap/detectors"
 )
 
 // What a run over a live source has beyond one over files: time goes on while nothing comes, rows reach the disk, every
@@ -72,18 +73,70 @@ func callsRay(b []byte) bool {
 	return false
 }
 
-// batches gives the batches as they are done with, and settings to apply between them.
-func (e *engine) batches(apply func(*Config)) iter.Seq[*batch] {
-	return func(yield func(*batch) bool) {
-		for {
-			select {
-			case b, ok := <-e.merge:
-				if !ok || !yield(b) {
-					return
-				}
-			case c := <-e.cfg.Reload:
-				apply(c)
-			}
+// pace decides whether the stages of a live run work apart. Handing batches from one goroutine to another and waking
+// them costs a third of what a sensor spends on bulk, and more than that while little comes; one goroutine that does
+// all in turn keeps up with a million packets in a second. So they part only when it does not.
+type pace struct {
+	now   func() time.Time
+	cpu   func() time.Duration // of the process
+	parts bool
+	at    time.Time // since when the process is watched, zero: it is not
+	spent time.Duration
+}
+
+const (
+	// Percent of the source's storage in use from which the run is watched, well before anything is shed,
+	partAt = 20
+	// for so long: the stages part if it took that much of a processor in that time. If it did not, it waited for one,
+	// and more goroutines would only wait as well.
+	partAfter = 10 * time.Millisecond
+	partFull  = 0.9
+	// They are joined when all of them together took less than that of a processor for so long, with nothing waiting.
+	joinAfter = time.Second
+	joinBelow = 0.6
+)
+
+// apart is the answer for the next batch.
+func (p *pace) apart(fill int) bool {
+	if !p.parts && fill < partAt || p.parts && fill >= partAt {
+		p.at = time.Time{}
+		return p.parts
+	}
+	now := p.now()
+	after, bound := partAfter, partFull
+	if p.parts {
+		after, bound = joinAfter, joinBelow
+	}
+	span := now.Sub(p.at)
+	if !p.at.IsZero() && span < after {
+		return p.parts
+	}
+	spent := p.cpu()
+	if !p.at.IsZero() && (float64(spent-p.spent) >= bound*float64(span)) != p.parts {
+		p.parts = !p.parts
+		p.at = time.Time{}
+		return p.parts
+	}
+	p.at, p.spent = now, spent
+	return p.parts
+}
+
+// reload brings new settings into effect.
+func (c *collector) reload(cfg *Config) {
+	if next, err := cfg.home(); err == nil { // it was checked
+		c.e.home.Replace(next)
+	}
+	c.e.local.Replace(cfg.local())
+	c.env.Settings = cfg.settings()
+	c.bus.Publish(&detectors.Reload{Env: c.env})
+}
+
+// flush brings what was said to where it can be read.
+func (c *collector) flush() {
+	c.flushed, c.flushedAt = c.clock, c.findings
+	for _, s := range c.sinks {
+		if f, ok := s.(Flusher); ok {
+			f.Flush()
 		}
 	}
 }

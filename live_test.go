@@ -264,7 +264,7 @@ func TestUnseenBytesAreEstimated(t *testing.T) {
 // TestReloadWhileRunning: new home networks and bounds hold from then on.
 func TestReloadWhileRunning(t *testing.T) {
 	frames := allFrames(t, "attack-job-payload")
-	reload := make(chan *Config)
+	reload := make(chan *Config, 1)
 	cfg := DefaultConfig()
 	cfg.Home, cfg.Reload = []string{"0.0.0.0/0"}, reload
 	if k, _ := runLive(t, cfg, &fakeLive{frames: frames, per: 10}); len(k.rules("jobsubmit/external")) != 0 {
@@ -307,7 +307,7 @@ func TestReloadedSettingsHold(t *testing.T) {
 		{"attack-scan", "scan/hosts", func(c *Config) { c.Scan.Allow = []string{"203.0.113.90"} }},
 	} {
 		frames := allFrames(t, c.capture)
-		reload := make(chan *Config)
+		reload := make(chan *Config, 1)
 		cfg := DefaultConfig()
 		cfg.Reload = reload
 		next := cfg

@@ -50,6 +50,42 @@ func shedAt(now capture.ShedLevel, fill int) capture.ShedLevel {
 	return now
 }
 
+// heed takes over what a live source says of itself, and new settings, before the batch's packets.
+func (r *reader) heed(b *batch) {
+	if l := shedAt(r.shed, b.Fill); l != r.shed {
+		r.shed = l
+		r.weird(&capture.Weird{At: capture.At{Time: r.clock}, Name: "sensor_sheds", Addl: l.String()})
+	}
+	b.shed, r.stats.Live = r.shed, b.Live
+	select {
+	case next := <-r.e.cfg.Reload:
+		r.e.settle()
+		r.e.collect.reload(next)
+	default:
+	}
+}
+
+// wait lets the source's clock move on behind the batch's packets, and a minute end.
+func (r *reader) wait(b *batch) {
+	if r.clock = max(r.clock, b.Clock); r.clock >= r.tickAt && r.clock > 0 {
+		r.tick(b, r.stats.Packets)
+	}
+	if r.clock >= r.reportAt {
+		b.report = r.reportAt > 0
+		r.reportAt = r.clock - r.clock%statsEvery + statsEvery
+	}
+}
+
+// idles says whether the batch need not go anywhere.
+func (r *reader) idles(b *batch) bool {
+	r.idle++
+	if len(b.Frames)+len(b.ticks)+len(b.weirds) == 0 && !b.report && r.idle < passIdle {
+		return true
+	}
+	r.idle = 0
+	return false
+}
+
 // shedding says whether a body is shed: any, but those that a call to Ray is read from.
 func (w *worker) shedding(t *http.Transaction, resp bool) bool {
 	if w.shed < capture.ShedBodies || ray.KeepBody(t, resp) > 0 {

@@ -29,7 +29,7 @@ const (
 	sizeOfBlockHead = 48
 	sizeOfFrameHead = 48
 	// An interface's frames of one batch, so that the events of a batch stay in the cache; what is left comes next.
-	maxLiveFrames = 8192
+	maxLiveFrames = 1024
 	// A socket that wakes us without frames has its link looked at, so often at the most.
 	quietCheck = 10 * time.Millisecond
 	// Blocks that a batch may hold on to.

@@ -222,8 +222,9 @@ func main() {
 		}
 	case "churn":
 		for i := 0; g.n < g.max; i++ {
-			g.lookup(client(i%250), uint16(1024+i%60000), i)
-			c := g.open(client(i%250), server+uint32(i%40), uint16(1024+i%60000), 80)
+			from, port := client(i%250+i/60000*250), uint16(1024+i%60000) // TIME_WAIT keeps a client from using a port again
+			g.lookup(from, port, i)
+			c := g.open(from, server+uint32(i%40), port, 80)
 			c.exchange(600)
 			c.close()
 		}

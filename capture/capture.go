@@ -58,13 +58,13 @@ func (a At) When() At { return a }
 
 // Flow is the identity of a flow, as every event carries it. It is immutable once an event has it.
 type Flow struct {
-	UID         string         // Zeek style, C + 17 characters; a hash of tuple and start, equal in every run
-	CommunityID string         // Community ID v1, seed 0
-	Start       Time           // time of the first packet
-	Orig, Resp  netip.AddrPort // for ICMP the ports are type and counterpart type or code, as Zeek has them
-	Proto       uint8          // IP protocol number
-	Tunnels     []string       // UIDs of the tunnels it ran in, outermost first; mostly nil
-	Mid         bool           // TCP that was picked up after its beginning: who opened it is a guess
+	UID        string         // Zeek style, C + 17 characters; a hash of tuple and start, equal in every run
+	Start      Time           // time of the first packet
+	Orig, Resp netip.AddrPort // for ICMP the ports are type and counterpart type or code, as Zeek has them
+	Tunnels    []string       // UIDs of the tunnels it ran in, outermost first; mostly nil
+	Proto      uint8          // IP protocol number
+	Mid        bool           // TCP that was picked up after its beginning: who opened it is a guess
+	oneWay     bool           // of ICMP: there is no counterpart
 }
 
 // IP protocol numbers that the engine knows by name.

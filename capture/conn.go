@@ -35,7 +35,7 @@ func (c *Conn) Row(w Fields) {
 	w.Count("resp_ip_bytes", c.IPBytes[Resp], true)
 	w.Set("tunnel_parents", "string", f.Tunnels, len(f.Tunnels) > 0)
 	w.Count("ip_proto", uint64(f.Proto), true)
-	w.String("community_id", f.CommunityID, true)
+	w.String("community_id", c.CommunityID, true)
 }
 
 // Log implements Record.

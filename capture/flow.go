@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 )
 
 // Time-outs by packet time. They are Zeek's defaults, so that a quiet flow ends in our conn.log where it ends in Zeek's.
@@ -172,6 +173,11 @@ type Stream interface {
 	Idle() bool
 }
 
+// Rester is a Stream that may be done before its flow is. Rest, asked behind a datagram, says that all that was begun is
+// told: the stream is given up then, and what else comes in the flow opens another. Most flows of UDP are one question
+// and its answer, and stay in the table for ten seconds or sixty.
+type Rester interface{ Rest() bool }
+
 // Conn is the end of a flow: the row of conn.log. Indices are Orig and Resp.
 type Conn struct {
 	At
@@ -186,6 +192,8 @@ type Conn struct {
 	Services []string
 	Local    [2]bool // in the local networks
 	Guessed  bool    // picked up mid-stream: who opened it is a guess
+	// CommunityID is the flow's: it is made in the workers and takes as long as a row does.
+	CommunityID string
 }
 
 // flow is what the table knows of a flow. Sides are those of the key; which of them is the originator is origSide.
@@ -356,18 +364,20 @@ func (f *flow) identity() *Flow {
 	var ub [48]byte
 	f.key.bytes((*[40]byte)(ub[:40]))
 	binary.BigEndian.PutUint64(ub[40:], uint64(f.start))
-	o, r := f.key.addr(f.origSide), f.key.addr(f.origSide^1)
-	ports := f.key.proto == ProtoTCP || f.key.proto == ProtoUDP || f.key.proto == ProtoICMP ||
-		f.key.proto == ProtoICMPv6 || f.key.proto == ProtoSCTP
-	id := &Flow{
-		UID: NewUID('C', ub[:]), Start: f.start, Orig: o, Resp: r, Proto: f.key.proto, Mid: f.mid,
-		CommunityID: communityID(o.Addr().AsSlice(), r.Addr().AsSlice(), o.Port(), r.Port(), f.key.proto, ports,
-			f.key.kind&2 != 0),
-	}
+	// The text of the UID is in the same allocation: most of what a lingering flow holds is this, and the collector goes
+	// through one object where it went through three.
+	id := &struct {
+		Flow
+		uid [uidLen]byte
+	}{Flow: Flow{
+		Start: f.start, Orig: f.key.addr(f.origSide), Resp: f.key.addr(f.origSide ^ 1), Proto: f.key.proto, Mid: f.mid,
+		oneWay: f.key.kind&2 != 0,
+	}, uid: uidOf('C', ub[:])}
+	id.UID = unsafe.String(&id.uid[0], len(id.uid)) // never written to again
 	if f.more != nil {
 		id.Tunnels = f.more.tunnels
 	}
-	return id
+	return &id.Flow
 }
 
 // At implements Host.

@@ -478,6 +478,9 @@ func (f *flow) datagram(side uint8, p *Packet) {
 		if b := p.Payload(); len(b) > 0 && f.live() {
 			if st := f.open(); st != nil {
 				st.Datagram(f.streamDir(side), b)
+				if r, ok := st.(Rester); ok && r.Rest() {
+					f.stream, f.opened = nil, false
+				}
 			}
 		}
 	}
@@ -541,7 +544,7 @@ func (s *Shard) conn(f *flow, id *Flow) *Conn {
 		At: s.at, Flow: id, Duration: f.last.Sub(f.start),
 		Pkts: [2]uint64{f.pkts[o], f.pkts[o^1]}, IPBytes: [2]uint64{f.ipBytes[o], f.ipBytes[o^1]},
 		Bytes:   [2]uint64{f.payload[o], f.payload[o^1]},
-		History: f.history(), Guessed: f.mid, Services: f.named(),
+		History: f.history(), Guessed: f.mid, Services: f.named(), CommunityID: id.CommunityID(),
 	}
 	if f.more != nil {
 		c.Missed = f.more.missed

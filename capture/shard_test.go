@@ -506,7 +506,7 @@ func TestCommunityID(t *testing.T) {
 		p.Flags = FlagSYN
 		p.OneWay = tt.oneWay
 		w.send(p)
-		if got := w.done().Flow.CommunityID; got != tt.want {
+		if got := w.done().CommunityID; got != tt.want {
 			t.Errorf("%s > %s: %s, want %s", tt.src, tt.dst, got, tt.want)
 		}
 	}
@@ -585,6 +585,42 @@ func TestClockIsThatOfAllPackets(t *testing.T) {
 	}
 	if start := host.Flow().Start; start != p.Time {
 		t.Errorf("began at %d, the packet says %d", start, p.Time)
+	}
+}
+
+// resting is a tape that is at rest behind some datagrams.
+type resting struct {
+	tape
+	last *string // datagram
+}
+
+func (r resting) Datagram(d Dir, b []byte) { *r.last = string(b); r.tape.Datagram(d, b) }
+func (r resting) Rest() bool               { return *r.last == "done" }
+
+// TestStreamAtRest: it is given up without an end, what comes next opens another, and the flow is one all the same.
+func TestStreamAtRest(t *testing.T) {
+	w := newWire(0)
+	var opened int
+	var last string
+	w.cfg.Open = func(Host, bool) Stream { opened++; return resting{tape{w}, &last} }
+	for i, c := range []struct {
+		payload string
+		opened  int
+	}{{"a", 1}, {"done", 1}, {"b", 2}, {"c", 2}, {"done", 2}, {"done", 3}, {"d", 4}} {
+		p := packet(client, server, ProtoUDP, c.payload)
+		if i%2 == 1 {
+			p = packet(server, client, ProtoUDP, c.payload)
+		}
+		w.send(p)
+		if opened != c.opened {
+			t.Errorf("behind datagram %d, %d streams were opened, want %d", i, opened, c.opened)
+		}
+	}
+	if c := w.done(); c.Pkts != [2]uint64{4, 3} || c.State != "SF" || len(w.conns) != 1 {
+		t.Errorf("%d rows, %+v", len(w.conns), c)
+	}
+	if got := w.got[Orig].String() + w.got[Resp].String(); got != "(a)(b)(done)(d)(done)(c)(done)" {
+		t.Errorf("streams got %s", got)
 	}
 }
 

@@ -11,13 +11,18 @@ import (
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// uidLen is the length that Zeek's identifiers mostly have, without the letter.
-const uidLen = 17
+// uidLen is the length that Zeek's identifiers mostly have.
+const uidLen = 18
 
 // NewUID makes an identifier in Zeek's shape, a letter and 17 base-62 digits, from what identifies a thing. Equal
 // inputs give equal identifiers in every run. Ten digits come of one 64-bit hash and seven of another, which makes an
 // accidental collision a matter of 2^50 flows; a digit of a 128-bit number would cost a division each, 300 ns in all.
 func NewUID(letter byte, parts ...[]byte) string {
+	id := uidOf(letter, parts...)
+	return string(id[:])
+}
+
+func uidOf(letter byte, parts ...[]byte) (out [uidLen]byte) {
 	var d xxhash.Digest
 	d.ResetWithSeed(0)
 	for _, p := range parts {
@@ -29,7 +34,6 @@ func NewUID(letter byte, parts ...[]byte) string {
 		d.Write(p)
 	}
 	hi := d.Sum64()
-	var out [1 + uidLen]byte
 	out[0] = letter
 	for i := range 10 {
 		out[1+i] = base62[lo%62]
@@ -39,7 +43,7 @@ func NewUID(letter byte, parts ...[]byte) string {
 		out[i] = base62[hi%62]
 		hi /= 62
 	}
-	return string(out[:])
+	return out
 }
 
 // flowUID is the UID of the flow between p's endpoints, in either direction, that began at start.
@@ -51,10 +55,18 @@ func flowUID(p *Packet, start Time) string {
 	return NewUID('C', b[:])
 }
 
-// communityID is the Community ID v1 of a flow (https://github.com/corelight/community-id-spec), seed 0. ICMP ports
-// are type and counterpart, as the specification wants them.
-func communityID(src, dst []byte, sport, dport uint16, proto uint8, ports, oneWay bool) string {
-	if !oneWay {
+// CommunityID is the Community ID v1 of a flow (https://github.com/corelight/community-id-spec), seed 0. ICMP ports
+// are type and counterpart, as the specification wants them. Of a flow without addresses it is "".
+func (f *Flow) CommunityID() string {
+	if !f.Orig.IsValid() || !f.Resp.IsValid() {
+		return ""
+	}
+	from, to := f.Orig.Addr().As16(), f.Resp.Addr().As16()
+	src, dst, sport, dport := from[:], to[:], f.Orig.Port(), f.Resp.Port()
+	if f.Orig.Addr().Is4() {
+		src, dst = src[12:], dst[12:]
+	}
+	if !f.oneWay {
 		c := 0
 		for i := range src {
 			if src[i] != dst[i] {
@@ -72,9 +84,10 @@ func communityID(src, dst []byte, sport, dport uint16, proto uint8, ports, oneWa
 	n := 2
 	n += copy(b[n:], src)
 	n += copy(b[n:], dst)
-	b[n] = proto
+	b[n] = f.Proto
 	n += 2
-	if ports {
+	switch f.Proto {
+	case ProtoTCP, ProtoUDP, ProtoICMP, ProtoICMPv6, ProtoSCTP:
 		binary.BigEndian.PutUint16(b[n:], sport)
 		binary.BigEndian.PutUint16(b[n+2:], dport)
 		n += 4

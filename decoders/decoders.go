@@ -36,6 +36,10 @@ type Decoder interface {
 // Releaser is a Decoder that can be used again. Release says that it will not be called any more for this flow.
 type Releaser interface{ Release() }
 
+// Rester is a Decoder of datagrams that may be done before its flow is: see capture.Rester. It is released then, without
+// an End.
+type Rester interface{ Rest() bool }
+
 // ErrSwitch ends a decoder at an agreed place: the stream goes on in another protocol (CONNECT, Upgrade, SOCKS). What
 // Decode did not use, and everything the other direction holds, is probed afresh.
 var ErrSwitch = errors.New("decoders: protocol switch")

@@ -3,6 +3,7 @@ package decoders
 import (
 	"errors"
 	"strings"
+	"sync"
 
 	"github.com/raytap/raytap/capture"
 )
@@ -68,9 +69,14 @@ type Mux struct {
 	flipped   *capture.Flow
 }
 
+// spare are those at rest.
+var spare = sync.Pool{New: func() any { return new(Mux) }}
+
 // NewMux makes a Mux over specs (at most 64) for one flow. mid says that the flow was picked up mid-stream.
 func NewMux(host Host, specs []Spec, mid bool) *Mux {
-	return &Mux{host: host, specs: specs, mid: mid}
+	m := spare.Get().(*Mux)
+	m.host, m.specs, m.mid = host, specs, mid
+	return m
 }
 
 // Idle says that nothing more will come of this stream: its bytes need not be put in order any more.
@@ -350,6 +356,18 @@ func (m *Mux) Datagram(dir capture.Dir, b []byte) {
 	if _, err := m.dec.Decode(dir, b); err != nil {
 		m.detach()
 	}
+}
+
+// Rest implements capture.Rester. The Mux is not to be used any more then.
+func (m *Mux) Rest() bool {
+	r, ok := m.dec.(Rester)
+	if !ok || m.swapped || !r.Rest() {
+		return false
+	}
+	m.detach()
+	*m = Mux{}
+	spare.Put(m)
+	return true
 }
 
 // Gap says that n bytes of dir are missing at this point.

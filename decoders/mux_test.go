@@ -80,6 +80,58 @@ func spec(name, magic string, wait bool) decoders.Spec {
 	}
 }
 
+// asker is a decoder of datagrams that is at rest behind each with a dot.
+type asker struct {
+	line
+	rests    bool
+	released *int
+}
+
+func (a *asker) Decode(_ capture.Dir, b []byte) (int, error) {
+	a.rests = b[len(b)-1] == '.'
+	return len(b), nil
+}
+func (a *asker) Rest() bool { return a.rests }
+func (a *asker) Release()   { *a.released++ }
+
+// fixed is a flow whose identity an event has carried.
+type fixed struct{}
+
+func (fixed) Flow() *capture.Flow { return &capture.Flow{} }
+func (fixed) At() capture.At      { return capture.At{} }
+func (fixed) Emit(any)            {}
+func (fixed) Service(string)      {}
+func (fixed) Refute(string)       {}
+func (fixed) Skip()               {}
+func (fixed) Flip() bool          { return false }
+
+// TestRest: a Mux is at rest when its decoder is, and lets it go; one that stands between the two sides of the flow, which
+// the next would have to find out anew, is not.
+func TestRest(t *testing.T) {
+	for _, c := range []struct {
+		trap     string
+		verdict  decoders.Verdict
+		said     string
+		want     bool
+		released int
+	}{
+		{"at rest", decoders.Yes, "a.", true, 1},
+		{"not yet", decoders.Yes, "a", false, 0},
+		{"not known yet", decoders.Maybe, "a.", false, 0},
+		{"the other way", decoders.Flipped, "a.", false, 0},
+	} {
+		released := 0
+		m := decoders.NewMux(fixed{}, []decoders.Spec{{
+			Name: "asker", Datagram: func(_, _ []byte, _ bool) decoders.Verdict { return c.verdict },
+			New: func(decoders.Context) decoders.Decoder { return &asker{released: &released} },
+		}}, false)
+		m.Datagram(capture.Orig, []byte(c.said))
+		if got := m.Rest(); got != c.want || released != c.released {
+			t.Errorf("%s: at rest: %v, %d released", c.trap, got, released)
+		}
+	}
+}
+
 func TestMux(t *testing.T) {
 	c, s := decodertest.C, decodertest.S
 	both := []decoders.Spec{spec("one", "one", false), spec("two", "two", false), spec("bin", "bin", false)}

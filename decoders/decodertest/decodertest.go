@@ -40,7 +40,7 @@ type host struct {
 
 func newHost(flips bool) *host {
 	return &host{flips: flips, flow: &capture.Flow{
-		UID: "CTestTestTestTest01", CommunityID: "1:test", Start: 1_700_000_000e9, Proto: capture.ProtoTCP,
+		UID: "CTestTestTestTest01", Start: 1_700_000_000e9, Proto: capture.ProtoTCP,
 		Orig: netip.MustParseAddrPort("10.0.0.1:40000"), Resp: netip.MustParseAddrPort("10.0.0.2:8265"),
 	}}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"strconv"
+	"sync"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
@@ -23,6 +24,7 @@ type decoder struct {
 	ctx       decoders.Context
 	started   bool // the flow was looked at
 	datagrams bool
+	lookups   bool // datagrams from any port to one whose flows are DNS whatever is in them
 	multicast bool
 	netbios   bool // port 137 on either side
 	toNetBIOS bool // the responder's port is 137
@@ -39,7 +41,28 @@ type decoder struct {
 	ended [2]bool
 }
 
-func newDecoder(ctx decoders.Context) decoders.Decoder { return &decoder{ctx: ctx} }
+var spare = sync.Pool{New: func() any { return new(decoder) }}
+
+func newDecoder(ctx decoders.Context) decoders.Decoder {
+	d := spare.Get().(*decoder)
+	d.ctx = ctx
+	return d
+}
+
+// Release implements decoders.Releaser.
+func (d *decoder) Release() {
+	clear(d.queries.list)
+	clear(d.replies.list)
+	*d = decoder{queries: pending{list: d.queries.list[:0]}, replies: pending{list: d.replies.list[:0]}}
+	spare.Put(d)
+}
+
+// Rest implements decoders.Rester: nothing waits, and nothing is remembered that another decoder would have to know. In
+// other flows than look-ups the next datagram might be taken for something else, or for the beginning of a flow the
+// other way.
+func (d *decoder) Rest() bool {
+	return d.lookups && d.confirmed && !d.limited && !d.refuted && len(d.queries.list)+len(d.replies.list) == 0
+}
 
 // Decode implements decoders.Decoder.
 func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
@@ -113,6 +136,7 @@ func (d *decoder) start() {
 	d.started = true
 	d.datagrams = f.Proto == capture.ProtoUDP
 	d.multicast = f.Resp.Addr().IsMulticast()
+	d.lookups = d.datagrams && !d.multicast && Port(f.Proto, f.Resp.Port()) && !Port(f.Proto, f.Orig.Port())
 	d.toNetBIOS = f.Resp.Port() == netbiosPort
 	d.netbios = d.toNetBIOS || f.Orig.Port() == netbiosPort
 }

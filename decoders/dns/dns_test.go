@@ -21,6 +21,7 @@ type flow struct {
 	events []any
 	said   []string // events as they were when emitted
 	named  []string
+	rested bool // behind the last datagram
 }
 
 func newFlow(orig, resp string) *flow {
@@ -49,7 +50,8 @@ func (c ctx) Weird(name, addl string) {
 	c.Emit(&capture.Weird{Name: name, Addl: strings.Clone(addl)})
 }
 
-// run decodes datagrams, all in the originator's direction, which does not matter: an answer says that it is one.
+// run decodes datagrams, all in the originator's direction, which does not matter: an answer says that it is one. Where a
+// decoder rests, another goes on.
 func (f *flow) run(t testing.TB, datagrams ...[]byte) *flow {
 	t.Helper()
 	d := newDecoder(f.context())
@@ -61,6 +63,11 @@ func (f *flow) run(t testing.TB, datagrams ...[]byte) *flow {
 		}
 		for i := range b {
 			b[i] = 0xAA
+		}
+		f.rested = d.(decoders.Rester).Rest()
+		if f.rested {
+			d.(decoders.Releaser).Release()
+			d = newDecoder(f.context())
 		}
 	}
 	d.End(capture.Orig)
@@ -340,6 +347,44 @@ func TestPairing(t *testing.T) {
 		}
 		if s := strings.Join(got, "; "); s != c.want {
 			t.Errorf("%s: %s, want %s", c.trap, s, c.want)
+		}
+	}
+}
+
+// TestRest: a decoder is given up between look-ups, and where nothing would be forgotten with it.
+func TestRest(t *testing.T) {
+	q, other := pack(ask(1, "one.", mdns.TypeA)), pack(ask(2, "two.", mdns.TypeA))
+	a := pack(reply(ask(1, "one.", mdns.TypeA), "one. 1 IN A 192.0.2.1"))
+	many := append([]byte(nil), q...)
+	many[4] = 1 // 257 questions: Zeek takes the flow for something else
+	var crowd [][]byte
+	for i := range pendingIDs + 2 {
+		crowd = append(crowd, pack(ask(uint16(i+10), "x.", mdns.TypeA)))
+	}
+	for i := range pendingIDs + 2 {
+		crowd = append(crowd, pack(reply(ask(uint16(i+10), "x.", mdns.TypeA))))
+	}
+	for _, c := range []struct {
+		trap       string
+		orig, resp string
+		in         [][]byte
+		want       bool
+	}{
+		{"answered", "10.0.0.1:40000", "10.0.0.53:53", [][]byte{q, a}, true},
+		{"answered again", "10.0.0.1:40000", "10.0.0.53:53", [][]byte{q, a, q, a}, true},
+		{"a name of the link", "10.0.0.1:40000", "10.0.0.2:5355", [][]byte{q, a}, true},
+		{"not answered yet", "10.0.0.1:40000", "10.0.0.53:53", [][]byte{q}, false},
+		{"another waits", "10.0.0.1:40000", "10.0.0.53:53", [][]byte{q, other, a}, false},
+		{"an answer waits for its question", "10.0.0.1:40000", "10.0.0.53:53", [][]byte{a}, false},
+		{"no DNS yet", "10.0.0.1:40000", "10.0.0.53:53", [][]byte{{1, 2, 3}}, false},
+		{"it was told that too many waited", "10.0.0.1:40000", "10.0.0.53:53", crowd, false},
+		{"Zeek listens no more", "10.0.0.1:40000", "10.0.0.53:53", [][]byte{q, a, many, q, a}, false},
+		{"between servers", "10.0.0.1:53", "10.0.0.53:53", [][]byte{q, a}, false},
+		{"to a group", "10.0.0.1:40000", "224.0.0.251:5353", [][]byte{q, a}, false},
+		{"another port", "10.0.0.1:40000", "10.0.0.53:8053", [][]byte{q, a}, false},
+	} {
+		if f := newFlow(c.orig, c.resp).run(t, c.in...); f.rested != c.want {
+			t.Errorf("%s: at rest: %v", c.trap, f.rested)
 		}
 	}
 }

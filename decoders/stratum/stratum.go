@@ -141,7 +141,7 @@ func (s *Session) Row(f capture.Fields) {
 	f.Bool("mid", s.Mid, s.Dialect != "")
 	cid := ""
 	if s.Flow != nil {
-		cid = s.Flow.CommunityID
+		cid = s.Flow.CommunityID()
 	}
 	f.String("community_id", cid, cid != "")
 }

@@ -26,7 +26,7 @@ func (r *Row) Finding() *detectors.Finding {
 	}
 	if uid := r.Get("uid"); uid != "" {
 		f.Flow = &capture.Flow{
-			UID: uid, CommunityID: r.Get("community_id"), Proto: protocol(r.Get("proto")),
+			UID: uid, Proto: protocol(r.Get("proto")),
 			Orig: netip.AddrPortFrom(r.Addr("id.orig_h"), uint16(r.Uint("id.orig_p"))),
 			Resp: netip.AddrPortFrom(r.Addr("id.resp_h"), uint16(r.Uint("id.resp_p"))),
 		}

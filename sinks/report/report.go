@@ -197,7 +197,7 @@ func (r *Report) notice(w *logs.Row) {
 		ATLAS: techniques(w.List("atlas")), ATTACK: techniques(w.List("attack")), Evidence: d.Evidence,
 	}
 	if d.Flow != nil {
-		f.UID, f.CommunityID = d.Flow.UID, d.Flow.CommunityID
+		f.UID, f.CommunityID = d.Flow.UID, w.Get("community_id")
 		switch f.Src {
 		case d.Flow.Orig.Addr():
 			f.SrcPort = d.Flow.Orig.Port()

@@ -385,7 +385,7 @@ func many(t testing.TB, flows, findings int) string {
 	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{100, 128 + byte(i>>16), byte(i >> 8), byte(i)}) }
 	flow := func(i int) *capture.Flow {
 		return &capture.Flow{
-			UID: capture.NewUID('C', fmt.Append(nil, i)), CommunityID: "1:x=", Start: start + capture.Time(i)*1e7, Proto: capture.ProtoTCP,
+			UID: capture.NewUID('C', fmt.Append(nil, i)), Start: start + capture.Time(i)*1e7, Proto: capture.ProtoTCP,
 			Orig: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i % 7), byte(i % 251)}), uint16(i)), Resp: netip.AddrPortFrom(addr(i), 443),
 		}
 	}

@@ -198,7 +198,7 @@ func (s *Sink) message(f *detectors.Finding) ([]byte, error) {
 	}
 	if f.Flow != nil {
 		param("uid", f.Flow.UID)
-		param("community_id", f.Flow.CommunityID)
+		param("community_id", f.Flow.CommunityID())
 	}
 	if s.opt.JSON {
 		m.SetMessage(string(s.findings.JSON(f)))

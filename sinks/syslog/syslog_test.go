@@ -33,7 +33,8 @@ func finding(n int) *detectors.Finding {
 		At:   capture.At{Time: 1700000000_123456789, Packet: 52},
 		Rule: "jobsubmit/external", Severity: detectors.Critical, Confidence: 95, Outcome: detectors.Succeeded,
 		Msg: fmt.Sprintf("203.0.113.66 submitted job %d", n), Src: netip.MustParseAddr("203.0.113.66"), Dst: netip.MustParseAddr("2001:db8::1"), Port: 8265,
-		Flow:     &capture.Flow{UID: "CabcDEF", CommunityID: "1:x="},
+		Flow: &capture.Flow{UID: "CabcDEF", Proto: capture.ProtoTCP,
+			Orig: netip.MustParseAddrPort("203.0.113.66:40000"), Resp: netip.MustParseAddrPort("10.20.0.10:8265")},
 		Evidence: []detectors.Evidence{{Field: "entrypoint", Value: "a\x00\x1b[31m\n\"]\\", Packet: 52}},
 	}
 }
@@ -84,7 +85,7 @@ func TestMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `<130>1 2023-11-14T22:13:20.123456Z sensor1 raytap 4711 jobsubmit/external [raytap@32473 community_id="1:x=" confidence="95" ` +
+	want := `<130>1 2023-11-14T22:13:20.123456Z sensor1 raytap 4711 jobsubmit/external [raytap@32473 community_id="1:LvmFRF4AQoIlK+PcqFLJxDnd8/w=" confidence="95" ` +
 		`dst="2001:db8::1" note="Raytap::Job_Submit_External" outcome="succeeded" port="8265" rule="jobsubmit/external" ` +
 		`severity="critical" src="203.0.113.66" uid="CabcDEF"] 203.0.113.66 submitted job 1`
 	if got := string(b[:n]); got != want {

@@ -105,11 +105,11 @@ func (n *notice) Row(w capture.Fields) {
 	w.Vector("atlas", "string", n.rule.atlas, true)
 	w.Vector("attack", "string", n.rule.attack, true)
 	w.Vector("evidence", "string", n.evidence, true)
+	community := ""
 	if flow != nil {
-		w.String("community_id", flow.CommunityID, flow.CommunityID != "")
-	} else {
-		w.String("community_id", "", false)
+		community = flow.CommunityID()
 	}
+	w.String("community_id", community, community != "")
 	w.String("finding_id", n.id, true)
 }
 

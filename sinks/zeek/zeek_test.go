@@ -252,7 +252,7 @@ func finding() *detectors.Finding {
 		At:   capture.At{Time: 1700000000e9, Packet: 52},
 		Rule: "jobsubmit/external", Severity: detectors.Critical, Confidence: 95, Outcome: detectors.Succeeded,
 		Msg: "203.0.113.66 submitted a job", Src: netip.MustParseAddr("203.0.113.66"), Dst: netip.MustParseAddr("10.20.0.10"), Port: 8265,
-		Flow: &capture.Flow{UID: "CabcDEF", CommunityID: "1:x=", Proto: capture.ProtoTCP,
+		Flow: &capture.Flow{UID: "CabcDEF", Proto: capture.ProtoTCP,
 			Orig: netip.MustParseAddrPort("203.0.113.66:40000"), Resp: netip.MustParseAddrPort("10.20.0.10:8265")},
 		Evidence: []detectors.Evidence{{Field: "entrypoint", Value: "curl x | sh, then", Packet: 52}, {Field: "agent", Value: "é"}},
 		Count:    1,
@@ -269,7 +269,7 @@ func TestFindingIsANotice(t *testing.T) {
 		7: "#types\ttime\tstring\taddr\tport\taddr\tport\tstring\tstring\tstring\tenum\tenum\tstring\tstring\taddr\taddr\tport\tcount\tstring\tset[enum]\tset[string]\tinterval" +
 			"\tstring\tstring\tcount\tstring\tvector[string]\tvector[string]\tvector[string]\tstring\tstring",
 		8: "1700000000.000000\tCabcDEF\t203.0.113.66\t40000\t10.20.0.10\t8265\t-\t-\t-\ttcp\tRaytap::Job_Submit_External\t203.0.113.66 submitted a job\t-\t203.0.113.66\t10.20.0.10\t8265\t-\t-\tNotice::ACTION_LOG\t(empty)\t3600.000000" +
-			"\tjobsubmit/external\tcritical\t95\tsucceeded\t(empty)\tT0000\tentrypoint=curl x | sh\\x2c then #52,agent=é\t1:x=\tRCUI9kGZUTvlyEWMBm",
+			"\tjobsubmit/external\tcritical\t95\tsucceeded\t(empty)\tT0000\tentrypoint=curl x | sh\\x2c then #52,agent=é\t1:LvmFRF4AQoIlK+PcqFLJxDnd8/w=\tRCUI9kGZUTvlyEWMBm",
 		9: "0.000000\t-\t-\t-\t-\t-\t-\t-\t-\t-\tRaytap::new_one\tm\t-\t-\t-\t-\t-\t-\tNotice::ACTION_LOG\t(empty)\t3600.000000\tnew/one\tinfo\t0\t-\t(empty)\t(empty)\t(empty)\t-\tRkCj7XXJLCuNVSubrp",
 	} {
 		if lines[i] != want {
@@ -410,9 +410,9 @@ func TestRowLargerThanTheBuffer(t *testing.T) {
 
 func conn() *capture.Conn {
 	return &capture.Conn{
-		Flow: &capture.Flow{UID: "CXDsw44Q6dJKd9gkhg", CommunityID: "1:kO0sj5IvmHyTr62l9OBOFqKIbrs=", Start: 1700000000_123464000,
+		Flow: &capture.Flow{UID: "CXDsw44Q6dJKd9gkhg", Start: 1700000000_123464000,
 			Orig: netip.MustParseAddrPort("10.0.0.1:40001"), Resp: netip.MustParseAddrPort("10.0.0.2:80"), Proto: capture.ProtoTCP},
-		Duration: 6 * time.Microsecond, Services: []string{"http"}, State: "SF", History: "ShADdFf",
+		Duration: 6 * time.Microsecond, Services: []string{"http"}, State: "SF", History: "ShADdFf", CommunityID: "1:kO0sj5IvmHyTr62l9OBOFqKIbrs=",
 	}
 }
 

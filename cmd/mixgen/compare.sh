@@ -7,6 +7,10 @@
 # for a capture of two packets. Printed is, for each capture and tool, the median in nanoseconds a packet, and how
 # many times raytap's that is, run by run: minimum, median and maximum. Tools that are missing are named.
 #
+# raytap and Suricata run as they do unless told otherwise, on all processors, and once more with one thread for all
+# (raytap-1: --workers 1, suricata-1: --runmode single), which takes the least CPU time in both: Suricata's threads hand
+# each packet on by itself. suricata-1 is compared with raytap-1.
+#
 #   PACKETS=2000000 RUNS=5 OUT=bin ZEEK='zeek -C -r' make compare
 #
 # ZEEK is a command that takes a capture as its last argument and writes its logs to the folder it runs in.
@@ -68,8 +72,8 @@ outputs:
 logging: {default-log-level: warning, outputs: [{console: {enabled: yes}}]}
 app-layer: {protocols: {http: {enabled: yes}, dns: {tcp: {enabled: yes}, udp: {enabled: yes}}, tls: {enabled: yes}}}
 END
-tools=(raytap)
-have suricata && tools+=(suricata) || echo "missing: suricata"
+tools=(raytap raytap-1)
+have suricata && tools+=(suricata suricata-1) || echo "missing: suricata"
 [ "$ZEEK" ] && tools+=(zeek) || echo "missing: zeek (set ZEEK)"
 have ndpiReader && tools+=(ndpiReader) || echo "missing: ndpiReader"
 have tshark && tools+=(tshark) || echo "missing: tshark"
@@ -77,7 +81,9 @@ have tcpdump && tools+=(tcpdump) || echo "missing: tcpdump"
 run() { # TOOL CAPTURE, in an empty folder
   case $1 in
   raytap) "$OUT/raytap" replay --quiet --out . "$2" ;;
+  raytap-1) "$OUT/raytap" replay --quiet --workers 1 --out . "$2" ;;
   suricata) suricata -c "$work/suricata.yaml" -S /dev/null -l . -r "$2" ;;
+  suricata-1) suricata --runmode single -c "$work/suricata.yaml" -S /dev/null -l . -r "$2" ;;
   zeek) $ZEEK "$2" ;;
   ndpiReader) ndpiReader -q -i "$2" ;;
   tshark) tshark -q -z conv,tcp -r "$2" ;;
@@ -108,7 +114,8 @@ for c in "${captures[@]}"; do
     END {
       for (i = 1; i <= tools; i++) {
         t = order[i]; m = k[t]
-        for (j = 1; j <= m; j++) { a[j] = v[t, j]; r[j] = v["raytap", j] > 0 ? v[t, j] / v["raytap", j] : 0 }
+        base = t == "suricata-1" ? "raytap-1" : "raytap"
+        for (j = 1; j <= m; j++) { a[j] = v[t, j]; r[j] = v[base, j] > 0 ? v[t, j] / v[base, j] : 0 }
         ns = mid(a, m) * 1e9 / n; x = mid(r, m)
         printf "| %s | %s | %d | %.2f | %.2f | %.2f |\n", name, t, ns, r[1], x, r[m]
       }

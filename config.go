@@ -56,6 +56,7 @@ import (
 //	snaplen: 65535                      # bytes kept of each frame; 0: all
 //	ring: 256MiB                        # memory for each interface, in blocks of `block` (a power of two)
 //	block: 1MiB
+//	rings: 4                            # that share it, for a network card with several queues
 //	no_promisc: true                    # take only what the interface takes anyway
 //	hardware_timestamps: true           # the network card's, where it makes any
 //	user: raytap                        # whom a sensor becomes once it has opened the rings
@@ -94,6 +95,7 @@ type Config struct {
 	SnapLen    int      `yaml:"snaplen"`
 	Ring       uint64   `yaml:"ring"`
 	Block      uint64   `yaml:"block"`
+	Rings      int      `yaml:"rings"`
 	NoPromisc  bool     `yaml:"no_promisc"`
 	HardwareTS bool     `yaml:"hardware_timestamps"`
 	User       string   `yaml:"user"`
@@ -171,6 +173,7 @@ func DefaultConfig() Config {
 		Metrics:   defaultMetrics(),
 		Ring:      capture.DefaultRing,
 		Block:     capture.DefaultBlock,
+		Rings:     1,
 		Sensor:    sensor.Default(),
 		Confine:   true,
 	}
@@ -223,6 +226,8 @@ const (
 	// A block holds a frame of 64 KiB at least; the kernel counts the bytes of a ring in 32 bits.
 	minRingBlock, maxRingBlock = 128 << 10, 64 << 20
 	maxRing                    = 2 << 30
+	// Processors that a network card interrupts.
+	maxRings = 64
 )
 
 // check says what is wrong with the value of a key of the configuration or the flag of that name. For a list it is
@@ -275,6 +280,10 @@ func check(key string, v any) error {
 	case "ring":
 		if n := v.(uint64); n > maxRing {
 			return fmt.Errorf("%d is more than %d", n, uint64(maxRing))
+		}
+	case "rings":
+		if n := v.(int); n < 1 || n > maxRings {
+			return fmt.Errorf("%d is not between 1 and %d", n, maxRings)
 		}
 	case "sensor.loss":
 		if p := v.(float64); p <= 0 || p > 100 {

@@ -109,9 +109,10 @@ func callsRay(b []byte) bool {
 	return false
 }
 
-// pace decides whether the stages of a live run work apart. Handing batches from one goroutine to another and waking
-// them costs a third of what a sensor spends on bulk, and more than that while little comes; one goroutine that does
-// all in turn keeps up with a million packets in a second. So they part only when it does not.
+// pace decides whether the stages of a live run work apart. Handing batches from one goroutine to another doubles a
+// sensor's context switches, and takes 4 % of the CPU time of HTTP and 12 % of that of bulk (measured in replay, where it
+// can be told from noise). One goroutine that does all in turn keeps up with half a million packets in a second of short
+// connections, and with more of anything else. So they part only when it does not.
 type pace struct {
 	now   func() time.Time
 	cpu   func() time.Duration // of the process

@@ -21,8 +21,12 @@ type LiveConfig struct {
 	SnapLen    int      // bytes of each frame that are kept
 	Block      int      // bytes of a block of the ring, a power of two and a page at least
 	Ring       int      // bytes of the ring of each interface
-	NoPromisc  bool     // take only what the interface takes anyway
-	Hardware   bool     // the network card's time stamps, where it makes any
+	// Rings of each interface that share those bytes, and that the kernel deals the flows to; 0 is 1. Several are for a
+	// network card with several queues, whose processors would wait for each other at one. Frames of one wait for those
+	// of the others, up to 30 ms where little comes.
+	Rings     int
+	NoPromisc bool // take only what the interface takes anyway
+	Hardware  bool // the network card's time stamps, where it makes any
 	// Notice is told, in words, when a link goes or comes back and when something was asked for that cannot be had.
 	// It is called on the goroutine that opens or reads. nil: nobody is told.
 	Notice func(text string)

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -689,5 +690,124 @@ func TestPipeOutlivesItsWriters(t *testing.T) {
 	}
 	if b.Live.Received != 3 || b.Live.Reopened == 0 || b.Live.LinkLost < 2 {
 		t.Errorf("%+v", b.Live)
+	}
+}
+
+// spoken is a numbered frame of one of many flows, either way.
+func spoken(n, flow int, back bool) []byte {
+	b := numbered(n)
+	b[28], b[29] = 10, byte(flow)
+	binary.BigEndian.PutUint16(b[34:], uint16(2000+flow))
+	if back {
+		src, port := [4]byte(b[26:30]), [2]byte(b[34:36])
+		copy(b[26:30], b[30:34])
+		copy(b[30:34], src[:])
+		copy(b[34:36], b[36:38])
+		copy(b[36:38], port[:])
+	}
+	return b
+}
+
+// TestLiveSeveralRings: the kernel deals flows to the rings of an interface, both directions to the same, and what comes
+// out is in order, whenever the interface came up.
+func TestLiveSeveralRings(t *testing.T) {
+	isolated(t)
+	cable(t, "v0", "v1")
+	ip(t, "link", "set", "v1", "down")
+	src, said := openLive(t, LiveConfig{Interfaces: []string{"v1"}, Filter: "udp", Rings: 4})
+	l := src.(*live)
+	up := func() {
+		t.Helper()
+		ip(t, "link", "set", "v0", "up")
+		ip(t, "link", "set", "v1", "up")
+		running(t, "v1")
+		until(t, src, func(b *Batch) bool { return b.Live.Down == 0 && len(l.rings) == 4 })
+	}
+	check := func() {
+		t.Helper()
+		to := newSender(t, "v0")
+		const flows, frames = 50, 4000
+		where := map[int]*mapping{}
+		rings := map[*mapping]bool{}
+		sent, next := 0, 0
+		until(t, src, func(b *Batch) bool {
+			for i := range b.Frames {
+				f := &b.Frames[i]
+				n := numberOf(f.Data)
+				if n != next {
+					t.Fatalf("frame %d, want %d", n, next)
+				}
+				next++
+				for _, k := range b.held {
+					at := uintptr(unsafe.Pointer(&f.Data[0])) - uintptr(unsafe.Pointer(&k.m.mem[0]))
+					if at >= uintptr(len(k.m.mem)) {
+						continue
+					}
+					if m := where[n%flows]; m != nil && m != k.m {
+						t.Fatalf("flow %d is in two rings", n%flows)
+					}
+					where[n%flows], rings[k.m] = k.m, true
+				}
+			}
+			for ; sent < frames && sent < next+200; sent++ {
+				to.send(spoken(sent, sent%flows, sent/flows%2 == 1))
+			}
+			return next == frames
+		})
+		if len(rings) != 4 || len(where) != flows {
+			t.Errorf("%d flows in %d rings", len(where), len(rings))
+		}
+		if got := l.Interfaces(); len(got) != 1 || !got[0].Up {
+			t.Errorf("%+v", got)
+		}
+	}
+	if len(l.rings) != 1 {
+		t.Fatalf("%d rings while the link is down", len(l.rings))
+	}
+	up()
+	check()
+	ip(t, "link", "del", "v0")
+	until(t, src, func(b *Batch) bool { return b.Live.Down == 1 && len(l.rings) == 0 })
+	cable(t, "v0", "v1")
+	up()
+	check()
+	if b := new(Batch); src.ReadBatch(b) != nil || b.Live.Received != 8000 || b.Live.Dropped != 0 {
+		t.Errorf("%+v", b.Live)
+	}
+	if s := strings.Join(*said, "; "); strings.Contains(s, "rings") {
+		t.Error(s)
+	}
+}
+
+// TestLiveFewerRings: where no more can be had the first ring serves, and the rest is tried again with the next link.
+func TestLiveFewerRings(t *testing.T) {
+	isolated(t)
+	cable(t, "v0", "v1")
+	src, said := openLive(t, LiveConfig{Interfaces: []string{"v1"}})
+	l := src.(*live)
+	l.cfg.Rings = 2
+	self := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var caps [2]unix.CapUserData
+	if err := unix.Capget(&self, &caps[0]); err != nil {
+		t.Fatal(err)
+	}
+	without := caps
+	without[0].Effective &^= 1 << unix.CAP_NET_RAW
+	if err := unix.Capset(&self, &without[0]); err != nil {
+		t.Fatal(err)
+	}
+	l.taps[0].fan()
+	if s := strings.Join(*said, "; "); !strings.HasPrefix(s, "v1 has 1 of 2 rings: interface v1: cannot open") || len(l.rings) != 1 {
+		t.Errorf("%d rings, said: %s", len(l.rings), s)
+	}
+	if err := unix.Capset(&self, &caps[0]); err != nil {
+		t.Fatal(err)
+	}
+	ip(t, "link", "set", "v1", "down")
+	until(t, src, func(b *Batch) bool { return b.Live.Down == 1 })
+	ip(t, "link", "set", "v1", "up")
+	until(t, src, func(b *Batch) bool { return b.Live.Down == 0 })
+	if len(l.rings) != 2 {
+		t.Errorf("%d rings when the link is up again", len(l.rings))
 	}
 }

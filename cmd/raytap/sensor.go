@@ -143,7 +143,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	} else {
 		src, err = capture.OpenLive(capture.LiveConfig{
 			Interfaces: cfg.Interfaces, Filter: cfg.Filter, SnapLen: cfg.SnapLen, Ring: int(cfg.Ring), Block: int(cfg.Block),
-			NoPromisc: cfg.NoPromisc, Hardware: cfg.HardwareTS, Notice: notice,
+			Rings: cfg.Rings, NoPromisc: cfg.NoPromisc, Hardware: cfg.HardwareTS, Notice: notice,
 		})
 	}
 	if err != nil {

@@ -212,6 +212,7 @@ type flow struct {
 	mid      bool  // picked up after its beginning
 	opened   bool  // stream was asked for
 	dear     bool  // never shed
+	known    bool  // an event has carried the identity
 	attempt  bool  // the 5 s timer of a SYN is running
 	active   [2]bool
 	histSeen uint32
@@ -347,7 +348,7 @@ func (f *flow) streamDir(side uint8) Dir { return Dir(side ^ f.openSide) }
 // Flow implements Host.
 func (f *flow) Flow() *Flow {
 	if f.id == nil {
-		f.id = f.identity()
+		f.id, f.known = f.identity(), true
 	}
 	return f.id
 }
@@ -358,6 +359,14 @@ func (f *flow) row() *Flow {
 		return f.identity()
 	}
 	return f.Flow()
+}
+
+// forget lets go of the identity of a flow that has nothing more to tell until it ends: for its row it is made again.
+// Lingering flows were most of what the garbage collector had to go through, an eighth of all CPU time under churn.
+func (f *flow) forget() {
+	if f.more == nil {
+		f.id = nil
+	}
 }
 
 func (f *flow) identity() *Flow {
@@ -476,7 +485,7 @@ func (f *flow) Doubted() bool { return f.more != nil && f.more.doubt }
 
 // Flip implements Host.
 func (f *flow) Flip() bool {
-	if f.id != nil {
+	if f.known {
 		return false
 	}
 	if f.key.addr(f.origSide ^ 1).Addr().IsMulticast() {

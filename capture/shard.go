@@ -480,6 +480,7 @@ func (f *flow) datagram(side uint8, p *Packet) {
 				st.Datagram(f.streamDir(side), b)
 				if r, ok := st.(Rester); ok && r.Rest() {
 					f.stream, f.opened = nil, false
+					f.forget()
 				}
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -602,7 +603,14 @@ func TestStreamAtRest(t *testing.T) {
 	w := newWire(0)
 	var opened int
 	var last string
-	w.cfg.Open = func(Host, bool) Stream { opened++; return resting{tape{w}, &last} }
+	var id *Flow
+	w.cfg.Open = func(h Host, _ bool) Stream {
+		opened++
+		if id = h.Flow(); h.Flip() {
+			t.Error("the roles were exchanged behind an event")
+		}
+		return resting{tape{w}, &last}
+	}
 	for i, c := range []struct {
 		payload string
 		opened  int
@@ -615,9 +623,15 @@ func TestStreamAtRest(t *testing.T) {
 		if opened != c.opened {
 			t.Errorf("behind datagram %d, %d streams were opened, want %d", i, opened, c.opened)
 		}
+		if kept := w.flow(0).id != nil; kept != (last != "done") {
+			t.Errorf("behind datagram %d, the identity is kept: %v", i, kept)
+		}
 	}
 	if c := w.done(); c.Pkts != [2]uint64{4, 3} || c.State != "SF" || len(w.conns) != 1 {
 		t.Errorf("%d rows, %+v", len(w.conns), c)
+	}
+	if c := w.conns[0]; !reflect.DeepEqual(c.Flow, id) {
+		t.Errorf("events carried %+v, the row has %+v", id, c.Flow)
 	}
 	if got := w.got[Orig].String() + w.got[Resp].String(); got != "(a)(b)(done)(d)(done)(c)(done)" {
 		t.Errorf("streams got %s", got)

@@ -688,6 +688,7 @@ func (f *flow) checkEOF(side uint8) {
 			f.stream = nil // nothing more can come: let go of it now, while it is at hand, not when the flow has lingered
 			st.Finish()
 			f.release()
+			f.forget()
 		} else {
 			f.letIdle()
 		}

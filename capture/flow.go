@@ -174,8 +174,8 @@ type Stream interface {
 }
 
 // Rester is a Stream that may be done before its flow is. Rest, asked behind a datagram, says that all that was begun is
-// told: the stream is given up then, and what else comes in the flow opens another. Most flows of UDP are one question
-// and its answer, and stay in the table for ten seconds or sixty.
+// told: the stream is given up then, and what else comes in the flow opens another, which stays. Most flows of UDP are one
+// question and its answer, and are in the table for ten seconds or sixty; those that are more are many.
 type Rester interface{ Rest() bool }
 
 // Conn is the end of a flow: the row of conn.log. Indices are Orig and Resp.
@@ -212,6 +212,7 @@ type flow struct {
 	opened   bool  // stream was asked for
 	dear     bool  // never shed
 	known    bool  // an event has carried the identity
+	rested   bool  // a stream was given up, as a Rester
 	attempt  bool  // the 5 s timer of a SYN is running
 	active   [2]bool
 	histSeen uint32

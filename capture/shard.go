@@ -478,8 +478,8 @@ func (f *flow) datagram(side uint8, p *Packet) {
 		if b := p.Payload(); len(b) > 0 && f.live() {
 			if st := f.open(); st != nil {
 				st.Datagram(f.streamDir(side), b)
-				if r, ok := st.(Rester); ok && r.Rest() {
-					f.stream, f.opened = nil, false
+				if r, ok := st.(Rester); ok && !f.rested && r.Rest() {
+					f.stream, f.opened, f.rested = nil, false, true
 					f.forget()
 				}
 			}

@@ -13,7 +13,8 @@ import (
 )
 
 // What a run over a live source has beyond one over files: time goes on while nothing comes, rows reach the disk, every
-// minute tells what was lost in it, under overload what tells least is left out first, and settings can be exchanged.
+// minute tells what was lost in it, under overload what tells least is left out before the source loses anything, and
+// settings can be exchanged.
 
 const (
 	// Rows wait no longer than this for the disk while frames come,
@@ -52,7 +53,7 @@ func shedAt(now capture.ShedLevel, fill int) capture.ShedLevel {
 
 // heed takes over what a live source says of itself, and new settings, before the batch's packets.
 func (r *reader) heed(b *batch) {
-	if l := shedAt(r.shed, b.Fill); l != r.shed {
+	if l := shedAt(r.shed, b.Fill); l != r.shed && !b.Waits {
 		r.shed = l
 		r.weird(&capture.Weird{At: capture.At{Time: r.clock}, Name: "sensor_sheds", Addl: l.String()})
 	}

@@ -170,7 +170,7 @@ func (p *pipe) ReadBatch(b *Batch) error {
 	defer wait.Stop()
 	defer func() {
 		p.stats.Down, p.stats.LinkLost, p.stats.Reopened = int(p.down.Load()), p.lost.Load(), p.again.Load()
-		b.Live, b.Fill = p.stats, 100*len(p.full)/pipeBatches
+		b.Live, b.Fill, b.Waits = p.stats, 100*len(p.full)/pipeBatches, true
 	}()
 	if p.next != nil {
 		p.hand(b, p.next)

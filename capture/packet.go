@@ -27,6 +27,8 @@ type Batch struct {
 	Clock Time
 	Live  LiveStats
 	Fill  int // percent of the source's own storage that waits to be read or given back
+	// Waits says that what finds no room there waits at its writer: nothing is lost when it is full.
+	Waits bool
 
 	held []*lease // of rings, to which the frames point
 }

@@ -227,11 +227,14 @@ func (s *sink) raw(body *Body, b []byte, whole bool) {
 	if s.want > 0 && (len(s.stages) == 0 || s.rowOnly) && !s.alike() {
 		s.keep(b)
 	}
-	if len(s.stages) == 0 || s.broken {
+	if len(s.stages) == 0 {
 		return
 	}
 	if limit := min(s.want, maxEarly); s.decoded == 0 && !s.rowOnly && len(s.early) < limit {
 		s.early = append(s.early, b[:min(len(b), limit-len(s.early))]...)
+	}
+	if s.broken {
+		return
 	}
 	s.coded += int64(len(b))
 	if err := s.stages[0].write(b); err != nil {

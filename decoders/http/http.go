@@ -135,12 +135,13 @@ type half struct {
 	firstChunk, lastChunk int64
 	uneven                bool
 	lostBytes             int
-	partial               bool // the head had no end
-	dropped               bool // messages of this direction were lost since the last one that was read
-	resumed               bool // the next message was searched for
-	refutes               bool // the line that is skipped, once it is whole, says that this is no HTTP
-	garbled               bool // and is worth a weird
-	strange               bool // nothing was HTTP so far
+	partial               bool                   // the head had no end
+	dropped               bool                   // messages of this direction were lost since the last one that was read
+	resumed               bool                   // the next message was searched for
+	refutes               bool                   // the line that is skipped, once it is whole, says that this is no HTTP
+	garbled               bool                   // and is worth a weird
+	strange               bool                   // nothing was HTTP so far
+	tail                  [len(" HTTP/1.1")]byte // what ends the line that is skipped
 }
 
 type decoder struct {
@@ -177,7 +178,7 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 		return d.tee(b)
 	}
 	h := &d.half[dir]
-	used := 0
+	used, fresh := 0, d.fresh()
 	for used < len(b) {
 		n, err := d.step(dir, h, b[used:])
 		used += n
@@ -188,11 +189,17 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 			d.close()
 			return used, err
 		}
-		if n == 0 {
-			break
+		if n == 0 || fresh && !d.fresh() {
+			break // in the second case it is the turn of what waits in readHead
 		}
 	}
 	return used, nil
+}
+
+// fresh says that it is open whether what the client sends begins with a request.
+func (d *decoder) fresh() bool {
+	h := &d.half[capture.Orig]
+	return !d.seen && h.state == inHead && !h.ended
 }
 
 func (d *decoder) step(dir capture.Dir, h *half, b []byte) (int, error) {
@@ -216,7 +223,14 @@ func (d *decoder) step(dir capture.Dir, h *half, b []byte) (int, error) {
 	case inChunkSize, inChunkEnd, inTrailer:
 		return d.chunkLine(dir, h, b), nil
 	case lost:
-		return d.resync(dir, h, b), nil
+		n := d.resync(dir, h, b)
+		if d.hopeless() {
+			return n, errNotHTTP
+		}
+		if n == 0 && h.state == inHead {
+			return d.readHead(dir, h, b)
+		}
+		return n, nil
 	}
 	if !d.seen && d.half[dir.Peer()].state == dead {
 		return len(b), errNotHTTP
@@ -239,6 +253,10 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 	}
 	if dir == capture.Resp && d.refused && !d.connecting && !d.upgrading {
 		return 0, nil // the answer came; now it is the client's turn, so that requests are known before their answers
+	}
+	if dir == capture.Resp && d.fresh() && d.half[capture.Orig].begun && len(h.head) == 0 && len(b) <= maxWait &&
+		responseAt(b) != certain {
+		return 0, nil // whether this is a bad answer hangs on whether that becomes a request
 	}
 	if !h.begun {
 		// RFC 9112 section 2.2: empty lines before a message are ignored.
@@ -389,29 +407,36 @@ func headEnd(dir capture.Dir, b []byte, from int) int {
 // garbage is bytes where a message should begin: b, and what came with them.
 func (d *decoder) garbage(dir capture.Dir, h *half, b []byte) error {
 	// Zeek looks at whole lines, and at those of a client only if it may have more to ask.
-	h.garbled, h.strange = true, !d.seen
+	h.garbled, h.strange, h.tail = true, !d.seen, [len(h.tail)]byte{}
 	h.refutes = !h.resumed && (dir == capture.Resp || d.depth == 0 || d.persists)
 	d.lose(dir, h)
 	if n := lineEnd(b); n > 0 {
-		line, _ := cutLine(b[:n])
-		if i := len(line) - len(" HTTP/1.1"); dir == capture.Orig && i >= 0 && bytes.HasPrefix(line[i:], []byte(" HTTP/")) {
-			d.weird("bad_HTTP_request_with_version", "")
-			h.garbled = false
-		}
-		d.refute(dir, h)
+		d.refute(dir, h, b[:n])
 		d.loneCR(b[:min(n+1, len(b))])
+	} else {
+		h.skip(b)
 	}
-	if peer := &d.half[dir.Peer()]; !d.seen && peer.state == lost && !peer.garbled && !h.garbled {
+	if d.hopeless() {
 		return errNotHTTP
 	}
 	return nil
 }
 
-// refute tells that a line that is whole is none of a message, and takes the name of the flow back for it.
-func (d *decoder) refute(dir capture.Dir, h *half) {
+// hopeless says that both directions began with a line that is none of HTTP.
+func (d *decoder) hopeless() bool {
+	o, r := &d.half[capture.Orig], &d.half[capture.Resp]
+	return !d.seen && o.state == lost && r.state == lost && !o.garbled && !r.garbled
+}
+
+// refute tells that a line that is whole is none of a message, and takes the name of the flow back for it. b is what
+// the line ends with, behind what was skipped of it.
+func (d *decoder) refute(dir capture.Dir, h *half, b []byte) {
 	if h.garbled {
 		h.garbled = false
+		h.skip(b)
 		switch {
+		case dir == capture.Orig && bytes.HasPrefix(h.tail[:], []byte(" HTTP/")):
+			d.weird("bad_HTTP_request_with_version", "")
 		case dir == capture.Orig:
 			d.weird("bad_HTTP_request", "")
 		case dir == capture.Resp && d.seen:
@@ -422,6 +447,13 @@ func (d *decoder) refute(dir capture.Dir, h *half) {
 		h.refutes, d.refuted = false, d.known // Zeek turns away for good only from what it knew for HTTP
 		d.ctx.Refute("http")
 	}
+}
+
+// skip notes the end of what is skipped of a line.
+func (h *half) skip(b []byte) {
+	b = bytes.TrimRight(b, "\r\n")
+	n := copy(h.tail[:], h.tail[min(len(b), len(h.tail)):])
+	copy(h.tail[n:], b[len(b)-min(len(b), len(h.tail)):])
 }
 
 // lineEnd gives the length of the line at the start of b with its end, which for Zeek is LF or a CR without one.
@@ -458,8 +490,10 @@ func (d *decoder) lose(dir capture.Dir, h *half) {
 }
 
 // resync looks for a line that starts a message.
-func (d *decoder) resync(dir capture.Dir, h *half, b []byte) int {
-	used := 0
+func (d *decoder) resync(dir capture.Dir, h *half, b []byte) (used int) {
+	if h.strange {
+		defer func() { d.loneCR(b[:min(used+1, len(b))]) }()
+	}
 	for used < len(b) {
 		line := b[used:]
 		if !h.midline {
@@ -479,8 +513,13 @@ func (d *decoder) resync(dir capture.Dir, h *half, b []byte) int {
 			}
 		}
 		if n := lineEnd(line); (h.garbled || h.refutes) && n > 0 {
-			d.refute(dir, h)
+			d.refute(dir, h, line[:n])
 			d.loneCR(line[:min(n+1, len(line))])
+			if d.hopeless() {
+				return used + n
+			}
+		} else if h.garbled {
+			h.skip(line)
 		}
 		n := bytes.IndexByte(line, '\n') + 1
 		if h.midline = n == 0; n == 0 {
@@ -490,9 +529,6 @@ func (d *decoder) resync(dir capture.Dir, h *half, b []byte) int {
 			}
 		}
 		used += n
-	}
-	if h.strange {
-		d.loneCR(b[:min(used+1, len(b))])
 	}
 	switch h.lostBytes += used; {
 	case !d.seen && h.lostBytes > maxStrange:
@@ -963,7 +999,7 @@ func (d *decoder) End(dir capture.Dir) {
 	}
 	h.ended = true
 	if e, ok := d.ctx.(decoders.Ender); ok && e.Closed() {
-		d.refute(dir, h) // the end of the stream is that of its last line too
+		d.refute(dir, h, nil) // the end of the stream is that of its last line too
 	}
 	if h.ex != nil {
 		whole := (h.state == inClose || h.state == inTrailer && h.ex.req.Version == "0.9") && h.body.Missing == 0

@@ -805,6 +805,57 @@ func TestPartsThatArePieces(t *testing.T) {
 	}
 }
 
+// TestCutOfGarbage: what is none of HTTP is none of it wherever the packets end. The fuzzer found these.
+func TestCutOfGarbage(t *testing.T) {
+	c, s := decodertest.C, decodertest.S
+	for _, tt := range []struct {
+		name  string
+		steps []decodertest.Step
+		want  string // weirds
+	}{
+		{
+			"an answer that came before its request was whole, and is none", []decodertest.Step{c("T /! HTTP/1.1\r\xa7"), s("OST /! HTTP/1.1\r\xa7d\rankeer: c\r\nncoding: z\n\r\n.1")},
+			"line_terminated_with_single_CR unknown_HTTP_method HTTP_bad_header_line bad_HTTP_reply",
+		},
+		{
+			"the same, and the client goes on with something else", []decodertest.Step{c("T / HTTP/1.!\r\x8d"), s("ET / HTTP/1.!\r\x8dX7\n\r\n\nont\r\n\xa1\xb0")},
+			"line_terminated_with_single_CR unknown_HTTP_method HTTP_bad_header_line bad_HTTP_reply bad_HTTP_request",
+		},
+		{
+			"a lone CR in what a client says that is an answer", []decodertest.Step{c("HTTP/1.1 100"), s("HTTP/1.1 100 C\r\n\r\nH6TP/1\n\x1d\n200 \n\r.wwww\n1 \x1f")},
+			"bad_HTTP_request line_terminated_with_single_CR",
+		},
+		{
+			"a version at the end of a bad line", []decodertest.Step{c("GET /1.\r1\n\rC/ HTTP/1.1\r\n"), s("\r\n")},
+			"line_terminated_with_single_CR HTTP_bad_header_line bad_HTTP_request_with_version",
+		},
+		{
+			"neither of the two is HTTP", []decodertest.Step{c(" T HTTP/1.9\r\n"), s(" HT HTTP/1.9\r\n H\nContEnt-Length: 2\r\x01\r\nok")},
+			"bad_HTTP_request_with_version",
+		},
+		{
+			"an answer behind a bad line behind a head that ends with a lone CR",
+			[]decodertest.Step{c("ST / HTTP/1.1\r\n"), s("HTTP/1.1 100 C\r\n\r\xb8\xb8\nHTTP/1.1 200 OK\r\nContent-Encoding: zip\r\n\r\n\x1f\x8b\b")},
+			"bad_HTTP_reply HTTP_unknown_content_coding HTTP_response_before_request unknown_HTTP_method",
+		},
+		{
+			"a body that is not what its coding says, and all of it is kept", []decodertest.Step{c("GET / HTTP/1.1\r\n\r\n"), s("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\b\xfepڣw\xad\xcf\a\xa8\xe3\xbax")},
+			"inflate_failed",
+		},
+	} {
+		var got []string
+		for _, e := range decodertest.Run(t, all(), tt.steps...) {
+			if w, ok := e.(*capture.Weird); ok {
+				got = append(got, w.Name)
+			}
+		}
+		if g := strings.Join(got, " "); g != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, g, tt.want)
+		}
+		decodertest.CutAndPoison(t, all(), tt.steps...)
+	}
+}
+
 // TestPlace: one host has many spellings, and whoever wants to be taken for another uses them.
 func TestPlace(t *testing.T) {
 	for _, tt := range []struct{ method, target, field, host, path string }{

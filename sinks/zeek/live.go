@@ -1,15 +1,10 @@
 package zeek
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"maps"
 	"slices"
-	"strconv"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/raytap/raytap/capture"
@@ -28,22 +23,17 @@ const (
 )
 
 const (
-	// Where the running files stand, below the log directory.
-	currentDir = "current"
-	// Taken by the process that writes here: a second one would archive the first one's files under its hands.
-	lockFile = ".raytap.lock"
-	// Formatted rows of a log that wait while it cannot be written: a short fault costs nothing, a long one a megabyte
-	// of memory a log. What is beyond is counted as lost.
-	heldAt = 1 << 20
-	// The clock of the machine moved if two ticks, which come every second, are further apart than this, or if it
-	// went back by more than a slew does.
-	stepAhead = 10 * time.Minute
-	stepBack  = time.Second
-	// After such a step the age of files is not trusted for this long: a clock that somebody set to next year would
-	// otherwise delete every log. Whoever keeps clocks right has put it back by then.
-	distrust = 24 * time.Hour
-	// Retention also runs without rotation, or a quiet sensor would keep its files for ever.
-	sweepEvery = time.Hour
+	// Bytes of formatted rows that wait for the disk: of 20,000 packets of HTTP in a second half a minute.
+	maxWaiting = 64 << 20
+	// Bytes of findings on top of that.
+	maxFindings = 8 << 20
+	// Orders that wait. Rows come in pieces of flushAt, so that this is more than maxWaiting.
+	maxOrders = 1024
+	// A piece of text that is smaller is copied, and not handed over with its buffer.
+	smallText = 4 << 10
+	// A disk that has not answered for so long is said to be away. A spinning one that is written to the full takes a
+	// second.
+	slowDisk = 5 * time.Second
 )
 
 // LiveOptions say how to write logs that live. The zero value writes tab-separated text and never rotates.
@@ -57,7 +47,7 @@ type LiveOptions struct {
 	Fsync    string        // FsyncNever (also ""), FsyncRotate, FsyncFlush
 	Reserve  uint64        // bytes of the disk kept for findings; 0: none
 	// Say, if set, is told in a sentence what happened to the files: what the last run left, a full disk and its end, a
-	// folder that was removed. It is called on the caller's goroutine and on the one that compresses.
+	// folder that was removed. It is called on any goroutine.
 	Say func(string)
 }
 
@@ -76,53 +66,62 @@ type LiveOptions struct {
 // that only it can use (on Linux, where the file system can preallocate). A file or folder that was removed or moved
 // is begun anew within a Tick.
 //
+// Nothing here waits for the disk but Close: rows are formatted by the caller and written by a goroutine of its own. A
+// disk that does not answer, as when a snapshot is taken of it, costs memory for the rows that wait, and beyond a bound
+// rows, which are counted; findings have a bound of their own.
+//
 // Live has no clock: Tick brings the time, once a second. A step of the clock rotates at most once too often, and
-// holds up deletion by age for a day. All methods belong to one goroutine; compression and deletion have their own.
+// holds up deletion by age for a day. All methods belong to one goroutine.
 type Live struct {
-	flows        flowTexts
-	dir, current string
-	opt          LiveOptions
-	json         bool
-	logs         map[string]*liveLog
-	last         *liveLog // of the event before: most come in runs
-	rules        map[string]*rule
-	notice       notice
-	now          time.Time
-	began, until time.Time // the period that is being written
-	trust        time.Time // when files' ages count again
-	swept        time.Time
-	lock         *os.File
-	keeper       *keeper
-	closed       bool
+	flows   flowTexts
+	opt     LiveOptions
+	json    bool
+	dir     string
+	logs    map[string]*liveLog
+	last    *liveLog // of the event before: most come in runs
+	rules   map[string]*rule
+	notice  notice
+	closed  bool
+	away    bool   // the disk is, and that was said
+	wasLost uint64 // when it was
+
+	files   *files // of the goroutine behind orders
+	orders  chan order
+	done    chan struct{}
+	spare   chan []byte // buffers of text that was written
+	waiting atomic.Int64
+	ticking atomic.Bool           // a tick waits
+	since   atomic.Int64          // when the order at hand was taken, in nanoseconds since begun; 0: there is none
+	failing atomic.Pointer[error] // as of the last order
+	begun   time.Time
 }
 
-// liveLog is one log and its running file.
+// liveLog is what formats the rows of a log.
 type liveLog struct {
-	name    string
-	path    string
-	schema  schema
-	row     row
-	text    *text
-	pending uint64 // rows in text
-	rows    uint64 // written, of the log's whole life
-	lost    uint64
-	file    *os.File
-	info    os.FileInfo // of file, to know it again
-	size    uint64
-	in      uint64    // rows in file
-	fresh   uint64    // rows written since file was last seen in its place
-	since   time.Time // for its name
-	due     bool      // rotation was not possible yet
-	keep    uint64    // bytes to have reserved behind the end
-	kept    uint64    // where the reserve ends
-	err     error     // why it cannot be written
-	was     uint64    // lost, when err began
+	name string
+	row  row
+	text *text
+	rows uint64 // in text
+	told uint64 // of the log's whole life
+	to   *liveFile
+}
+
+// order is something to do with files: rows to write, or else do.
+type order struct {
+	to   *liveFile
+	text []byte
+	rows uint64
+	seen bool
+	do   func()
 }
 
 // NewLive makes a sink that writes below dir, which is created if need be, and clears up what a run that was killed
 // left there. A second sink on the same folder is an error.
 func NewLive(dir string, opt LiveOptions, now time.Time) (*Live, error) {
-	s := &Live{dir: dir, current: filepath.Join(dir, currentDir), opt: opt, logs: map[string]*liveLog{}, rules: rules(opt.Rules), now: now, swept: now}
+	s := &Live{
+		dir: dir, opt: opt, logs: map[string]*liveLog{}, rules: rules(opt.Rules), begun: time.Now(),
+		orders: make(chan order, maxOrders), done: make(chan struct{}), spare: make(chan []byte, 8),
+	}
 	var err error
 	if s.json, err = opt.json(); err != nil {
 		return nil, err
@@ -137,31 +136,48 @@ func NewLive(dir string, opt LiveOptions, now time.Time) (*Live, error) {
 	default:
 		return nil, fmt.Errorf("zeek: unknown fsync policy %q (never, rotate, flush)", opt.Fsync)
 	}
-	if err := s.folders(); err != nil {
-		return nil, fmt.Errorf("zeek: cannot use the log directory: %w", err)
+	if s.files, err = openFiles(dir, opt, s.json, now); err != nil {
+		return nil, err
 	}
-	s.period(now)
-	s.began = now // of the first files, which do not begin with the hour
-	left, err := s.salvage()
-	if err != nil {
-		s.lock.Close()
-		return nil, fmt.Errorf("zeek: cannot archive what the last run left: %w", err)
-	}
-	for _, l := range left {
-		s.say("%s", l)
-	}
-	s.keeper = newKeeper(dir, opt)
 	if opt.Reserve > 0 {
-		l := s.log("notice", &notice{f: &detectors.Finding{}, rule: &rule{}})
+		l := s.log("notice", &notice{f: &detectors.Finding{}, rule: &rule{}}).to
 		l.keep = opt.Reserve
-		s.open(l)
+		s.files.know(l)
+		s.files.open(l)
 		if l.err != nil {
-			s.shut()
+			s.files.shut()
 			return nil, fmt.Errorf("zeek: cannot write to the log directory: %w", l.err)
 		}
 	}
-	s.sweep()
+	s.files.sweep()
+	go s.work()
 	return s, nil
+}
+
+// work does what is ordered.
+func (s *Live) work() {
+	defer close(s.done)
+	for o := range s.orders {
+		s.since.Store(int64(time.Since(s.begun)))
+		if o.do != nil {
+			o.do()
+		} else {
+			s.files.take(o.to, o.text, o.rows, o.seen)
+			s.waiting.Add(-int64(len(o.text)))
+			if cap(o.text) > smallText && cap(o.text) <= keepBuffer {
+				select {
+				case s.spare <- o.text[:0]:
+				default:
+				}
+			}
+		}
+		if err := s.files.failing(); err != nil {
+			s.failing.Store(&err)
+		} else {
+			s.failing.Store(nil)
+		}
+		s.since.Store(0)
+	}
 }
 
 func (s *Live) say(format string, a ...any) {
@@ -170,42 +186,8 @@ func (s *Live) say(format string, a ...any) {
 	}
 }
 
-// folders makes the folders and takes the lock.
-func (s *Live) folders() error {
-	if err := os.MkdirAll(s.current, 0o755); err != nil {
-		return err
-	}
-	name := filepath.Join(s.dir, lockFile)
-	if s.lock != nil {
-		have, err := s.lock.Stat()
-		if there, e := os.Stat(name); err == nil && e == nil && os.SameFile(have, there) {
-			return nil
-		}
-		s.lock.Close()
-		s.lock = nil
-	}
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return err
-	}
-	if err := lock(f); err != nil {
-		f.Close()
-		return fmt.Errorf("%s is in use by another process: %w", s.dir, err)
-	}
-	s.lock = f
-	return nil
-}
-
-// period takes down which stretch of time now belongs to.
-func (s *Live) period(now time.Time) {
-	s.began, s.until = now, time.Time{}
-	if s.opt.Interval > 0 {
-		s.began = now.UTC().Truncate(s.opt.Interval)
-		s.until = s.began.Add(s.opt.Interval)
-	}
-}
-
-// Event writes ev if it is a row or a finding. Findings are in their file when it returns, rows after the next Tick.
+// Event takes ev if it is a row or a finding. Findings are on their way to the disk when it returns, rows with the
+// next Flush or Tick.
 func (s *Live) Event(ev any) {
 	switch ev := ev.(type) {
 	case *detectors.Finding:
@@ -213,10 +195,7 @@ func (s *Live) Event(ev any) {
 			return
 		}
 		s.notice.set(ev, s.rules[ev.Rule])
-		if l := s.write(&s.notice); l.err == nil {
-			s.place(l)
-			s.flush(l)
-		}
+		s.hand(s.write(&s.notice), true)
 	case capture.Record:
 		if len(s.opt.Logs) == 0 || s.opt.wants(ev.Log()) {
 			s.write(ev)
@@ -230,16 +209,17 @@ func (s *Live) write(r capture.Record) *liveLog {
 		l = s.log(name, r)
 		s.last = l
 	}
-	if s.closed || l.err != nil && len(l.text.b) >= heldAt {
-		l.lost++
+	l.told++
+	if s.closed || len(l.text.b) >= heldAt && !s.hand(l, false) {
+		l.to.lost.Add(1)
 		return l
 	}
 	l.row.begin()
 	r.Row(l.row)
 	l.row.end()
-	l.pending++
-	if l.err == nil && len(l.text.b) >= flushAt {
-		s.flush(l)
+	l.rows++
+	if len(l.text.b) >= flushAt {
+		s.hand(l, false)
 	}
 	return l
 }
@@ -250,413 +230,134 @@ func (s *Live) log(name string, r capture.Record) *liveLog {
 	if l != nil {
 		return l
 	}
-	l = &liveLog{name: name, path: filepath.Join(s.current, name+".log"), since: s.began}
+	l = &liveLog{name: name, to: &liveFile{name: name}}
 	if l.row, l.text = newRow(s.json, &s.flows); !s.json {
-		r.Row(&l.schema)
+		r.Row(&l.to.schema)
 	}
 	s.logs[name] = l
 	return l
 }
 
-// open makes the running file of a log, with its header, or goes on with one that is there.
-func (s *Live) open(l *liveLog) {
-	if err := s.folders(); err != nil {
-		s.down(l, err)
-		return
+// hand orders the rows of a log to be written, and says whether there was room for them.
+func (s *Live) hand(l *liveLog, seen bool) bool {
+	n := int64(len(l.text.b))
+	if n == 0 {
+		return true
 	}
-	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
-		s.down(l, err)
-		return
+	room := int64(maxWaiting)
+	if l.name == s.notice.Log() {
+		room += maxFindings
 	}
-	info, err := f.Stat()
-	old := err == nil && info.Size() > 0
-	if err == nil && !old && !s.json {
-		_, err = f.Write(l.schema.header(nil, l.name, capture.Time(l.since.UnixNano())))
-		if err != nil {
-			f.Truncate(0)
-		} else {
-			info, err = f.Stat()
-		}
+	if s.waiting.Load()+n > room || len(s.orders) == cap(s.orders) {
+		return false // nobody else puts orders
 	}
-	if err != nil {
-		f.Close()
-		s.down(l, err)
-		return
-	}
-	l.file, l.info, l.size, l.fresh, l.kept = f, info, uint64(info.Size()), 0, 0
-	if l.in = 0; old {
-		l.in = 1 // at least
-	}
-	s.reserve(l)
+	s.orders <- s.taken(l, seen)
+	return true
 }
 
-// reserve takes space for what is to come behind the end of a file, again when half of it is used.
-func (s *Live) reserve(l *liveLog) {
-	if l.keep == 0 || l.file == nil || l.kept > l.size+l.keep/2 {
-		return
+// taken makes an order of the rows of a log.
+func (s *Live) taken(l *liveLog, seen bool) order {
+	b, n := l.text.b, len(l.text.b)
+	s.waiting.Add(int64(n))
+	o := order{to: l.to, rows: l.rows, seen: seen}
+	if l.rows = 0; n < smallText {
+		o.text, l.text.b = slices.Clone(b), b[:0]
+		return o
 	}
-	switch err := preallocate(l.file, int64(l.size), int64(l.keep)); {
-	case err == nil:
-		l.kept = l.size + l.keep
-	case errors.Is(err, errors.ErrUnsupported):
-		s.say("the file system of %s cannot reserve space for findings", s.dir)
-		l.keep = 0
-	}
-}
-
-// flush writes what is held. What was written of a row that did not fit is taken back.
-func (s *Live) flush(l *liveLog) {
-	if len(l.text.b) == 0 {
-		return
-	}
-	if l.file == nil {
-		if s.open(l); l.file == nil {
-			return
-		}
-	}
-	b := l.text.b
-	n, err := l.file.Write(b)
-	whole := n
-	if err != nil {
-		whole = bytes.LastIndexByte(b[:n], '\n') + 1
-	}
-	rows := l.pending
-	if err != nil {
-		rows = uint64(bytes.Count(b[:whole], []byte{'\n'}))
-	}
-	l.rows += rows
-	l.in += rows
-	l.fresh += rows
-	l.pending -= rows
-	l.size += uint64(whole)
-	if err != nil {
-		s.cut(l, int64(n-whole))
-		l.text.b = append(b[:0], b[whole:]...)
-		s.down(l, err)
-		return
-	}
-	if l.text.b = b[:0]; cap(b) > keepBuffer {
+	o.text = b
+	select {
+	case l.text.b = <-s.spare:
+	default:
 		l.text.b = nil
 	}
-	s.up(l)
+	return o
 }
 
-// cut takes the last n bytes off a file.
-func (s *Live) cut(l *liveLog, n int64) {
-	if n == 0 {
-		return
-	}
-	info, err := l.file.Stat()
-	if err == nil {
-		err = l.file.Truncate(info.Size() - n)
-	}
-	if l.kept = 0; err != nil { // begin another rather than go on behind half a line
-		s.retire(l, false)
-	}
-}
-
-func (s *Live) down(l *liveLog, err error) {
-	if l.err == nil {
-		l.was = l.lost
-		s.say("%s.log cannot be written: %v", l.name, err)
-	}
-	l.err = err
-	if l.file != nil && !noSpace(err) { // a file that does not come back by itself
-		l.file.Close()
-		l.file = nil
-	}
-}
-
-func (s *Live) up(l *liveLog) {
-	if l.err != nil {
-		l.err = nil
-		s.say("%s.log is written again; %d rows were lost", l.name, l.lost-l.was)
-	}
-}
-
-// Flush writes what is held, for a caller that wants rows to be read before the next Tick.
+// Flush has rows written that wait for the next Tick.
 func (s *Live) Flush() {
-	if s.closed {
-		return
+	if s.closed || s.waiting.Load() > 0 {
+		return // those that wait longer come first
 	}
-	for _, l := range s.sorted() {
-		if l.err == nil {
-			s.flush(l)
-		}
+	for _, l := range s.logs {
+		s.hand(l, false)
 	}
 }
 
-// Tick brings the time: it writes what is held, rotates what is due, and looks after files that cannot be written or
-// are not in their place. It is to be called once a second.
+// Tick brings the time: what is held is written, what is due is rotated, and files that cannot be written or are not in
+// their place are looked after. It is to be called once a second.
 func (s *Live) Tick(now time.Time) {
 	if s.closed {
 		return
 	}
-	if d := now.Round(0).Sub(s.now.Round(0)); d > stepAhead || d < -stepBack {
-		s.trust = now.Add(distrust)
-		s.say("the clock was set from %s to %s; no log is deleted for its age until %s",
-			s.now.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), s.trust.UTC().Format(time.RFC3339))
+	for _, l := range s.logs {
+		s.hand(l, true)
 	}
-	s.now = now
-	rotate := s.opt.Interval > 0 && (!now.Before(s.until) || now.Before(s.until.Add(-s.opt.Interval)))
-	if rotate {
-		s.period(now)
-	}
-	rotated := false
-	for _, l := range s.sorted() {
-		s.place(l)
-		s.flush(l)
-		if rotate || s.opt.Size > 0 && l.size >= s.opt.Size {
-			l.due = true
-		}
-		if l.due {
-			at := now
-			if rotate {
-				at = s.began
-			}
-			rotated = s.rotate(l, at) || rotated
-		}
-		if l.file == nil && l.keep > 0 {
-			s.open(l)
-		}
-		if l.file != nil && len(l.text.b) == 0 {
-			s.up(l)
-		}
-		s.reserve(l)
-		if s.opt.Fsync == FsyncFlush && l.file != nil && l.fresh > 0 {
-			if err := l.file.Sync(); err != nil {
-				s.down(l, err)
-			}
-		}
-		l.fresh = 0
-	}
-	if rotated || now.Sub(s.swept) >= sweepEvery || now.Before(s.swept) {
-		s.sweep()
+	s.look()
+	if len(s.orders) < cap(s.orders) && !s.ticking.Swap(true) {
+		s.orders <- order{do: func() {
+			s.ticking.Store(false)
+			s.files.tick(now)
+		}}
 	}
 }
 
-func (s *Live) sweep() {
-	s.swept = s.now
-	s.keeper.wake(job{now: s.now, ages: !s.now.Before(s.trust)})
+// look says when the disk goes away and when it is back.
+func (s *Live) look() {
+	switch slow := s.slow(); {
+	case slow > 0 && !s.away:
+		s.away, s.wasLost = true, s.Lost()
+		s.say("the disk of %s has not answered for %v: rows wait in memory", s.dir, slow.Round(time.Second))
+	case slow == 0 && s.away:
+		s.away = false
+		s.say("the disk of %s answers again; %d rows were lost", s.dir, s.Lost()-s.wasLost)
+	}
 }
 
-// place looks whether the running file of a log is where it should be. A file that was moved away, as logrotate
-// does, gets its end; of one that was removed nobody can read what was written since it was last seen.
-func (s *Live) place(l *liveLog) {
-	if l.file == nil {
-		return
+// slow is for how long the disk has not answered; 0: no longer than disks do.
+func (s *Live) slow() time.Duration {
+	since := time.Duration(s.since.Load())
+	if since == 0 {
+		return 0
 	}
-	there, err := os.Stat(l.path)
-	if err == nil && os.SameFile(there, l.info) {
-		l.size = uint64(there.Size()) // less if somebody emptied it
-		return
+	if d := time.Since(s.begun) - since; d >= slowDisk {
+		return d
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	if removed(l.file) {
-		l.rows -= l.fresh
-		l.lost += l.fresh
-		s.say("%s was removed: a new one is begun, %d rows were lost", l.path, l.fresh)
-	} else {
-		s.end(l)
-	}
-	l.file.Close()
-	l.file, l.since = nil, s.now
+	return 0
 }
 
 // Reopen closes the running files and opens them by their names again, for whoever has moved them away; Tick would
 // have seen it within a second. Files that are in their place go on.
 func (s *Live) Reopen() {
-	if s.closed {
-		return
+	if !s.closed && len(s.orders) < cap(s.orders) {
+		s.orders <- order{do: s.files.reopen}
 	}
-	for _, l := range s.sorted() {
-		if l.file == nil {
-			continue
-		}
-		s.place(l)
-		if l.file != nil {
-			s.flush(l)
-		}
-		in := l.in
-		if l.file != nil {
-			l.file.Close()
-			l.file = nil
-			s.open(l)
-			l.in = in
-		} else if l.keep > 0 {
-			s.open(l)
-		}
-	}
-}
-
-// end writes the last line of a file. That it does not fit is no loss.
-func (s *Live) end(l *liveLog) {
-	if s.json {
-		return
-	}
-	b := append(stamp([]byte("#close\t"), capture.Time(s.now.UnixNano())), '\n')
-	if n, err := l.file.Write(b); err != nil && n > 0 {
-		if info, err := l.file.Stat(); err == nil {
-			l.file.Truncate(info.Size() - int64(n))
-		}
-	}
-}
-
-// rotate puts the running file of a log into the archive and says whether it did; at is when the next one begins.
-func (s *Live) rotate(l *liveLog, at time.Time) bool {
-	switch {
-	case l.file == nil:
-		l.due, l.since = false, at
-		return false
-	case l.in == 0 && l.keep > 0: // nothing but a header
-		l.due = false
-		return false
-	case l.keep > 0 && s.Failing() != nil:
-		return false // it would give its reserve away, and not get another
-	}
-	if !s.retire(l, true) {
-		return false
-	}
-	l.due, l.since = false, at
-	if l.keep > 0 {
-		s.open(l)
-	}
-	return true
-}
-
-// retire moves the running file of a log into the archive. Where that is not possible it stays, and due.
-func (s *Live) retire(l *liveLog, whole bool) bool {
-	to, err := s.free(l.name, l.since)
-	if err == nil {
-		if whole {
-			s.end(l)
-		}
-		if l.keep > 0 { // gives back what was reserved
-			if info, err := l.file.Stat(); err == nil {
-				l.file.Truncate(info.Size())
-			}
-		}
-		err = os.Rename(l.path, to)
-	}
-	if err != nil {
-		if !l.due {
-			s.say("%s cannot be rotated: %v", l.path, err)
-		}
-		l.due = true
-		return false
-	}
-	s.keeper.close(l.file, filepath.Dir(to))
-	l.file, l.size, l.in, l.fresh = nil, 0, 0, 0
-	return true
-}
-
-// free gives the path for a rotated file that was begun at that time, and makes its folder.
-func (s *Live) free(name string, since time.Time) (string, error) {
-	since = since.UTC()
-	dir := filepath.Join(s.dir, since.Format(dayForm))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	base := filepath.Join(dir, name+"."+since.Format(stampForm))
-	for n := 1; ; n++ {
-		path := base
-		if n > 1 {
-			path += "-" + strconv.Itoa(n)
-		}
-		path += ".log"
-		taken := false
-		for _, ext := range [...]string{"", ".gz", ".zst"} {
-			_, err := os.Lstat(path + ext)
-			taken = taken || err == nil
-		}
-		if !taken {
-			return path, nil
-		}
-	}
-}
-
-// salvage archives what a run that was killed left in current, and says what it found.
-func (s *Live) salvage() (found []string, err error) {
-	files, err := filepath.Glob(filepath.Join(s.current, "*.log"))
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(files)
-	for _, path := range files {
-		name := strings.TrimSuffix(filepath.Base(path), ".log")
-		rows, cut, since, err := mend(path)
-		if err != nil {
-			return nil, err
-		}
-		if !rows {
-			if err := os.Remove(path); err != nil {
-				return nil, err
-			}
-			if cut == 0 {
-				continue // nothing was in it
-			}
-		} else {
-			to, err := s.free(name, since)
-			if err != nil {
-				return nil, err
-			}
-			if err := os.Rename(path, to); err != nil {
-				return nil, err
-			}
-		}
-		m := "the last run did not end properly: " + name + ".log was left open"
-		if cut > 0 {
-			m += fmt.Sprintf(", and cut short in its last line, of which %d bytes were removed", cut)
-		}
-		found = append(found, m)
-	}
-	return found, nil
 }
 
 // Close writes what is held, rotates everything and stops; what is not compressed yet is at the next start. Its
 // error has a line for each log that lost rows in the end.
-func (s *Live) Close(now time.Time) error {
+func (s *Live) Close(now time.Time) (err error) {
 	if s.closed {
 		return nil
 	}
 	s.closed = true
-	s.now = now
-	var errs []error
-	for _, l := range s.sorted() {
-		s.place(l)
-		s.flush(l)
-		if l.pending > 0 {
-			l.lost += l.pending
-			errs = append(errs, fmt.Errorf("zeek: the last %d rows of %s.log are lost: %w", l.pending, l.name, l.err))
-			l.pending = 0
-		}
-		switch {
-		case l.file == nil:
-		case l.in == 0 && l.keep > 0:
-			l.file.Close()
-			os.Remove(l.path)
-		case !s.retire(l, true):
-			errs = append(errs, fmt.Errorf("zeek: %s could not be archived; the next start does it", l.path))
-			l.file.Close()
+	for _, l := range s.logs {
+		if l.rows > 0 {
+			s.orders <- s.taken(l, true)
 		}
 	}
-	s.shut()
-	return errors.Join(errs...)
-}
-
-func (s *Live) shut() {
-	s.keeper.stop()
-	s.lock.Close()
+	s.orders <- order{do: func() { err = s.files.close(now) }}
+	close(s.orders)
+	<-s.done
+	return err
 }
 
 // Counts says for each log, by name, how many rows it got so far and how many could not be written.
 func (s *Live) Counts() []Count {
 	var c []Count
-	for _, l := range s.sorted() {
-		c = append(c, Count{l.name, l.rows + l.pending, l.lost})
+	for _, name := range slices.Sorted(maps.Keys(s.logs)) {
+		l := s.logs[name]
+		lost := l.to.lost.Load()
+		c = append(c, Count{l.name, l.told - lost, lost})
 	}
 	return c
 }
@@ -664,26 +365,19 @@ func (s *Live) Counts() []Count {
 // Lost says how many rows of all logs could not be written.
 func (s *Live) Lost() (n uint64) {
 	for _, l := range s.logs {
-		n += l.lost
+		n += l.to.lost.Load()
 	}
 	return n
 }
 
-// Failing gives the first log, by name, that cannot be written at present, and why; nil if all can.
+// Failing says why logs cannot be written at present: the disk does not answer, or the first log, by name, that has
+// an error; nil if all is well.
 func (s *Live) Failing() error {
-	for _, l := range s.sorted() {
-		if l.err != nil {
-			return fmt.Errorf("zeek: %s.log: %w", l.name, l.err)
-		}
+	if slow := s.slow(); slow > 0 {
+		return fmt.Errorf("zeek: the disk of %s has not answered for %v", s.dir, slow.Round(time.Second))
+	}
+	if err := s.failing.Load(); err != nil {
+		return *err
 	}
 	return nil
-}
-
-func (s *Live) sorted() []*liveLog {
-	all := make([]*liveLog, 0, len(s.logs))
-	for _, l := range s.logs {
-		all = append(all, l)
-	}
-	slices.SortFunc(all, func(a, b *liveLog) int { return strings.Compare(a.name, b.name) })
-	return all
 }

@@ -49,7 +49,7 @@ func TestFullDiskLive(t *testing.T) {
 			findings++
 			s.Event(f)
 			now = now.Add(time.Second)
-			s.Tick(now)
+			s.tick(now)
 		}
 		for range 100 {
 			second(1000)
@@ -167,7 +167,7 @@ func TestReserveIsTaken(t *testing.T) {
 	for range 2000 {
 		s.Event(finding())
 	}
-	s.Tick(at("2026-11-23 17:00:01"))
+	s.tick(at("2026-11-23 17:00:01"))
 	info, err := os.Stat(filepath.Join(dir, "current", "notice.log"))
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +197,7 @@ func TestKill(t *testing.T) {
 			s.Event(&numbered{log: "conn", n: n, pad: pad})
 			if n%500 == 0 {
 				s.Event(&detectors.Finding{Rule: "a/b", Msg: "m"})
-				s.Tick(time.Now())
+				s.tick(time.Now())
 				fmt.Println(n)
 			}
 		}

@@ -62,14 +62,28 @@ func live(t *testing.T, dir string, opt LiveOptions, now time.Time) *Live {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close(s.now) })
+	t.Cleanup(func() { s.Close(now) })
 	return s
+}
+
+// wait waits until all is done that was ordered.
+func (s *Live) wait() {
+	ack := make(chan struct{})
+	s.orders <- order{do: func() { close(ack) }}
+	<-ack
+}
+
+func (s *Live) tick(now time.Time) {
+	s.Tick(now)
+	s.wait()
 }
 
 // idle waits until the keeper has done what it was told so far.
 func (s *Live) idle() {
+	s.wait()
 	ack := make(chan struct{})
-	s.keeper.in <- job{now: s.now, ages: !s.now.Before(s.trust), ack: ack}
+	f := s.files
+	f.keeper.in <- job{now: f.now, ages: !f.now.Before(f.trust), ack: ack}
 	<-ack
 }
 
@@ -192,22 +206,22 @@ func TestRotationByTime(t *testing.T) {
 	s := live(t, dir, LiveOptions{Interval: time.Hour, Say: heard.say}, at("2026-11-23 16:42:36"))
 	s.Event(&numbered{log: "conn", n: 1})
 	same(t, tree(t, dir)) // nothing is written before the first Tick
-	s.Tick(at("2026-11-23 16:42:37"))
+	s.tick(at("2026-11-23 16:42:37"))
 	same(t, tree(t, dir), "current/conn.log")
 	if got := read(t, dir, "current/conn.log"); !strings.HasSuffix(got, "\t1\t-\n") || !strings.Contains(got, "#open\t2026-11-23-16-42-36\n") {
 		t.Errorf("conn.log is\n%s", got)
 	}
 	for now := at("2026-11-23 16:43:00"); now.Before(at("2026-11-23 17:00:00")); now = now.Add(9 * time.Minute) {
-		s.Tick(now)
+		s.tick(now)
 	}
 	same(t, tree(t, dir), "current/conn.log")
 	s.Event(&numbered{log: "conn", n: 2}) // came before the hour was over
-	s.Tick(at("2026-11-23 17:00:00"))
+	s.tick(at("2026-11-23 17:00:00"))
 	same(t, tree(t, dir), "2026-11-23/conn.2026-11-23-16-42-36.log")
 	s.Event(&numbered{log: "conn", n: 3})
 	s.Event(&numbered{log: "dns", n: 1})
-	s.Tick(at("2026-11-23 17:00:09"))
-	s.Tick(at("2026-11-23 17:09:59"))
+	s.tick(at("2026-11-23 17:00:09"))
+	s.tick(at("2026-11-23 17:09:59"))
 	if err := s.Close(at("2026-11-23 17:10:00")); err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +279,7 @@ func TestRotationUnderLoad(t *testing.T) {
 			}
 			if n%1000 == 0 {
 				now = now.Add(time.Second)
-				s.Tick(now)
+				s.tick(now)
 			}
 		}
 		if err := s.Close(now); err != nil {
@@ -298,7 +312,7 @@ func TestTwoFilesOfASecond(t *testing.T) {
 	s := live(t, dir, LiveOptions{Size: 1, Compress: CompressGzip}, at("2026-11-23 17:00:00"))
 	for n := range uint64(3) {
 		s.Event(&numbered{log: "conn", n: n})
-		s.Tick(at("2026-11-23 17:00:00"))
+		s.tick(at("2026-11-23 17:00:00"))
 		s.idle() // the first has another ending when the second comes
 	}
 	same(t, tree(t, dir), "2026-11-23/conn.2026-11-23-17-00-00-2.log.gz", "2026-11-23/conn.2026-11-23-17-00-00-3.log.gz", "2026-11-23/conn.2026-11-23-17-00-00.log.gz")
@@ -337,7 +351,7 @@ func TestQuietSensorDeletes(t *testing.T) {
 	s := live(t, dir, LiveOptions{Interval: time.Hour, Keep: 2 * time.Hour}, at("2026-11-23 17:00:00"))
 	s.Event(&numbered{log: "conn"})
 	for m := range 6 * 60 {
-		s.Tick(at("2026-11-23 17:00:00").Add(time.Duration(m) * time.Minute))
+		s.tick(at("2026-11-23 17:00:00").Add(time.Duration(m) * time.Minute))
 	}
 	s.idle()
 	same(t, tree(t, dir))
@@ -362,7 +376,7 @@ func TestClockStep(t *testing.T) {
 	} {
 		s.Event(&numbered{log: "conn", n: n})
 		n++
-		s.Tick(at(now))
+		s.tick(at(now))
 		s.idle()
 	}
 	heard.has(t, "the clock was set", 4)
@@ -381,10 +395,10 @@ func TestAgeCountsAgainADayAfterTheStep(t *testing.T) {
 	dir := t.TempDir()
 	s := live(t, dir, LiveOptions{Interval: time.Hour, Keep: 24 * time.Hour}, at("2026-11-23 17:00:00"))
 	s.Event(&numbered{log: "conn"})
-	s.Tick(at("2026-11-23 17:00:01"))
+	s.tick(at("2026-11-23 17:00:01"))
 	now := at("2027-11-23 17:00:00")
 	for m := range 26 * 60 {
-		s.Tick(now.Add(time.Duration(m) * time.Minute))
+		s.tick(now.Add(time.Duration(m) * time.Minute))
 		if m == 23*60 {
 			s.idle()
 			same(t, tree(t, dir), "2026-11-23/conn.2026-11-23-17-00-00.log")
@@ -399,11 +413,12 @@ func TestFolderRemoved(t *testing.T) {
 	var heard said
 	s := live(t, dir, LiveOptions{Reserve: 1 << 16, Say: heard.say}, at("2026-11-23 17:00:00"))
 	s.Event(&numbered{log: "conn", n: 1})
-	s.Tick(at("2026-11-23 17:00:01"))
+	s.tick(at("2026-11-23 17:00:01"))
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
 	s.Event(finding()) // may not go into a file that nobody can read
+	s.wait()
 	if got := read(t, dir, "current/notice.log"); strings.Count(got, "203.0.113.66 submitted a job") != 1 {
 		t.Errorf("notice.log is\n%s", got)
 	}
@@ -411,9 +426,9 @@ func TestFolderRemoved(t *testing.T) {
 	for n := range uint64(300) { // beyond the buffer: some go to the file that is gone
 		s.Event(&numbered{log: "conn", n: n, pad: pad})
 	}
-	s.Tick(at("2026-11-23 17:00:02"))
+	s.tick(at("2026-11-23 17:00:02"))
 	s.Event(&numbered{log: "conn", n: 1000})
-	s.Tick(at("2026-11-23 17:00:03"))
+	s.tick(at("2026-11-23 17:00:03"))
 	heard.has(t, "was removed: a new one is begun", 2)
 	got := rowsOf(t, dir, "conn", false)
 	counts := s.Counts()
@@ -434,7 +449,7 @@ func TestLogrotate(t *testing.T) {
 		dir := t.TempDir()
 		s := live(t, dir, LiveOptions{}, at("2026-11-23 17:00:00"))
 		s.Event(&numbered{log: "conn", n: 1})
-		s.Tick(at("2026-11-23 17:00:01"))
+		s.tick(at("2026-11-23 17:00:01"))
 		cur := filepath.Join(dir, "current", "conn.log")
 		if err := os.Rename(cur, cur+".1"); err != nil {
 			t.Fatal(err)
@@ -448,9 +463,10 @@ func TestLogrotate(t *testing.T) {
 		if how != "tick" {
 			s.Reopen()
 			s.Reopen() // nothing more to do
+			s.wait()
 		}
-		s.Tick(at("2026-11-23 17:00:02"))
-		if got := read(t, dir, "current/conn.log.1"); !strings.HasSuffix(got, "\t1\t-\n#close\t2026-11-23-17-00-0"+map[string]string{"tick": "2", "reopen": "1", "create": "1"}[how]+"\n") {
+		s.tick(at("2026-11-23 17:00:02"))
+		if got := read(t, dir, "current/conn.log.1"); !strings.HasSuffix(got, "\t1\t-\n#close\t2026-11-23-17-00-01\n") {
 			t.Errorf("%s: the old file is\n%s", how, got)
 		}
 		if got := read(t, dir, "current/conn.log"); strings.Count(got, "#separator") != 1 || !strings.HasSuffix(got, "\t2\t-\n") {
@@ -460,7 +476,7 @@ func TestLogrotate(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Event(&numbered{log: "conn", n: 3})
-		s.Tick(at("2026-11-23 17:00:03"))
+		s.tick(at("2026-11-23 17:00:03"))
 		if got := read(t, dir, "current/conn.log"); got != "1763917200.000000\t3\t-\n" {
 			t.Errorf("%s: behind truncation %q", how, got)
 		}
@@ -542,16 +558,16 @@ func TestUnwritableLog(t *testing.T) {
 	for n := range uint64(rows) {
 		s.Event(&numbered{log: "conn", n: n, pad: pad})
 	}
-	s.Tick(at("2026-11-23 17:00:01"))
+	s.tick(at("2026-11-23 17:00:01"))
 	if s.Failing() == nil {
 		t.Error("nothing fails")
 	}
 	c := s.Counts()[0]
-	if held := s.logs["conn"].text.b; len(held) < heldAt || len(held) > heldAt+1000 || c.Lost == 0 || c.Rows+c.Lost != rows {
+	if held := s.logs["conn"].to.text; len(held) < heldAt || len(held) > heldAt+flushAt+1000 || c.Lost == 0 || c.Rows+c.Lost != rows {
 		t.Errorf("%d bytes held, %v", len(held), c)
 	}
 	os.Remove(cur)
-	s.Tick(at("2026-11-23 17:00:02"))
+	s.tick(at("2026-11-23 17:00:02"))
 	if got := rowsOf(t, dir, "conn", true); len(got) != int(c.Rows) || got[0] != 0 || got[len(got)-1] != c.Rows-1 {
 		t.Errorf("%d rows, want %d", len(got), c.Rows)
 	}
@@ -560,8 +576,68 @@ func TestUnwritableLog(t *testing.T) {
 	if err := s.Failing(); err != nil {
 		t.Error(err)
 	}
-	if n := cap(s.logs["conn"].text.b); n > keepBuffer {
+	if n := cap(s.logs["conn"].to.text); n > keepBuffer {
 		t.Errorf("a buffer of %d bytes was kept", n)
+	}
+}
+
+// TestDiskAway: a disk that does not answer costs nobody his time. What fits waits for it and is written when it is back,
+// findings also when there is no room for rows any more; the rest is counted.
+func TestDiskAway(t *testing.T) {
+	dir := t.TempDir()
+	var heard said
+	s := live(t, dir, LiveOptions{Interval: time.Hour, Say: heard.say}, at("2026-11-23 17:00:00"))
+	s.Event(&numbered{log: "conn", n: 0})
+	s.tick(at("2026-11-23 17:00:01"))
+	free := make(chan struct{})
+	s.orders <- order{do: func() { <-free }}
+	for s.since.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	const rows = 200_000
+	pad := strings.Repeat("x", 1000)
+	for n := uint64(1); n < rows; n++ {
+		s.Event(&numbered{log: "conn", n: n, pad: pad})
+		if n%1000 == 0 {
+			s.Event(finding())
+			s.Flush()
+			s.Tick(at("2026-11-23 17:00:02").Add(time.Duration(n/1000) * time.Second))
+		}
+	}
+	if n := s.waiting.Load(); n > maxWaiting+maxFindings {
+		t.Errorf("%d bytes wait", n)
+	}
+	if err := s.Failing(); err != nil {
+		t.Errorf("after no time: %v", err)
+	}
+	heard.has(t, "", 0)
+	s.since.Add(int64(-2 * slowDisk)) // as if that had taken longer
+	s.Tick(at("2026-11-23 17:04:00"))
+	s.Tick(at("2026-11-23 17:04:01"))
+	heard.has(t, "has not answered for 1", 1)
+	if err := s.Failing(); err == nil || !strings.Contains(err.Error(), "has not answered for 1") {
+		t.Errorf("failing: %v", err)
+	}
+	close(free)
+	s.wait()
+	s.tick(at("2026-11-23 17:04:02"))
+	heard.has(t, "answers again; ", 1)
+	if err := s.Failing(); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(at("2026-11-23 17:04:03")); err != nil {
+		t.Error(err)
+	}
+	c := s.Counts()
+	if c[0].Rows+c[0].Lost != rows || c[0].Rows < maxWaiting/1100 || c[0].Lost == 0 || c[1].Lost != 0 || c[1].Rows != (rows-1)/1000 {
+		t.Errorf("counts %v", c)
+	}
+	got := rowsOf(t, dir, "conn", false)
+	if len(got) != int(c[0].Rows) || !slices.Equal(got, slices.Compact(slices.Clone(got))) {
+		t.Errorf("%d rows, %v", len(got), c)
+	}
+	if n := strings.Count(string(content(t, filepath.Join(dir, "2026-11-23", "notice.2026-11-23-17-00-00.log"))), "submitted a job"); n != (rows-1)/1000 {
+		t.Errorf("%d findings", n)
 	}
 }
 

@@ -10,7 +10,8 @@
 //
 // The snapshot is written beside the file, synced and renamed over it, so a crash leaves the old one or the new one and
 // costs at most what was learned since. A database was weighed: an ordinary cluster takes 2 KB, a thousand are written in
-// 30 ms, and twice a minute is enough; there is nothing to look up. Other processes must not write to the file.
+// 30 ms, and twice a minute is enough; there is nothing to look up. Nobody waits for the disk but Close. Other processes
+// must not write to the file.
 //
 // It does not see counters of assets between two rows, and it forgets what was seen longest ago beyond assets.MaxAssets.
 package inventory
@@ -50,7 +51,8 @@ type Store struct {
 	rows  map[string]*assets.Row // of this run
 	dirty bool
 	saved time.Time
-	err   error // of the last attempt to save
+	wrote chan error // what came of a snapshot that is being written; nil: none is
+	err   error      // of the last one that was
 }
 
 // Open reads the snapshot at path, if there is one. With an empty path nothing is read or kept.
@@ -120,8 +122,8 @@ func (s *Store) Rows() []*assets.Row {
 	return list
 }
 
-// Event takes rows of the inventory. Every now and then, while there is news, it saves; an error of that is Close's, if
-// it lasts.
+// Event takes rows of the inventory. Every now and then, while there is news, it has a snapshot written; an error of that
+// is Close's, if it lasts.
 func (s *Store) Event(ev any) {
 	if r, ok := ev.(*assets.Row); ok && r.Asset != nil {
 		for _, was := range r.Was {
@@ -132,8 +134,8 @@ func (s *Store) Event(ev any) {
 		s.forget()
 		s.dirty = true
 	}
-	if s.dirty && s.path != "" && time.Since(s.saved) >= saveEvery {
-		s.err = s.Save()
+	if s.dirty && s.path != "" && time.Since(s.saved) >= saveEvery && !s.writing() {
+		s.save()
 	}
 }
 
@@ -150,14 +152,39 @@ func (s *Store) forget() {
 	}
 }
 
-// Save writes the snapshot: beside the old one, and then over it.
-func (s *Store) Save() (err error) {
-	s.saved = time.Now()
-	if s.path == "" {
-		return nil
+// save begins to write a snapshot of what is known now.
+func (s *Store) save() {
+	s.saved, s.dirty = time.Now(), false
+	b, err := json.Marshal(snapshot{format, s.Known()})
+	wrote := make(chan error, 1)
+	s.wrote = wrote
+	go func() {
+		if err == nil {
+			err = write(s.path, b)
+		}
+		wrote <- err
+	}()
+}
+
+// writing says whether a snapshot is still being written, and takes down what came of one that is not any more.
+func (s *Store) writing() bool {
+	select {
+	case err := <-s.wrote:
+		s.done(err)
+	default:
 	}
-	dir := filepath.Dir(s.path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(s.path)+"-*")
+	return s.wrote != nil
+}
+
+func (s *Store) done(err error) {
+	s.wrote, s.err = nil, err
+	s.dirty = s.dirty || err != nil
+}
+
+// write makes a snapshot of b: beside the old one, and then over it.
+func write(path string, b []byte) (err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return fmt.Errorf("inventory: %w", err)
 	}
@@ -167,14 +194,13 @@ func (s *Store) Save() (err error) {
 			err = fmt.Errorf("inventory: cannot save: %w", err)
 		}
 	}()
-	err = json.NewEncoder(f).Encode(snapshot{format, s.Known()})
+	_, err = f.Write(append(b, '\n'))
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err = os.Rename(f.Name(), s.path); err != nil {
+	if err = os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	s.dirty = false
 	// The new name must be on the disk, too.
 	d, err := os.Open(dir)
 	if err != nil {
@@ -183,13 +209,20 @@ func (s *Store) Save() (err error) {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Err is why the snapshot could not be written when that was last tried; nil: it was.
-func (s *Store) Err() error { return s.err }
+// Err is why a snapshot could not be written when that was last tried; nil: it was.
+func (s *Store) Err() error {
+	s.writing()
+	return s.err
+}
 
 // Close saves what is not saved yet.
 func (s *Store) Close() error {
-	if s.dirty {
-		s.err = s.Save()
+	if s.wrote != nil {
+		s.done(<-s.wrote)
+	}
+	if s.dirty && s.path != "" {
+		s.save()
+		s.done(<-s.wrote)
 	}
 	return s.err
 }

@@ -3,6 +3,7 @@ package inventory
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -150,7 +151,37 @@ func TestSavesWhileTheRunGoesOn(t *testing.T) {
 	}
 	s.saved = time.Now().Add(-2 * saveEvery)
 	s.Event(capture.Conn{})
-	if k := open(t, path).Known(); len(k) != 1 {
+	if s.wrote == nil {
+		t.Fatal("nothing is being written")
+	}
+	s.Event(row("ray 10.1.0.11", 2, 3))
+	if err := s.Close(); err != nil || s.Err() != nil {
+		t.Error(err)
+	}
+	if k := open(t, path).Known(); len(k) != 2 {
+		t.Errorf("%d known at the end", len(k))
+	}
+}
+
+// TestSnapshotWaitsForTheDiskAlone: while the disk does not answer, events go on, and what came meanwhile is written then.
+func TestSnapshotWaitsForTheDiskAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "assets.json")
+	s := open(t, path)
+	s.wrote = make(chan error, 1) // a disk that is away
+	s.Event(row("ray 10.1.0.10", 1, 3))
+	s.saved = time.Now().Add(-2 * saveEvery)
+	s.Event(row("ray 10.1.0.11", 1, 3))
+	if _, err := os.Stat(path); err == nil {
+		t.Error("two were written at once")
+	}
+	s.wrote <- errors.New("no space")
+	if s.Err() == nil {
+		t.Error("its error is not told")
+	}
+	s.saved = time.Now().Add(-2 * saveEvery)
+	s.Event(capture.Conn{})
+	s.done(<-s.wrote)
+	if k := open(t, path).Known(); len(k) != 2 {
 		t.Errorf("%d known after a while", len(k))
 	}
 }
@@ -222,7 +253,8 @@ func BenchmarkSave(b *testing.B) {
 		s.Event(row(fmt.Sprintf("ray %d", i), i, 8))
 	}
 	for b.Loop() {
-		if err := s.Save(); err != nil {
+		s.dirty = true
+		if err := s.Close(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -23,7 +23,7 @@ type LiveConfig struct {
 	Ring       int      // bytes of the ring of each interface
 	// Rings of each interface that share those bytes, and that the kernel deals the flows to; 0 is 1. Several are for a
 	// network card with several queues, whose processors would wait for each other at one. Frames of one wait for those
-	// of the others, up to 30 ms where little comes.
+	// of the others, up to 15 ms where little comes.
 	Rings     int
 	NoPromisc bool // take only what the interface takes anyway
 	Hardware  bool // the network card's time stamps, where it makes any

@@ -1,8 +1,10 @@
 package capture
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -98,5 +100,49 @@ func BenchmarkChecksum(b *testing.B) {
 				p.ChecksumOK()
 			}
 		})
+	}
+}
+
+// TestVerifiedByTheCard: what the card says goes for the outermost TCP and UDP checksum and for nothing else.
+func TestVerifiedByTheCard(t *testing.T) {
+	wrong := func(packet []byte) []byte {
+		b := bytes.Clone(packet)
+		b[len(b)-1] ^= 1
+		return b
+	}
+	vxlan := func(inner []byte) []byte {
+		return mkIP4(17, mkUDP(1000, 4789, hx("08000000 00000100"), mkEth(0x800, inner)))
+	}
+	seg := l4sum(6, addrA4, addrB4, mkTCP(1000, 80, []byte("0123456789ab")))
+	for _, c := range []struct {
+		name   string
+		frames [][]byte
+		want   bool // of the last packet
+	}{
+		{"TCP", [][]byte{wrong(tcp4())}, true},
+		{"TCP over IPv6", [][]byte{wrong(tcp6())}, true},
+		{"UDP", [][]byte{wrong(mkIP4(17, mkUDP(1000, 53, []byte("abc"))))}, true},
+		{"ICMP", [][]byte{wrong(mkIP4(1, hx("0800 0000 0001 0001 6162")))}, false},
+		{"ICMPv6", [][]byte{wrong(mkIP6(58, nil, 58, hx("8000 0000 0001 0001 6162")))}, false},
+		{"TCP in a tunnel", [][]byte{vxlan(wrong(tcp4()))}, false},
+		{"TCP in a tunnel, right", [][]byte{vxlan(tcp4())}, true},
+		{"TCP of fragments", [][]byte{mkFrag4(7, 0, true, 6, seg[:24]), mkFrag4(7, 24, false, 6, wrong(seg[24:]))}, false},
+		{"TCP of fragments, right", [][]byte{mkFrag4(7, 0, true, 6, seg[:24]), mkFrag4(7, 24, false, 6, seg[24:])}, true},
+	} {
+		for _, verified := range []bool{true, false} {
+			d := NewDissector(DissectConfig{})
+			var got []Packet
+			for i, b := range c.frames {
+				got = d.Dissect(&Frame{Data: b, WireLen: len(b), Link: 101, Ordinal: uint64(i + 1), Verified: verified}, nil)
+			}
+			if len(got) == 0 {
+				t.Errorf("%s: no packet", c.name)
+				continue
+			}
+			right := strings.HasSuffix(c.name, "right")
+			if ok := got[len(got)-1].ChecksumOK(); ok != (verified && c.want || right) {
+				t.Errorf("%s, verified %v: %v", c.name, verified, ok)
+			}
+		}
 	}
 }

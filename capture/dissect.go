@@ -238,6 +238,7 @@ func (d *Dissector) ip4(b []byte, wire int) {
 		})
 		return
 	}
+	p.Verified = d.f.Verified && p.Tunnel == nil
 	d.transport(p)
 }
 
@@ -287,6 +288,7 @@ func (d *Dissector) ip6(b []byte, wire int) {
 		d.fragment(p, fragment{id: x.id, off: x.off, more: x.more, hdr: hdr})
 		return
 	}
+	p.Verified = d.f.Verified && p.Tunnel == nil
 	d.transport(p)
 }
 

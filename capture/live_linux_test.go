@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -283,6 +284,64 @@ func TestLiveTagGoesBack(t *testing.T) {
 		}
 		src.Close()
 	}
+}
+
+// verify marks what leaves by an interface as a network card marks what it has found right: by a program of four
+// instructions behind its queue (BPF_PROG_LOAD and BPF_LINK_CREATE, include/uapi/linux/bpf.h).
+func verify(t *testing.T, name string) {
+	t.Helper()
+	at, err := net.InterfaceByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := func(cmd uintptr, attr unsafe.Pointer, size uintptr) int {
+		fd, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(attr), size)
+		if errno != 0 {
+			t.Skip("this kernel takes no program for an interface: ", errno)
+		}
+		t.Cleanup(func() { unix.Close(int(fd)) })
+		return int(fd)
+	}
+	code := []uint64{
+		unix.BPF_CSUM_LEVEL_INC<<32 | 0x2b7, // r2 = BPF_CSUM_LEVEL_INC
+		135<<32 | 0x85,                      // call bpf_csum_level
+		0xffffffff<<32 | 0xb7,               // r0 = TCX_NEXT
+		0x95,                                // exit
+	}
+	license := []byte("GPL\x00")
+	load := struct {
+		kind, count   uint32
+		code, license *byte
+		_             [3]uint64
+		_             [4]uint32
+		_, attach     uint32
+	}{kind: unix.BPF_PROG_TYPE_SCHED_CLS, count: uint32(len(code)), code: (*byte)(unsafe.Pointer(&code[0])), license: &license[0], attach: unix.BPF_TCX_EGRESS}
+	program := call(unix.BPF_PROG_LOAD, unsafe.Pointer(&load), unsafe.Sizeof(load))
+	link := struct {
+		program, target, attach uint32
+		_                       [9]uint32
+	}{program: uint32(program), target: uint32(at.Index), attach: unix.BPF_TCX_EGRESS}
+	call(unix.BPF_LINK_CREATE, unsafe.Pointer(&link), unsafe.Sizeof(link))
+}
+
+func TestLiveVerified(t *testing.T) {
+	isolated(t)
+	cable(t, "v0", "v1")
+	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1"}, Filter: "udp"})
+	to := newSender(t, "v0")
+	to.send(numbered(1))
+	verify(t, "v0")
+	to.send(numbered(2))
+	n := 0
+	until(t, src, func(b *Batch) bool {
+		for i := range b.Frames {
+			f := &b.Frames[i]
+			if n++; f.Verified != (numberOf(f.Data) == 2) || f.NoChecksum {
+				t.Errorf("frame %d: verified %v, without a checksum %v", numberOf(f.Data), f.Verified, f.NoChecksum)
+			}
+		}
+		return n == 2
+	})
 }
 
 func TestLiveSnapLength(t *testing.T) {

@@ -213,7 +213,7 @@ func (r *ring) parse() bool {
 	}
 	r.head = Frame{
 		Time: Time(binary.NativeEndian.Uint32(h[4:]))*1e9 + Time(binary.NativeEndian.Uint32(h[8:])),
-		Data: data, WireLen: wire, Link: r.tap.link, NoChecksum: status&unix.TP_STATUS_CSUMNOTREADY != 0,
+		Data: data, WireLen: wire, Link: r.tap.link, NoChecksum: status&unix.TP_STATUS_CSUMNOTREADY != 0, Verified: status&unix.TP_STATUS_CSUM_VALID != 0,
 	}
 	return true
 }

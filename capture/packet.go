@@ -12,6 +12,8 @@ type Frame struct {
 	// NoChecksum says that the transport checksum was not filled in where the frame was taken: what a machine sends to
 	// itself, and what its network card has merged of several packets.
 	NoChecksum bool
+	// Verified says that the network card found the outermost TCP or UDP checksum right.
+	Verified bool
 }
 
 // Batch is a block of frames that travels through the engine as one. Frames point into storage that the batch
@@ -79,6 +81,7 @@ type Packet struct {
 	Flags   uint8 // TCP
 	// NoChecksum is set when the transport checksum cannot be judged: fragments that were cut, truncated frames.
 	NoChecksum bool
+	Verified   bool // the network card found the checksum of TCP or UDP right
 	Window     uint16
 	Seq, Ack   uint32
 	IPLen      int    // IP total length from the header, header included; for jumbo and offloaded frames what was on the wire

@@ -10,8 +10,8 @@ import (
 //
 // It reads all of L4 and belongs in the workers, not on the reader's goroutine. What the network card has found right is
 // not read again: of bulk traffic, which another processor has put there and nobody reads otherwise, that is a fifth of
-// a sensor's time. For IPv6 the destination in the pseudo
-// header is Packet.Dst, which is the final destination if there was a routing header, as RFC 8200 section 8.1 wants it.
+// a sensor's time. For IPv6 the destination in the pseudo header is Packet.Dst, which is the final destination if there
+// was a routing header, as RFC 8200 section 8.1 wants it.
 func (p *Packet) ChecksumOK() bool {
 	if p.NoChecksum {
 		return true

@@ -174,7 +174,7 @@ type decoder struct {
 }
 
 func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
-	if d.old && dir == capture.Resp && !d.teeing {
+	if (d.old || d.raw != nil) && dir == capture.Resp && !d.teeing {
 		return d.tee(b)
 	}
 	h := &d.half[dir]

@@ -72,13 +72,16 @@ func TestOutputs(t *testing.T) {
 	o.reopenLogs()
 	o.tick(now, &stats)
 
-	notices, err := os.ReadFile(filepath.Join(cfg.Out, "current", "notice.log"))
-	if err != nil {
-		t.Fatal(err)
+	var lines [][]byte
+	for try := 0; try < 1000 && len(lines) != int(stats.Findings); try++ { // they are written by another goroutine
+		notices, err := os.ReadFile(filepath.Join(cfg.Out, "current", "notice.log"))
+		if lines = nil; err == nil && bytes.HasSuffix(notices, []byte("\n")) {
+			lines = bytes.Split(bytes.TrimSpace(notices), []byte("\n"))
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
-	lines := bytes.Split(bytes.TrimSpace(notices), []byte("\n"))
 	if len(lines) != int(stats.Findings) {
-		t.Errorf("%d rows of notice.log, %d findings", len(lines), stats.Findings)
+		t.Fatalf("%d rows of notice.log, %d findings", len(lines), stats.Findings)
 	}
 	b := make([]byte, 1<<16)
 	for i, l := range lines {

@@ -135,13 +135,14 @@ type half struct {
 	firstChunk, lastChunk int64
 	uneven                bool
 	lostBytes             int
-	partial               bool                   // the head had no end
-	dropped               bool                   // messages of this direction were lost since the last one that was read
-	resumed               bool                   // the next message was searched for
-	refutes               bool                   // the line that is skipped, once it is whole, says that this is no HTTP
-	garbled               bool                   // and is worth a weird
-	strange               bool                   // nothing was HTTP so far
-	tail                  [len(" HTTP/1.1")]byte // what ends the line that is skipped
+	partial               bool // the head had no end
+	dropped               bool // messages of this direction were lost since the last one that was read
+	resumed               bool // the next message was searched for
+	refutes               bool // the line that is skipped, once it is whole, says that this is no HTTP
+	garbled               bool // and is worth a weird
+	strange               bool // nothing was HTTP so far
+
+	tail [len(" HTTP/1.1")]byte // what ends the line that is skipped
 }
 
 type decoder struct {
@@ -224,6 +225,9 @@ func (d *decoder) step(dir capture.Dir, h *half, b []byte) (int, error) {
 		return d.chunkLine(dir, h, b), nil
 	case lost:
 		n := d.resync(dir, h, b)
+		if h.strange {
+			d.loneCR(b[:min(n+1, len(b))])
+		}
 		if d.hopeless() {
 			return n, errNotHTTP
 		}
@@ -490,10 +494,8 @@ func (d *decoder) lose(dir capture.Dir, h *half) {
 }
 
 // resync looks for a line that starts a message.
-func (d *decoder) resync(dir capture.Dir, h *half, b []byte) (used int) {
-	if h.strange {
-		defer func() { d.loneCR(b[:min(used+1, len(b))]) }()
-	}
+func (d *decoder) resync(dir capture.Dir, h *half, b []byte) int {
+	used := 0
 	for used < len(b) {
 		line := b[used:]
 		if !h.midline {

@@ -19,7 +19,7 @@ const (
 
 	FsyncNever  = "never"  // the system writes when it likes: a power cut costs what it had not written, half a minute on Linux
 	FsyncRotate = "rotate" // a rotated file is on the disk before it is compressed
-	FsyncFlush  = "flush"  // what Tick has written is on the disk when it returns; the caller waits for the disk
+	FsyncFlush  = "flush"  // what a Tick had written is put on the disk with it
 )
 
 const (
@@ -27,7 +27,7 @@ const (
 	maxWaiting = 64 << 20
 	// Bytes of findings on top of that.
 	maxFindings = 8 << 20
-	// Orders that wait. Rows come in pieces of flushAt, so that this is more than maxWaiting.
+	// Orders that wait. While the disk is away rows come in pieces of flushAt, so that maxWaiting leaves half for findings.
 	maxOrders = 1024
 	// A piece of text that is smaller is copied, and not handed over with its buffer.
 	smallText = 4 << 10
@@ -76,7 +76,6 @@ type Live struct {
 	flows   flowTexts
 	opt     LiveOptions
 	json    bool
-	dir     string
 	logs    map[string]*liveLog
 	last    *liveLog // of the event before: most come in runs
 	rules   map[string]*rule
@@ -85,7 +84,7 @@ type Live struct {
 	away    bool   // the disk is, and that was said
 	wasLost uint64 // when it was
 
-	files   *files // of the goroutine behind orders
+	files   *files // of the goroutine behind orders, but for dir and say
 	orders  chan order
 	done    chan struct{}
 	spare   chan []byte // buffers of text that was written
@@ -119,7 +118,7 @@ type order struct {
 // left there. A second sink on the same folder is an error.
 func NewLive(dir string, opt LiveOptions, now time.Time) (*Live, error) {
 	s := &Live{
-		dir: dir, opt: opt, logs: map[string]*liveLog{}, rules: rules(opt.Rules), begun: time.Now(),
+		opt: opt, logs: map[string]*liveLog{}, rules: rules(opt.Rules), begun: time.Now(),
 		orders: make(chan order, maxOrders), done: make(chan struct{}), spare: make(chan []byte, 8),
 	}
 	var err error
@@ -177,12 +176,6 @@ func (s *Live) work() {
 			s.failing.Store(nil)
 		}
 		s.since.Store(0)
-	}
-}
-
-func (s *Live) say(format string, a ...any) {
-	if s.opt.Say != nil {
-		s.opt.Say(fmt.Sprintf(format, a...))
 	}
 }
 
@@ -248,12 +241,15 @@ func (s *Live) hand(l *liveLog, seen bool) bool {
 	if l.name == s.notice.Log() {
 		room += maxFindings
 	}
-	if s.waiting.Load()+n > room || len(s.orders) == cap(s.orders) {
-		return false // nobody else puts orders
+	if s.waiting.Load()+n > room || s.full() {
+		return false
 	}
 	s.orders <- s.taken(l, seen)
 	return true
 }
+
+// full says that an order would have to wait for its place. Nobody else puts orders.
+func (s *Live) full() bool { return len(s.orders) == cap(s.orders) }
 
 // taken makes an order of the rows of a log.
 func (s *Live) taken(l *liveLog, seen bool) order {
@@ -289,11 +285,15 @@ func (s *Live) Tick(now time.Time) {
 	if s.closed {
 		return
 	}
+	s.look()
+	if s.ticking.Load() {
+		return // the disk has not come to the last one, and would be given many small pieces
+	}
 	for _, l := range s.logs {
 		s.hand(l, true)
 	}
-	s.look()
-	if len(s.orders) < cap(s.orders) && !s.ticking.Swap(true) {
+	if !s.full() {
+		s.ticking.Store(true)
 		s.orders <- order{do: func() {
 			s.ticking.Store(false)
 			s.files.tick(now)
@@ -306,10 +306,10 @@ func (s *Live) look() {
 	switch slow := s.slow(); {
 	case slow > 0 && !s.away:
 		s.away, s.wasLost = true, s.Lost()
-		s.say("the disk of %s has not answered for %v: rows wait in memory", s.dir, slow.Round(time.Second))
+		s.files.say("the disk of %s has not answered for %v: rows wait in memory", s.files.dir, slow.Round(time.Second))
 	case slow == 0 && s.away:
 		s.away = false
-		s.say("the disk of %s answers again; %d rows were lost", s.dir, s.Lost()-s.wasLost)
+		s.files.say("the disk of %s answers again; %d rows were lost", s.files.dir, s.Lost()-s.wasLost)
 	}
 }
 
@@ -328,7 +328,7 @@ func (s *Live) slow() time.Duration {
 // Reopen closes the running files and opens them by their names again, for whoever has moved them away; Tick would
 // have seen it within a second. Files that are in their place go on.
 func (s *Live) Reopen() {
-	if !s.closed && len(s.orders) < cap(s.orders) {
+	if !s.closed && !s.full() {
 		s.orders <- order{do: s.files.reopen}
 	}
 }
@@ -374,7 +374,7 @@ func (s *Live) Lost() (n uint64) {
 // an error; nil if all is well.
 func (s *Live) Failing() error {
 	if slow := s.slow(); slow > 0 {
-		return fmt.Errorf("zeek: the disk of %s has not answered for %v", s.dir, slow.Round(time.Second))
+		return fmt.Errorf("zeek: the disk of %s has not answered for %v", s.files.dir, slow.Round(time.Second))
 	}
 	if err := s.failing.Load(); err != nil {
 		return *err

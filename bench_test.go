@@ -92,7 +92,7 @@ func BenchmarkReplay(b *testing.B) {
 				b.Fatal(err)
 			}
 			cfg := DefaultConfig()
-			cfg.Workers, cfg.IgnoreChecksums = 1, true
+			cfg.Workers, cfg.Checksums = 1, "ignore"
 			b.ReportAllocs()
 			b.ResetTimer()
 			start := cpuTime()
@@ -173,7 +173,7 @@ func b2i(b bool) int {
 func BenchmarkFlowMemory(b *testing.B) {
 	before := heapInUse()
 	cfg := DefaultConfig()
-	cfg.IgnoreChecksums, cfg.MaxFlows = true, 1<<21
+	cfg.Checksums, cfg.MaxFlows = "ignore", 1<<21
 	src := &manyFlows{left: b.N}
 	if _, err := Run(context.Background(), cfg, src, nullSink{}); err != nil {
 		b.Fatal(err)

@@ -117,7 +117,7 @@ func TestCases(t *testing.T) {
 			t.Parallel()
 			exp := readCase(t, "pcaps/"+name+".txt")
 			cfg := DefaultConfig()
-			cfg.IgnoreChecksums = true
+			cfg.Checksums = "ignore"
 			heard, _ := listen(t, cfg, file)
 			said := func() string {
 				var b strings.Builder

@@ -42,7 +42,7 @@ import (
 //	home: [10.0.0.0/8, 2001:db8::/32]   # what counts as inside; addresses or networks
 //	workers: 4                          # 0: the processors
 //	filter: "not port 22"               # tcpdump's language
-//	ignore_checksums: true
+//	checksums: strict                   # auto, strict (as Zeek), ignore (as Zeek's -C)
 //	max_flows: 200000
 //	out: raytap-logs
 //	format: json                        # zeek, json
@@ -76,18 +76,18 @@ import (
 //
 // raytap.yaml in the repository has every key with its default and what it means.
 type Config struct {
-	Home            []string `yaml:"home"`
-	Workers         int      `yaml:"workers"`
-	Filter          string   `yaml:"filter"`
-	IgnoreChecksums bool     `yaml:"ignore_checksums"`
-	MaxFlows        int      `yaml:"max_flows"`
-	Out             string   `yaml:"out"`
-	Format          string   `yaml:"format"`
-	FailOn          string   `yaml:"fail_on"`
-	Quiet           bool     `yaml:"quiet"`
-	LogMore         bool     `yaml:"log_more"`
-	Logs            []string `yaml:"logs"`
-	Intel           []string `yaml:"intel"`
+	Home      []string `yaml:"home"`
+	Workers   int      `yaml:"workers"`
+	Filter    string   `yaml:"filter"`
+	Checksums string   `yaml:"checksums"`
+	MaxFlows  int      `yaml:"max_flows"`
+	Out       string   `yaml:"out"`
+	Format    string   `yaml:"format"`
+	FailOn    string   `yaml:"fail_on"`
+	Quiet     bool     `yaml:"quiet"`
+	LogMore   bool     `yaml:"log_more"`
+	Logs      []string `yaml:"logs"`
+	Intel     []string `yaml:"intel"`
 
 	// Of a sensor.
 	Interfaces []string `yaml:"interfaces"`
@@ -101,6 +101,8 @@ type Config struct {
 	User       string   `yaml:"user"`
 	State      string   `yaml:"state"`
 	Confine    bool     `yaml:"confine"`
+
+	Order Order `yaml:"order"`
 
 	Campaign campaign.Config `yaml:"campaign"`
 	Egress   egress.Config   `yaml:"egress"`
@@ -176,7 +178,26 @@ func DefaultConfig() Config {
 		Rings:     1,
 		Sensor:    sensor.Default(),
 		Confine:   true,
+		Checksums: "auto",
+		Order:     Order{Wait: capture.DefaultWait, Packets: capture.DefaultWaitPackets},
 	}
+}
+
+// Order says how long packets of TCP that came too early wait for what they acknowledge: see capture.FlowConfig.
+type Order struct {
+	Wait    time.Duration `yaml:"wait"`
+	Packets int           `yaml:"packets"`
+}
+
+// checksums gives the setting as the flow table has it.
+func (c *Config) checksums() capture.Checksums {
+	switch c.Checksums {
+	case "strict":
+		return capture.ChecksumsStrict
+	case "ignore":
+		return capture.ChecksumsIgnore
+	}
+	return capture.ChecksumsAuto
 }
 
 // home gives the networks that count as inside.
@@ -221,6 +242,9 @@ const (
 	minMaxFlows = 64
 	maxMaxFlows = 1 << 26
 	maxWorkers  = 4096
+	// A sensor that waits for longer is late with what it says; a capture is put in order by its times before.
+	maxOrderWait    = 10 * time.Second
+	maxOrderPackets = 1 << 16
 	// Ethernet, IPv6 and TCP with all their options.
 	minSnapLen = 128
 	// A block holds a frame of 64 KiB at least; the kernel counts the bytes of a ring in 32 bits.
@@ -252,6 +276,18 @@ func check(key string, v any) error {
 			if _, err := capture.CompileFilter(s, 1); err != nil {
 				return errors.New(strings.TrimPrefix(err.Error(), "capture: "))
 			}
+		}
+	case "checksums":
+		if s := v.(string); s != "auto" && s != "strict" && s != "ignore" {
+			return fmt.Errorf("%q is none of auto, strict, ignore", s)
+		}
+	case "order.wait":
+		if d := v.(time.Duration); d < 0 || d > maxOrderWait {
+			return fmt.Errorf("%v is not between 0s and %v", d, maxOrderWait)
+		}
+	case "order.packets":
+		if n := v.(int); n < 1 || n > maxOrderPackets {
+			return fmt.Errorf("%d is not between 1 and %d", n, maxOrderPackets)
 		}
 	case "out", "intel":
 		if v.(string) == "" {

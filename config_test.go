@@ -26,7 +26,7 @@ home:
   - "2001:db8::1"
 workers: 3
 filter: tcp
-ignore_checksums: true
+checksums: ignore
 max_flows: 100000
 out: /var/log/x
 format: json
@@ -41,7 +41,7 @@ egress:
 	}
 	want := DefaultConfig()
 	want.Home = []string{"10.0.0.0/8", "2001:db8::1"}
-	want.Workers, want.Filter, want.IgnoreChecksums, want.MaxFlows = 3, "tcp", true, 100000
+	want.Workers, want.Filter, want.Checksums, want.MaxFlows = 3, "tcp", "ignore", 100000
 	want.Out, want.Format, want.FailOn, want.Quiet = "/var/log/x", "json", "high", true
 	want.Egress.Bytes, want.Egress.Window = 1_500_000_000, 90*time.Minute
 	if !reflect.DeepEqual(c, want) {

@@ -33,7 +33,7 @@ func attackLogs(t *testing.T, file string, format string) string {
 	}
 	defer src.Close()
 	cfg := DefaultConfig()
-	cfg.IgnoreChecksums = true
+	cfg.Checksums = "ignore"
 	stats, err := Run(t.Context(), cfg, src, sink)
 	if cerr := sink.Close(stats.Last); err != nil || cerr != nil {
 		t.Fatal(err, cerr)

@@ -69,7 +69,9 @@ func FuzzFrames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, link uint8) {
 		cfg := DefaultConfig()
 		cfg.Workers, cfg.MaxFlows = 2, 64*capture.ShardCount
-		cfg.IgnoreChecksums = link&0x80 == 0
+		if link&0x80 == 0 {
+			cfg.Checksums = "ignore"
+		}
 		if _, err := run(context.Background(), cfg, &frames{b: b, link: links[int(link&0x7f)%len(links)]}, false, []Sink{&nobody{}}); err != nil {
 			t.Fatal(err)
 		}

@@ -13,7 +13,7 @@ import (
 func matched(t *testing.T, capture, feed string) []string {
 	t.Helper()
 	cfg := DefaultConfig()
-	cfg.IgnoreChecksums = true
+	cfg.Checksums = "ignore"
 	if feed != "" {
 		name := filepath.Join(t.TempDir(), "feed.csv")
 		if err := os.WriteFile(name, []byte(feed), 0o600); err != nil {

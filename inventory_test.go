@@ -35,7 +35,7 @@ func inventoryOf(t *testing.T, cfg Config, files ...string) *inventory {
 		srcs = append(srcs, s)
 	}
 	v := &inventory{}
-	cfg.IgnoreChecksums = true
+	cfg.Checksums = "ignore"
 	if _, err := run(t.Context(), cfg, capture.Merge(srcs...), false, []Sink{v}); err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func TestFullTableDoesNotGrow(t *testing.T) {
 		table = 1 << 14
 	}
 	cfg := DefaultConfig()
-	cfg.IgnoreChecksums, cfg.MaxFlows = true, table
+	cfg.Checksums, cfg.MaxFlows = "ignore", table
 	p := &sampled{Source: &manyFlows{left: 10 * table}, every: uint64(table) * 3} // three packets each
 	stats, err := Run(context.Background(), cfg, p, nullSink{})
 	if err != nil {
@@ -107,7 +107,7 @@ func BenchmarkAllocations(b *testing.B) {
 			l := loadLooped(b, bb.file)
 			l.left = b.N
 			cfg := DefaultConfig()
-			cfg.IgnoreChecksums = true
+			cfg.Checksums = "ignore"
 			rows := counting{}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)

@@ -133,7 +133,11 @@ func TestZeekOracles(t *testing.T) {
 			continue
 		}
 		cfg := DefaultConfig()
-		cfg.IgnoreChecksums = strings.Contains(string(test), " -C ")
+		if strings.Contains(string(test), " -C ") {
+			cfg.Checksums = "ignore"
+		} else {
+			cfg.Checksums = "strict"
+		}
 		heard := &ear{}
 		if _, err := run(context.Background(), cfg, src, false, []Sink{heard}); err != nil {
 			t.Logf("%s: %v", filepath.Base(dir), err)

@@ -82,7 +82,7 @@ func TestParity(t *testing.T) {
 				found[i] = map[string]pair{}
 				heard := &ear{}
 				cfg := DefaultConfig()
-				cfg.IgnoreChecksums, cfg.Workers = true, 1
+				cfg.Checksums, cfg.Workers, cfg.Order.Wait = "ignore", 1, 0 // Zeek waits for nothing
 				src, err := capture.OpenFile(filepath.Join(root, "dev", filepath.Base(dirs[i])))
 				if err == nil {
 					run(context.Background(), cfg, src, false, []Sink{heard}) // damaged files end in an error
@@ -147,7 +147,7 @@ func TestWhereZeekStops(t *testing.T) {
 			t.Fatal(err)
 		}
 		cfg := DefaultConfig()
-		cfg.IgnoreChecksums = true
+		cfg.Checksums = "ignore"
 		heard := &ear{}
 		stats, err := run(context.Background(), cfg, src, false, []Sink{heard})
 		src.Close()

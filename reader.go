@@ -36,7 +36,7 @@ type reader struct {
 func newReader(e *engine) *reader {
 	r := &reader{e: e, filter: map[uint16]*capture.Filter{}, ftpAt: math.MinInt64 / 2}
 	r.dissect = capture.NewDissector(capture.DissectConfig{
-		IgnoreChecksums: e.cfg.IgnoreChecksums,
+		IgnoreChecksums: e.cfg.checksums() == capture.ChecksumsIgnore,
 		Weird:           func(w capture.Weird) { r.weird(&w) },
 	})
 	return r

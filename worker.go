@@ -31,7 +31,8 @@ type worker struct {
 func newWorker(e *engine, id, n int) *worker {
 	w := &worker{e: e, id: id, in: make(chan *batch, cap(e.free)), shards: make([]*capture.Shard, capture.ShardCount), interp: Interpreters(e.home)}
 	fc := capture.FlowConfig{
-		MaxFlows: e.cfg.MaxFlows / capture.ShardCount, IgnoreChecksums: e.cfg.IgnoreChecksums, Emit: w.emit,
+		MaxFlows: e.cfg.MaxFlows / capture.ShardCount, Checksums: e.cfg.checksums(), Emit: w.emit,
+		Wait: e.cfg.Order.Wait, WaitPackets: e.cfg.Order.Packets,
 		Local: func(addr [16]byte, v6 bool) bool {
 			p := capture.Packet{Src: addr, V6: v6}
 			return e.local.Contains(p.SrcAddr())

@@ -5,9 +5,10 @@ import (
 	"slices"
 )
 
-// Putting the bytes of a TCP direction in order. The first copy of a byte wins: it is what was delivered. A second
-// copy that differs, while the first is not acknowledged, is a weird (Retransmission_inconsistency): somebody shows
-// us other bytes than the receiver.
+// Putting the bytes of a TCP direction in order, as the receiver does: what comes in order is taken, whatever waits behind
+// it says of the same bytes; of two segments behind a hole that share bytes the one that begins earlier has them, and one
+// that another covers is dropped (Linux, tcp_input.c, tcp_data_queue and tcp_data_queue_ofo). Other receivers keep other
+// copies, so copies that differ are read both: see dispute.
 //
 // gopacket's reassembly is not used: on sequence wrap-around it delivers a duplicated byte, its flush order follows
 // map iteration, and its defaults are unbounded.
@@ -15,12 +16,12 @@ import (
 const (
 	// Bytes that one direction may hold behind a hole. TCP windows above this are rare, holes in them rarer.
 	aheadLimit = 1 << 20
-	// Segments behind a hole: 1 MiB in full-sized segments, and few enough that inserting in order stays cheap.
-	aheadSegments = 768
+	// Runs of bytes behind holes, joined where they meet. Linux takes no more segments than fit into the receive buffer with
+	// some 600 bytes of its own for each: 4,000 in 2.5 MB.
+	aheadRuns = 4096
 	// Bytes that a shard may hold behind holes: 256 MiB over all shards.
 	shardBuffered = 256 << 20 / ShardCount
-	// Data behind a hole while nothing was ever acknowledged: we do not see the other direction, so no ACK will
-	// tell us that the hole stays.
+	// Data behind a hole while the other direction was never seen: no ACK will tell us that the hole stays.
 	aheadUnacked = 16 << 10
 	// Delivered bytes kept until they are acknowledged, to compare retransmissions with.
 	sentLimit = 64 << 10
@@ -29,18 +30,29 @@ const (
 	spareBufs   = 64
 )
 
-// block is a run of bytes behind a hole. data is shorter than the run when the capture cut it, nil when nobody wants
-// the bytes.
+// block is a run of bytes. data is shorter than the run when the capture cut it, nil when nobody wants the bytes.
 type block struct {
-	seq, end uint64
+	seq, end uint32
 	data     []byte
+	doubt    bool // out of a packet with a wrong checksum
+}
+
+// whole reports whether all of the run's bytes are there, or none of them were wanted.
+func (b *block) whole() bool { return b.data == nil || len(b.data) == int(b.end-b.seq) }
+
+// aside is a run of bytes that was set aside, with the place of its packet.
+type aside struct {
+	block
+	at  At
+	why doubt
 }
 
 type assembly struct {
-	ahead   []block // by seq, disjoint
-	bytes   int     // held in ahead
+	ahead   []block // behind a hole: by seq, and by end; neighbours may share bytes
+	aside   []aside // what the receiver should not take, until it acknowledges those bytes: in order of arrival
+	bytes   int     // held in ahead and aside
 	sent    []byte  // delivered, not acknowledged
-	sentSeq uint64  // relative sequence number of sent[0]
+	sentSeq uint32  // sequence number of sent[0]
 }
 
 func (s *Shard) newAssembly() *assembly {
@@ -66,6 +78,14 @@ func (s *Shard) forgetAssembly(a *assembly) {
 	s.spare = append(s.spare, a)
 }
 
+// assembly gives the side's, made when it is first needed.
+func (f *flow) assembly(e *endpoint) *assembly {
+	if e.asm == nil {
+		e.asm = f.sh.newAssembly()
+	}
+	return e.asm
+}
+
 func (e *endpoint) held() int {
 	if e.asm == nil {
 		return 0
@@ -73,80 +93,93 @@ func (e *endpoint) held() int {
 	return e.asm.bytes
 }
 
-// data takes the payload of a segment, whose first byte has the relative sequence number seq.
-func (f *flow) data(side uint8, seq uint64, p *Packet) {
+// base begins the side's bytes with seq.
+func (e *endpoint) base(seq uint32) { e.based, e.next, e.edge = true, seq, seq }
+
+// data takes the payload of a segment that the receiver takes too, whose first byte has the sequence number seq.
+func (f *flow) data(side uint8, seq uint32, p *Packet) {
 	s, t := f.sh, f.tcp
 	e := &t.ep[side]
 	b, n := p.Payload(), p.PayloadLen()
-	if len(b) < n {
+	if s.bare {
+	} else if len(b) < n {
 		s.Counters.Truncated += uint64(n - len(b))
 	} else {
 		b = b[:n]
 	}
 	live := f.live()
-	if t.skip[side] {
-		return
-	}
 	if live && s.Shed >= ShedBulk && f.bulk(side, b) {
 		s.Counters.ShedBytes += uint64(len(b))
 		b = nil
 	}
-	end := seq + uint64(n)
-	low := max(full(e.ackSeq, e.ackWraps)-uint64(e.startSeq), e.trim)
-	if seq < low {
-		if end <= low {
-			return
-		}
-		b, seq = skipBytes(b, low-seq), low
-	}
+	end := seq + uint32(n)
 	if e.asm != nil && live {
-		f.compare(side, e.asm, seq, b)
+		f.compare(side, e.asm, seq, b, p)
 	}
-	if end <= e.next {
+	if e.holed && seqDelta(seq, e.odd.hole) >= 0 && seqDelta(seq, e.next) < 0 {
+		// What was taken for lost comes after all: it waited for longer than anybody waits for it, or the acknowledgement was
+		// of bytes that had not been sent.
+		e.next = seq
+	}
+	if seqDelta(end, e.next) <= 0 {
 		return
 	}
-	if seq < e.next {
-		b, seq = skipBytes(b, e.next-seq), e.next
-	}
-	if seq == e.next && (e.asm == nil || len(e.asm.ahead) == 0) {
-		f.deliver(side, end, b)
-		return
-	}
-	if seq-e.next > beyondLimit {
+	if d := seqDelta(seq, e.next); d < 0 {
+		b, seq = skipBytes(b, uint32(-d)), e.next
+	} else if d > beyondLimit {
 		f.weird("segment_beyond_window", "", "TCP")
+		return
+	}
+	doubt := f.Doubted()
+	if seq == e.next {
+		f.deliver(side, end, b, doubt)
+		if e.asm != nil && len(e.asm.ahead) > 0 {
+			f.drain(side)
+		}
 		return
 	}
 	if !live {
 		b = nil
 	}
-	f.insert(side, block{seq, end, b})
-	f.drain(side)
+	f.insert(side, block{seq, end, b, doubt})
+	f.settle(side)
 	f.bound(side)
 }
 
-func skipBytes(b []byte, n uint64) []byte { return b[min(n, uint64(len(b))):] }
+func skipBytes(b []byte, n uint32) []byte { return b[min(int(n), len(b)):] }
 
-// deliver hands out the bytes from e.next to end, of which b were captured.
-func (f *flow) deliver(side uint8, end uint64, b []byte) {
+// deliver hands out the bytes from e.next to end, of which b were captured. doubt is set for those of a packet with a wrong
+// checksum.
+func (f *flow) deliver(side uint8, end uint32, b []byte, doubt bool) {
 	e := &f.tcp.ep[side]
 	n := end - e.next
-	e.next = end
-	if cut := n - uint64(len(b)); cut > 0 && f.live() {
-		f.lost(side, cut) // the capture's snap length
+	seq := e.next
+	e.next, e.holed = end, false
+	live := f.live()
+	if cut := n - uint32(len(b)); cut > 0 && live {
+		f.lost(side, uint64(cut)) // the capture's snap length
 	}
-	if !f.live() {
+	if !live {
 		return
 	}
 	st := f.open()
 	if st == nil {
 		return
 	}
+	if x := f.more; x != nil && doubt != x.doubt {
+		was := x.doubt
+		x.doubt = doubt
+		defer func() { x.doubt = was }()
+	}
+	if doubt {
+		f.extra().aside = true
+	}
 	d := f.streamDir(side)
 	if len(b) > 0 {
-		f.keep(e, end-n, b)
+		f.keep(e, seq, b)
 		st.Data(d, b)
 	}
-	if missing := n - uint64(len(b)); missing > 0 {
+	if missing := n - uint32(len(b)); missing > 0 && f.stream == st {
 		f.tcp.forget(f.sh, e)
 		st.Gap(d, int64(missing))
 	}
@@ -155,18 +188,15 @@ func (f *flow) deliver(side uint8, end uint64, b []byte) {
 
 // letIdle lets go of what is held for a stream that wants no more.
 func (f *flow) letIdle() {
-	if f.stream.Idle() {
-		f.release()
+	if f.stream != nil && f.stream.Idle() {
+		f.letGo()
 	}
 }
 
 // keep remembers delivered bytes until they are acknowledged.
-func (f *flow) keep(e *endpoint, seq uint64, b []byte) {
-	if e.asm == nil {
-		e.asm = f.sh.newAssembly()
-	}
-	a := e.asm
-	if a.sentSeq+uint64(len(a.sent)) != seq || len(a.sent)+len(b) > sentLimit {
+func (f *flow) keep(e *endpoint, seq uint32, b []byte) {
+	a := f.assembly(e)
+	if a.sentSeq+uint32(len(a.sent)) != seq || len(a.sent)+len(b) > sentLimit {
 		a.sent = a.sent[:0]
 	}
 	if len(b) > sentLimit {
@@ -193,8 +223,8 @@ func (t *tcpConn) forget(s *Shard, e *endpoint) {
 	}
 }
 
-// release drops all bytes held for a stream that wants no more. The runs stay, so that gaps are still counted.
-func (f *flow) release() {
+// letGo drops all bytes held for a stream that wants no more. The runs stay, so that gaps are still counted.
+func (f *flow) letGo() {
 	for i := range f.tcp.ep {
 		e := &f.tcp.ep[i]
 		if e.asm == nil {
@@ -202,17 +232,17 @@ func (f *flow) release() {
 		}
 		f.tcp.forget(f.sh, e)
 		f.sh.buffered -= e.asm.bytes
-		e.asm.bytes = 0
+		e.asm.bytes, e.asm.aside = 0, nil
 		for j := range e.asm.ahead {
 			e.asm.ahead[j].data = nil
 		}
 	}
 }
 
-// compare looks for bytes of [seq, seq+len(b)) that were there before and were different.
-func (f *flow) compare(side uint8, a *assembly, seq uint64, b []byte) {
+// compare looks for bytes of b, from seq on, that were there before and were different.
+func (f *flow) compare(side uint8, a *assembly, seq uint32, b []byte, p *Packet) {
 	differs := unlike(a.sentSeq, a.sent, seq, b)
-	for i := 0; i < len(a.ahead) && !differs && a.ahead[i].seq < seq+uint64(len(b)); i++ {
+	for i := 0; i < len(a.ahead) && !differs && seqDelta(a.ahead[i].seq, seq+uint32(len(b))) < 0; i++ {
 		differs = unlike(a.ahead[i].seq, a.ahead[i].data, seq, b)
 	}
 	// One byte that differs is a keep-alive's, unless the peer has spoken.
@@ -221,53 +251,67 @@ func (f *flow) compare(side uint8, a *assembly, seq uint64, b []byte) {
 	}
 }
 
-func unlike(aSeq uint64, a []byte, bSeq uint64, b []byte) bool {
-	lo, hi := max(aSeq, bSeq), min(aSeq+uint64(len(a)), bSeq+uint64(len(b)))
-	return lo < hi && !bytes.Equal(a[lo-aSeq:hi-aSeq], b[lo-bSeq:hi-bSeq])
+// unlike reports whether a, from aSeq on, and b, from bSeq on, share bytes that differ.
+func unlike(aSeq uint32, a []byte, bSeq uint32, b []byte) bool {
+	if d := int(seqDelta(bSeq, aSeq)); d >= 0 {
+		a = a[min(d, len(a)):]
+	} else {
+		b = b[min(-d, len(b)):]
+	}
+	n := min(len(a), len(b))
+	return n > 0 && !bytes.Equal(a[:n], b[:n])
 }
 
-// insert puts what is new of nb among the runs ahead.
+// insert puts a run among those behind holes.
 func (f *flow) insert(side uint8, nb block) {
-	e := &f.tcp.ep[side]
-	if e.asm == nil {
-		e.asm = f.sh.newAssembly()
-	}
-	a := e.asm
-	i, _ := slices.BinarySearchFunc(a.ahead, nb.seq, func(b block, seq uint64) int {
-		if b.end <= seq {
+	a := f.assembly(&f.tcp.ep[side])
+	i, _ := slices.BinarySearchFunc(a.ahead, nb.seq, func(b block, seq uint32) int {
+		if seqDelta(b.seq, seq) < 0 {
 			return -1
 		}
 		return 1
-	})
-	for nb.seq < nb.end {
-		if i == len(a.ahead) || nb.end <= a.ahead[i].seq {
-			f.insertAt(a, i, nb)
-			return
-		}
-		if old := a.ahead[i]; nb.seq < old.seq {
-			head := nb
-			head.end = old.seq
-			head.data = nb.data[:min(uint64(len(nb.data)), old.seq-nb.seq)]
-			f.insertAt(a, i, head)
-			i++
-		}
-		old := a.ahead[i]
-		if nb.end <= old.end {
-			return
-		}
-		nb.data = skipBytes(nb.data, old.end-nb.seq)
-		nb.seq = old.end
-		i++
+	}) // the first that does not begin before it
+	if i < len(a.ahead) && a.ahead[i].seq == nb.seq && seqDelta(nb.end, a.ahead[i].end) <= 0 {
+		return
 	}
+	join := false
+	if i > 0 {
+		last := &a.ahead[i-1]
+		if seqDelta(nb.end, last.end) <= 0 {
+			return
+		}
+		join = last.end == nb.seq && last.doubt == nb.doubt && last.whole() && (last.data == nil) == (nb.data == nil)
+	}
+	covered := i
+	for covered < len(a.ahead) && seqDelta(a.ahead[covered].end, nb.end) <= 0 {
+		f.unhold(a, len(a.ahead[covered].data))
+		covered++
+	}
+	f.unhold(a, -len(nb.data))
+	if join {
+		last := &a.ahead[i-1]
+		last.end = nb.end
+		if nb.data != nil {
+			last.data = append(last.data, nb.data...)
+		}
+		a.ahead = slices.Delete(a.ahead, i, covered)
+		return
+	}
+	if nb.data != nil {
+		nb.data = bytes.Clone(nb.data)
+	}
+	if covered > i {
+		a.ahead[i] = nb
+		a.ahead = slices.Delete(a.ahead, i+1, covered)
+		return
+	}
+	a.ahead = slices.Insert(a.ahead, i, nb)
 }
 
-func (f *flow) insertAt(a *assembly, i int, b block) {
-	if len(b.data) > 0 {
-		b.data = bytes.Clone(b.data)
-		a.bytes += len(b.data)
-		f.sh.buffered += len(b.data)
-	}
-	a.ahead = slices.Insert(a.ahead, i, b)
+// unhold takes n bytes off what is held.
+func (f *flow) unhold(a *assembly, n int) {
+	a.bytes -= n
+	f.sh.buffered -= n
 }
 
 // drain delivers the runs that have become next.
@@ -278,13 +322,12 @@ func (f *flow) drain(side uint8) {
 		return
 	}
 	n := 0
-	for n < len(a.ahead) && a.ahead[n].seq <= e.next {
+	for n < len(a.ahead) && seqDelta(a.ahead[n].seq, e.next) <= 0 {
 		b := a.ahead[n]
 		n++
-		a.bytes -= len(b.data)
-		f.sh.buffered -= len(b.data)
-		if b.end > e.next {
-			f.deliver(side, b.end, skipBytes(b.data, e.next-b.seq))
+		f.unhold(a, len(b.data))
+		if seqDelta(b.end, e.next) > 0 {
+			f.deliver(side, b.end, skipBytes(b.data, e.next-b.seq), b.doubt)
 		}
 	}
 	if n > 0 {
@@ -292,38 +335,128 @@ func (f *flow) drain(side uint8) {
 	}
 }
 
+// settle gives up holes that the other side has acknowledged: what is missing there will not come any more.
+func (f *flow) settle(side uint8) {
+	e := &f.tcp.ep[side]
+	for a := e.asm; a != nil && len(a.ahead) > 0 && seqDelta(e.edge, e.next) > 0; {
+		upTo := a.ahead[0].seq
+		if seqDelta(upTo, e.edge) > 0 {
+			upTo = e.edge
+		}
+		f.fill(side, upTo)
+		f.drain(side)
+	}
+}
+
+// fill comes to upTo, with what the receiver seems to have taken after all, and with gaps.
+func (f *flow) fill(side uint8, upTo uint32) {
+	e := &f.tcp.ep[side]
+	for seqDelta(upTo, e.next) > 0 {
+		to := upTo
+		if a := e.asm; a != nil {
+			// The last of them counts: what came before it was there already when it was sent, and had not been taken.
+			best := -1
+			for i := range a.aside {
+				b := &a.aside[i]
+				if seqDelta(b.end, e.next) <= 0 {
+					continue
+				}
+				if seqDelta(b.seq, e.next) <= 0 {
+					best = i
+				} else if seqDelta(b.seq, to) < 0 {
+					to = b.seq
+				}
+			}
+			if best >= 0 {
+				b := a.aside[best]
+				end := b.end
+				if seqDelta(end, upTo) > 0 {
+					end = upTo
+				}
+				f.sh.Counters.Taken++
+				at := f.sh.at
+				f.sh.at = b.at
+				f.deliver(side, end, clip(skipBytes(b.data, e.next-b.seq), end-e.next), b.doubt)
+				f.sh.at = at
+				continue
+			}
+		}
+		f.gap(side, to)
+	}
+	f.dropAside(e)
+}
+
+func clip(b []byte, n uint32) []byte { return b[:min(int(n), len(b))] }
+
+// dropAside drops what was set aside and is of the past now.
+func (f *flow) dropAside(e *endpoint) {
+	a := e.asm
+	if a == nil || len(a.aside) == 0 {
+		return
+	}
+	a.aside = slices.DeleteFunc(a.aside, func(b aside) bool {
+		over := seqDelta(b.end, e.next) <= 0
+		if over {
+			f.unhold(a, len(b.data))
+		}
+		return over
+	})
+}
+
 // bound gives up the first hole when too much waits behind it.
 func (f *flow) bound(side uint8) {
 	e := &f.tcp.ep[side]
 	a := e.asm
-	for len(a.ahead) > 0 {
-		switch waiting := a.ahead[len(a.ahead)-1].end - e.next; {
-		case e.noDataAcked() && waiting > aheadUnacked:
+	for a != nil && len(a.ahead) > 0 {
+		switch waiting := seqDelta(a.ahead[len(a.ahead)-1].end, e.next); {
+		case !f.tcp.ep[side^1].acted && waiting > aheadUnacked:
 			f.weird("above_hole_data_without_any_acks", "", "TCP")
-		case a.bytes > aheadLimit || len(a.ahead) > aheadSegments || a.bytes > 0 && f.sh.buffered > shardBuffered:
-			f.sh.Counters.Dropped += a.ahead[0].seq - e.next
+		case a.bytes > aheadLimit || len(a.ahead) > aheadRuns || a.bytes > 0 && f.sh.buffered > shardBuffered:
+			f.sh.Counters.Dropped += uint64(a.ahead[0].seq - e.next)
 			f.weird("reassembly_buffer_full", "", "TCP")
 		default:
 			return
 		}
-		f.gap(side, a.ahead[0].seq)
+		f.fill(side, a.ahead[0].seq)
+		f.drain(side)
+	}
+}
+
+// flush hands out what still waits behind holes of a request that is not all there: the stream ends, and nothing will fill
+// them. Nobody has acknowledged it, so that Zeek never reads it and no row counts it.
+func (f *flow) flush() {
+	side := f.openSide
+	e := &f.tcp.ep[side]
+	for e.asm != nil && len(e.asm.ahead) > 0 && f.stream != nil && f.unfinished(Orig) {
+		upTo := e.asm.ahead[0].seq
+		if seqDelta(upTo, e.edge) > 0 {
+			e.edge = upTo
+		}
+		f.fill(side, upTo)
 		f.drain(side)
 	}
 }
 
 // gap skips to upTo: what lies before it was never captured.
-func (f *flow) gap(side uint8, upTo uint64) {
+func (f *flow) gap(side uint8, upTo uint32) {
 	e := &f.tcp.ep[side]
 	n := upTo - e.next
+	counted := uint32(max(seqDelta(e.edge, e.next), 0)) // before it was filled in part: see data
+	if !e.holed {
+		e.holed, e.oddities().hole = true, e.next
+	}
 	e.next = upTo
 	if n == 0 {
 		return
 	}
-	f.lost(side, n)
+	if n > counted {
+		f.lost(side, uint64(n-counted))
+	}
 	f.tcp.forget(f.sh, e)
 	if f.live() {
 		if st := f.open(); st != nil {
-			st.Gap(f.streamDir(side), int64(min(n, 1<<62)))
+			st.Gap(f.streamDir(side), int64(n))
+			f.letIdle()
 		}
 	}
 }
@@ -345,40 +478,46 @@ func clean(e *endpoint) bool {
 	return e.state == tcpEstablished || e.state == tcpClosed && e.prev == tcpEstablished
 }
 
-// acked takes the acknowledgement of side's bytes up to seq. What was acknowledged and not seen will not come.
-func (f *flow) acked(side uint8, seq uint64) {
-	e := &f.tcp.ep[side]
-	if e.fins > 0 && seq >= e.finSeq {
-		seq = e.finSeq - 1
-	}
-	if seq <= e.trim {
+// acked takes the acknowledgement of side's bytes up to seq. What was acknowledged and not seen is lost.
+func (f *flow) acked(side uint8, seq uint32) {
+	t := f.tcp
+	e := &t.ep[side]
+	if !e.based {
+		e.base(seq)
 		return
 	}
-	c, established := &f.sh.Counters, clean(e) && clean(&f.tcp.ep[side^1])
-	if established {
-		c.Acks++
-		c.AckedBytes += seq - e.trim
+	if seqDelta(seq, e.edge) <= 0 {
+		return
 	}
-	if seq > e.next {
+	upTo := seq
+	if e.finned && seqDelta(seq, e.fin) >= 0 {
+		upTo = e.fin - 1
+	}
+	c, established := &f.sh.Counters, clean(e) && clean(&t.ep[side^1])
+	if n := seqDelta(upTo, e.edge); established && n > 0 {
+		c.Acks++
+		c.AckedBytes += uint64(n)
+	}
+	if seqDelta(upTo, e.next) > 0 {
 		before := c.GapBytes
-		f.undelivered(side, seq)
+		f.undelivered(side, upTo)
 		if c.GapBytes > before && established {
 			c.Gaps++
 			c.Unseen += c.GapBytes - before
 		}
 	}
-	e.trim = seq
+	e.edge = seq
 	if a := e.asm; a != nil {
-		if len(a.sent) > 0 && seq > a.sentSeq {
-			if n := seq - a.sentSeq; n >= uint64(len(a.sent)) {
-				f.tcp.forget(f.sh, e)
-			} else {
+		if len(a.sent) > 0 {
+			if n := int(seqDelta(seq, a.sentSeq)); n >= len(a.sent) {
+				t.forget(f.sh, e)
+			} else if n > 0 {
 				a.sent = a.sent[:copy(a.sent, a.sent[n:])]
 				a.sentSeq = seq
 			}
 		}
 		f.drain(side)
-		if len(a.ahead) == 0 && a.sent == nil {
+		if e.asm == a && len(a.ahead)+len(a.aside) == 0 && a.sent == nil {
 			f.sh.forgetAssembly(a) // nothing waits: others can have it
 			e.asm = nil
 		}
@@ -386,22 +525,41 @@ func (f *flow) acked(side uint8, seq uint64) {
 	f.checkEOF(side)
 }
 
-func (f *flow) undelivered(side uint8, upTo uint64) {
+// undelivered takes the acknowledgement of bytes that were not delivered.
+func (f *flow) undelivered(side uint8, upTo uint32) {
 	t := f.tcp
 	e := &t.ep[side]
 	// The beginning of a connection that was picked up mid-stream is made up: the first ACK may seem to say that
 	// a byte or two before it are missing.
-	if upTo <= 2 && t.partial {
+	if t.partial && seqDelta(upTo, e.startSeq) <= 2 {
+		e.next = upTo
 		return
 	}
-	if !t.skip[side] {
-		for e.asm != nil && len(e.asm.ahead) > 0 && e.asm.ahead[0].seq < upTo {
-			f.gap(side, e.asm.ahead[0].seq)
-			f.drain(side)
+	for e.asm != nil && seqDelta(upTo, e.next) > 0 {
+		known := upTo
+		if len(e.asm.ahead) > 0 && seqDelta(e.asm.ahead[0].seq, upTo) < 0 {
+			known = e.asm.ahead[0].seq
+		} else if len(e.asm.aside) == 0 {
+			break
 		}
-		if upTo > e.next {
-			f.gap(side, upTo)
+		if known == upTo && !e.covers(upTo) {
+			break
+		}
+		f.fill(side, known)
+		f.drain(side)
+	}
+	if seqDelta(upTo, e.next) <= 0 {
+		return
+	}
+	f.gap(side, upTo)
+}
+
+// covers reports whether anything that was set aside has bytes between next and upTo.
+func (e *endpoint) covers(upTo uint32) bool {
+	for i := range e.asm.aside {
+		if b := &e.asm.aside[i]; seqDelta(b.end, e.next) > 0 && seqDelta(b.seq, upTo) < 0 {
+			return true
 		}
 	}
-	e.next = max(e.next, upTo)
+	return false
 }

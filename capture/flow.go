@@ -25,6 +25,14 @@ const (
 )
 
 const (
+	// A flow within whose request nobody spoke for so long is over, whoever waits. Servers have no such bound of their own, but
+	// a day is more than anybody needs to sneak past a sensor.
+	sleepFor = 24 * time.Hour
+	// One flow in so many may sleep.
+	sleepShare = 8
+)
+
+const (
 	// Progress is told after this many bytes, or when some are untold for progressEvery: fine enough that 1,000
 	// parallel flows hide at most 64 MB from a sum, coarse enough to cost a bulk flow one event in 45 packets.
 	progressBytes = 64 << 10
@@ -213,6 +221,7 @@ type flow struct {
 	dear     bool  // never shed
 	known    bool  // an event has carried the identity
 	rested   bool  // a stream was given up, as a Rester
+	asleep   bool  // its row is told, but a request in it is not over: see Shard.expire
 	attempt  bool  // the 5 s timer of a SYN is running
 	active   [2]bool
 	histSeen uint32
@@ -251,6 +260,9 @@ type flowMore struct {
 	bad     [2]uint32 // checksum errors of datagrams
 	strict  *flow     // the flow without packets that were believed though their checksum is wrong: what conn.log says
 	doubt   bool      // the packet at hand is one of those
+	aside   bool      // something was read out of one
+	renewal bool      // a SYN came within the connection, of which the answer would acknowledge renewAt
+	renewAt uint32
 }
 
 // extra gives the flow its flowMore.
@@ -270,37 +282,58 @@ const (
 	sumsOffloaded          // all so far were left to a network card behind the tap
 )
 
-// checked says whether a packet of side is to be believed. Wrong checksums of a side that has never sent a right one,
-// and that look like a network card's work left undone, are: a capture taken on the sending machine must not silence
-// us. A receiver would drop them, but then there is no connection to be misled about; as soon as one checksum of the
-// side is right, wrong ones are wrong.
+// Checksums says what is made of packets whose transport checksum is not right.
+type Checksums uint8
+
+const (
+	// ChecksumsAuto takes the sum of the pseudo header alone, and none at all, for a right one: it is what is there where the
+	// capturing host's card was to fill it in, or has merged several packets (TSO, GSO, GRO, LRO). A sum that is simply wrong
+	// keeps a packet out of the rows.
+	ChecksumsAuto Checksums = iota
+	// ChecksumsStrict keeps both out of the rows, as Zeek does.
+	ChecksumsStrict
+	// ChecksumsIgnore takes every sum for right, as Zeek's -C does.
+	ChecksumsIgnore
+)
+
+// checked says whether a packet of side is taken as it is. What is set aside counts for detection only, as long as no
+// other copy comes: see setAside.
 func (f *flow) checked(side uint8, p *Packet) bool {
 	s := f.sh
-	if s.cfg.IgnoreChecksums {
+	if s.cfg.Checksums == ChecksumsIgnore || p.ChecksumOK() {
 		return true
 	}
-	if p.ChecksumOK() {
-		if !p.NoChecksum {
-			f.sums[side] = sumsRight
-		}
+	partial := p.Offloaded()
+	switch {
+	case f.shadow: // it says what Zeek says
+	case partial && s.cfg.Checksums == ChecksumsAuto:
+		s.Counters.Offloaded++
 		return true
-	}
-	if f.sums[side] != sumsRight && p.Offloaded() {
+	case partial:
 		if f.sums[side] == sumsUnknown {
 			f.sums[side] = sumsOffloaded
 			f.weird("checksums_offloaded", "", "")
 		}
 		s.Counters.Offloaded++
-		x := f.extra()
-		if x.doubt = true; x.strict == nil {
-			x.strict = f.fork()
-		}
+		f.aside(true)
 		return true
-	}
-	if !f.shadow {
+	default:
 		s.Counters.BadChecksum++
+		if p.PayloadLen() > 0 && f.live() {
+			f.aside(false)
+		}
 	}
 	return false
+}
+
+// aside has the row of conn.log accounted for without packets such as the one at hand. believed says that what is read
+// comes out of it.
+func (f *flow) aside(believed bool) {
+	x := f.extra()
+	if x.doubt = believed; x.strict == nil {
+		x.strict = f.fork()
+	}
+	x.aside = x.aside || believed
 }
 
 // fork copies what the row of conn.log is made of. Zeek sets every packet with a wrong checksum aside, and conn.log is to
@@ -308,7 +341,6 @@ func (f *flow) checked(side uint8, p *Packet) bool {
 func (f *flow) fork() *flow {
 	s := *f
 	s.shadow, s.slot, s.stream, s.opened, s.id = true, -1, nil, true, nil
-	s.sums = [2]sumState{sumsRight, sumsRight}
 	s.more = nil
 	if x := f.more; x != nil {
 		c := *x
@@ -323,12 +355,13 @@ func (f *flow) fork() *flow {
 				t.ep[i].odd = &c
 			}
 			if a := t.ep[i].asm; a != nil {
-				t.ep[i].asm = &assembly{ahead: slices.Clone(a.ahead)}
+				t.ep[i].asm = &assembly{ahead: slices.Clone(a.ahead)} // nothing aside: it is not believed here
 				for j := range a.ahead {
 					t.ep[i].asm.ahead[j].data = nil
 				}
 			}
 		}
+		t.wait = nil
 		s.tcp = &t
 	}
 	return &s
@@ -403,7 +436,7 @@ func (f *flow) Emit(ev any) {
 		}
 	case *Progress, *Entered:
 	default:
-		if f.more != nil && f.more.strict != nil {
+		if f.more != nil && f.more.aside {
 			ev = &Aside{ev, strings.ContainsAny(f.more.strict.history(), "SsHh")}
 		}
 	}
@@ -599,6 +632,9 @@ func (f *flow) add(side uint8, n int) {
 
 // deadline is when the flow is to be looked at, and mostly ends, if nothing more is seen of it.
 func (f *flow) deadline() Time {
+	if f.asleep {
+		return f.seen.Add(sleepFor)
+	}
 	if f.tcp != nil && f.dueAt != 0 {
 		return f.dueAt
 	}
@@ -633,7 +669,7 @@ func (f *flow) progress(force bool) {
 func (f *flow) open() Stream {
 	if !f.opened {
 		f.opened = true
-		f.stream = f.sh.cfg.Open(f, f.mid)
+		f.stream = f.sh.cfg.Open(f, f.mid || f.tcp != nil && f.tcp.over)
 	}
 	return f.stream
 }

@@ -13,10 +13,12 @@ const ShardCount = 64
 
 // FlowConfig is what the shards of a run share. Emit and Open are called on the goroutine that drives the shard.
 type FlowConfig struct {
-	MaxFlows        int // of one shard; 0 means DefaultMaxFlows / ShardCount
-	IgnoreChecksums bool
-	Open            func(h Host, mid bool) Stream // may return nil: nobody wants the bytes
-	Emit            func(ev any)
+	MaxFlows    int // of one shard; 0 means DefaultMaxFlows / ShardCount
+	Checksums   Checksums
+	Wait        time.Duration                 // how long a packet of TCP waits for what it acknowledges; 0: not at all, as in Zeek
+	WaitPackets int                           // how many of a flow and a direction do
+	Open        func(h Host, mid bool) Stream // may return nil: nobody wants the bytes
+	Emit        func(ev any)
 	// Admits says whether a flow, mid if its beginning was not seen, may have the name of a service. nil: any.
 	Admits func(h Host, mid bool, name string) bool
 	Local  func(addr [16]byte, v6 bool) bool // for local_orig and local_resp; nil: none
@@ -33,9 +35,17 @@ type Counters struct {
 	Evicted     uint64 // flows that ended because the table was full
 	BadChecksum uint64 // packets set aside for their transport checksum
 	Offloaded   uint64 // packets believed though their checksum was left to a network card
+	Doubted     uint64 // segments that their receiver should not take
+	Taken       uint64 // of those, with no other copy of what they carry and acknowledged
+	AsideFull   uint64 // of those, not kept for want of room
 	GapBytes    uint64 // bytes missing from streams
 	Truncated   uint64 // bytes that the capture cut off
 	Dropped     uint64 // bytes given up because a reassembly buffer was full
+	Waited      uint64 // packets that waited for what they acknowledge, or for their flow's SYN
+	WaitTime    uint64 // times that what they waited for did not come in time
+	WaitPackets uint64 // times that too many of a direction waited
+	WaitFull    uint64 // packets that found no room to wait
+	Unfinished  uint64 // flows whose unfinished request was given up
 
 	// The estimate of what a capture lost, as Zeek's capture_loss makes it: of the acknowledgements seen in established
 	// connections, those for bytes that were never seen.
@@ -57,6 +67,14 @@ func (c *Counters) Add(o *Counters) {
 	c.GapBytes += o.GapBytes
 	c.Truncated += o.Truncated
 	c.Dropped += o.Dropped
+	c.Doubted += o.Doubted
+	c.Taken += o.Taken
+	c.AsideFull += o.AsideFull
+	c.Waited += o.Waited
+	c.WaitTime += o.WaitTime
+	c.WaitPackets += o.WaitPackets
+	c.WaitFull += o.WaitFull
+	c.Unfinished += o.Unfinished
 	c.Acks += o.Acks
 	c.Gaps += o.Gaps
 	c.AckedBytes += o.AckedBytes
@@ -72,7 +90,7 @@ const (
 	// Flows, and TCP parts of flows, that are allocated at once: both fill an allocation of 32 KiB, of which larger ones are
 	// rounded up to whole pages.
 	slabSize = 128
-	tcpSlab  = 178
+	tcpSlab  = 170
 	// Timer slots of one second; a flow due later waits in the last and is looked at again.
 	wheelSlots = 4096
 )
@@ -106,6 +124,14 @@ type Shard struct {
 	bufs     [][]byte // spare buffers of delivered bytes
 	spare    []*assembly
 	names    map[string]*[]string // of services: see only
+	due      dueHeap              // flows in which something waits
+	dueN     uint64
+	waiting  int // bytes that wait
+	sleepers int
+	// Of the options that judge has read last.
+	stamp           uint32
+	stamped, hashed bool
+	bare            bool // the packet at hand was kept without its payload
 }
 
 // NewShard makes an empty table.
@@ -202,8 +228,6 @@ func (s *Shard) newTCP() *tcpConn {
 	t := s.tcpFree[len(s.tcpFree)-1]
 	s.tcpFree = s.tcpFree[:len(s.tcpFree)-1]
 	*t = tcpConn{}
-	t.ep[0].next, t.ep[1].next = 1, 1
-	t.ep[0].trim, t.ep[1].trim = 1, 1
 	return t
 }
 
@@ -216,6 +240,7 @@ func (s *Shard) Advance(at At) {
 	if s.swept == 0 || second-s.swept > wheelSlots {
 		s.swept = max(s.swept, second-wheelSlots)
 	}
+	s.wake()
 	for ; s.swept < second; s.swept++ {
 		s.sweep(int(s.swept % wheelSlots))
 	}
@@ -227,7 +252,7 @@ func (s *Shard) sweep(slot int) {
 		f := s.flow(i - 1)
 		i = f.wnext
 		if f.over() {
-			s.end(f)
+			s.expire(f)
 		} else {
 			s.arm(f)
 		}
@@ -292,11 +317,28 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 		s.swept = int64(s.now) / 1e9
 	}
 	s.at = At{s.now, p.Ordinal}
+	if len(s.due) > 0 && s.due[0].at <= s.now {
+		s.wake()
+	}
 	k, side := orient(p)
 	f := s.find(&k, h)
-	if f != nil && (f.over() || f.tcp != nil && f.tcp.reused(f, side, p)) {
-		s.end(f)
-		f = nil
+	if f != nil {
+		switch {
+		case f.over():
+			if s.expire(f); !f.asleep {
+				f = nil
+			}
+		case f.tcp != nil && f.unbegun() && p.Flags&(FlagSYN|FlagACK|FlagRST) == FlagSYN && f.tcp.wait.follows(side, p):
+		case f.tcp != nil && !f.asleep && f.tcp.reused(f, side, p):
+			if f.stream == nil || !f.tcp.ep[side^1].acted {
+				s.end(f)
+				f = nil
+				break
+			}
+			// It may be answered, or dropped by a receiver for which the connection goes on (RFC 5961 section 4).
+			s.split(f, side, p)
+			f.more.renewal, f.more.renewAt = true, p.Seq+1
+		}
 	}
 	switch {
 	case f == nil:
@@ -305,10 +347,33 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 			return
 		}
 		f = s.begin(&k, h, side, p)
+		if f.tcp != nil && s.cfg.Wait > 0 && s.Shed == ShedNothing && p.Flags&(FlagSYN|FlagACK|FlagRST) != FlagSYN {
+			f.tcp.wait = &waiting{unbegun: true}
+		}
 	case f.late && f.last.Add(f.idle()) <= s.now:
+		f.flushWaiting()
 		s.cut(f, side, p)
+	case f.asleep:
+		s.split(f, side, p)
 	}
 	s.touched = f
+	if f.tcp != nil {
+		if f.waits(side, p) {
+			s.touched = nil
+			return
+		}
+		s.packet(f, side, p)
+		if w := f.tcp; w != nil && w.wait != nil {
+			f.release(w.wait)
+		}
+	} else {
+		s.packet(f, side, p)
+	}
+	s.touched = nil
+}
+
+// packet takes a packet of a flow, in its turn.
+func (s *Shard) packet(f *flow, side uint8, p *Packet) {
 	if p.Tunnel != nil && (f.more == nil || p.Tunnel != f.more.tunnel) {
 		f.enter(p.Tunnel)
 	}
@@ -327,7 +392,6 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 		s.strictly(f, side, p, forked)
 	}
 	f.progress(false)
-	s.touched = nil
 }
 
 // strictly accounts for a packet as if none with a wrong checksum were believed; before says that this began with an
@@ -338,7 +402,6 @@ func (s *Shard) strictly(f *flow, side uint8, p *Packet, before bool) {
 		s.cfg.Emit(s.conn(st, st.identity()))
 		n := &flow{sh: s, key: f.key, hash: f.hash, idx: f.idx, slot: -1, shadow: true, opened: true}
 		n.begin(side, p)
-		n.sums = [2]sumState{sumsRight, sumsRight}
 		x.strict = n
 	}
 	x.strict.take(side, p)
@@ -420,8 +483,7 @@ func (s *Shard) cut(f *flow, side uint8, p *Packet) {
 		f.id, x.cut = &id, true
 		if f.openSide = was.openSide; was.tcp != nil {
 			for i := range was.tcp.ep {
-				e := &was.tcp.ep[i]
-				x.resume[i] = e.startSeq + uint32(e.next)
+				x.resume[i] = was.tcp.ep[i].next
 			}
 		}
 	}
@@ -429,11 +491,14 @@ func (s *Shard) cut(f *flow, side uint8, p *Packet) {
 	s.arm(f)
 }
 
-// resumed tells the stream of a flow that was cut whether it goes on where it was.
-func (f *flow) resumed(side uint8, seq uint32) {
-	if n := seq - f.more.resume[side]; n != 0 && f.stream != nil {
-		f.stream.Gap(f.streamDir(side), int64(max(int32(n), 1)))
+// base begins the bytes of side with seq. The stream of a flow that was cut is told if it does not go on where it was.
+func (f *flow) base(side uint8, seq uint32) {
+	if x := f.more; x != nil && x.cut && f.stream != nil {
+		if n := seq - x.resume[side]; n != 0 {
+			f.stream.Gap(f.streamDir(side), int64(max(int32(n), 1)))
+		}
 	}
+	f.tcp.ep[side].base(seq)
 }
 
 var broadcast4 = [16]byte{10: 0xff, 11: 0xff, 12: 0xff, 13: 0xff, 14: 0xff, 15: 0xff}
@@ -501,14 +566,91 @@ func (f *flow) udpLength(p *Packet, n int) int {
 	return max(claim-8, 0)
 }
 
+// expire ends a flow whose time is up. What is in the middle of a request is read on: servers wait for the rest of it for
+// hours, and what it asks for is done then. Its row is told, as Zeek tells it, and the flow sleeps.
+func (s *Shard) expire(f *flow) {
+	if f.tcp != nil {
+		f.flushWaiting()
+	}
+	if f.tcp == nil || f.stream == nil || f.asleep || !f.unfinished(Orig) || s.sleepers >= s.cfg.MaxFlows/sleepShare {
+		if f.asleep {
+			s.Counters.Unfinished++
+		}
+		s.end(f)
+		return
+	}
+	f.progress(true)
+	s.row(f)
+	f.asleep = true
+	s.sleepers++
+	s.arm(f)
+}
+
+// split ends the row of a flow and begins another with p; the bytes of both directions are read on as they were.
+func (s *Shard) split(f *flow, side uint8, p *Packet) {
+	f.flushWaiting()
+	if f.asleep {
+		s.sleepers--
+	} else {
+		f.progress(true)
+		s.row(f)
+	}
+	was := *f
+	s.disarm(f)
+	*f = flow{sh: s, key: was.key, hash: was.hash, idx: was.idx, slot: -1, opened: was.opened, stream: was.stream, dear: was.dear}
+	f.begin(side, p)
+	id := *was.Flow()
+	x := f.extra()
+	f.id, x.cut, f.openSide, f.known = &id, true, was.openSide, true
+	f.tcp.over = was.tcp.over
+	for i := range f.tcp.ep {
+		from, to := &was.tcp.ep[i], &f.tcp.ep[i]
+		to.based, to.synced, to.finned, to.stamps, to.hashed = from.based, from.synced, from.finned, from.stamps, from.hashed
+		to.next, to.edge, to.fin, to.recent, to.asm, to.didEOF = from.next, from.edge, from.fin, from.recent, from.asm, from.didEOF
+		to.scale, to.window, to.winAck, to.winSeq = from.scale, from.window, from.winAck, from.winSeq
+		from.asm = nil
+	}
+	s.freeTCP(was.tcp)
+	s.arm(f)
+}
+
+// renewed takes the answer to a SYN within a connection: it is another now.
+func (f *flow) renewed(side uint8) {
+	x := f.more
+	at := x.renewAt
+	x.renewal, x.cut = false, false
+	if st := f.stream; st != nil {
+		f.stream = nil
+		st.Finish()
+	}
+	f.opened, f.id, f.openSide, f.known, f.tcp.over = false, nil, f.origSide, false, false
+	for i := range f.tcp.ep {
+		e := &f.tcp.ep[i]
+		f.tcp.forget(f.sh, e)
+		f.sh.buffered -= e.held()
+		f.sh.forgetAssembly(e.asm)
+		e.asm, e.based, e.synced, e.finned, e.stamps, e.hashed, e.didEOF = nil, false, false, false, false, false, false
+	}
+	f.tcp.ep[side^1].base(at)
+	f.tcp.ep[side^1].synced = true
+}
+
 // end emits the flow's last events and frees it.
 func (s *Shard) end(f *flow) {
+	if f.tcp != nil {
+		f.flushWaiting()
+		f.flush()
+	}
 	if st := f.stream; st != nil {
 		f.stream = nil // should it panic, the flow can still be ended without it
 		st.Finish()
 	}
-	f.progress(true)
-	s.row(f)
+	if f.asleep {
+		s.sleepers--
+	} else {
+		f.progress(true)
+		s.row(f)
+	}
 	s.disarm(f)
 	s.unlink(f.idx, f.hash)
 	s.freeTCP(f.tcp)

@@ -29,7 +29,7 @@ func (f *flow) bulk(side uint8, b []byte) bool {
 	if d := f.sh.cfg.Dear; !f.dear && d != nil && d(b) {
 		f.dear = true // both directions: the answer says whether it worked
 	}
-	return !f.dear && f.tcp.ep[side].next >= bulkBytes
+	return !f.dear && f.payload[side] >= bulkBytes
 }
 
 // Keep makes the flow of the packet at hand dear: an event has told what it is. To be called from Emit.

@@ -57,15 +57,28 @@ type endpoint struct {
 	lastSYN     uint32 // relative sequence numbers of the last SYN, FIN, RST: a different one is noted again
 	lastFIN     uint32
 	lastRST     uint32
-	finSeq      uint64 // relative, one past the FIN
-	next        uint64 // relative, next byte to deliver
-	trim        uint64 // relative, acknowledged up to here
-	asm         *assembly
-	odd         *oddities
+
+	// How the receiver puts this side's bytes together: the numbers are those of the wire, and begin where the first byte
+	// is, whatever later packets of the flow claim.
+	based  bool   // next and edge are known
+	synced bool   // they began with a SYN
+	finned bool   // its receiver takes a FIN, before fin
+	stamps bool   // its SYN had time stamps
+	hashed bool   // its SYN, or its first data, was signed (RFC 2385, RFC 5925)
+	holed  bool   // what lies between oddities.hole and next was taken for lost, and nothing came behind it
+	next   uint32 // the next byte to deliver
+	edge   uint32 // acknowledged up to here
+	fin    uint32
+	recent uint32 // time stamp of the last segment in order (TS.Recent of RFC 7323)
+	asm    *assembly
+	odd    *oddities
 }
 
 // oddities are counts that most endpoints never have.
-type oddities struct{ badSums, retrans, zeroWin, gaps uint32 }
+type oddities struct {
+	badSums, retrans, zeroWin, gaps uint32
+	hole                            uint32 // where what was taken for lost begins
+}
 
 func (e *endpoint) oddities() *oddities {
 	if e.odd == nil {
@@ -80,7 +93,9 @@ type tcpConn struct {
 	firstSeen     uint8 // bit 0 the originator, bit 1 the responder
 	partial       bool
 	closeDeferred bool
-	skip          [2]bool // no more data is put in order on this side
+	oneSided      bool // the other side's packets do not come: nothing waits for them
+	over          bool // the stream was told of its end; if more comes another begins
+	wait          *waiting
 }
 
 func seqDelta(a, b uint32) int32 { return int32(a - b) }
@@ -160,6 +175,12 @@ func (t *tcpConn) reused(f *flow, side uint8, p *Packet) bool {
 	if p.Flags&FlagSYN == 0 || p.HdrLen < 20 {
 		return false
 	}
+	if w := t.wait; w != nil && w.unbegun {
+		if p.Flags&FlagACK != 0 {
+			return false // it waits, too
+		}
+		f.force(w) // what waited is of another connection
+	}
 	o, r := &t.ep[f.origSide], &t.ep[f.origSide^1]
 	first := o
 	if p.Flags&FlagACK != 0 {
@@ -221,10 +242,17 @@ func (f *flow) segment(side uint8, p *Packet) {
 		return
 	}
 	if !f.checked(side, p) {
-		f.weird("bad_TCP_checksum", "", "TCP")
-		f.scaled(side, &e.oddities().badSums, 'C')
+		if f.more == nil || f.more.strict == nil { // which says so otherwise
+			f.weird("bad_TCP_checksum", "", "TCP")
+			f.scaled(side, &e.oddities().badSums, 'C')
+		}
+		f.setAside(side, p, doubtChecksum)
 		return
 	}
+	if x := f.more; x != nil && x.renewal && p.Flags&(FlagSYN|FlagACK|FlagRST) == FlagSYN|FlagACK && p.Ack == x.renewAt {
+		f.renewed(side)
+	}
+	why := f.judge(side, p)
 	isOrig := f.dir(side) == Orig
 	n := p.PayloadLen()
 	syn, fin, rst, ack := p.Flags&FlagSYN != 0, p.Flags&FlagFIN != 0, p.Flags&FlagRST != 0, p.Flags&FlagACK != 0
@@ -258,55 +286,44 @@ func (f *flow) segment(side uint8, p *Packet) {
 	}
 	if fin {
 		e.fins += uint8(b2i(e.fins < 0xff))
-		e.finSeq = rel + uint64(segLen)
 	}
 	if rst {
 		e.rsts += uint8(b2i(e.rsts < 0xff))
 	}
 
-	var relAck uint64
 	if ack {
 		if peer.state == tcpInactive {
-			relAck = 1
 			if !syn && !fin && !rst && (e.state == tcpSynSent || e.state == tcpSynAckSent || e.state == tcpEstablished) {
 				f.weird("possible_split_routing", "", "")
 			}
 			peer.initSeq(p.Ack-1, p.Ack-1)
-		} else {
-			var low bool
-			if relAck, low = peer.rel(p.Ack, peer.ackSeq, peer.ackWraps); low {
-				relAck = 0
-				f.weird("TCP_ack_underflow_or_misorder", "", "TCP")
-			} else if !rst {
-				if d := seqDelta(p.Ack, peer.ackSeq); d > 0 && (p.Ack != 0 || d <= tooLargeSeqDelta) {
-					peer.updateAck(p.Ack)
-				}
+		} else if _, low := peer.rel(p.Ack, peer.ackSeq, peer.ackWraps); low {
+			f.weird("TCP_ack_underflow_or_misorder", "", "TCP")
+		} else if !rst {
+			if d := seqDelta(p.Ack, peer.ackSeq); d > 0 && (p.Ack != 0 || d <= tooLargeSeqDelta) {
+				peer.updateAck(p.Ack)
 			}
 		}
 	}
 	delta := f.updateLast(side, e, past, syn, fin, rst, n)
 	if n > 0 && !rst && delta > 0 {
-		f.add(side, min(int(delta), n))
+		// By sequence numbers, or what came in another order would not be counted.
+		d := int(delta) - b2i(fin) - b2i(syn)
+		if delta > tooLargeSeqDelta || why != noDoubt {
+			d = min(d, n)
+		}
+		f.add(side, d)
 	}
 	e.acted = true
 	doClose := f.step(side, e, peer, p, syn, fin, rst, ack, n, delta)
 	isOrig = f.dir(side) == Orig // a SYN behind its SYN-ACK flips the roles
 
-	if ack {
-		f.acked(side^1, relAck)
-	}
 	if isOrig {
 		t.firstSeen |= 1
 	} else {
 		t.firstSeen |= 2
 	}
-	if n > 0 && !rst && !under {
-		at := rel
-		if syn {
-			at++
-		}
-		f.data(side, at, p)
-	}
+	f.receive(side, p, why)
 	f.checkEOF(side)
 	if doClose {
 		f.connectionClosed(side)
@@ -319,9 +336,6 @@ func (f *flow) segment(side uint8, p *Packet) {
 func (f *flow) initEndpoint(side uint8, e *endpoint, seq, past uint32, syn bool) {
 	switch e.state {
 	case tcpInactive:
-		if f.more != nil && f.more.cut {
-			f.resumed(side, seq+uint32(b2i(syn)))
-		}
 		if syn {
 			e.initSeq(seq, past)
 		} else {
@@ -650,9 +664,6 @@ func (f *flow) connectionClosed(side uint8) {
 		if f.dueAt == 0 {
 			f.dueAt = max(f.sh.now, f.last).Add(closeDelay)
 		}
-		if f.stream != nil && e.state == tcpReset {
-			f.stream.Finish()
-		}
 	}
 	f.sh.arm(f)
 }
@@ -660,43 +671,52 @@ func (f *flow) connectionClosed(side uint8) {
 // dataPending says whether side sent data that was not delivered yet.
 func (f *flow) dataPending(side uint8) bool {
 	t := f.tcp
-	if t.skip[side] {
-		return false
-	}
 	e, peer := &t.ep[side], &t.ep[side^1]
-	delivered, last := uint64(e.startSeq)+e.next, full(e.lastSeq, e.seqWraps)
-	if last < delivered {
+	if !e.based {
 		return false
 	}
-	if delivered != last-1 && delivered != last {
+	switch d := seqDelta(e.lastSeq, e.next); {
+	case d < 0:
+		return false
+	case d > 1: // more than the FIN
 		return true
 	}
 	// Data of the peer that this side did not acknowledge yet: it may still answer.
-	return e.state != tcpReset && (peer.next > peer.trim || peer.asm != nil && len(peer.asm.ahead) > 0)
+	return e.state != tcpReset && peer.based && (seqDelta(peer.next, peer.edge) > 0 || peer.asm != nil && len(peer.asm.ahead) > 0)
 }
 
 // checkEOF tells the stream once that side is done.
 func (f *flow) checkEOF(side uint8) {
 	e := &f.tcp.ep[side]
-	if e.didEOF || e.fins == 0 && e.state != tcpClosed && e.state != tcpReset || f.dataPending(side) {
+	if f.tcp.closeDeferred && !f.dataPending(side) && (e.fins > 0 || e.state == tcpClosed || e.state == tcpReset) {
+		f.tcp.closeDeferred = false
+		f.connectionClosed(side)
+	}
+	if e.didEOF || !e.finned || seqDelta(e.fin-1, e.next) > 0 || f.dataPending(side) {
 		return
 	}
 	e.didEOF = true
 	if st := f.stream; st != nil {
 		st.End(f.streamDir(side))
 		if f.tcp.ep[side^1].didEOF {
-			f.stream = nil // nothing more can come: let go of it now, while it is at hand, not when the flow has lingered
-			st.Finish()
-			f.release()
-			f.forget()
+			f.finish() // nothing more can come: let go of it now, while it is at hand, not when the flow has lingered
 		} else {
 			f.letIdle()
 		}
 	}
-	if f.tcp.closeDeferred {
-		f.connectionClosed(side)
-		f.tcp.closeDeferred = false
+}
+
+// finish ends the stream. Should more come after all, it is read in another.
+func (f *flow) finish() {
+	f.flush()
+	st, t := f.stream, f.tcp
+	if st == nil {
+		return
 	}
+	f.stream, f.opened, t.over = nil, false, true
+	st.Finish()
+	f.letGo()
+	f.forget()
 }
 
 var resetBeforeAnswer = regexp.MustCompile(`^\^?S[^HAFGIQ]*R`)

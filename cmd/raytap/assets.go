@@ -32,7 +32,8 @@ func listAssets(args []string, stdout, stderr *os.File) int {
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated (default: private, loopback, link-local, CGNAT, ULA)",
 		func(s string) error { home = append(home, s); return nil })
 	f.String("filter", cfg.Filter, "only packets that match `BPF`, in tcpdump's language")
-	f.Bool("ignore-checksums", false, "take packets whose checksum is wrong, too")
+	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
+	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
 	files, err := f.parse(args)
 	if err != nil {

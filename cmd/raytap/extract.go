@@ -36,7 +36,8 @@ func extract(args []string, stdout, stderr *os.File) int {
 	out := f.String("o", "", "write to `FILE` (default: the ID or UID, with .pcapng)")
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated", func(s string) error { home = append(home, s); return nil })
 	f.Int("workers", 0, "goroutines that decode, `N` (default: the processors)")
-	f.Bool("ignore-checksums", false, "take packets whose checksum is wrong, too")
+	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
+	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
 	files, err := f.parse(args)
 	switch {
@@ -185,7 +186,7 @@ func (w *wanted) copy(src capture.Source, file io.Writer, cfg raytap.Config) (n 
 	if err != nil {
 		return 0, err
 	}
-	dissect := capture.NewDissector(capture.DissectConfig{IgnoreChecksums: cfg.IgnoreChecksums})
+	dissect := capture.NewDissector(capture.DissectConfig{IgnoreChecksums: cfg.Checksums == "ignore"})
 	var b capture.Batch
 	var packets []capture.Packet
 	for {

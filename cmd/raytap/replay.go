@@ -50,7 +50,8 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.String("filter", cfg.Filter, "only packets that match `BPF`, in tcpdump's language")
 	f.String("fail-on", cfg.FailOn, "exit with 3 if a finding reaches `SEVERITY`: info, low, medium, high, critical")
 	f.Bool("quiet", false, "print nothing but errors")
-	f.Bool("ignore-checksums", false, "take packets whose checksum is wrong, too")
+	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
+	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	html := f.String("report", "", "make an HTML report, `FILE`, of the logs when they are written")
 	exports := f.String("export", "", "write findings, incidents and indicators to `DIR`, for other programs (see raytap help report)")
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
@@ -128,7 +129,11 @@ func (f *flags) override(cfg *raytap.Config, home []string) {
 		case "quiet":
 			cfg.Quiet = v.(bool)
 		case "ignore-checksums":
-			cfg.IgnoreChecksums = v.(bool)
+			if v.(bool) {
+				cfg.Checksums = "ignore"
+			}
+		case "checksums":
+			cfg.Checksums = s
 		case "read-fifo":
 			cfg.ReadFIFO = s
 		case "snaplen":

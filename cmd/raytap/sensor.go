@@ -57,7 +57,8 @@ func sensor(args []string, stdout, stderr *os.File) int {
 	f.Bool("hardware-timestamps", false, "take the network card's time stamps, where it makes any")
 	f.String("user", "", "become `USER` (or UID:GID) once the interfaces are open")
 	f.Bool("quiet", false, "print nothing but errors")
-	f.Bool("ignore-checksums", false, "take packets whose checksum is wrong, too")
+	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
+	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
 	cpuprofile := f.String("cpuprofile", "", "")
 	f.hidden["cpuprofile"] = true

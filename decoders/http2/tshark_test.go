@@ -22,7 +22,7 @@ func replay(t *testing.T, file string) (out []*Call) {
 	}
 	defer src.Close()
 	shard := capture.NewShard(capture.FlowConfig{
-		MaxFlows: 4096, IgnoreChecksums: true,
+		MaxFlows: 4096, Checksums: capture.ChecksumsIgnore,
 		Emit: func(ev any) {
 			switch e := ev.(type) {
 			case *Call:

@@ -41,7 +41,9 @@ type DissectStats struct {
 	Frames      uint64 // all frames
 	Bytes       uint64 // their length on the wire
 	Packets     uint64 // packets that came out, those in tunnels included
-	NonIP       uint64 // frames and inner frames of other protocols: ARP, LLDP, encrypted 802.11
+	NonIP       uint64 // frames and inner frames of other protocols: ARP, LLDP, encrypted 802.11, and the two that follow
+	UnknownType uint64 // of an Ethernet type that is not known
+	Encrypted   uint64 // encrypted by MACsec
 	UnknownLink uint64 // frames of a link type that is not known
 	Malformed   uint64 // packets dropped for what their headers say; each has a weird
 	BadChecksum uint64 // IPv4 packets dropped for their header checksum
@@ -53,6 +55,8 @@ type DissectStats struct {
 	DatagramsExpired uint64 // incomplete packets given up for their age
 	DatagramsEvicted uint64 // incomplete packets given up for room
 	TunnelsEvicted   uint64 // tunnels forgotten for room; their next packet gets a new UID
+
+	EtherTypes [ShownEtherTypes]EtherTypeCount // of UnknownType, the most frequent first; the rest is zero
 }
 
 // Dissector finds the IP packets in frames: it takes off link layers, tags and tunnels, and puts fragments together.
@@ -76,6 +80,7 @@ type Dissector struct {
 	tunnels lru[flowKey, tunnelEntry]
 	frags   defragmenter
 	layers  linkLayers
+	types   etherTypes
 
 	now Time // the latest time of any frame: captures are not always in order, clocks of ours are
 
@@ -463,7 +468,7 @@ func (d *Dissector) transport(p *Packet) {
 		p.SrcPort = binary.BigEndian.Uint16(b)
 		p.DstPort = binary.BigEndian.Uint16(b[2:])
 		p.HdrLen = 8
-		if udpTunnelKind(p.DstPort)|udpTunnelKind(p.SrcPort) != 0 || looksTunneled(b[8:]) {
+		if udpTunnelKind(p.DstPort)|udpTunnelKind(p.SrcPort) != 0 || looksTunneled(b[8:], p.L4Len-8) {
 			d.udpTunnel(*p)
 		}
 	case ProtoICMP, ProtoICMPv6:

@@ -56,19 +56,19 @@ type DissectStats struct {
 	DatagramsEvicted uint64 // incomplete packets given up for room
 	TunnelsEvicted   uint64 // tunnels forgotten for room; their next packet gets a new UID
 
-	EtherTypes [ShownEtherTypes]EtherTypeCount // of UnknownType, the most frequent first; the rest is zero
+	EtherTypes [ShownEtherTypes]EtherTypeCount // of UnknownType since RestartEtherTypes, the most frequent first; the rest is zero
 }
 
 // Dissector finds the IP packets in frames: it takes off link layers, tags and tunnels, and puts fragments together.
 //
-// In: a Frame of any of the link types Ethernet, raw IP, null and loop, PPP, Cisco HDLC, Linux cooked (v1 and v2),
-// 802.11 (bare, radiotap, Prism, AVS, PPI), FDDI
-// and NFLOG. Out: its Packets. One for a plain packet, none for what is not
-// IP or is malformed, and more where a frame carries several: a UDP-carried tunnel (VXLAN, Geneve, GTP-U, Teredo, AYIYA)
-// gives the outer packet and then the inner, an A-MSDU one for each subframe. Of GRE (with NVGRE, ERSPAN, PPTP), IP in
-// IP and tags only what is inside is a packet. A packet inside a tunnel has Tunnel set.
+// In: a Frame of any of the link types Ethernet (bare and with the tags of DSA), raw IP, null and loop, PPP, Cisco HDLC,
+// Frame Relay, Linux cooked (v1 and v2), 802.11 (bare, radiotap, Prism, AVS, PPI), FDDI, NFLOG, IPoIB, MPLS, PKTAP, and
+// the headers of Endace, Juniper and netANALYZER. Out: its Packets. One for a plain packet, none for what is not
+// IP or is malformed, and more where a frame carries several: a UDP-carried tunnel (VXLAN, Geneve, GTP-U, Teredo, AYIYA,
+// GUE, FOU, MPLS) gives the outer packet and then the inner, an A-MSDU one for each subframe. Of GRE (with NVGRE, ERSPAN,
+// PPTP), IP in IP and tags only what is inside is a packet. A packet inside a tunnel has Tunnel set.
 //
-// It does not see: frames protected by 802.11 encryption, ESP (a packet of protocol 50), VLAN ids (equal addresses in
+// It does not see: frames encrypted by 802.11 or MACsec, ESP (a packet of protocol 50), VLAN ids (equal addresses in
 // two VLANs are one host, as in Zeek), transport checksums (Packet.ChecksumOK, for the workers) and whether a TCP header
 // makes sense: a TCP packet comes out with the header length it claims, which may be under 20 or more than there is.
 //

@@ -48,20 +48,17 @@ func (c EtherTypeCount) before(o EtherTypeCount) bool {
 // first frame, because most captures have none to count.
 type etherTypes struct {
 	n    []uint64
-	seen int // types
+	told map[uint16]struct{}
 }
 
-// add counts a frame of type t and reports whether it is the first one. top is kept as the most frequent types in the
-// order of before.
-func (e *etherTypes) add(t uint16, top *[ShownEtherTypes]EtherTypeCount) (first bool) {
+// add counts a frame of type t. top is kept as the most frequent types in the order of before.
+func (e *etherTypes) add(t uint16, top *[ShownEtherTypes]EtherTypeCount) {
 	if e.n == nil {
 		e.n = make([]uint64, 1<<16)
+		e.told = map[uint16]struct{}{}
 	}
 	e.n[t]++
 	c := EtherTypeCount{t, e.n[t]}
-	if c.N == 1 {
-		e.seen++
-	}
 	// Counts only grow, so that t is all that can move: up from its place, or into the last one.
 	i := 0
 	for i < len(top)-1 && top[i].Type != t && top[i].N > 0 {
@@ -73,7 +70,12 @@ func (e *etherTypes) add(t uint16, top *[ShownEtherTypes]EtherTypeCount) (first 
 			top[i], top[i-1] = top[i-1], top[i]
 		}
 	}
-	return c.N == 1
+}
+
+// RestartEtherTypes begins the counts of DissectStats.EtherTypes again.
+func (d *Dissector) RestartEtherTypes() {
+	clear(d.types.n)
+	d.stats.EtherTypes = [ShownEtherTypes]EtherTypeCount{}
 }
 
 // unknownType counts a frame of an Ethernet type that leads nowhere.
@@ -83,13 +85,16 @@ func (d *Dissector) unknownType(t uint16) {
 		return
 	}
 	d.stats.UnknownType++
-	switch first := d.types.add(t, &d.stats.EtherTypes); {
-	case !first || d.types.seen > maxToldTypes+1:
-	case d.types.seen > maxToldTypes:
-		d.tell(Weird{Name: "many_unknown_ether_types"})
-	default:
-		d.tell(Weird{Name: "unknown_ether_type", Addl: fmt.Sprintf("0x%04x", t)})
+	d.types.add(t, &d.stats.EtherTypes)
+	if _, ok := d.types.told[t]; ok || len(d.types.told) > maxToldTypes {
+		return
 	}
+	d.types.told[t] = struct{}{}
+	if len(d.types.told) > maxToldTypes {
+		d.tell(Weird{Name: "many_unknown_ether_types"})
+		return
+	}
+	d.tell(Weird{Name: "unknown_ether_type", Addl: fmt.Sprintf("0x%04x", t)})
 }
 
 // neverIP reports whether an Ethernet type is one of a protocol that never carries IP, so that nothing is missed where

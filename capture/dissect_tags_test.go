@@ -153,6 +153,14 @@ func TestUnknownEtherTypesAreCounted(t *testing.T) {
 	if got := fmt.Sprint(EtherTypeCount{0x88b5, 12}); got != "0x88b5=12" {
 		t.Error(got)
 	}
+	r.RestartEtherTypes()
+	r.frame(1, mkEth(0xa001, make([]byte, 50)))
+	if s := r.Stats(); s.EtherTypes[0] != (EtherTypeCount{0xa001, 1}) || s.EtherTypes[1].N != 0 || s.UnknownType != 20001 {
+		t.Errorf("again: %v", s.EtherTypes)
+	}
+	if len(r.weirds) != len(counts) {
+		t.Error("a type was told twice")
+	}
 }
 
 // TestUnknownEtherTypesAreBounded: garbage has all of them.

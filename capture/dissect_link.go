@@ -471,7 +471,7 @@ func leadsToIP(t uint16) bool {
 	switch t {
 	case etherIPv4, etherIPv6, etherVLAN, etherQinQ, etherQinQOld, etherQinQ92, etherQinQ93, etherMPLS, etherMPLSMult,
 		etherPPPoE, etherVNTag, etherPBB, etherTTag, etherCMD, etherETag, etherHSR, etherRTag, etherEDSA, etherBrcm,
-		etherArista, etherMACsec, etherNSH, etherTRILL, etherPPP:
+		etherDSA8021, etherA5PSW, etherArista, etherMACsec, etherNSH, etherTRILL, etherPPP:
 		return true
 	}
 	return false

@@ -7,21 +7,24 @@ import (
 
 // Ethernet types of what switches and mirror ports put between the addresses of a frame and its own type.
 const (
-	etherTRILL  = 0x22f3
-	etherPPP    = 0x880b
-	etherBrcm   = 0x8874 // tag of older Broadcom switches, as Linux's tag_brcm.c has it
-	etherMACsec = 0x88e5
-	etherPRP    = 0x88fb // PRP and HSR supervision; tag of HSR version 0
-	etherCMD    = 0x8909 // Cisco MetaData (security group tag)
-	etherHSR    = 0x892f
-	etherETag   = 0x893f // IEEE 802.1BR
-	etherNSH    = 0x894f
-	etherTTag   = 0x8988 // Cisco time stamp of SPAN and ERSPAN
-	etherQinQ92 = 0x9200
-	etherQinQ93 = 0x9300
-	etherArista = 0xd28b
-	etherEDSA   = 0xdada // Marvell tag with an Ethernet type
-	etherRTag   = 0xf1c1 // IEEE 802.1CB
+	etherTRILL   = 0x22f3
+	etherPPP     = 0x880b
+	etherBrcm    = 0x8874 // tag of older Broadcom switches, as Linux's tag_brcm.c has it
+	etherMACsec  = 0x88e5
+	etherPRP     = 0x88fb // PRP and HSR supervision; tag of HSR version 0
+	etherCMD     = 0x8909 // Cisco MetaData (security group tag)
+	etherHSR     = 0x892f
+	etherETag    = 0x893f // IEEE 802.1BR
+	etherNSH     = 0x894f
+	etherTTag    = 0x8988 // Cisco time stamp of SPAN and ERSPAN
+	etherQinQ92  = 0x9200
+	etherQinQ93  = 0x9300
+	etherArista  = 0xd28b
+	etherEDSA    = 0xdada // Marvell tag with an Ethernet type
+	etherDSA8021 = 0xdadb // VLAN tag of switches that have no other (Linux's tag_8021q.c)
+	etherA5PSW   = 0xe001 // Renesas (tag_rzn1_a5psw.c)
+	etherRealtek = 0x8899
+	etherRTag    = 0xf1c1 // IEEE 802.1CB
 )
 
 const (
@@ -155,6 +158,19 @@ func (d *Dissector) switchTag(t uint16, b []byte, wire int) bool {
 		d.tag(b, wire, 6, "DSA")
 	case etherBrcm:
 		d.tag(b, wire, 4, "BRCM")
+	case etherDSA8021:
+		d.tag(b, wire, 2, "DSA")
+	case etherA5PSW:
+		d.tag(b, wire, 6, "DSA")
+	case etherRealtek: // two of its protocols are tags (tag_rtl4_a.c, tag_rtl8_4.c); others are of the switch itself
+		switch {
+		case len(b) > 0 && b[0]>>4 == 0xa:
+			d.tag(b, wire, 2, "RTL")
+		case len(b) > 0 && b[0] == 4:
+			d.tag(b, wire, 6, "RTL")
+		default:
+			d.stats.NonIP++
+		}
 	case etherArista:
 		d.arista(b, wire)
 	case etherMACsec:

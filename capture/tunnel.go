@@ -29,6 +29,7 @@ const (
 	tunVXLANGPE
 	tunGUE
 	tunMPLS
+	tunTZSP
 )
 
 // udpTunnelKind says what a UDP port may carry. The ports are Zeek's, those of tunnels that Zeek does not read, and
@@ -56,6 +57,8 @@ func udpTunnelKind(port uint16) uint8 {
 		return tunGUE
 	case 6635: // RFC 7510
 		return tunMPLS
+	case 37008:
+		return tunTZSP
 	}
 	return tunNone
 }
@@ -443,6 +446,8 @@ func (d *Dissector) udpTunnel(p Packet) {
 		in = gue(b, wire)
 	case tunMPLS:
 		in = mplsInUDP(b, wire)
+	case tunTZSP:
+		in = tzsp(b)
 	case tunGeneve:
 		in = geneve(b)
 	case tunGTP:
@@ -611,6 +616,29 @@ func mplsInUDP(b []byte, wire int) inner {
 		}
 	}
 	return inner{}
+}
+
+// tzsp reads a header of the TaZmen Sniffer Protocol, in which MikroTik's routers mirror packets: version, kind, what is
+// inside (1: Ethernet), then fields up to one of type 1.
+func tzsp(b []byte) inner {
+	if len(b) < 5 || b[0] != 1 || b[1] > 1 || binary.BigEndian.Uint16(b[2:]) != 1 {
+		return inner{}
+	}
+	n := 4
+	for n < len(b) && b[n] != 1 {
+		switch {
+		case b[n] == 0: // padding
+			n++
+		case n+1 < len(b):
+			n += 2 + int(b[n+1])
+		default:
+			return inner{}
+		}
+	}
+	if n+1 >= len(b) {
+		return inner{}
+	}
+	return inner{kind: "TZSP", from: "TZSP", skip: n + 1, ether: etherTEB}
 }
 
 // geneve reads a Geneve header (RFC 8926 section 3.4).

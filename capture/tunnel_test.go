@@ -2,6 +2,7 @@ package capture
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -93,6 +94,10 @@ func tunnelCases() []dissectCase {
 		{"fou with gre", 101, udp(1000, 5555, hx("2000 0800 00000001"), tcp4()), append([]string{outer(1000, 5555)}, in("GRE")...), nil},
 		{"fou with gre and ipv6", 101, udp(1000, 5555, hx("0000 86dd"), tcp6()), append([]string{outer(1000, 5555)}, in6("GRE")...), nil},
 		{"fou with nvgre", 101, udp(1000, 5555, hx("3000 6558 00000001 00000002"), eth), append([]string{outer(1000, 5555)}, in("GRE")...), nil},
+		{"tzsp", 101, udp(1000, 37008, hx("01 00 0001 01"), eth), append([]string{outer(1000, 37008)}, in("TZSP")...), nil},
+		{"tzsp with fields", 101, udp(1000, 37008, hx("01 00 0001 00 0a 01 c0 28 04 00000001 01"), eth), append([]string{outer(1000, 37008)}, in("TZSP")...), nil},
+		{"tzsp with fields without end", 101, udp(1000, 37008, hx("01 00 0001 0a ff"), eth), []string{outer(1000, 37008)}, nil},
+		{"tzsp of a keepalive", 101, udp(1000, 37008, hx("01 04 0000 01"), eth), []string{outer(1000, 37008)}, nil},
 		{"mpls over udp", 101, udp(1000, 6635, hx("00064040 00065140"), tcp4()), append([]string{outer(1000, 6635)}, in("MPLS")...), nil},
 		{"mpls pseudowire over udp", 101, udp(1000, 6635, hx("00064140 00000000"), eth), append([]string{outer(1000, 6635)}, in("MPLS")...), nil},
 		{"vxlan without the bit", 101, udp(1000, 4789, hx("00000000 00000100"), eth), []string{outer(1000, 4789)}, nil},
@@ -162,6 +167,33 @@ func TestUDPThatIsNoTunnel(t *testing.T) {
 		r := newRig(DissectConfig{})
 		if got := r.frame(101, mkIP4(17, mkUDP(1000, c.port, c.payload))); len(got) != 1 || len(r.weirds) != 0 || got[0].Carries != "" {
 			t.Errorf("%s: %q %q", c.name, saysAll(got), r.weirds)
+		}
+	}
+}
+
+// TestRandomUDPIsNoTunnel: traffic whose first bytes are arbitrary, on the ports where there is most of it.
+func TestRandomUDPIsNoTunnel(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	b := make([]byte, 1200)
+	for n := range 300000 {
+		p := b[:40+random.IntN(200)]
+		for i := range p {
+			p[i] = byte(random.Uint32())
+		}
+		switch n % 4 {
+		case 0: // QUIC with a short header
+			p[0] = p[0]&0x3f | 0x40
+		case 1: // DNS: a query of one question
+			copy(p[2:], "\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00")
+		case 2: // RTP
+			p[0] = 0x80
+		default: // what fits most beginnings
+			p[0] = []byte{0x08, 0x0c, 0x88, 0x00, 0x45, 0x60}[random.IntN(6)]
+			p[1], p[7] = 0, 0
+			copy(p[2:], u16([]int{0, 0x800, 0x86dd, len(p)}[random.IntN(4)]))
+		}
+		if in := byShape(p, len(p)); in.kind != "" {
+			t.Fatalf("%s: % x", in.kind, p)
 		}
 	}
 }

@@ -515,6 +515,7 @@ func vxlan(b []byte, wire int, strict bool) inner {
 	}
 	if strict && (b[0] != 0x08 || b[1]|b[2]|b[3]|b[7] != 0 || len(b) < 8+14) || b[0]&0x04 != 0 {
 		if shape := vxlanShape(b, wire); shape.kind != "" || strict {
+			shape.zeek = in.zeek
 			return shape
 		}
 	}

@@ -201,9 +201,11 @@ func TestRandomUDPIsNoTunnel(t *testing.T) {
 // TestOuterServiceIsThatOfZeek: a tunnel that Zeek does not look into does not name the service of its outer flow.
 func TestOuterServiceIsThatOfZeek(t *testing.T) {
 	for port, want := range map[int]string{4789: "VXLAN", 8472: "", 4790: "", 2000: ""} {
-		got := newRig(DissectConfig{}).frame(101, mkIP4(17, mkUDP(1000, port, hx("08000000 00000100"), mkEth(0x800, tcp4()))))
-		if len(got) != 2 || got[0].Carries != want {
-			t.Errorf("%d: %q", port, got[0].Carries)
+		for _, head := range []string{"08000000 00000100", "0c000003 00000100"} {
+			got := newRig(DissectConfig{}).frame(101, mkIP4(17, mkUDP(1000, port, hx(head), mkEth(0x800, tcp4()))))
+			if len(got) != 2 || got[0].Carries != want {
+				t.Errorf("%d: %q", port, got[0].Carries)
+			}
 		}
 	}
 }

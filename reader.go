@@ -84,6 +84,9 @@ func (r *reader) run(ctx context.Context) {
 		r.pos += uint64(len(b.packets))
 		r.stats.Dissect = r.dissect.Stats()
 		b.stats = r.stats
+		if b.report {
+			r.dissect.RestartEtherTypes()
+		}
 		b.counted = b.report || len(b.ticks) > 0
 		e.pass(b, r.apart)
 		if err != nil {

@@ -61,6 +61,8 @@ func (s *Stats) Losses() []Loss {
 		{"bulk_shed_bytes", s.Flow.ShedBytes, "bytes"},
 		{"new_shed", s.Flow.ShedNew, "packets"},
 		{"rows_lost", s.RowsLost, "rows"},
+		{"unknown_ethertype", s.Dissect.UnknownType, "packets"},
+		{"encrypted_link", s.Dissect.Encrypted, "packets"},
 	}
 }
 
@@ -88,4 +90,11 @@ func (r *statsRow) Row(w capture.Fields) {
 	for _, l := range r.s.Losses() {
 		w.Count(l.Name, l.N, true)
 	}
+	var types []string
+	for _, t := range r.s.Dissect.EtherTypes {
+		if t.N > 0 {
+			types = append(types, t.String())
+		}
+	}
+	w.Vector("unknown_ethertypes", "string", types, types != nil)
 }

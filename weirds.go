@@ -14,6 +14,7 @@ type weirdFilter struct {
 
 type weirdKey struct {
 	name      string
+	addl      string // of what has no flow
 	src, dst  netip.AddrPort
 	proto     uint8
 	perSource bool
@@ -50,6 +51,8 @@ func (f *weirdFilter) pass(x *capture.Weird) bool {
 		quiet = weirdDay
 	case "simultaneous_open":
 		quiet = weirdDay
+	case "unknown_ether_type", "unknown_link_type":
+		k.addl = x.Addl // each number is an oddity of its own
 	}
 	t, ok := f.said[k]
 	if !ok {

@@ -41,7 +41,9 @@ type DissectStats struct {
 	Frames      uint64 // all frames
 	Bytes       uint64 // their length on the wire
 	Packets     uint64 // packets that came out, those in tunnels included
-	NonIP       uint64 // frames and inner frames of other protocols: ARP, LLDP, encrypted 802.11
+	NonIP       uint64 // frames and inner frames of other protocols: ARP, LLDP, encrypted 802.11, and the two that follow
+	UnknownType uint64 // of an Ethernet type that is not known
+	Encrypted   uint64 // encrypted by MACsec
 	UnknownLink uint64 // frames of a link type that is not known
 	Malformed   uint64 // packets dropped for what their headers say; each has a weird
 	BadChecksum uint64 // IPv4 packets dropped for their header checksum
@@ -53,18 +55,20 @@ type DissectStats struct {
 	DatagramsExpired uint64 // incomplete packets given up for their age
 	DatagramsEvicted uint64 // incomplete packets given up for room
 	TunnelsEvicted   uint64 // tunnels forgotten for room; their next packet gets a new UID
+
+	EtherTypes [ShownEtherTypes]EtherTypeCount // of UnknownType since RestartEtherTypes, the most frequent first; the rest is zero
 }
 
 // Dissector finds the IP packets in frames: it takes off link layers, tags and tunnels, and puts fragments together.
 //
-// In: a Frame of any of the link types Ethernet, raw IP, null and loop, PPP, Cisco HDLC, Linux cooked (v1 and v2),
-// 802.11 (bare, radiotap, Prism, AVS, PPI), FDDI
-// and NFLOG. Out: its Packets. One for a plain packet, none for what is not
-// IP or is malformed, and more where a frame carries several: a UDP-carried tunnel (VXLAN, Geneve, GTP-U, Teredo, AYIYA)
-// gives the outer packet and then the inner, an A-MSDU one for each subframe. Of GRE (with NVGRE, ERSPAN, PPTP), IP in
-// IP and tags only what is inside is a packet. A packet inside a tunnel has Tunnel set.
+// In: a Frame of any of the link types Ethernet (bare and with the tags of DSA), raw IP, null and loop, PPP, Cisco HDLC,
+// Frame Relay, Linux cooked (v1 and v2), 802.11 (bare, radiotap, Prism, AVS, PPI), FDDI, NFLOG, IPoIB, MPLS, PKTAP, and
+// the headers of Endace, Juniper and netANALYZER. Out: its Packets. One for a plain packet, none for what is not
+// IP or is malformed, and more where a frame carries several: a UDP-carried tunnel (VXLAN, Geneve, GTP-U, Teredo, AYIYA,
+// GUE, FOU, MPLS) gives the outer packet and then the inner, an A-MSDU one for each subframe. Of GRE (with NVGRE, ERSPAN,
+// PPTP), IP in IP and tags only what is inside is a packet. A packet inside a tunnel has Tunnel set.
 //
-// It does not see: frames protected by 802.11 encryption, ESP (a packet of protocol 50), VLAN ids (equal addresses in
+// It does not see: frames encrypted by 802.11 or MACsec, ESP (a packet of protocol 50), VLAN ids (equal addresses in
 // two VLANs are one host, as in Zeek), transport checksums (Packet.ChecksumOK, for the workers) and whether a TCP header
 // makes sense: a TCP packet comes out with the header length it claims, which may be under 20 or more than there is.
 //
@@ -76,6 +80,7 @@ type Dissector struct {
 	tunnels lru[flowKey, tunnelEntry]
 	frags   defragmenter
 	layers  linkLayers
+	types   etherTypes
 
 	now Time // the latest time of any frame: captures are not always in order, clocks of ours are
 
@@ -463,7 +468,7 @@ func (d *Dissector) transport(p *Packet) {
 		p.SrcPort = binary.BigEndian.Uint16(b)
 		p.DstPort = binary.BigEndian.Uint16(b[2:])
 		p.HdrLen = 8
-		if udpTunnelKind(p.DstPort)|udpTunnelKind(p.SrcPort) != 0 || looksTunneled(b[8:]) {
+		if udpTunnelKind(p.DstPort)|udpTunnelKind(p.SrcPort) != 0 || looksTunneled(b[8:], p.L4Len-8) {
 			d.udpTunnel(*p)
 		}
 	case ProtoICMP, ProtoICMPv6:

@@ -17,7 +17,8 @@ func FuzzDissect(f *testing.F) {
 	b := fragTCP()
 	f.Add(uint16(101), mkFrag4(7, 0, true, 6, b[:48]), uint16(60), uint32(200))
 	f.Add(uint16(101), mkFrag6(7, 0, true, 60, b[:48]), uint16(60), uint32(1))
-	for _, l := range []uint16{0, 1, 9, 10, 12, 14, 50, 51, 101, 104, 105, 108, 113, 119, 127, 163, 192, 228, 229, 239, 276} {
+	for _, l := range []uint16{0, 1, 9, 10, 12, 14, 50, 51, 101, 104, 105, 108, 113, 119, 127, 163, 192, 228, 229, 239, 276, 100, 106, 107, 109, 117, 122, 138, 166,
+		175, 176, 178, 179, 180, 181, 197, 204, 205, 206, 219, 226, 240, 241, 242, 258, 281, 282, 284, 285} {
 		f.Add(l, make([]byte, 80), uint16(70), uint32(0))
 	}
 	f.Fuzz(func(t *testing.T, link uint16, data []byte, snap uint16, seconds uint32) {

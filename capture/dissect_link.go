@@ -19,18 +19,46 @@ const (
 	linkPPPHDLC   = 50
 	linkPPPoE     = 51
 	linkRaw       = 101
+	linkATM1483   = 100
 	linkCHDLC     = 104
 	link80211     = 105
+	linkATMCLIP   = 106
+	linkFRelay    = 107
 	linkLoop      = 108
+	linkENC       = 109
 	linkLinuxSLL  = 113
+	linkPFLog     = 117
 	linkPrism     = 119
+	linkIPoverFC  = 122
 	linkRadiotap  = 127
+	linkIEEE1394  = 138
 	linkAVS       = 163
+	linkPPPD      = 166
+	linkERFEth    = 175
+	linkERFPOS    = 176
+	linkJuniper   = 178 // Ethernet behind Juniper's header; the three that follow: PPP, Frame Relay, Cisco HDLC
+	linkJuniperP  = 179
+	linkJuniperF  = 180
+	linkJuniperC  = 181
 	linkPPI       = 192
+	linkERF       = 197
+	linkPPPDir    = 204
+	linkCHDLCDir  = 205
+	linkFRelayDir = 206
+	linkMPLS      = 219
+	linkIPNET     = 226
 	linkIPv4      = 228
 	linkIPv6      = 229
 	linkNFLOG     = 239
+	linkNetana    = 240 // Hilscher netANALYZER
+	linkNetanaT   = 241
+	linkIPoIB     = 242
+	linkPKTAP     = 258
 	linkLinuxSLL2 = 276
+	linkDSABrcm   = 281 // tags of the switches that Linux drives, Broadcom's and Marvell's
+	linkDSABrcmP  = 282
+	linkDSA       = 284
+	linkEDSA      = 285
 )
 
 // Ethernet types that lead to IP. Below 1536 an Ethernet type is a length.
@@ -110,12 +138,203 @@ func (d *Dissector) link(link uint16, b []byte, wire int) {
 		d.ppi(b, wire)
 	case linkNFLOG:
 		d.nflog(b, wire)
+	case linkDSA, linkDSABrcm:
+		d.typeAt(b, wire, 12+4, "DSA")
+	case linkEDSA:
+		d.typeAt(b, wire, 12+8, "DSA")
+	case linkDSABrcmP, linkNetana:
+		d.behind(b, wire, 4, linkEthernet)
+	case linkNetanaT: // and the preamble
+		d.behind(b, wire, 4+8, linkEthernet)
+	default:
+		d.rareLink(link, b, wire)
+	}
+}
+
+// rareLink takes the link types of other systems, of wide area networks and of capture cards.
+func (d *Dissector) rareLink(link uint16, b []byte, wire int) {
+	switch link {
+	case linkPPPDir:
+		d.behind(b, wire, 1, linkPPP)
+	case linkPPPD: // address and control, of which one byte is the direction
+		d.behind(b, wire, 2, linkPPP)
+	case linkCHDLCDir:
+		d.behind(b, wire, 1, linkCHDLC)
+	case linkFRelayDir:
+		d.behind(b, wire, 1, linkFRelay)
+	case linkFRelay:
+		d.frameRelay(b, wire)
+	case linkMPLS:
+		if len(b) <= 4 {
+			d.drop("truncated_link_header", "MPLS")
+			return
+		}
+		d.mpls(b, wire)
+	case linkATM1483, linkATMCLIP:
+		d.llc(b, wire)
+	case linkIPoverFC: // RFC 2625: addresses of 8 bytes
+		if len(b) <= 16 {
+			d.drop("truncated_link_header", "")
+			return
+		}
+		d.llc(b[16:], wire-16)
+	case linkIEEE1394: // addresses of 8 bytes, type
+		d.typeAt(b, wire, 16, "")
+	case linkIPoIB: // RFC 4391: address of 20 bytes, type, reserved
+		d.typed(b, wire, 20, 24, "IPOIB")
+	case linkIPNET:
+		d.behind(b, wire, 24, linkRaw)
+	case linkENC: // family, index and flags of an IPsec association
+		d.behind(b, wire, 12, linkRaw)
+	case linkPFLog: // its length does not count padding to four bytes
+		n := 0
+		if len(b) > 0 {
+			n = (int(b[0]) + 3) &^ 3
+		}
+		d.behind(b, wire, max(n, 4), linkRaw)
+	case linkPKTAP: // length, type of the record, link type
+		if len(b) < 12 {
+			d.drop("truncated_link_header", "PKTAP")
+			return
+		}
+		n := binary.LittleEndian.Uint32(b)
+		d.behind(b, wire, int(min(max(n, 12), 1<<16)), uint16(min(binary.LittleEndian.Uint32(b[8:]), 1<<16-1)))
+	case linkERF, linkERFEth, linkERFPOS:
+		d.erf(b, wire)
+	case linkJuniper:
+		d.juniper(b, wire, linkEthernet)
+	case linkJuniperP:
+		d.juniper(b, wire, linkPPP)
+	case linkJuniperF:
+		d.juniper(b, wire, linkFRelay)
+	case linkJuniperC:
+		d.juniper(b, wire, linkCHDLC)
 	default:
 		d.stats.UnknownLink++
 		if d.unknownLink != uint32(link)+1 {
 			d.unknownLink = uint32(link) + 1
 			d.tell(Weird{Name: "unknown_link_type", Addl: strconv.Itoa(int(link))})
 		}
+	}
+}
+
+// behind takes a frame of another link type after a header of n bytes.
+func (d *Dissector) behind(b []byte, wire, n int, link uint16) {
+	if len(b) <= n {
+		d.drop("truncated_link_header", "")
+		return
+	}
+	d.link(link, b[n:], wire-n)
+}
+
+// typeAt takes a frame whose Ethernet type, or 802.3 length, is at a place and is followed by what it announces.
+func (d *Dissector) typeAt(b []byte, wire, at int, from string) { d.typed(b, wire, at, at+2, from) }
+
+// typed takes a frame whose Ethernet type, or 802.3 length, is at one place and what it announces at another.
+func (d *Dissector) typed(b []byte, wire, at, payload int, from string) {
+	if len(b) <= payload {
+		d.drop("truncated_link_header", from)
+		return
+	}
+	d.etherPayload(binary.BigEndian.Uint16(b[at:]), b[payload:], wire-payload, "undefined_ether_type", from)
+}
+
+// frameRelay takes a Frame Relay frame (RFC 2427): an address of two to four bytes, then control and protocol, or what
+// Cisco puts in their place, an Ethernet type.
+func (d *Dissector) frameRelay(b []byte, wire int) {
+	const from = "FRELAY"
+	n := 1
+	for n < 4 && n <= len(b) && b[n-1]&1 == 0 {
+		n++
+	}
+	if len(b) <= n+2 {
+		d.drop("truncated_link_header", from)
+		return
+	}
+	if b[n] != 3 {
+		d.etherPayload(binary.BigEndian.Uint16(b[n:]), b[n+2:], wire-n-2, "undefined_ether_type", from)
+		return
+	}
+	n++
+	if b[n] == 0 { // padding
+		n++
+	}
+	switch protocol := b[n]; {
+	case protocol == 0xcc || protocol == 0x8e:
+		d.behind(b, wire, n+1, linkRaw)
+	case protocol == 0x80 && len(b) >= n+6 && b[n+1]|b[n+2]|b[n+3] == 0: // SNAP
+		d.typeAt(b, wire, n+4, from)
+	case protocol == 0x80 && len(b) >= n+6 && string(b[n+1:n+4]) == "\x00\x80\xc2" && b[n+4] == 0 && (b[n+5] == 1 || b[n+5] == 7): // bridged Ethernet
+		d.behind(b, wire, n+6, linkEthernet)
+	default:
+		d.stats.NonIP++
+	}
+}
+
+// erf takes a record of an Endace card (Endace Extensible Record Format): time stamp, type, flags, lengths, extension
+// headers of 8 bytes.
+func (d *Dissector) erf(b []byte, wire int) {
+	const from = "ERF"
+	if len(b) <= 16 {
+		d.drop("truncated_link_header", from)
+		return
+	}
+	n := 16
+	for more := b[8]&0x80 != 0; more; n += 8 {
+		if !d.enough() {
+			return
+		}
+		if len(b) <= n+8 {
+			d.drop("truncated_link_header", from)
+			return
+		}
+		more = b[n]&0x80 != 0
+	}
+	switch b[8] & 0x7f {
+	case 2, 11, 16, 20: // Ethernet, after an offset and a byte of padding
+		d.behind(b, wire, n+2, linkEthernet)
+	case 1, 10, 15, 19: // packet over SONET
+		d.behind(b, wire, n, linkPPPHDLC)
+	case 22, 23:
+		d.behind(b, wire, n, linkRaw)
+	default:
+		d.stats.NonIP++
+	}
+}
+
+// juniper takes the header that JUNOS puts before what it captures: a magic number, flags, and if they say so
+// extensions, and a protocol in place of the link layer.
+func (d *Dissector) juniper(b []byte, wire int, link uint16) {
+	const (
+		noLink, extended = 0x02, 0x80
+
+		from = "JUNIPER"
+	)
+	if len(b) < 6 {
+		d.drop("truncated_link_header", from)
+		return
+	}
+	if string(b[:3]) != "MGC" { // old releases write no header
+		d.link(link, b, wire)
+		return
+	}
+	n := 4
+	if b[3]&extended != 0 {
+		n = 6 + int(binary.BigEndian.Uint16(b[4:]))
+	}
+	if b[3]&noLink == 0 {
+		d.behind(b, wire, n, link)
+		return
+	}
+	if len(b) < n+4 {
+		d.drop("truncated_link_header", from)
+		return
+	}
+	switch binary.LittleEndian.Uint32(b[n:]) {
+	case 2, 6:
+		d.behind(b, wire, n+4, linkRaw)
+	default:
+		d.stats.NonIP++
 	}
 }
 
@@ -163,7 +382,7 @@ func (d *Dissector) etherType(t uint16, b []byte, wire int) {
 	switch t {
 	case etherIPv4, etherIPv6:
 		d.ip(b, wire)
-	case etherVLAN, etherQinQ, etherQinQOld:
+	case etherVLAN, etherQinQ, etherQinQOld, etherQinQ92, etherQinQ93:
 		if len(b) <= 4 || d.layers.tag.DecodeFromBytes(b, gopacket.NilDecodeFeedback) != nil {
 			d.drop("truncated_VLAN_header", "VLAN")
 			return
@@ -188,7 +407,9 @@ func (d *Dissector) etherType(t uint16, b []byte, wire int) {
 	case etherTEB:
 		d.ethernet(b, wire)
 	default:
-		d.stats.NonIP++
+		if !d.switchTag(t, b, wire) {
+			d.unknownType(t)
+		}
 	}
 }
 
@@ -209,7 +430,8 @@ func (d *Dissector) llc(b []byte, wire int) {
 		d.drop("truncated_snap_header", "SNAP")
 		return
 	}
-	if o := s.OrganizationalCode; o[0]|o[1]|o[2] != 0 {
+	// That of 802.1H means the same: bridges put it before what came to them with an Ethernet type.
+	if o := s.OrganizationalCode; o[0]|o[1] != 0 || o[2] != 0 && o[2] != 0xf8 {
 		d.stats.NonIP++
 		return
 	}
@@ -247,7 +469,9 @@ func (d *Dissector) mpls(b []byte, wire int) {
 // leadsToIP says whether an Ethernet type is one that etherType goes into.
 func leadsToIP(t uint16) bool {
 	switch t {
-	case etherIPv4, etherIPv6, etherVLAN, etherQinQ, etherQinQOld, etherMPLS, etherMPLSMult, etherPPPoE, etherVNTag, etherPBB:
+	case etherIPv4, etherIPv6, etherVLAN, etherQinQ, etherQinQOld, etherQinQ92, etherQinQ93, etherMPLS, etherMPLSMult,
+		etherPPPoE, etherVNTag, etherPBB, etherTTag, etherCMD, etherETag, etherHSR, etherRTag, etherEDSA, etherBrcm,
+		etherDSA8021, etherA5PSW, etherArista, etherMACsec, etherNSH, etherTRILL, etherPPP:
 		return true
 	}
 	return false
@@ -350,7 +574,7 @@ func (d *Dissector) cooked(b []byte, wire, n, typeAt, deviceAt int, short, from 
 }
 
 // nflog takes a packet from Linux's netfilter log: attributes, one of which is the packet. They are in the byte order
-// of whoever captured, for which little-endian is taken.
+// of the machine that captured, which the first one's type shows: all are below 256.
 func (d *Dissector) nflog(b []byte, wire int) {
 	if len(b) <= 4 {
 		d.drop("truncated_nflog_header", "NFLOG")
@@ -361,8 +585,12 @@ func (d *Dissector) nflog(b []byte, wire int) {
 		return
 	}
 	family := b[0]
+	order := binary.ByteOrder(binary.LittleEndian)
+	if len(b) >= 8 && b[6] == 0 && b[7] != 0 {
+		order = binary.BigEndian
+	}
 	for b, wire = b[4:], wire-4; len(b) > 4; {
-		n, t := int(binary.LittleEndian.Uint16(b)), binary.LittleEndian.Uint16(b[2:])
+		n, t := int(order.Uint16(b)), order.Uint16(b[2:])
 		if n < 4 {
 			d.drop("nflog_bad_tlv_len", "NFLOG")
 			return

@@ -334,7 +334,7 @@ func TestIgnoreChecksums(t *testing.T) {
 
 // everyFrame is one frame of every link type, tag and tunnel that the tests know of.
 func everyFrame() []dissectCase {
-	return slices.Concat(linkCases(), tunnelCases())
+	return slices.Concat(linkCases(), tagCases(), tunnelCases())
 }
 
 // TestEveryHeaderCutEverywhere cuts every frame at every byte, at the end and by the snap length. What may come out is

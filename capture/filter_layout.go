@@ -23,6 +23,16 @@ func layoutOf(link uint16) (layout, bool) {
 		l.typed, l.typeAt, l.payload = true, 14, 16
 	case linkLinuxSLL2:
 		l.typed, l.typeAt, l.payload = true, 0, 20
+	case linkDSA, linkDSABrcm:
+		l.typed, l.ethernet, l.typeAt, l.payload = true, true, 12+4, 14+4
+	case linkEDSA:
+		l.typed, l.ethernet, l.typeAt, l.payload = true, true, 12+8, 14+8
+	case linkIPoIB:
+		l.typed, l.typeAt, l.payload = true, 20, 24
+	case linkIPNET:
+		l.payload = 24
+	case linkENC:
+		l.payload = 12
 	case linkNull, linkLoop:
 		l.payload = 4
 	case linkRaw, linkRaw12, linkRaw14, linkIPv4, linkIPv6:
@@ -74,7 +84,7 @@ func (l *layout) etherType(t uint32) *node {
 		}
 		return n
 	case !l.typed:
-		return version(ins(opLdB, 0))
+		return version(ins(opLdB, l.payload))
 	case t > maxLLCLength:
 		return test(opJeq, t, ins(opLdH, l.typeAt))
 	case l.ethernet:

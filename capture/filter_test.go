@@ -243,6 +243,11 @@ func TestFilterOtherLinks(t *testing.T) {
 	family := func(four, six string) func([]byte) []byte {
 		return func(p []byte) []byte { return join(map[byte][]byte{4: hx(four), 6: hx(six)}[p[0]>>4], p) }
 	}
+	after := func(head, tail string) func([]byte) []byte { // what stands before and behind the Ethernet type
+		return func(p []byte) []byte {
+			return join(hx(head), map[byte][]byte{4: hx("0800"), 6: hx("86dd")}[p[0]>>4], hx(tail), p)
+		}
+	}
 	raw := func(p []byte) []byte { return p }
 	links := []struct {
 		name  string
@@ -258,6 +263,12 @@ func TestFilterOtherLinks(t *testing.T) {
 		{"null, FreeBSD", linkNull, family("02000000", "1c000000")},
 		{"cooked v1", linkLinuxSLL, cooked1},
 		{"cooked v2", linkLinuxSLL2, cooked2},
+		{"dsa", linkDSA, after("020000000002 020000000001 c0080001", "")},
+		{"edsa", linkEDSA, after("020000000002 020000000001 dada 0000 c0080001", "")},
+		{"broadcom", linkDSABrcm, after("020000000002 020000000001 00000001", "")},
+		{"infiniband", linkIPoIB, after("0000000000000000000000000000000000000000", "0000")},
+		{"solaris", linkIPNET, func(p []byte) []byte { return join(make([]byte, 24), p) }},
+		{"enc", linkENC, func(p []byte) []byte { return join(make([]byte, 12), p) }},
 	}
 	exprs := []struct{ expr, want string }{
 		{"tcp", "[0 1]"},

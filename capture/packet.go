@@ -89,7 +89,7 @@ type Packet struct {
 	L4Len      int    // its length by the IP header
 	HdrLen     int    // transport header length: where the payload begins in L4
 	Tunnel     *Tunnel
-	Carries    string // kind of the tunnel that this UDP packet is the outside of, or ""
+	Carries    string // kind of the tunnel, one of those that Zeek reads too, that this UDP packet is the outside of, or ""
 }
 
 // Payload is what of the transport payload was captured.
@@ -118,7 +118,7 @@ func unpackAddr(a [16]byte, v6 bool) netip.Addr {
 
 // Tunnel is one encapsulation that a packet was found in. Values are shared and immutable.
 type Tunnel struct {
-	Kind       string // as Zeek names it: GRE, IP, VXLAN, GENEVE, TEREDO, GTPv1, AYIYA
+	Kind       string // as Zeek names it (GRE, IP, VXLAN, GENEVE, TEREDO, GTPv1, AYIYA), or FOU, GUE, MPLS, TZSP
 	UID        string // of the outer flow
 	Orig, Resp netip.AddrPort
 	Outer      *Tunnel // the tunnel around this one, or nil

@@ -395,6 +395,44 @@ func TestDamagedInputs(t *testing.T) {
 	}
 }
 
+// TestUnknownLinkTypeIsSaid: once, on stderr, though nothing is wrong with the file.
+func TestUnknownLinkTypeIsSaid(t *testing.T) {
+	b := attack(1700000000)
+	b[20] = 147
+	dir := folder(t, map[string]string{"user0.pcap": string(b)})
+	r := invoke(t, dir, nil, "replay", "--out=logs", "user0.pcap")
+	r.expect(t, 0, "lost: 8 packets unknown link", "raytap: frames of link type 147 ")
+	if strings.Count(r.stderr, "\n") != 1 {
+		t.Errorf("stderr %q", r.stderr)
+	}
+	if s := read(t, dir, "logs", "weird.log"); strings.Count(s, "unknown_link_type\t147") != 1 {
+		t.Errorf("weird.log %q", s)
+	}
+}
+
+// TestUnknownEtherTypesAreInStats: what a mirror port puts before the frames is named, the most frequent first.
+func TestUnknownEtherTypesAreInStats(t *testing.T) {
+	b := attack(1700000000)
+	for i, at := 0, 24; at < len(b); i++ {
+		n := int(binary.LittleEndian.Uint32(b[at+8:]))
+		typ := uint16(0x88b5)
+		if i == 3 {
+			typ = 0x88b6
+		}
+		binary.BigEndian.PutUint16(b[at+16+12:], typ)
+		at += 16 + n
+	}
+	dir := folder(t, map[string]string{"a.pcap": string(b)})
+	r := invoke(t, dir, nil, "replay", "--out=logs", "a.pcap")
+	r.expect(t, 0, "lost: 8 packets unknown ethertype", "")
+	if s := read(t, dir, "logs", "stats.log"); !strings.Contains(s, "\tunknown_ethertypes\n") || !strings.Contains(s, "\t0x88b5=7,0x88b6=1\n") {
+		t.Errorf("stats.log %q", s)
+	}
+	if s := read(t, dir, "logs", "weird.log"); strings.Count(s, "unknown_ether_type\t0x88b5\t") != 1 || strings.Count(s, "unknown_ether_type\t0x88b6\t") != 1 {
+		t.Errorf("weird.log %q", s)
+	}
+}
+
 func TestFindingStandsAboveDamage(t *testing.T) {
 	whole := attack(1700000000)
 	dir := folder(t, map[string]string{"cut.pcap": string(whole[:len(whole)-3])})

@@ -204,7 +204,13 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, stdout
 		progress = terminal.NewProgress(stderr, start)
 		cfg.Progress = func(s raytap.Stats) { progress.Show(time.Now(), s.Packets, s.Bytes) }
 	}
-	stats, err := raytap.Run(ctx, cfg, capture.Merge(srcs...), logs, people)
+	links := newLinkNotice(func(text string) {
+		if progress != nil {
+			progress.Clear()
+		}
+		complain(stderr, errors.New(text))
+	})
+	stats, err := raytap.Run(ctx, cfg, capture.Merge(srcs...), logs, people, links)
 	elapsed := time.Since(start)
 	cancel()
 	<-done

@@ -185,6 +185,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 		opt.Live = io.Discard
 	}
 	people := terminal.New(opt)
+	links := newLinkNotice(notice)
 
 	reload := make(chan *raytap.Config, 1)
 	manager := newManager()
@@ -207,7 +208,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	run := func() (raytap.Stats, error) {
 		c := *inForce.Load()
 		c.Reload, c.Progress, c.Indicators, c.Assets.Known = reload, progress, indicators, known.Known()
-		return raytap.Run(context.Background(), c, src, logs, known, people)
+		return raytap.Run(context.Background(), c, src, logs, known, people, links)
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

@@ -45,6 +45,8 @@ const (
 var losses = [...]struct{ name, says string }{
 	{"malformed", "packets were malformed"},
 	{"unknown_link", "packets are of a link type that is not known"},
+	{"unknown_ethertype", "packets are of an Ethernet type that is not known (unknown_ethertypes in stats.log)"},
+	{"encrypted_link", "packets are encrypted by MACsec"},
 	{"bad_checksum", "packets had a wrong checksum"},
 	{"fragments_lost", "fragments were lost"},
 	{"datagrams_incomplete", "packets in fragments never became whole"},

@@ -28,14 +28,14 @@ func (t *Transaction) Row(w capture.Fields) {
 	if !has {
 		q = &Request{}
 	}
-	w.String("method", q.Method, has)
+	w.String("method", q.Method, has && (q.Method != "" || q.Version != version2))
 	f := q.facts()
 	w.String("host", f.host.s, f.host.set)
 	target := q.Target
 	if q.Version == "0.9" {
 		target = oldTarget(target)
 	}
-	w.String("uri", file.Unescape(target), has)
+	w.String("uri", file.Unescape(target), has && (target != "" || q.Version != version2)) // in HTTP/2 it may be unknown
 	w.String("referrer", f.referer.s, f.referer.set)
 	p, answered := t.Response, t.Response != nil
 	if !answered {

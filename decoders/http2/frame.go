@@ -477,7 +477,6 @@ func (d *decoder) headerFrame(dir capture.Dir, h *half, f header, b []byte) (int
 		}
 		if h.conts++; h.conts > maxContinuations {
 			d.say(continuationFlood)
-			h.drop = true
 		}
 	} else {
 		var ok bool
@@ -533,7 +532,7 @@ func (d *decoder) lose(dir capture.Dir, h *half) {
 	h.table.forget()
 	h.state, h.lost, h.read, h.remain, h.pad, h.wasted = isLost, true, false, 0, 0, 0
 	for s := d.first; s != nil; s = s.next {
-		s.side[d.who(dir)].lose()
+		d.missing(s, dir, 0)
 	}
 }
 

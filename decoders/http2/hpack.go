@@ -14,8 +14,10 @@ const (
 	maxTable = 64 << 10
 	// entryCost is what RFC 7541 section 4.1 adds to each entry.
 	entryCost = 32
-	// maxFields bounds the fields taken from one block; what is behind is read for the table's sake only.
-	maxFields    = 128
+	// maxFields bounds the fields taken from one block; what is behind is read for the table's sake only. Envoy takes
+	// 100, Node 128, Go as many as its megabyte has room for.
+	maxFields    = 1024
+	keptFields   = 128         // room for fields that is kept from one block to the next
 	firstDynamic = len(static) // the first index of the dynamic table
 )
 

@@ -45,6 +45,7 @@ type Exchange struct {
 	length [2]int64
 	fields int // bytes of all field lines
 	tunnel bool
+	asked  *upgraded // reads the request, which came over HTTP/1
 }
 
 // Version of what comes in streams.
@@ -79,7 +80,7 @@ func (x *Exchange) Head(dir capture.Dir, fields iter.Seq2[string, string], end b
 		ex.resp.Trailer = h
 	case p.status/100 == 1 && !end:
 		// The answer itself is still to come; the request may have waited for this one.
-		ex.resp.Informational = p.status
+		ex.resp = Response{At: d.ctx.At(), Version: version2, Status: p.status, Header: h}
 	default:
 		x.response(h, p, &f, end)
 		return x.tunnel
@@ -252,10 +253,10 @@ func (x *Exchange) request(h Header, p pseudo, f *framing, end bool) {
 // response takes the header block of a final answer.
 func (x *Exchange) response(h Header, p pseudo, f *framing, end bool) {
 	d, a := x.d, &x.ex.resp
-	info, infoText := a.Informational, a.InformationalReason
-	*a = Response{
-		At: d.ctx.At(), Version: version2, Status: p.status, Header: h, Doubted: d.doubted(),
-		Informational: info, InformationalReason: infoText,
+	interim, interimReason := a.Status, a.Reason
+	*a = Response{At: d.ctx.At(), Version: version2, Status: p.status, Header: h, Doubted: d.doubted()}
+	if interim >= 100 {
+		a.Informational, a.InformationalReason = interim, interimReason
 	}
 	a.block = &block{header: h, facts: h.facts()}
 	x.ex.answered, x.ex.tx.Response = true, a
@@ -363,6 +364,9 @@ func (x *Exchange) Held() int {
 
 // Tell emits the transaction as it is.
 func (x *Exchange) Tell() {
+	if x.asked != nil {
+		x.asked.cutOff()
+	}
 	for dir := range x.side {
 		x.close(capture.Dir(dir))
 	}
@@ -390,9 +394,7 @@ type upgraded struct {
 
 // passOn takes ex, whose answer will come in a stream, out of the decoder; h has read the 101.
 func (d *decoder) passOn(h *half, ex *exchange) {
-	info, infoText := ex.resp.Status, ex.resp.Reason
-	ex.resp = Response{Informational: info, InformationalReason: infoText}
-	ex.answered, ex.tx.Response = false, nil
+	ex.answered, ex.tx.Response = false, nil // the 101 is informational here
 	h.ex, h.body, h.state, h.begun = nil, nil, passed, false
 	for i := range d.queue {
 		if d.queue[i] == ex {
@@ -408,7 +410,7 @@ func (d *decoder) passOn(h *half, ex *exchange) {
 	c := e.Connection(d.ctx)
 	c.d.depth, c.d.told = d.depth, append([]string(nil), d.told...)
 	u := &upgraded{d: d, first: &Exchange{d: &c.d, ex: ex, length: [2]int64{-1, -1}}}
-	d.upgraded = u
+	u.first.asked, d.upgraded = u, u
 	u.next = d.opt.Upgrade(d.ctx, c, u.first)
 	if asking.ex != ex {
 		u.asked(asking)
@@ -423,13 +425,19 @@ func (u *upgraded) asked(h *half) {
 	_, _ = u.next.Decode(capture.Orig, nil) // the answer may have waited for it
 }
 
+// cutOff ends the body of that request where it is.
+func (u *upgraded) cutOff() {
+	if h := &u.d.half[capture.Orig]; h.ex == u.first.ex {
+		h.sink.close(u.d, h.body)
+		h.dropHead()
+		h.ex, h.body, h.state = nil, nil, passed
+	}
+}
+
 // decode reads on. What turns out to be something else is told of as far as it came, and probed.
 func (u *upgraded) decode(dir capture.Dir, b []byte) (int, error) {
 	n, err := u.next.Decode(dir, b)
 	if err != nil {
-		if h := &u.d.half[capture.Orig]; h.ex != nil {
-			u.d.finish(capture.Orig, h, false)
-		}
 		u.next.End(capture.Orig)
 		u.next.End(capture.Resp)
 		return n, decoders.ErrSwitch

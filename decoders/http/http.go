@@ -191,7 +191,7 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 		return d.tee(b)
 	}
 	h := &d.half[dir]
-	used, fresh := 0, d.fresh()
+	used, fresh, was := 0, d.fresh(), d.upgraded
 	for used < len(b) {
 		n, err := d.step(dir, h, b[used:])
 		used += n
@@ -202,8 +202,8 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 			d.close()
 			return used, err
 		}
-		if n == 0 || fresh && !d.fresh() {
-			break // in the second case it is the turn of what waits in readHead
+		if n == 0 || fresh && !d.fresh() || d.upgraded != was {
+			break // in the other cases it is the turn of what waits in readHead
 		}
 	}
 	return used, nil

@@ -315,6 +315,9 @@ func (d *decoder) step(dir capture.Dir, h *half, b []byte) (int, error) {
 		case part:
 			return 0, nil
 		}
+		if d.agreed && dir == d.client {
+			return 0, errNotHTTP2 // RFC 7540 section 3.2: it has to come
+		}
 		h.state = atFrame
 		return d.step(dir, h, b)
 	case inData:

@@ -249,6 +249,7 @@ type decoder struct {
 	client  capture.Dir // the side that asks: by the preface, by a header block, else the flow's originator
 	sure    bool        // client is known
 	fresh   bool        // seen from the preface on
+	agreed  bool        // in HTTP/1
 	streams map[uint32]*stream
 	first   *stream // least recently used
 	last    *stream
@@ -288,7 +289,7 @@ func newDecoder(ctx decoders.Context, opt Options) *decoder {
 // for it, which is stream 1; others are made by more.
 func Upgraded(ctx decoders.Context, opt Options, more func() Exchange, first Exchange) decoders.Decoder {
 	d := newDecoder(ctx, opt)
-	d.make, d.sure, d.fresh, d.highest = more, true, true, 1
+	d.make, d.sure, d.fresh, d.agreed, d.highest = more, true, true, true, 1
 	d.half[0].table.whole, d.half[1].table.whole = true, true
 	s := d.open(1)
 	s.grpc, s.request, s.x = noGRPC, true, first

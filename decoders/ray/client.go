@@ -117,6 +117,8 @@ func clientOf(c *Call, q *http.Request) (Client, string) {
 		return SDK, "user agent"
 	case has("Python/") && strings.Contains(ua, "aiohttp/"):
 		return SDK, "user agent"
+	case has("kubectl/"), has("Helm/"), has("OpenAPI-Generator/"), strings.Contains(ua, " kubernetes/"):
+		return SDK, "user agent of a client of Kubernetes"
 	case has("Go-http-client/"):
 		if c.Auth == "x-ray" {
 			return KubeRay, "X-Ray-Authorization"

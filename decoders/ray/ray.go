@@ -112,7 +112,10 @@ type Call struct {
 	Keys          []string // keys of the job's JSON in their order, of those that Ray knows
 	AllKeys       bool     // all of them, the absent as null: how the head hands a job to an agent
 	RuntimeEnv    Env
-	Apps          []App // PUT of a Serve configuration
+	Apps          []App  // PUT of a Serve configuration
+	Object        string // of Kubernetes that is asked for: "RayJob default/train"
+	Pods          []Pod  // containers that it brings with it
+	Cluster       bool   // creates or changes a RayCluster, which runs an image and commands
 	Package       string
 	PackageLen    int64
 
@@ -189,7 +192,7 @@ func KeepBody(t *http.Transaction, resp bool) int {
 		return 0
 	}
 	if !resp {
-		if q.Method != "POST" && q.Method != "PUT" || p.route.path == "/api/packages/{protocol}/{package}" {
+		if q.Method != "POST" && q.Method != "PUT" && q.Method != "PATCH" || p.route.path == "/api/packages/{protocol}/{package}" {
 			return 0
 		}
 		if p.route.class == Exec && p.known {
@@ -240,6 +243,15 @@ func Interpret(t *http.Transaction) *Call {
 		c.Service = Dashboard // the head had this too, up to 2.8
 	}
 	a := readAnswer(t.Response)
+	if p.route.service.byObject() {
+		if !c.kube(p, a) {
+			return nil
+		}
+		c.common(p, a)
+		c.Outcome = c.judge(a)
+		c.Client, c.ClientWhy = clientOf(c, q)
+		return c
+	}
 	evidence := a.weight
 	if OnPort(t.Flow) {
 		evidence++
@@ -288,15 +300,11 @@ func Interpret(t *http.Transaction) *Call {
 		return nil
 	}
 
-	c.Path, c.Query, c.Params = bound(p.path, maxParam*2), bound(p.query, maxParam*2), parseQuery(p.query)
+	c.common(p, a)
 	c.Confirmed = a.decisive || a.aiohttp && (p.route.need == alone || OnPort(t.Flow)) && (a.status < 500 && a.status != 404)
-	c.Status = a.status
-	c.RayVersion, c.RayCommit, c.Session = a.version, a.commit, a.session
 	if c.Confirmed {
 		c.readCluster(t.Response)
 	}
-	c.Auth, c.TokenHash = readAuth(q)
-	c.Proxied = isProxied(q)
 	switch p.route.path {
 	case "/api/packages/{protocol}/{package}":
 		c.Package = bound(p.args[1], maxID)
@@ -333,6 +341,16 @@ func Interpret(t *http.Transaction) *Call {
 	}
 	c.Client, c.ClientWhy = clientOf(c, q)
 	return c
+}
+
+// common fills in what every call has.
+func (c *Call) common(p place, a answer) {
+	q := c.Tx.Request
+	c.Path, c.Query, c.Params = bound(p.path, maxParam*2), bound(p.query, maxParam*2), parseQuery(p.query)
+	c.Status = a.status
+	c.RayVersion, c.RayCommit, c.Session = a.version, a.commit, a.session
+	c.Auth, c.TokenHash = readAuth(q)
+	c.Proxied = isProxied(q)
 }
 
 func (c *Call) pkg(p place) string {
@@ -388,4 +406,5 @@ func (c *Call) Row(w capture.Fields) {
 	w.Enum("client", string(c.Client), c.Client != "")
 	w.String("user_agent", c.UserAgent, c.UserAgent != "")
 	w.Vector("evasions", "string", c.Evasions, len(c.Evasions) > 0)
+	w.String("object", c.Object, c.Object != "")
 }

@@ -593,7 +593,7 @@ func TestRowHasTheSameColumnsWhateverIsSet(t *testing.T) {
 	var empty, full fields
 	(&Call{}).Row(&empty)
 	Interpret(post(`{"entrypoint":"a","runtime_env":{"working_dir":"s3://a"}}`).build()).Row(&full)
-	if !reflect.DeepEqual(empty.names, full.names) || len(full.names) != 30 {
+	if !reflect.DeepEqual(empty.names, full.names) || len(full.names) != 31 {
 		t.Errorf("%d %q\n%d %q", len(empty.names), empty.names, len(full.names), full.names)
 	}
 }

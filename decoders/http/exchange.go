@@ -66,13 +66,15 @@ func (c *Connection) Open() *Exchange {
 }
 
 // Head takes the fields of a header block of dir, those that begin with a colon among them (RFC 9113 section 8.3): a
-// request's, an informational answer's, an answer's, or those of a trailer. What is missing is unknown. end says that no
-// body follows. It returns whether the answer opens a tunnel: DATA from here on is none of the exchange's.
-func (x *Exchange) Head(dir capture.Dir, fields iter.Seq2[string, string], end bool) (tunnel bool) {
+// request's, an informational answer's, an answer's, or those of a trailer. partial says that some are missing, because what
+// they are was said before the capture began; end that no body follows. It returns whether the answer opens a tunnel: DATA
+// from here on is none of the exchange's.
+func (x *Exchange) Head(dir capture.Dir, fields iter.Seq2[string, string], partial, end bool) (tunnel bool) {
 	d, ex := x.d, x.ex
 	h, p, f := x.read(fields)
 	switch {
 	case dir == capture.Orig && ex.tx.Request == nil && !ex.answered:
+		ex.req.Partial = partial
 		x.request(h, p, &f, end)
 	case dir == capture.Orig:
 		ex.req.Trailer = h

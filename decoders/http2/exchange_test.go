@@ -251,7 +251,7 @@ func TestMidwayNamesAreNeverWrong(t *testing.T) {
 		t.Fatalf("%v", got)
 	}
 	q := got[0].Request
-	if q == nil || q.Method != "POST" || q.Target != "" || len(q.Header) != 0 || string(q.Body.Data) != job || string(got[0].Response.Body.Data) != jobID {
+	if q == nil || !q.Partial || q.Method != "POST" || q.Target != "" || len(q.Header) != 0 || string(q.Body.Data) != job || string(got[0].Response.Body.Data) != jobID {
 		t.Errorf("%+v", q)
 	}
 	// Entries that are inserted from here on are known.

@@ -56,9 +56,9 @@ type Options struct {
 // Drop, one of which is called last.
 type Exchange interface {
 	// Head takes the fields of a header block in their order, those that begin with a colon among them: of the request,
-	// of informational answers, of the answer, of a trailer. Those that are unknown are missing. end says that no body
-	// follows. It returns whether DATA from here on is that of a tunnel.
-	Head(dir capture.Dir, fields iter.Seq2[string, string], end bool) (tunnel bool)
+	// of informational answers, of the answer, of a trailer. partial says that some are missing, end that no body follows.
+	// It returns whether DATA from here on is that of a tunnel.
+	Head(dir capture.Dir, fields iter.Seq2[string, string], partial, end bool) (tunnel bool)
 	// Data takes the next bytes of a body, borrowed.
 	Data(dir capture.Dir, b []byte)
 	// Gap says that n bytes of a body are missing; 0: nobody knows how many.

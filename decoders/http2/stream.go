@@ -229,7 +229,7 @@ func (d *decoder) headers(dir capture.Dir, h *half, sid uint32, flags byte, bloc
 		} else {
 			s.call.Answered = true
 		}
-		if s.x.Head(capture.Dir(w), all(fields), flags&flagEndStream != 0) {
+		if s.x.Head(capture.Dir(w), all(fields), unknown > 0 || dropped || err != nil, flags&flagEndStream != 0) {
 			d.tunnel(s)
 		} else {
 			d.settle(s)
@@ -379,7 +379,7 @@ func (d *decoder) plain(s *stream) {
 	for w := range s.side {
 		x, dir := &s.side[w], capture.Dir(w)
 		if x.header {
-			s.x.Head(dir, all(s.fields(w)), false)
+			s.x.Head(dir, all(s.fields(w)), s.call.Unknown > 0 || s.call.Mid, false)
 		}
 		if n := int64(x.bytes) - int64(x.got); n > 0 {
 			s.x.Gap(dir, n) // taken for messages

@@ -188,6 +188,12 @@ func KeepBody(t *http.Transaction, resp bool) int {
 	}
 	q := t.Request
 	p, ok := locate(q.Method, q.Target)
+	if !ok && unnamed(q) {
+		if resp {
+			return maxAnswer
+		}
+		return maxBody
+	}
 	if !ok {
 		return 0
 	}
@@ -222,6 +228,11 @@ func KeepBody(t *http.Transaction, resp bool) int {
 	return maxAnswer
 }
 
+// unnamed reports whether the path of a request that may have a body is unknown.
+func unnamed(q *http.Request) bool {
+	return q.Partial && q.Target == "" && (q.Method == "" || q.Method == "POST")
+}
+
 // Interpret reads t as a call to Ray; nil if it is none. The Call keeps t and copies what it takes from its bodies.
 func Interpret(t *http.Transaction) *Call {
 	if t == nil || t.Request == nil {
@@ -229,6 +240,13 @@ func Interpret(t *http.Transaction) *Call {
 	}
 	q := t.Request
 	p, ok := locate(q.Method, q.Target)
+	if !ok && unnamed(q) {
+		// Where it goes was said before the capture began. A body that is nothing but a job's is one all the same.
+		if j := readJob(q); !j.has || j.foreign > 0 {
+			return nil
+		}
+		p, ok = place{route: route{class: Exec, service: Dashboard, need: common}, known: true}, true
+	}
 	if !ok || p.route.path == "/" && !OnPort(t.Flow) && !mayBeFront(t.Response) {
 		return nil
 	}
@@ -259,7 +277,7 @@ func Interpret(t *http.Transaction) *Call {
 	if strings.Contains(p.path, "/..") { // a traversal wants a server, and says which
 		evidence++
 	}
-	submits := p.route.class == Exec && (q.Method == "POST" && p.route.service != RuntimeEnv)
+	submits := p.route.class == Exec && (q.Method == "POST" || p.route.path == "") && p.route.service != RuntimeEnv
 	var job jobBody
 	if submits {
 		job = readJob(q)

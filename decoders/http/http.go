@@ -16,7 +16,10 @@
 // After a 101 answer with an Upgrade field, and after a 2xx answer to CONNECT, the decoder ends and the bytes that
 // follow are probed afresh: WebSocket, TLS, stratum or whatever it is.
 //
-// It does not see: HTTP/2 (the prior-knowledge preface is refused, h2c after 101 is a switch), pushes, what is in a
+// Behind a 101 that agrees to h2c, Options.Upgrade reads on, and the transaction of the request that asked for it has its
+// answer from there. Exchanges makes transactions of what HTTP/2 carries.
+//
+// It does not see: the frames of HTTP/2 (the prior-knowledge preface is refused), pushes, what is in a
 // tunnel, and the structure of a URL or body. After a lost segment inside a head it looks for the next message start
 // of that direction; answers that were lost shift the pairing by at most what was in flight.
 package http

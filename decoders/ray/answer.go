@@ -36,7 +36,7 @@ var decisiveWords = [...]string{
 	`ServeDeploySchema`, `for browser traffic.`, `Browser requests not allowed`,
 	`Unauthorized: Missing authentication token`, `Forbidden: Invalid authentication token`,
 	`Profiling is disabled by default for security reasons`, `must be [flamegraph, raw, speedscope]`,
-	`Agent for node id: `, `"ray.io/v1`, `"rayInitCluster"`, `Package gcs://`, `raylet: success`,
+	`Agent for node id: `, `"rayInitCluster"`, `Package gcs://`, `raylet: success`,
 }
 
 func readAnswer(p *http.Response) (a answer) {

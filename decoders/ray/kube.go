@@ -438,7 +438,7 @@ func (c *Call) kube(p place, a answer) bool {
 	if c.Tx.Response != nil {
 		ct = strings.ToLower(c.Tx.Response.Header.Get("Content-Type"))
 	}
-	c.Confirmed = a.seen && a.status/100 == 2 && (strings.Contains(ct, "json") || strings.Contains(ct, "yaml") || strings.Contains(ct, "kubernetes") || a.decisive)
+	c.Confirmed = a.seen && a.status/100 == 2 && (strings.Contains(ct, "json") || strings.Contains(ct, "yaml") || strings.Contains(ct, "kubernetes"))
 	c.Object = objectOf(p)
 	if c.Class != Exec || !p.known {
 		if strings.Contains(c.Route, "/jobsubmissions/{cluster}/") {

@@ -1,5 +1,8 @@
 // Package ray reads HTTP transactions as calls to Ray.
 //
+// Beside Ray's own interfaces there are those that have a Ray run something: KubeRay's API server, and the Kubernetes API for
+// KubeRay's resources (kube.go).
+//
 // In: *http.Transaction, one at a time, with as much of the bodies as KeepBody asked for. Out: *Call, or nil when the
 // transaction is not Ray's: which of Ray's HTTP interfaces was called (dashboard, agent, Serve, runtime env agent,
 // metrics), on any port and under any proxy's prefix; what was asked (route, class, entrypoint, runtime_env, ids);
@@ -15,7 +18,7 @@
 // a JSON object with a string "entrypoint" and no key that Ray does not know. Call.Confirmed says that the peer is
 // proven to be Ray by what it answered.
 //
-// It does not see: TLS; Ray's gRPC (Ray Client, GCS, workers); what a job does; output in logs/tail (WebSocket);
+// It does not see: TLS; KubeRay's API server over gRPC; objects in CBOR, which Kubernetes takes if a feature gate is opened; Ray's gRPC (Ray Client, GCS, workers); what a job does; output in logs/tail (WebSocket);
 // whether a token was right, other than by the answer. It keeps no state: each transaction stands alone, and to
 // link them (a proxy's inner hop, a session of a client) is for detectors.
 package ray

@@ -43,7 +43,7 @@ type Exchange struct {
 	ended [2]bool
 	// What is declared of the bodies, -1: nothing.
 	length [2]int64
-	fields int // bytes of all field lines
+	fields [3]int // bytes of the request's fields, the answer's, and the last trailer's or informational answer's
 	tunnel bool
 	asked  *upgraded // reads the request, which came over HTTP/1
 }
@@ -71,10 +71,11 @@ func (c *Connection) Open() *Exchange {
 // from here on is none of the exchange's.
 func (x *Exchange) Head(dir capture.Dir, fields iter.Seq2[string, string], partial, end bool) (tunnel bool) {
 	d, ex := x.d, x.ex
-	h, p, f := x.read(fields)
+	h, p, f, size := x.read(fields)
+	part := 2
 	switch {
 	case dir == capture.Orig && ex.tx.Request == nil && !ex.answered:
-		ex.req.Partial = partial
+		ex.req.Partial, part = partial, 0
 		x.request(h, p, &f, end)
 	case dir == capture.Orig:
 		ex.req.Trailer = h
@@ -84,14 +85,15 @@ func (x *Exchange) Head(dir capture.Dir, fields iter.Seq2[string, string], parti
 		// The answer itself is still to come; the request may have waited for this one.
 		ex.resp = Response{At: d.ctx.At(), Version: version2, Status: p.status, Header: h}
 	default:
+		part = 1
 		x.response(h, p, &f, end)
-		return x.tunnel
 	}
+	x.fields[part] = size
 	if end {
 		x.End(dir)
 	}
 	d.odd = false
-	return false
+	return part == 1 && x.tunnel
 }
 
 // pseudo are the fields in which HTTP/2 has the first line.
@@ -101,9 +103,9 @@ type pseudo struct {
 }
 
 // read takes a header block apart.
-func (x *Exchange) read(fields iter.Seq2[string, string]) (h Header, p pseudo, f framing) {
+func (x *Exchange) read(fields iter.Seq2[string, string]) (h Header, p pseudo, f framing, size int) {
 	d := x.d
-	size, cookie, regular := 0, -1, false
+	cookie, regular := -1, false
 	var told uint8
 	var crumbs []string
 	for name, value := range fields {
@@ -167,8 +169,7 @@ func (x *Exchange) read(fields iter.Seq2[string, string]) (h Header, p pseudo, f
 	if len(crumbs) > 1 && cookie < len(h) {
 		h[cookie].Value = strings.Join(crumbs, "; ")
 	}
-	x.fields += size
-	return h, p, f
+	return h, p, f, size
 }
 
 func (x *Exchange) add(h Header, f Field) Header {
@@ -347,7 +348,7 @@ func (x *Exchange) Over() bool { return x.ended[0] && x.ended[1] }
 
 // Held is how many bytes the exchange holds on to, about: fields and what is kept of bodies.
 func (x *Exchange) Held() int {
-	n := x.fields + len(x.ex.req.Body.Data) + len(x.ex.resp.Body.Data)
+	n := x.fields[0] + x.fields[1] + x.fields[2] + len(x.ex.req.Body.Data) + len(x.ex.resp.Body.Data)
 	for _, h := range x.side {
 		if h == nil {
 			continue
@@ -392,11 +393,23 @@ type upgraded struct {
 	d     *decoder
 	first *Exchange
 	next  decoders.Decoder
+	row   *Switched // as long as it was not told
 }
+
+// Switched is a request with the 101 answer behind which its connection goes on in h2c: the row that Zeek writes of it. The
+// request is a Transaction with the answer that it gets there.
+type Switched struct{ tx Transaction }
+
+// Log implements capture.Record.
+func (s *Switched) Log() string { return "http" }
+
+// Row implements capture.Record.
+func (s *Switched) Row(w capture.Fields) { s.tx.Row(w) }
 
 // passOn takes ex, whose answer will come in a stream, out of the decoder; h has read the 101.
 func (d *decoder) passOn(h *half, ex *exchange) {
-	ex.answered, ex.tx.Response = false, nil // the 101 is informational here
+	said := ex.resp
+	ex.resp, ex.answered, ex.tx.Response = Response{}, false, nil
 	h.ex, h.body, h.state, h.begun = nil, nil, passed, false
 	for i := range d.queue {
 		if d.queue[i] == ex {
@@ -410,8 +423,12 @@ func (d *decoder) passOn(h *half, ex *exchange) {
 	}
 	e := Exchanges{opt: d.opt, pools: d.pools}
 	c := e.Connection(d.ctx)
+	row := &Switched{ex.tx}
+	row.tx.Flow, row.tx.Response = d.ctx.Flow(), &said
+	d.depth++
+	ex.tx.Depth = d.depth // in the other version it is another one
 	c.d.depth, c.d.told = d.depth, append([]string(nil), d.told...)
-	u := &upgraded{d: d, first: &Exchange{d: &c.d, ex: ex, length: [2]int64{-1, -1}}}
+	u := &upgraded{row: row, d: d, first: &Exchange{d: &c.d, ex: ex, length: [2]int64{-1, -1}}}
 	u.first.asked, d.upgraded = u, u
 	u.next = d.opt.Upgrade(d.ctx, c, u.first)
 	if asking.ex != ex {
@@ -421,10 +438,23 @@ func (d *decoder) passOn(h *half, ex *exchange) {
 
 // asked says that the request which asked for the upgrade is over.
 func (u *upgraded) asked(h *half) {
+	u.tellRow()
 	h.dropHead()
 	h.state = passed
 	u.first.ended[capture.Orig] = true
 	_, _ = u.next.Decode(capture.Orig, nil) // the answer may have waited for it
+}
+
+// tellRow emits the row of the upgrade, once the request is over.
+func (u *upgraded) tellRow() {
+	if u.row == nil {
+		return
+	}
+	q := *u.row.tx.Request
+	q.Body.Files = nil // they are those of the transaction
+	u.row.tx.Request = &q
+	u.d.ctx.Emit(u.row)
+	u.row = nil
 }
 
 // cutOff ends the body of that request where it is.
@@ -433,6 +463,7 @@ func (u *upgraded) cutOff() {
 		h.sink.close(u.d, h.body)
 		h.dropHead()
 		h.ex, h.body, h.state = nil, nil, passed
+		u.tellRow()
 	}
 }
 

@@ -41,7 +41,11 @@ func (t *Transaction) Row(w capture.Fields) {
 	if !answered {
 		p = &Response{}
 	}
-	w.String("version", p.Version, answered)
+	if version := p.Version; !answered && q.Version == version2 {
+		w.String("version", version2, true) // Zeek's is the answer's; of HTTP/2 there is but one
+	} else {
+		w.String("version", version, answered)
+	}
 	w.String("user_agent", f.agent.s, f.agent.set)
 	w.String("origin", f.origin.s, f.origin.set)
 	w.Count("request_body_len", uint64(q.Body.rowLen+t.late), true)
@@ -105,12 +109,20 @@ func files(w capture.Fields, fuids, filenames, mimes string, b *Body) {
 // describe tells the files of a body what only the message around it knows.
 func (t *Transaction) describe(dir capture.Dir, k *block, b *Body, resumed bool) {
 	for i, f := range b.Files {
-		f.Flow, f.Source, f.Sender, f.Resumed, f.Checked = t.Flow, "HTTP", dir, resumed || b.Unseen && b.Missing > 0, !b.Unseen
+		f.Flow, f.Source, f.Sender, f.Resumed, f.Checked = t.Flow, t.source(dir), dir, resumed || b.Unseen && b.Missing > 0, !b.Unseen
 		f.ID = file.NewID(t.Flow, uint32(t.Depth), byte(dir), byte(i))
 		if len(b.Files) == 1 && !f.HasName && k != nil {
 			f.Name, f.HasName = k.facts.file.s, k.facts.file.set
 		}
 	}
+}
+
+// source names what the files of a message came over.
+func (t *Transaction) source(dir capture.Dir) string {
+	if q, p := t.Request, t.Response; dir == capture.Orig && q != nil && q.Version == version2 || dir == capture.Resp && p != nil && p.Version == version2 {
+		return "HTTP2"
+	}
+	return "HTTP"
 }
 
 // fileName gives the name that a head gives the body.

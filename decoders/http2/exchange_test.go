@@ -254,6 +254,11 @@ func TestMidwayNamesAreNeverWrong(t *testing.T) {
 	if q == nil || !q.Partial || q.Method != "POST" || q.Target != "" || len(q.Header) != 0 || string(q.Body.Data) != job || string(got[0].Response.Body.Data) != jobID {
 		t.Errorf("%+v", q)
 	}
+	// A request and its answer are enough to know the connection by.
+	one := posted(c, s, 9)
+	if got, _ = transactions(t, midway(), one...); len(got) != 1 || string(got[0].Request.Body.Data) != job || got[0].Response == nil {
+		t.Errorf("%v", got)
+	}
 	// Entries that are inserted from here on are known.
 	more := append([]decodertest.Step{decodertest.C(ping + windowUpd), decodertest.S(ping + windowUpd)},
 		decodertest.C(frame(frameHeaders, flagEndHeaders, 5, c.post("/api/jobs/other", "x-new: 1"))+frame(frameData, flagEndStream, 5, job)),
@@ -437,7 +442,7 @@ func TestUpgrade(t *testing.T) {
 	first := func(x *http.Transaction) bool {
 		q, p := x.Request, x.Response
 		return q.Target == "/api/jobs/" && q.Version == "1.1" && string(q.Body.Data) == job && q.Body.Complete && p != nil && p.Version == "2" &&
-			p.Status == 200 && p.Informational == 101 && p.InformationalReason == "Switching Protocols" && string(p.Body.Data) == jobID
+			p.Status == 200 && p.Informational == 0 && string(p.Body.Data) == jobID
 	}
 	for name, x := range map[string]struct {
 		steps func(c, s *peer) []decodertest.Step
@@ -459,7 +464,7 @@ func TestUpgrade(t *testing.T) {
 		"no answer": {func(c, s *peer) []decodertest.Step {
 			return []decodertest.Step{decodertest.C(post + job), decodertest.S(agreed + settings), decodertest.C(preface + settings)}
 		}, func(x *http.Transaction) bool {
-			return string(x.Request.Body.Data) == job && x.Response != nil && x.Response.Informational == 101
+			return string(x.Request.Body.Data) == job && x.Response == nil
 		}, 0},
 		"refused": {func(c, s *peer) []decodertest.Step {
 			return []decodertest.Step{decodertest.C(post + job), decodertest.S("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), decodertest.C("GET /b HTTP/1.1\r\n\r\n")}
@@ -470,15 +475,28 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("%s: %v %v", name, got, odd)
 			continue
 		}
-		if got[0].Response == nil || !x.first(got[0]) || got[0].Depth != 1 {
+		depth := 2 // behind the row of the upgrade
+		if name == "refused" {
+			depth = 1
+		}
+		if !x.first(got[0]) || got[0].Depth != depth {
 			t.Errorf("%s: %s", name, decodertest.Snapshot(got[0]))
 		}
 		if x.more > 0 && name != "refused" {
 			isJob(t, got[1])
-			if got[1].Depth != 2 {
+			if got[1].Depth != 3 {
 				t.Errorf("%s: depth %d", name, got[1].Depth)
 			}
 		}
+	}
+	rows := 0
+	for _, e := range decodertest.RunAll(t, both(), decodertest.C(post+job), decodertest.S(agreed)) {
+		if _, ok := e.(*http.Switched); ok {
+			rows++
+		}
+	}
+	if rows != 1 {
+		t.Errorf("%d rows of the upgrade", rows)
 	}
 	// What is no HTTP/2 after all is told of as far as it came.
 	got, _ := transactions(t, both(), decodertest.C(post+job), decodertest.S(agreed+"SSH-2.0-x\r\n"))

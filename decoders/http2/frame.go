@@ -108,6 +108,7 @@ const (
 // does not change with more bytes behind b, "more" excepted.
 func chain(b []byte) (chainState, role) {
 	who := isUnknown
+	var last uint32 // stream of the header block before
 	for weight := 0; ; {
 		// The fixed bytes are compared as far as they are there, so that noise is passed over at once.
 		if len(b) > 3 && b[3] >= frameKnown || len(b) > 5 && b[5]&0x80 != 0 {
@@ -174,10 +175,13 @@ func chain(b []byte) (chainState, role) {
 				return noChain, who
 			}
 			weight += w
-			if r != isUnknown {
+			if last = f.sid; r != isUnknown {
 				who = r
 			}
 		case frameData:
+			if f.sid == last {
+				weight += middle // the body behind its header
+			}
 			if f.flags&flagPadded == 0 && f.length >= 5 {
 				if len(body) < 5 {
 					return moreChain, who

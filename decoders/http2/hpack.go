@@ -208,7 +208,11 @@ func rawText(b []byte) (raw, rest []byte, ok bool) {
 // looksHPACK weighs a complete header block without reading its strings, and says whose it is by the pseudo-headers
 // of the static table. 0 is no header block.
 func looksHPACK(b []byte) (weight int, who role) {
+	asks := 0 // pseudo-headers of a request
 	seen := func(i int) {
+		if i > 0 && i <= 7 {
+			asks++
+		}
 		switch {
 		case i == 0 || i >= firstDynamic || who != isUnknown:
 		case i <= 7:
@@ -268,6 +272,8 @@ func looksHPACK(b []byte) (weight int, who role) {
 		fields++
 	}
 	switch {
+	case who == isClient && asks >= 2:
+		return enough, who // a method and a scheme, at least: nothing else has them between such lengths
 	case who != isUnknown:
 		return headers, who
 	case fields > 0:

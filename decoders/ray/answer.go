@@ -173,7 +173,7 @@ func (c *Call) judge(a answer) Outcome {
 			return NotRay
 		}
 		return Rejected
-	case s < 200 && (s != 101 || c.Class == Exec): // a job is not answered by an upgrade, but behind it
+	case s < 200 && s != 101:
 		return Unknown
 	}
 	if a.failed {

@@ -51,6 +51,11 @@ type Exchange struct {
 // Version of what comes in streams.
 const version2 = "2"
 
+// HTTP2 reports whether the request or its answer came in a stream of HTTP/2.
+func (t *Transaction) HTTP2() bool {
+	return t.Request != nil && t.Request.Version == version2 || t.Response != nil && t.Response.Version == version2
+}
+
 // Lengths in Held of what is opened for a body.
 const (
 	heldBody    = 4 << 10  // what names a file
@@ -398,13 +403,13 @@ type upgraded struct {
 
 // Switched is a request with the 101 answer behind which its connection goes on in h2c: the row that Zeek writes of it. The
 // request is a Transaction with the answer that it gets there.
-type Switched struct{ tx Transaction }
+type Switched struct{ Transaction Transaction }
 
 // Log implements capture.Record.
 func (s *Switched) Log() string { return "http" }
 
 // Row implements capture.Record.
-func (s *Switched) Row(w capture.Fields) { s.tx.Row(w) }
+func (s *Switched) Row(w capture.Fields) { s.Transaction.Row(w) }
 
 // passOn takes ex, whose answer will come in a stream, out of the decoder; h has read the 101.
 func (d *decoder) passOn(h *half, ex *exchange) {
@@ -424,7 +429,7 @@ func (d *decoder) passOn(h *half, ex *exchange) {
 	e := Exchanges{opt: d.opt, pools: d.pools}
 	c := e.Connection(d.ctx)
 	row := &Switched{ex.tx}
-	row.tx.Flow, row.tx.Response = d.ctx.Flow(), &said
+	row.Transaction.Flow, row.Transaction.Response = d.ctx.Flow(), &said
 	d.depth++
 	ex.tx.Depth = d.depth // in the other version it is another one
 	c.d.depth, c.d.told = d.depth, append([]string(nil), d.told...)
@@ -450,9 +455,9 @@ func (u *upgraded) tellRow() {
 	if u.row == nil {
 		return
 	}
-	q := *u.row.tx.Request
+	q := *u.row.Transaction.Request
 	q.Body.Files = nil // they are those of the transaction
-	u.row.tx.Request = &q
+	u.row.Transaction.Request = &q
 	u.d.ctx.Emit(u.row)
 	u.row = nil
 }

@@ -57,7 +57,7 @@ func TestHostileYAMLIsQuick(t *testing.T) {
 			b := pre + strings.Repeat(s, max(maxYAML/len(s), 1))
 			at := time.Now()
 			fromYAML([]byte(b))
-			if d := time.Since(at); d > 2*time.Second {
+			if d := time.Since(at); d > 5*time.Second {
 				t.Errorf("%q after %q: %v", s[:min(len(s), 60)], pre, d)
 			}
 		}
@@ -70,7 +70,7 @@ func FuzzYAML(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		at := time.Now()
 		got := fromYAML(b)
-		if d := time.Since(at); d > 2*time.Second {
+		if d := time.Since(at); d > 5*time.Second {
 			t.Fatalf("%v", d)
 		}
 		if len(got) > 0 && !gojson.Valid(got) {

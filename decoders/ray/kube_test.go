@@ -215,3 +215,15 @@ func FuzzManifest(f *testing.F) {
 		}
 	})
 }
+
+// KubeRay's second API server, and Kubernetes' own, pass the dashboard's routes on behind a service's name.
+func TestJobThroughAServiceProxy(t *testing.T) {
+	for _, prefix := range []string{"/api/v1/namespaces/default/services/rc-head-svc:8265/proxy", "/api/v1/namespaces/ml/services/http:rc-head-svc:dashboard/proxy"} {
+		b := post(`{"entrypoint": "id"}`)
+		b.target, b.port = prefix+"/api/jobs/", 8001
+		c := Interpret(b.build())
+		if c == nil || !c.Job || c.Entrypoint != "id" || c.Route != "/api/jobs/" || c.Prefix != prefix || c.Outcome != Executed {
+			t.Errorf("%+v", c)
+		}
+	}
+}

@@ -189,6 +189,18 @@ func logged(ev any, aside, begun bool) any {
 			return nil
 		}
 	}
+	switch ev := ev.(type) { // Zeek has no rows of HTTP/2 that these could differ from
+	case *http.Transaction:
+		if ev.HTTP2() {
+			return ev
+		}
+	case *http.Switched:
+		return logged(&ev.Transaction, aside, begun)
+	case *file.File:
+		if ev.Source == "HTTP2" {
+			return ev
+		}
+	}
 	if aside && ofZeek(ev) && !(begun && byHalves(ev)) {
 		return nil
 	}

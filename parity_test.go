@@ -89,7 +89,11 @@ func TestParity(t *testing.T) {
 					src.Close()
 				}
 				for log := range parityKeys {
-					found[i][log] = pair{readZeekJSON(t, filepath.Join(dirs[i], log+".log")), heard.rows[log]}
+					ours := slices.DeleteFunc(heard.rows[log], func(r map[string]string) bool {
+						// What Zeek has no reader for: see docs/zeek.md.
+						return log == "http" && r["version"] == "2" || log == "files" && r["source"] == "HTTP2"
+					})
+					found[i][log] = pair{readZeekJSON(t, filepath.Join(dirs[i], log+".log")), ours}
 				}
 			}
 		})

@@ -58,9 +58,19 @@ func decodersFor(home *detectors.Networks, shed func(t *http.Transaction, resp b
 			return all(t, resp)
 		}
 	}
+	// A decoder imports no other, so that what HTTP/1 and HTTP/2 share is put together here: a stream of HTTP/2 that is no
+	// gRPC becomes the transaction that http makes of it, and what http leaves for h2c goes on in http2.
+	one := http.Options{KeepBody: keep, Files: files}
+	made := http.NewExchanges(one)
+	two := http2.Options{Keep: raygrpc.Keep, HTTP: func(ctx decoders.Context) func() http2.Exchange {
+		return exchangesOf(made.Connection(ctx))
+	}}
+	one.Upgrade = func(ctx decoders.Context, c *http.Connection, first *http.Exchange) decoders.Decoder {
+		return http2.Upgraded(ctx, two, exchangesOf(c), first)
+	}
 	return []decoders.Spec{
-		http.Spec(http.Options{KeepBody: keep, Files: files}),
-		http2.Spec(http2.Options{Keep: raygrpc.Keep}),
+		http.Spec(one),
+		http2.Spec(two),
 		tls.Spec(files),
 		tls.DatagramSpec(files),
 		quic.Spec(),
@@ -75,6 +85,11 @@ func decodersFor(home *detectors.Networks, shed func(t *http.Transaction, resp b
 		}}),
 		secrets.Spec(),
 	}
+}
+
+// exchangesOf makes the exchanges of a connection's streams.
+func exchangesOf(c *http.Connection) func() http2.Exchange {
+	return func() http2.Exchange { return c.Open() }
 }
 
 // Interpreters lists what reads an event as something more: an HTTP transaction as a call to Ray. Each returns the

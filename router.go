@@ -40,8 +40,11 @@ func pathOf(q *http.Request) string {
 
 // nobodys says whether no route of Ray's or of a product fits the path.
 func (r *router) nobodys(path string) bool {
+	if path == "" {
+		return false // unknown
+	}
 	at := &r.paths[xxhash.Sum64String(path)%uint64(len(r.paths))]
-	if path == "" || at.path != path {
+	if at.path != path {
 		// The path is of one allocation with a long query, perhaps.
 		*at = plainPath{strings.Clone(path), !ray.Routed(path) && !aiservices.Routed(path)}
 	}

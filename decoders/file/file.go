@@ -28,7 +28,7 @@ type File struct {
 	Last       capture.Time // of its last
 	Flow       *capture.Flow
 	ID         string // made from the place in the flow
-	Source     string // "HTTP", "SSL", "SMB", "SMTP", "POP3", "FTP_DATA", as Zeek has it
+	Source     string // "HTTP", "HTTP2", "SSL", "SMB", "SMTP", "POP3", "FTP_DATA", as Zeek has it
 	Depth      int    // of a part within its message
 	Sender     capture.Dir
 	Local      bool   // the sender is in the local networks

@@ -34,12 +34,13 @@ type Request struct {
 	Done       capture.At // of the packet that completed it; zero when it never was
 	Method     string     // as sent
 	Target     string     // request-target as sent, raw
-	Version    string     // "1.1", "1.0", "0.9"
+	Version    string     // "2", "1.1", "1.0", "0.9"
 	Header     Header
 	Trailer    Header
 	Body       Body
 	Resumed    bool // found behind a loss or something else in this direction, or none that Zeek recognises: it reads neither
 	Doubted    bool // its head ended in a packet with a wrong checksum that was believed: Zeek does not
+	Partial    bool // of HTTP/2: what was said before the capture began is unknown, fields are missing; Method and Target may be ""
 
 	block *block // what Header says, read once for all requests that have the same; nil: look at Header
 }

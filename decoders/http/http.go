@@ -16,7 +16,10 @@
 // After a 101 answer with an Upgrade field, and after a 2xx answer to CONNECT, the decoder ends and the bytes that
 // follow are probed afresh: WebSocket, TLS, stratum or whatever it is.
 //
-// It does not see: HTTP/2 (the prior-knowledge preface is refused, h2c after 101 is a switch), pushes, what is in a
+// Behind a 101 that agrees to h2c, Options.Upgrade reads on, and the transaction of the request that asked for it has its
+// answer from there. Exchanges makes transactions of what HTTP/2 carries.
+//
+// It does not see: the frames of HTTP/2 (the prior-knowledge preface is refused), pushes, what is in a
 // tunnel, and the structure of a URL or body. After a lost segment inside a head it looks for the next message start
 // of that direction; answers that were lost shift the pairing by at most what was in flight.
 package http
@@ -68,14 +71,24 @@ type Options struct {
 	// Files is what the readers of files share; it binds the Spec to one goroutine. Without it files are named, but
 	// not digested.
 	Files *file.Cache
+	// Upgrade gives what reads a connection that client and server agreed to go on with in h2c (RFC 7540 section 3.2).
+	// The request that asked for it is first, and its answer is still to come there, on stream 1; who is given first
+	// tells of it. c is for the exchanges behind it. nil: the request is told of with the 101 answer, and what follows
+	// is probed.
+	Upgrade func(ctx decoders.Context, c *Connection, first *Exchange) decoders.Decoder
+}
+
+func (o Options) complete() Options {
+	if o.Files == nil {
+		o.Files = file.NewCache(file.Options{})
+	}
+	return o
 }
 
 // Spec is the registration of the decoder.
 func Spec(opt Options) decoders.Spec {
 	p := &pools{blocks: newBlocks()}
-	if opt.Files == nil {
-		opt.Files = file.NewCache(file.Options{})
-	}
+	opt = opt.complete()
 	return decoders.Spec{
 		Name:   "http",
 		Stream: probe,
@@ -103,6 +116,7 @@ const (
 	inTrailer
 	inClose // body until the end of the stream
 	lost    // looking for the next message
+	passed  // upgraded reads on
 	dead    // not listening any more
 )
 
@@ -172,6 +186,7 @@ type decoder struct {
 	odd        bool // something was weird since this was last cleared
 	version    [2]string
 	ranges     []*ranged // files that came in pieces
+	upgraded   *upgraded // nil: this is HTTP/1
 }
 
 func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
@@ -179,7 +194,7 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 		return d.tee(b)
 	}
 	h := &d.half[dir]
-	used, fresh := 0, d.fresh()
+	used, fresh, was := 0, d.fresh(), d.upgraded
 	for used < len(b) {
 		n, err := d.step(dir, h, b[used:])
 		used += n
@@ -190,8 +205,8 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 			d.close()
 			return used, err
 		}
-		if n == 0 || fresh && !d.fresh() {
-			break // in the second case it is the turn of what waits in readHead
+		if n == 0 || fresh && !d.fresh() || d.upgraded != was {
+			break // in the other cases it is the turn of what waits in readHead
 		}
 	}
 	return used, nil
@@ -235,6 +250,8 @@ func (d *decoder) step(dir capture.Dir, h *half, b []byte) (int, error) {
 			return d.readHead(dir, h, b)
 		}
 		return n, nil
+	case passed:
+		return d.upgraded.decode(dir, b)
 	}
 	if !d.seen && d.half[dir.Peer()].state == dead {
 		return len(b), errNotHTTP
@@ -491,6 +508,9 @@ func (d *decoder) lose(dir capture.Dir, h *half) {
 	}
 	h.state, h.dropped, h.begun, h.midline, h.lostBytes = lost, true, false, false, 0
 	h.dropHead()
+	if d.upgraded != nil {
+		h.state = passed // the next message is none of HTTP/1
+	}
 }
 
 // resync looks for a line that starts a message.
@@ -734,6 +754,10 @@ func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) 
 		if r.status == 101 && strings.EqualFold(f.upgrade, "websocket") {
 			d.ctx.Confirm("websocket") // agreed on, whatever follows
 		}
+		if r.status == 101 && d.opt.Upgrade != nil && ex.tx.Request != nil && strings.EqualFold(firstToken(f.upgrade), "h2c") {
+			d.passOn(h, ex)
+			return true, nil
+		}
 		d.finish(capture.Resp, h, true)
 		d.flush(true)
 		return true, decoders.ErrSwitch
@@ -829,6 +853,10 @@ func (d *decoder) finish(dir capture.Dir, h *half, complete bool) {
 			ex.req.Done = d.ctx.At()
 		}
 		ex.reqDone = true
+		if d.upgraded != nil {
+			d.upgraded.asked(h)
+			return
+		}
 	} else {
 		if complete {
 			ex.resp.Done = d.ctx.At()
@@ -938,6 +966,8 @@ func (d *decoder) Gap(dir capture.Dir, n int64) bool {
 		d.refused = false
 	}
 	switch h.state {
+	case passed:
+		return d.upgraded.next.Gap(dir, n)
 	case inBody, inChunkData:
 		if h.body.Len == 0 { // Zeek reads no further here, nor answers to requests that it does not read
 			h.resumed = true
@@ -1000,6 +1030,10 @@ func (d *decoder) End(dir capture.Dir) {
 		d.refused = false
 	}
 	h.ended = true
+	if d.upgraded != nil {
+		d.upgraded.end(dir, h)
+		return
+	}
 	if e, ok := d.ctx.(decoders.Ender); ok && e.Closed() {
 		d.refute(dir, h, nil) // the end of the stream is that of its last line too
 	}

@@ -28,20 +28,24 @@ func (t *Transaction) Row(w capture.Fields) {
 	if !has {
 		q = &Request{}
 	}
-	w.String("method", q.Method, has)
+	w.String("method", q.Method, has && (q.Method != "" || q.Version != version2))
 	f := q.facts()
 	w.String("host", f.host.s, f.host.set)
 	target := q.Target
 	if q.Version == "0.9" {
 		target = oldTarget(target)
 	}
-	w.String("uri", file.Unescape(target), has)
+	w.String("uri", file.Unescape(target), has && (target != "" || q.Version != version2)) // in HTTP/2 it may be unknown
 	w.String("referrer", f.referer.s, f.referer.set)
 	p, answered := t.Response, t.Response != nil
 	if !answered {
 		p = &Response{}
 	}
-	w.String("version", p.Version, answered)
+	if version := p.Version; !answered && q.Version == version2 {
+		w.String("version", version2, true) // Zeek's is the answer's; of HTTP/2 there is but one
+	} else {
+		w.String("version", version, answered)
+	}
 	w.String("user_agent", f.agent.s, f.agent.set)
 	w.String("origin", f.origin.s, f.origin.set)
 	w.Count("request_body_len", uint64(q.Body.rowLen+t.late), true)
@@ -105,12 +109,20 @@ func files(w capture.Fields, fuids, filenames, mimes string, b *Body) {
 // describe tells the files of a body what only the message around it knows.
 func (t *Transaction) describe(dir capture.Dir, k *block, b *Body, resumed bool) {
 	for i, f := range b.Files {
-		f.Flow, f.Source, f.Sender, f.Resumed, f.Checked = t.Flow, "HTTP", dir, resumed || b.Unseen && b.Missing > 0, !b.Unseen
+		f.Flow, f.Source, f.Sender, f.Resumed, f.Checked = t.Flow, t.source(dir), dir, resumed || b.Unseen && b.Missing > 0, !b.Unseen
 		f.ID = file.NewID(t.Flow, uint32(t.Depth), byte(dir), byte(i))
 		if len(b.Files) == 1 && !f.HasName && k != nil {
 			f.Name, f.HasName = k.facts.file.s, k.facts.file.set
 		}
 	}
+}
+
+// source names what the files of a message came over.
+func (t *Transaction) source(dir capture.Dir) string {
+	if q, p := t.Request, t.Response; dir == capture.Orig && q != nil && q.Version == version2 || dir == capture.Resp && p != nil && p.Version == version2 {
+		return "HTTP2"
+	}
+	return "HTTP"
 }
 
 // fileName gives the name that a head gives the body.

@@ -56,9 +56,6 @@ type Message struct {
 // Part is what a call that is not over has said. Its Call has the messages since the last Part.
 type Part struct{ Call Call }
 
-// Plain is a request over HTTP/2 that is no gRPC call, or cannot be told to be one.
-type Plain struct{ Call Call }
-
 // Meta gives the first value of a name in the request's metadata.
 func (c *Call) Meta(name string) string {
 	for i := range c.Metadata {

@@ -108,6 +108,7 @@ const (
 // does not change with more bytes behind b, "more" excepted.
 func chain(b []byte) (chainState, role) {
 	who := isUnknown
+	var last uint32 // stream of the header block before
 	for weight := 0; ; {
 		// The fixed bytes are compared as far as they are there, so that noise is passed over at once.
 		if len(b) > 3 && b[3] >= frameKnown || len(b) > 5 && b[5]&0x80 != 0 {
@@ -174,10 +175,13 @@ func chain(b []byte) (chainState, role) {
 				return noChain, who
 			}
 			weight += w
-			if r != isUnknown {
+			if last = f.sid; r != isUnknown {
 				who = r
 			}
 		case frameData:
+			if f.sid == last {
+				weight += middle // the body behind its header
+			}
 			if f.flags&flagPadded == 0 && f.length >= 5 {
 				if len(body) < 5 {
 					return moreChain, who
@@ -314,6 +318,9 @@ func (d *decoder) step(dir capture.Dir, h *half, b []byte) (int, error) {
 			return len(preface), nil
 		case part:
 			return 0, nil
+		}
+		if d.agreed && dir == d.client {
+			return 0, errNotHTTP2 // RFC 7540 section 3.2: it has to come
 		}
 		h.state = atFrame
 		return d.step(dir, h, b)
@@ -477,7 +484,6 @@ func (d *decoder) headerFrame(dir capture.Dir, h *half, f header, b []byte) (int
 		}
 		if h.conts++; h.conts > maxContinuations {
 			d.say(continuationFlood)
-			h.drop = true
 		}
 	} else {
 		var ok bool
@@ -533,7 +539,7 @@ func (d *decoder) lose(dir capture.Dir, h *half) {
 	h.table.forget()
 	h.state, h.lost, h.read, h.remain, h.pad, h.wasted = isLost, true, false, 0, 0, 0
 	for s := d.first; s != nil; s = s.next {
-		s.side[d.who(dir)].lose()
+		d.missing(s, dir, 0)
 	}
 }
 

@@ -14,8 +14,10 @@ const (
 	maxTable = 64 << 10
 	// entryCost is what RFC 7541 section 4.1 adds to each entry.
 	entryCost = 32
-	// maxFields bounds the fields taken from one block; what is behind is read for the table's sake only.
-	maxFields    = 128
+	// maxFields bounds the fields taken from one block; what is behind is read for the table's sake only. Envoy takes
+	// 100, Node 128, Go as many as its megabyte has room for.
+	maxFields    = 1024
+	keptFields   = 128         // room for fields that is kept from one block to the next
 	firstDynamic = len(static) // the first index of the dynamic table
 )
 
@@ -206,7 +208,11 @@ func rawText(b []byte) (raw, rest []byte, ok bool) {
 // looksHPACK weighs a complete header block without reading its strings, and says whose it is by the pseudo-headers
 // of the static table. 0 is no header block.
 func looksHPACK(b []byte) (weight int, who role) {
+	asks := 0 // pseudo-headers of a request
 	seen := func(i int) {
+		if i > 0 && i <= 7 {
+			asks++
+		}
 		switch {
 		case i == 0 || i >= firstDynamic || who != isUnknown:
 		case i <= 7:
@@ -266,6 +272,8 @@ func looksHPACK(b []byte) (weight int, who role) {
 		fields++
 	}
 	switch {
+	case who == isClient && asks >= 2:
+		return enough, who // a method and a scheme, at least: nothing else has them between such lengths
 	case who != isUnknown:
 		return headers, who
 	case fields > 0:

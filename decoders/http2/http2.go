@@ -7,7 +7,12 @@
 //	        it is also the row of grpc.log
 //	*Part   what a gRPC call that is not over yet has said since the last Part: so that a stream that lives for days,
 //	        or an answer that takes hours, is judged when it happens; made only of calls that Options.Keep wants
-//	*Plain  an HTTP/2 request that is no gRPC; a row of nothing
+//
+// What is no gRPC call goes, fields and bodies, to an Exchange that Options.HTTP makes, which says what it is in HTTP: so
+// that a request over HTTP/2 is the same event as one over HTTP/1, read by the same code. A stream is gRPC if its
+// content type says so. It is not if the header was read whole and does not, or names what gRPC never has: another
+// method than POST, another path than /service/method. Of a header whose names are partly unknown the first bytes of the
+// body decide. What CONNECT opens is a stream in a stream, and probed as such.
 //
 // Messages are cut out of DATA by their length prefix. As much of each is kept as Options.Keep asks for; the rest is
 // counted. Compressed ones (gzip, deflate) are inflated, as far as the bound.
@@ -22,15 +27,16 @@
 // Weirds, each once a connection: http2_bad_frame, http2_frame_too_large, http2_unknown_frame, http2_reserved_bit,
 // http2_bad_hpack, http2_header_block_too_large, http2_header_list_truncated, http2_continuation_flood,
 // http2_empty_frames, http2_rapid_reset, http2_settings_flood, http2_ping_flood, http2_stream_limit,
-// http2_message_budget, http2_lost_frames.
+// http2_message_budget, http2_body_budget, http2_tunnel_limit, http2_lost_frames.
 //
-// It does not see: HTTP/2 inside TLS; bodies of requests that are no gRPC; server push (its header blocks are read for
-// the table's sake); flow control, priorities and settings, which change nothing of what was said.
+// It does not see: HTTP/2 inside TLS; server push (its header blocks are read for the table's sake); flow control,
+// priorities and settings, which change nothing of what was said.
 package http2
 
 import (
 	"bytes"
 	"errors"
+	"iter"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
@@ -42,6 +48,31 @@ type Options struct {
 	// while it lives (anything but 0). It is asked when the request's header was read, or when a call that began before
 	// the capture is first seen: Path is "" if it is unknown. It must not keep c.
 	Keep func(c *Call) int
+	// HTTP gives what makes exchanges of the streams of one connection that are no gRPC. nil: they are not told of.
+	HTTP func(ctx decoders.Context) func() Exchange
+}
+
+// Exchange is a request and its answer in the making. Originator is the client. What it holds is let go of by Tell or
+// Drop, one of which is called last.
+type Exchange interface {
+	// Head takes the fields of a header block in their order, those that begin with a colon among them: of the request,
+	// of informational answers, of the answer, of a trailer. partial says that some are missing, end that no body follows.
+	// It returns whether DATA from here on is that of a tunnel.
+	Head(dir capture.Dir, fields iter.Seq2[string, string], partial, end bool) (tunnel bool)
+	// Data takes the next bytes of a body, borrowed.
+	Data(dir capture.Dir, b []byte)
+	// Gap says that n bytes of a body are missing; 0: nobody knows how many.
+	Gap(dir capture.Dir, n int64)
+	// End says that a side is complete.
+	End(dir capture.Dir)
+	// Over reports whether both are.
+	Over() bool
+	// Held is how many bytes it holds on to.
+	Held() int
+	// Tell emits it as it is.
+	Tell()
+	// Drop forgets it.
+	Drop()
 }
 
 const (
@@ -52,7 +83,8 @@ const (
 	maxFrameMid = 4 << 20
 	// A header block: gRPC's core stops at 16 KiB of metadata, Go's at 16 MiB, nginx and Envoy near 64 KiB.
 	maxBlock = 64 << 10
-	// CONTINUATION frames of one block. At 16 KiB a frame, four make the largest block that is read.
+	// CONTINUATION frames of one block that nothing is said of. At 16 KiB a frame, four make the largest block that is
+	// read; nghttp2 closes the connection at 8, others at 64 or never, so a block in more of them is read all the same.
 	maxContinuations = 16
 	// Bytes without a chain of frames before a connection is left alone.
 	maxLost = 4 << 20
@@ -64,6 +96,10 @@ const (
 	maxStreams = 256
 	// Bytes of messages and header fields kept in one connection, over all streams; beyond it the least recently used stream is told of.
 	maxKept = 1 << 20
+	// The same for exchanges: what a connection of HTTP/1 may hold of the two bodies that it can have under way.
+	maxBodies = 8 << 20
+	// Tunnels under way in one connection: each may hold what a flow of its own may while it is probed.
+	maxTunnels = 16
 	// MaxMessage bounds what is kept of one message. Ray sends objects in pieces of 5 MiB; what names, functions and
 	// commands a message has stands at its beginning.
 	MaxMessage = 64 << 10
@@ -213,6 +249,7 @@ type decoder struct {
 	client  capture.Dir // the side that asks: by the preface, by a header block, else the flow's originator
 	sure    bool        // client is known
 	fresh   bool        // seen from the preface on
+	agreed  bool        // in HTTP/1
 	streams map[uint32]*stream
 	first   *stream // least recently used
 	last    *stream
@@ -231,6 +268,10 @@ type decoder struct {
 	pings   int
 	swapped *capture.Flow
 	fields  []Field // scratch of a header block
+	make    func() Exchange
+	upgrade *stream // the request that asked for h2c, as long as it is not over
+	bodies  int     // bytes that exchanges hold
+	tunnels int
 }
 
 const (
@@ -244,8 +285,24 @@ func newDecoder(ctx decoders.Context, opt Options) *decoder {
 	return d
 }
 
-// Decode implements decoders.Decoder.
+// Upgraded reads a connection that went on from HTTP/1 in h2c (RFC 7540 section 3.2). first is the request that asked
+// for it, which is stream 1; others are made by more.
+func Upgraded(ctx decoders.Context, opt Options, more func() Exchange, first Exchange) decoders.Decoder {
+	d := newDecoder(ctx, opt)
+	d.make, d.sure, d.fresh, d.agreed, d.highest = more, true, true, true, 1
+	d.half[0].table.whole, d.half[1].table.whole = true, true
+	s := d.open(1)
+	s.grpc, s.request, s.x = noGRPC, true, first
+	s.side[asker].header = true
+	d.upgrade = s
+	return d
+}
+
+// Decode implements decoders.Decoder. No bytes at all of the client's side say that first of Upgraded may be over.
 func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
+	if d.upgrade != nil && d.upgrade.x.Over() {
+		d.finish(d.upgrade)
+	}
 	if at := d.ctx.At(); at != d.now {
 		d.now = at
 		d.overdue()
@@ -277,8 +334,7 @@ func (d *decoder) Gap(dir capture.Dir, n int64) bool {
 			k := int(n)
 			if h.state == inData {
 				if s := d.streams[h.sid]; s != nil {
-					m := min(k, h.remain-h.pad)
-					s.side[d.who(dir)].gap(m)
+					d.missing(s, dir, min(k, h.remain-h.pad))
 				}
 			}
 			if h.remain -= k; h.remain == 0 {
@@ -365,6 +421,8 @@ const (
 	pingFlood
 	streamLimit
 	messageBudget
+	bodyBudget
+	tunnelLimit
 	lostFrames
 )
 
@@ -373,7 +431,7 @@ func (w weird) name() string {
 		"http2_bad_frame", "http2_frame_too_large", "http2_unknown_frame", "http2_reserved_bit", "http2_bad_hpack",
 		"http2_header_block_too_large", "http2_header_list_truncated", "http2_continuation_flood", "http2_empty_frames",
 		"http2_rapid_reset", "http2_settings_flood", "http2_ping_flood", "http2_stream_limit", "http2_message_budget",
-		"http2_lost_frames",
+		"http2_body_budget", "http2_tunnel_limit", "http2_lost_frames",
 	}[w]
 }
 

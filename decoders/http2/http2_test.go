@@ -362,36 +362,6 @@ func TestLossOfFramesForgetsTheTable(t *testing.T) {
 	}
 }
 
-func TestAnswerBehindAnUpgrade(t *testing.T) {
-	s := newPeer()
-	evs := decodertest.Run(t, spec(),
-		decodertest.C(preface+settings),
-		decodertest.S(settings+frame(frameHeaders, flagEndHeaders, 1, s.block(":status: 200", "content-type: text/html"))+frame(frameData, flagEndStream, 1, "hello")))
-	if len(evs) != 1 {
-		t.Fatalf("%v", evs)
-	}
-	if p, ok := evs[0].(*Plain); !ok || p.Call.HTTPStatus != 200 || p.Call.ResponseBytes != 5 || p.Call.GRPC {
-		t.Errorf("%+v", evs[0])
-	}
-}
-
-func TestPlainRequestIsNoCall(t *testing.T) {
-	c, s := newPeer(), newPeer()
-	steps := append(begin(),
-		decodertest.C(frame(frameHeaders, flagEndHeaders|flagEndStream, 1, c.block(":method: GET", ":path: /index.html", ":scheme: http", ":authority: x"))),
-		decodertest.S(frame(frameHeaders, flagEndHeaders, 1, s.block(":status: 404"))+frame(frameData, flagEndStream, 1, message("looks like gRPC"))))
-	evs := decodertest.Run(t, spec(), steps...)
-	if len(evs) != 1 {
-		t.Fatalf("%v", evs)
-	}
-	if p, ok := evs[0].(*Plain); !ok || p.Call.Path != "/index.html" || p.Call.HTTPStatus != 404 {
-		t.Errorf("%+v", evs[0])
-	}
-	if sv := decodertest.Services(t, spec(), steps...); !reflect.DeepEqual(sv, []string{"http2"}) {
-		t.Errorf("services %v", sv)
-	}
-}
-
 func TestOtherProtocolsAreRefused(t *testing.T) {
 	zero := strings.Repeat("\x00", 5000)
 	for name, c := range map[string]struct{ orig, resp string }{

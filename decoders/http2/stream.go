@@ -7,8 +7,12 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"io"
+	"iter"
+	"strconv"
+	"strings"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
 )
 
 // stream is a call in the making.
@@ -24,6 +28,9 @@ type stream struct {
 	meta       int          // bytes of the header's fields
 	waiting    capture.Time // since when a complete request message was not told of; 0 if there is none
 	owed       bool         // a request was told of without its answer
+	x          Exchange     // of what is no gRPC
+	held       int          // bytes that x holds
+	nest       decoders.Nested
 }
 
 type belief uint8
@@ -37,7 +44,8 @@ const (
 // side is one direction of a stream.
 type side struct {
 	ended  bool
-	header bool // a header block was seen: the next is the trailer
+	header bool   // a header block was seen: the next is the trailer
+	kind   string // content type
 	coding string
 	msgs   []Message
 	count  uint64
@@ -116,6 +124,18 @@ func (d *decoder) open(sid uint32) *stream {
 }
 
 func (d *decoder) drop(s *stream) {
+	if s == d.upgrade {
+		d.upgrade = nil
+	}
+	if s.x != nil {
+		d.bodies -= s.held
+		s.x.Drop()
+	}
+	if s.nest != nil {
+		d.tunnels--
+		s.nest.End(capture.Orig)
+		s.nest.End(capture.Resp)
+	}
 	d.unlink(s)
 	d.kept -= s.kept + s.meta
 	delete(d.streams, s.call.StreamID)
@@ -160,7 +180,7 @@ func (d *decoder) find(dir capture.Dir, sid uint32, headers bool) *stream {
 func (d *decoder) headers(dir capture.Dir, h *half, sid uint32, flags byte, block []byte, pushed, dropped bool) {
 	whole := h.table.whole
 	fields, unknown, more, err := h.table.read(block, d.fields[:0])
-	if d.fields = fields; cap(d.fields) > maxFields {
+	if d.fields = fields; cap(d.fields) > keptFields {
 		d.fields = nil
 	}
 	defer clear(fields) // strings of blocks are not to be held on to
@@ -192,33 +212,51 @@ func (d *decoder) headers(dir capture.Dir, h *half, sid uint32, flags byte, bloc
 	}
 	w := d.who(dir)
 	x := &s.side[w]
-	for _, f := range fields {
-		switch f.Name {
-		case "grpc-encoding":
-			x.coding = bound(f.Value, 32)
-		case "content-type":
-			switch {
-			case isGRPC(f.Value):
-				s.grpc = yesGRPC
-			case s.grpc == perhaps && w == asker:
-				s.grpc = noGRPC
-			}
-		case "grpc-status", "grpc-timeout", "grpc-accept-encoding":
-			s.grpc = yesGRPC
+	if s.nest != nil {
+		return // a trailer of a tunnel
+	}
+	if s.x == nil {
+		s.classify(w, fields, unknown == 0 && !dropped && err == nil)
+		if s.grpc == noGRPC {
+			d.plain(s)
 		}
 	}
+	if s.x == nil && s.grpc == noGRPC {
+		// Nobody asked for it.
+	} else if s.x != nil {
+		if w == asker {
+			s.request = true
+		} else {
+			s.call.Answered = true
+		}
+		if s.x.Head(capture.Dir(w), all(fields), unknown > 0 || dropped || err != nil, flags&flagEndStream != 0) {
+			d.tunnel(s)
+		} else {
+			d.settle(s)
+		}
+	} else {
+		d.grpcHead(s, w, fields, unknown, dropped || err != nil)
+	}
+	x.header = true
+	if flags&flagEndStream != 0 {
+		d.endStream(dir, sid)
+	}
+}
+
+// grpcHead takes a header block of a stream that is a gRPC call, or may be one.
+func (d *decoder) grpcHead(s *stream, w int, fields []Field, unknown int, broken bool) {
+	x := &s.side[w]
 	if w == asker {
 		if !x.header {
 			s.request = true
 			s.call.request(fields)
 			s.call.Unknown = unknown
-			s.call.Mid = s.call.Mid || unknown > 0 || dropped || err != nil
+			s.call.Mid = s.call.Mid || unknown > 0 || broken
 		}
 	} else {
 		s.call.Answered = true
 		s.call.response(fields)
 	}
-	x.header = true
 	if meta := s.call.size(); d.charge(s, meta-s.meta) {
 		s.meta = meta
 	}
@@ -226,8 +264,184 @@ func (d *decoder) headers(dir capture.Dir, h *half, sid uint32, flags byte, bloc
 	if s.grpc == yesGRPC {
 		d.confirm(toldGRPC, "grpc")
 	}
-	if flags&flagEndStream != 0 {
-		d.endStream(dir, sid)
+}
+
+// classify finds out from a header block of side w whether s is a gRPC call. known says that nothing is missing of the
+// block. A content type counts for more than what else has the name of gRPC in it: servers that are none of gRPC do not
+// look at the rest.
+func (s *stream) classify(w int, fields []Field, known bool) {
+	x := &s.side[w]
+	kind, verb, path, words := "", "", "", false
+	for _, f := range fields {
+		switch f.Name {
+		case "grpc-encoding":
+			x.coding = bound(f.Value, 32)
+		case "content-type":
+			kind = f.Value
+		case "grpc-status", "grpc-timeout", "grpc-accept-encoding":
+			words = true
+		case ":method":
+			verb = f.Value
+		case ":path":
+			path = f.Value
+		}
+	}
+	if kind != "" {
+		x.kind = bound(kind, maxName)
+	}
+	first := w == asker && !x.header
+	switch {
+	case first && (verb != "" && verb != "POST" || path != "" && !isCall(path)):
+		s.grpc = noGRPC
+	case isGRPC(kind):
+		s.grpc = yesGRPC
+	case s.grpc == yesGRPC:
+	case first && (kind != "" || known):
+		s.grpc = noGRPC
+	case words:
+		s.grpc = yesGRPC
+	case w == answerer && kind != "" && s.side[asker].count == 0:
+		s.grpc = noGRPC
+	}
+}
+
+// isCall reports whether a path may be that of a gRPC call: a service and a method. In front of a proxy there may be more
+// segments before them, but then only a service with its package is believed to be one.
+func isCall(path string) bool {
+	i := strings.LastIndexByte(path, '/')
+	if i < 1 || i == len(path)-1 || path[0] != '/' || strings.IndexByte(path, '?') >= 0 {
+		return false
+	}
+	j := strings.LastIndexByte(path[:i], '/')
+	return i > j+1 && (j == 0 || strings.IndexByte(path[j:i], '.') > 0)
+}
+
+// all gives the fields of a block.
+func all(fields []Field) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for i := range fields {
+			if !yield(fields[i].Name, fields[i].Value) {
+				return
+			}
+		}
+	}
+}
+
+// fields gives what is known of the header blocks of side w, for who has not read them.
+func (s *stream) fields(w int) []Field {
+	c := &s.call
+	var out []Field
+	add := func(name, value string) {
+		if value != "" {
+			out = append(out, Field{name, value})
+		}
+	}
+	if w == asker {
+		add(":method", c.Verb)
+		add(":path", c.Path)
+		add(":authority", c.Authority)
+		add("user-agent", c.UserAgent)
+		add("content-type", s.side[w].kind)
+		return append(out, c.Metadata...)
+	}
+	if c.HTTPStatus > 0 {
+		add(":status", strconv.Itoa(c.HTTPStatus))
+	}
+	add("content-type", s.side[w].kind)
+	return append(out, c.Answer...)
+}
+
+// view is the Context of exchanges: the client is the flow's originator.
+type view struct {
+	decoders.Context
+	d *decoder
+}
+
+// Flow implements decoders.Context.
+func (v view) Flow() *capture.Flow { return v.d.flow() }
+
+// Doubted implements decoders.Doubter.
+func (v view) Doubted() bool {
+	x, ok := v.Context.(decoders.Doubter)
+	return ok && x.Doubted()
+}
+
+// plain makes an exchange of s: it is no gRPC. What was read of it before that was known comes first.
+func (d *decoder) plain(s *stream) {
+	s.grpc = noGRPC
+	if d.make == nil {
+		if d.opt.HTTP == nil {
+			return
+		}
+		d.make = d.opt.HTTP(view{d.ctx, d})
+	}
+	s.x = d.make()
+	for w := range s.side {
+		x, dir := &s.side[w], capture.Dir(w)
+		if x.header {
+			s.x.Head(dir, all(s.fields(w)), s.call.Unknown > 0 || s.call.Mid, false)
+		}
+		if n := int64(x.bytes) - int64(x.got); n > 0 {
+			s.x.Gap(dir, n) // taken for messages
+		}
+		s.x.Data(dir, x.prefix[:x.got])
+		if x.ended {
+			s.x.End(dir)
+		}
+		x.msgs, x.cur, x.open, x.got = nil, Message{}, false, 0
+	}
+	d.kept -= s.kept + s.meta
+	s.kept, s.meta, s.waiting = 0, 0, 0
+	d.settle(s)
+}
+
+// settle counts what the exchange of s holds. Those that were not used for long make room.
+func (d *decoder) settle(s *stream) {
+	n := s.x.Held()
+	d.bodies += n - s.held
+	s.held = n
+	for t := d.first; t != nil && d.bodies > maxBodies; {
+		old := t
+		if t = t.next; old != s && old.x != nil {
+			d.say(bodyBudget)
+			d.finish(old)
+		}
+	}
+}
+
+// tunnel tells of the request that opened one, and reads on in it.
+func (d *decoder) tunnel(s *stream) {
+	d.bodies -= s.held
+	x := s.x
+	s.x, s.held = nil, 0
+	x.Tell()
+	if d.tunnels >= maxTunnels {
+		d.say(tunnelLimit)
+		for t := d.first; t != nil; t = t.next {
+			if t.nest != nil {
+				d.drop(t)
+				break
+			}
+		}
+	}
+	d.tunnels++
+	s.nest = d.ctx.Nest()
+}
+
+// missing says that n bytes of DATA in dir are, 0: nobody knows how many.
+func (d *decoder) missing(s *stream, dir capture.Dir, n int) {
+	w := d.who(dir)
+	switch x := &s.side[w]; {
+	case s.nest != nil && n == 0:
+		s.nest.Gap(dir, 1<<30) // more than is left of whatever was under way
+	case s.nest != nil:
+		s.nest.Gap(dir, int64(n))
+	case s.x != nil:
+		s.x.Gap(capture.Dir(w), int64(n))
+	case n == 0:
+		x.lose()
+	default:
+		x.gap(n)
 	}
 }
 
@@ -244,7 +458,7 @@ func (d *decoder) ask(s *stream) {
 // openData is the beginning of a DATA frame of n bytes.
 func (d *decoder) openData(dir capture.Dir, sid uint32, n int) {
 	s := d.find(dir, sid, false)
-	if s == nil {
+	if s == nil || s.x != nil || s.nest != nil {
 		return
 	}
 	d.ask(s)
@@ -264,11 +478,19 @@ func (d *decoder) data(dir capture.Dir, sid uint32, b []byte) {
 	w := d.who(dir)
 	x := &s.side[w]
 	x.bytes += uint64(len(b))
-	if s.grpc == noGRPC {
-		return
-	}
 	if w == answerer {
 		s.call.Answered = true
+	}
+	switch {
+	case s.nest != nil:
+		s.nest.Data(dir, b)
+		return
+	case s.x != nil:
+		s.x.Data(capture.Dir(w), b)
+		d.settle(s)
+		return
+	case s.grpc == noGRPC:
+		return
 	}
 	for len(b) > 0 {
 		if x.open {
@@ -301,8 +523,12 @@ func (d *decoder) data(dir capture.Dir, sid uint32, b []byte) {
 			continue
 		}
 		if bad {
-			if s.grpc == perhaps {
-				s.grpc = noGRPC
+			if s.grpc == perhaps || w == asker && x.count == 0 && s.request {
+				// No messages at all. Who is none of gRPC does not look at the content type.
+				x.got = len(x.prefix)
+				x.bytes -= uint64(len(b))
+				d.plain(s)
+				d.data(dir, sid, b)
 				return
 			}
 			x.lose()
@@ -492,7 +718,16 @@ func (d *decoder) endStream(dir capture.Dir, sid uint32) {
 	}
 	w := d.who(dir)
 	s.side[w].ended = true
-	if w == answerer {
+	switch {
+	case s.nest != nil:
+		if s.nest.End(dir); s.side[w^1].ended {
+			d.drop(s)
+		}
+	case s.x != nil:
+		if s.x.End(capture.Dir(w)); s.x.Over() {
+			d.finish(s)
+		}
+	case w == answerer:
 		s.call.Done = true
 		d.finish(s)
 	}
@@ -516,6 +751,21 @@ func (d *decoder) reset(dir capture.Dir, sid, code uint32) {
 
 // finish tells of a stream and forgets it.
 func (d *decoder) finish(s *stream) {
+	if s.x == nil && s.nest == nil && (s.request || s.call.HTTPStatus > 0) && (s.grpc == noGRPC ||
+		s.grpc == perhaps && (s.side[asker].count+s.side[answerer].count == 0 || s.call.Verb == "GET")) {
+		d.plain(s)
+	}
+	if x := s.x; x != nil {
+		d.bodies -= s.held
+		s.x = nil
+		d.drop(s)
+		x.Tell()
+		return
+	}
+	if s.nest != nil || s.grpc == noGRPC {
+		d.drop(s)
+		return
+	}
 	for w := range s.side {
 		x := &s.side[w]
 		if x.open && len(x.cur.Data) > 0 && s.keep > 0 && len(x.msgs) < maxMessages {
@@ -529,13 +779,9 @@ func (d *decoder) finish(s *stream) {
 	}
 	c := d.take(s)
 	d.drop(s)
-	grpc := s.grpc == yesGRPC || s.grpc == perhaps && c.RequestCount+c.ResponseCount > 0 && c.Verb != "GET"
-	c.GRPC = grpc
-	switch {
-	case grpc:
+	c.GRPC = s.grpc == yesGRPC || c.RequestCount+c.ResponseCount > 0
+	if c.GRPC {
 		d.confirm(toldGRPC, "grpc")
 		d.ctx.Emit(&c)
-	case s.request || c.HTTPStatus > 0:
-		d.ctx.Emit(&Plain{Call: c})
 	}
 }

@@ -27,8 +27,6 @@ func replay(t *testing.T, file string) (out []*Call) {
 			switch e := ev.(type) {
 			case *Call:
 				out = append(out, e)
-			case *Plain:
-				out = append(out, &e.Call)
 			}
 		},
 		Open: func(h capture.Host, mid bool) capture.Stream { return decoders.NewMux(h, []decoders.Spec{spec()}, mid) },

@@ -89,7 +89,7 @@ func readAnswer(p *http.Response) (a answer) {
 			a.commit, _ = r.str(maxKey)
 		case "session_name", "sessionName":
 			a.session, _ = r.str(maxID)
-		case "submission_id":
+		case "submission_id", "submissionId": // the second is KubeRay's
 			a.submission, _ = r.str(maxID)
 		case "job_id":
 			a.job, _ = r.str(maxID)
@@ -160,7 +160,7 @@ func (c *Call) judge(a answer) Outcome {
 	switch {
 	case !a.seen:
 		return Unknown
-	case s == 401, s == 403 && a.token:
+	case s == 401, s == 403 && a.token, s == 403 && c.Service == Kubernetes && contains(a.head, "system:anonymous"):
 		return BlockedToken
 	case (s == 403 || s == 405) && a.guard, s == 405 && len(a.head) == 0 && strings.HasPrefix(c.UserAgent, "Mozilla"):
 		return BlockedBrowser
@@ -178,6 +178,15 @@ func (c *Call) judge(a answer) Outcome {
 	}
 	if a.failed {
 		return Failed
+	}
+	if c.Service.byObject() {
+		switch {
+		case a.foreign:
+			return NotRay
+		case c.Class == Exec || c.Class == Write || c.Class == Control:
+			return Executed // what is asked for is written down, and done
+		}
+		return Answered
 	}
 	switch c.Class {
 	case Exec:

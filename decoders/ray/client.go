@@ -34,6 +34,9 @@ func readAuth(q *http.Request) (kind, hash string) {
 	if v := cookie(q, tokenCookie); v != "" {
 		return "cookie", tokenHash(v)
 	}
+	if q.Partial {
+		return "", "" // it may be among what is missing
+	}
 	return "none", ""
 }
 
@@ -117,6 +120,8 @@ func clientOf(c *Call, q *http.Request) (Client, string) {
 		return SDK, "user agent"
 	case has("Python/") && strings.Contains(ua, "aiohttp/"):
 		return SDK, "user agent"
+	case has("kubectl/"), has("Helm/"), has("OpenAPI-Generator/"), strings.Contains(ua, " kubernetes/"):
+		return SDK, "user agent of a client of Kubernetes"
 	case has("Go-http-client/"):
 		if c.Auth == "x-ray" {
 			return KubeRay, "X-Ray-Authorization"

@@ -1,6 +1,7 @@
 package ray
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/raytap/raytap/decoders/http"
@@ -139,17 +140,7 @@ func readEnv(r *jsonReader, e *Env, depth int) {
 			r.object(func(name string, _ text) {
 				e.EnvNames = addOnce(e.EnvNames, name)
 				v, _ := r.str(maxEnvText)
-				switch {
-				case v == "":
-				case loadsCode(name):
-					if len(e.Loads) < maxList {
-						e.Loads = append(e.Loads, Param{name, v})
-					}
-				case looksLikeCode(v):
-					if len(e.Commands) < maxList {
-						e.Commands = append(e.Commands, Param{name, v})
-					}
-				}
+				e.code(name, v)
 			})
 		case "py_executable":
 			e.PyExec, _ = r.str(maxEnvText)
@@ -165,6 +156,44 @@ func readEnv(r *jsonReader, e *Env, depth int) {
 			e.SetupHook, _ = r.str(maxEnvText)
 		}
 	})
+}
+
+// code keeps a variable that makes a process load code, or is code.
+func (e *Env) code(name, v string) {
+	switch {
+	case v == "":
+	case loadsCode(name):
+		if len(e.Loads) < maxList {
+			e.Loads = append(e.Loads, Param{name, v})
+		}
+	case looksLikeCode(v):
+		if len(e.Commands) < maxList {
+			e.Commands = append(e.Commands, Param{name, v})
+		}
+	}
+}
+
+// variable notes a variable.
+func (e *Env) variable(name, v string) {
+	if name != "" {
+		e.EnvNames = addOnce(e.EnvNames, name)
+		e.code(name, v)
+	}
+}
+
+// merge adds what o has to e.
+func (e *Env) merge(o *Env) {
+	for _, x := range []struct {
+		to   *[]string
+		from []string
+	}{{&e.Keys, o.Keys}, {&e.URIs, o.URIs}, {&e.Packages, o.Packages}, {&e.EnvNames, o.EnvNames}} {
+		for _, s := range x.from {
+			*x.to = addOnce(*x.to, s)
+		}
+	}
+	e.Loads = append(e.Loads, o.Loads[:min(len(o.Loads), maxList-min(len(e.Loads), maxList))]...)
+	e.Commands = append(e.Commands, o.Commands[:min(len(o.Commands), maxList-min(len(e.Commands), maxList))]...)
+	e.PyExec, e.Image, e.SetupHook = cmp.Or(e.PyExec, o.PyExec), cmp.Or(e.Image, o.Image), cmp.Or(e.SetupHook, o.SetupHook)
 }
 
 // readPackages takes every string below pip, uv or conda: a list, a file's text, or an object with packages,
@@ -225,7 +254,10 @@ func looksLikeCode(v string) bool {
 // readServe reads a ServeDeploySchema (and the older single application form).
 func readServe(q *http.Request) (apps []App, e Env) {
 	b, _ := decodeText(q.Body.Data, q.Header.Get("Content-Type"))
-	r := &jsonReader{b: b}
+	return serveConfig(&jsonReader{b: b})
+}
+
+func serveConfig(r *jsonReader) (apps []App, e Env) {
 	var whole App
 	r.object(func(key string, _ text) {
 		if key == "applications" {

@@ -1,5 +1,8 @@
 // Package ray reads HTTP transactions as calls to Ray.
 //
+// Beside Ray's own interfaces there are those that have a Ray run something: KubeRay's API server, and the Kubernetes API for
+// KubeRay's resources (kube.go).
+//
 // In: *http.Transaction, one at a time, with as much of the bodies as KeepBody asked for. Out: *Call, or nil when the
 // transaction is not Ray's: which of Ray's HTTP interfaces was called (dashboard, agent, Serve, runtime env agent,
 // metrics), on any port and under any proxy's prefix; what was asked (route, class, entrypoint, runtime_env, ids);
@@ -15,7 +18,7 @@
 // a JSON object with a string "entrypoint" and no key that Ray does not know. Call.Confirmed says that the peer is
 // proven to be Ray by what it answered.
 //
-// It does not see: TLS; Ray's gRPC (Ray Client, GCS, workers); what a job does; output in logs/tail (WebSocket);
+// It does not see: TLS; KubeRay's API server over gRPC; objects in CBOR, which Kubernetes takes if a feature gate is opened; Ray's gRPC (Ray Client, GCS, workers); what a job does; output in logs/tail (WebSocket);
 // whether a token was right, other than by the answer. It keeps no state: each transaction stands alone, and to
 // link them (a proxy's inner hop, a session of a client) is for detectors.
 package ray
@@ -112,7 +115,10 @@ type Call struct {
 	Keys          []string // keys of the job's JSON in their order, of those that Ray knows
 	AllKeys       bool     // all of them, the absent as null: how the head hands a job to an agent
 	RuntimeEnv    Env
-	Apps          []App // PUT of a Serve configuration
+	Apps          []App  // PUT of a Serve configuration
+	Object        string // of Kubernetes that is asked for: "RayJob default/train"
+	Pods          []Pod  // containers that it brings with it
+	Cluster       bool   // creates or changes a RayCluster, which runs an image and commands
 	Package       string
 	PackageLen    int64
 
@@ -185,11 +191,17 @@ func KeepBody(t *http.Transaction, resp bool) int {
 	}
 	q := t.Request
 	p, ok := locate(q.Method, q.Target)
+	if !ok && unnamed(q) {
+		if resp {
+			return maxAnswer
+		}
+		return maxBody
+	}
 	if !ok {
 		return 0
 	}
 	if !resp {
-		if q.Method != "POST" && q.Method != "PUT" || p.route.path == "/api/packages/{protocol}/{package}" {
+		if q.Method != "POST" && q.Method != "PUT" && q.Method != "PATCH" || p.route.path == "/api/packages/{protocol}/{package}" {
 			return 0
 		}
 		if p.route.class == Exec && p.known {
@@ -219,6 +231,11 @@ func KeepBody(t *http.Transaction, resp bool) int {
 	return maxAnswer
 }
 
+// unnamed reports whether the path of a request that may have a body is unknown.
+func unnamed(q *http.Request) bool {
+	return q.Partial && q.Target == "" && (q.Method == "" || q.Method == "POST")
+}
+
 // Interpret reads t as a call to Ray; nil if it is none. The Call keeps t and copies what it takes from its bodies.
 func Interpret(t *http.Transaction) *Call {
 	if t == nil || t.Request == nil {
@@ -226,6 +243,13 @@ func Interpret(t *http.Transaction) *Call {
 	}
 	q := t.Request
 	p, ok := locate(q.Method, q.Target)
+	if !ok && unnamed(q) {
+		// Where it goes was said before the capture began. A body that is nothing but a job's is one all the same.
+		if j := readJob(q); !j.has || j.foreign > 0 {
+			return nil
+		}
+		p, ok = place{route: route{class: Exec, service: Dashboard, need: common}, known: true}, true
+	}
 	if !ok || p.route.path == "/" && !OnPort(t.Flow) && !mayBeFront(t.Response) {
 		return nil
 	}
@@ -240,6 +264,15 @@ func Interpret(t *http.Transaction) *Call {
 		c.Service = Dashboard // the head had this too, up to 2.8
 	}
 	a := readAnswer(t.Response)
+	if p.route.service.byObject() {
+		if !c.kube(p, a) {
+			return nil
+		}
+		c.common(p, a)
+		c.Outcome = c.judge(a)
+		c.Client, c.ClientWhy = clientOf(c, q)
+		return c
+	}
 	evidence := a.weight
 	if OnPort(t.Flow) {
 		evidence++
@@ -247,7 +280,7 @@ func Interpret(t *http.Transaction) *Call {
 	if strings.Contains(p.path, "/..") { // a traversal wants a server, and says which
 		evidence++
 	}
-	submits := p.route.class == Exec && (q.Method == "POST" && p.route.service != RuntimeEnv)
+	submits := p.route.class == Exec && (q.Method == "POST" || p.route.path == "") && p.route.service != RuntimeEnv
 	var job jobBody
 	if submits {
 		job = readJob(q)
@@ -288,15 +321,11 @@ func Interpret(t *http.Transaction) *Call {
 		return nil
 	}
 
-	c.Path, c.Query, c.Params = bound(p.path, maxParam*2), bound(p.query, maxParam*2), parseQuery(p.query)
+	c.common(p, a)
 	c.Confirmed = a.decisive || a.aiohttp && (p.route.need == alone || OnPort(t.Flow)) && (a.status < 500 && a.status != 404)
-	c.Status = a.status
-	c.RayVersion, c.RayCommit, c.Session = a.version, a.commit, a.session
 	if c.Confirmed {
 		c.readCluster(t.Response)
 	}
-	c.Auth, c.TokenHash = readAuth(q)
-	c.Proxied = isProxied(q)
 	switch p.route.path {
 	case "/api/packages/{protocol}/{package}":
 		c.Package = bound(p.args[1], maxID)
@@ -333,6 +362,16 @@ func Interpret(t *http.Transaction) *Call {
 	}
 	c.Client, c.ClientWhy = clientOf(c, q)
 	return c
+}
+
+// common fills in what every call has.
+func (c *Call) common(p place, a answer) {
+	q := c.Tx.Request
+	c.Path, c.Query, c.Params = bound(p.path, maxParam*2), bound(p.query, maxParam*2), parseQuery(p.query)
+	c.Status = a.status
+	c.RayVersion, c.RayCommit, c.Session = a.version, a.commit, a.session
+	c.Auth, c.TokenHash = readAuth(q)
+	c.Proxied = isProxied(q)
 }
 
 func (c *Call) pkg(p place) string {
@@ -388,4 +427,5 @@ func (c *Call) Row(w capture.Fields) {
 	w.Enum("client", string(c.Client), c.Client != "")
 	w.String("user_agent", c.UserAgent, c.UserAgent != "")
 	w.Vector("evasions", "string", c.Evasions, len(c.Evasions) > 0)
+	w.String("object", c.Object, c.Object != "")
 }

@@ -593,7 +593,7 @@ func TestRowHasTheSameColumnsWhateverIsSet(t *testing.T) {
 	var empty, full fields
 	(&Call{}).Row(&empty)
 	Interpret(post(`{"entrypoint":"a","runtime_env":{"working_dir":"s3://a"}}`).build()).Row(&full)
-	if !reflect.DeepEqual(empty.names, full.names) || len(full.names) != 30 {
+	if !reflect.DeepEqual(empty.names, full.names) || len(full.names) != 31 {
 		t.Errorf("%d %q\n%d %q", len(empty.names), empty.names, len(full.names), full.names)
 	}
 }
@@ -650,4 +650,28 @@ func FuzzInterpret(f *testing.F) {
 		c.Row(&fields{})
 		Mask(c.Entrypoint)
 	})
+}
+
+// Over HTTP/2 the path may have been said before the capture began.
+func TestJobToAPathThatIsUnknown(t *testing.T) {
+	unknown := func(body, got string) *Call {
+		b := post(body)
+		b.target, b.header, b.answer, b.got = "", "", json, got
+		b.change = func(t *http.Transaction) { t.Request.Partial, t.Request.Version = true, "2" }
+		x := b.build()
+		if KeepBody(x, false) == 0 || KeepBody(x, true) == 0 {
+			t.Error("bodies are not kept")
+		}
+		return Interpret(x)
+	}
+	c := unknown(`{"entrypoint": "id"}`, okJob)
+	if c == nil || !c.Job || c.Entrypoint != "id" || c.Outcome != Executed || c.Auth != "" || c.Route != "" || c.Path != "" {
+		t.Errorf("%+v", c)
+	}
+	if c := unknown(`{"entrypoint": "id", "color": 1}`, okJob); c != nil {
+		t.Errorf("somebody else's: %+v", c)
+	}
+	if c := unknown(`{"entrypoint": "id"}`, `{"ok": true}`); c != nil {
+		t.Errorf("nothing says that it is Ray: %+v", c)
+	}
 }

@@ -14,6 +14,8 @@ const (
 	Serve      Service = "serve"       // the Serve proxy's own routes, 8000
 	RuntimeEnv Service = "runtime_env" // the runtime env agent, for the raylet of its host only
 	Metrics    Service = "metrics"     // Prometheus text
+	KubeRayAPI Service = "kuberay"     // KubeRay's API server, 8888 and 31888 by default
+	Kubernetes Service = "kubernetes"  // the Kubernetes API, for KubeRay's resources
 )
 
 // Class says what a request does.
@@ -202,6 +204,7 @@ var routes = map[string][]route{
 	"metrics": {
 		{"GET", "/metrics", Info, Metrics, common, true},
 	},
+	"apis": kubeRoutes(),
 	"get_or_create_runtime_env": {
 		{"POST", "/get_or_create_runtime_env", Exec, RuntimeEnv, alone, false},
 	},
@@ -217,7 +220,7 @@ var routes = map[string][]route{
 type place struct {
 	route   route
 	prefix  string // "" or "/ray"
-	args    [2]string
+	args    [4]string
 	known   bool // the method is one that the route has
 	path    string
 	query   string
@@ -316,7 +319,7 @@ func match(method, path string) (best place, ok bool) {
 
 // fit compares a path with a template. A slash at the end is not insisted on, either way: Ray does, and its answer
 // says so, but what stands in front of it may not.
-func fit(tmpl, path string) (args [2]string, ok bool) {
+func fit(tmpl, path string) (args [4]string, ok bool) {
 	n := 0
 	for {
 		tmpl, path = strings.TrimPrefix(tmpl, "/"), strings.TrimPrefix(path, "/")
@@ -326,7 +329,7 @@ func fit(tmpl, path string) (args [2]string, ok bool) {
 		var t, s string
 		t, tmpl = segment(tmpl)
 		if strings.HasSuffix(t, "...}") {
-			args[min(n, 1)] = path
+			args[min(n, len(args)-1)] = path
 			return args, true
 		}
 		s, path = segment(path)
@@ -335,7 +338,7 @@ func fit(tmpl, path string) (args [2]string, ok bool) {
 			if s == "" {
 				return args, false
 			}
-			args[min(n, 1)] = s
+			args[min(n, len(args)-1)] = s
 			n++
 		case t != s:
 			return args, false

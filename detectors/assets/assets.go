@@ -446,6 +446,8 @@ func (d *detector) http(c *ray.Call) {
 		}
 		e.client(src, kind, false, c.Time)
 		return
+	case ray.KubeRayAPI, ray.Kubernetes:
+		return // no machine of a cluster
 	case ray.RuntimeEnv:
 	default:
 		if !c.Confirmed {

@@ -590,7 +590,7 @@ func (d *detector) join(x, y *incident) *incident {
 // come before it: detectors see an event in their order.
 func (d *detector) call(c *ray.Call) {
 	d.flush()
-	if c.Flow == nil || !c.Job && len(c.Apps) == 0 {
+	if c.Flow == nil || !c.Job && !c.Cluster && len(c.Apps) == 0 {
 		return
 	}
 	d.now = max(d.now, c.Time)
@@ -629,6 +629,10 @@ func (d *detector) call(c *ray.Call) {
 		for _, s := range t {
 			col.text(s, 0)
 		}
+	}
+	for _, p := range c.Pods {
+		col.text(p.Command, 0)
+		col.text(p.Image, 0)
 	}
 	for _, t := range [][]ray.Param{e.Loads, e.Commands} {
 		for _, p := range t {

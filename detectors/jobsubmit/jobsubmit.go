@@ -1,6 +1,7 @@
 // Package jobsubmit judges jobs that are submitted to Ray: by whom, with what in them, and in which disguise.
 //
-// In: *ray.Call. Out: findings of five rules.
+// In: *ray.Call, those to KubeRay's API server and to the Kubernetes API among them, where a RayJob or RayCluster is a job as
+// well: whoever may create one runs a command or an image of his choice. Out: findings of five rules.
 //
 //	jobsubmit/external  somebody outside the home networks submits a job
 //	jobsubmit/dropper   the job fetches and runs, decodes and runs, opens a shell or mines
@@ -57,10 +58,10 @@ func Spec() detectors.Spec {
 var rules = []detectors.Rule{
 	{
 		Name: "jobsubmit/external", Note: "Job_Submit_External", Severity: detectors.Critical,
-		Says:           "A host outside the home networks submitted a job to a Ray cluster, which runs any command that it is given.",
+		Says:           "A host outside the home networks submitted a job to a Ray cluster, which runs any command that it is given, or had KubeRay or Kubernetes make a job or cluster.",
 		ATLAS:          []string{"AML.T0049", "AML.T0050", "AML.T0132"},
 		ATTACK:         []string{"T1190", "T1059.004", "T1059.006"},
-		Needs:          "The HTTP request to the dashboard (8265), an agent (52365) or a proxy in clear; the answer for the outcome.",
+		Needs:          "The HTTP request to the dashboard (8265), an agent (52365), KubeRay's API server, the Kubernetes API or a proxy in clear; the answer for the outcome.",
 		FalsePositives: "Users who submit over the Internet on purpose, and home networks that are not configured as such.",
 	},
 	{
@@ -173,7 +174,7 @@ func (d *detector) call(c *ray.Call) {
 	if c.Tx != nil {
 		d.clock(latest(c.Tx))
 	}
-	if c.Flow == nil || !c.Job && len(c.Apps) == 0 {
+	if c.Flow == nil || !c.Job && !c.Cluster && len(c.Apps) == 0 && len(c.Pods) == 0 {
 		return
 	}
 	src, dst := c.Flow.Orig.Addr().Unmap(), c.Flow.Resp.Addr().Unmap()
@@ -222,7 +223,7 @@ func (d *detector) remember(c *ray.Call, key jobKey, src, dst netip.Addr) {
 }
 
 func (d *detector) report(c *ray.Call, v *verdict) {
-	if c.Job {
+	if c.Job || c.Cluster {
 		d.external(c, v)
 		d.outbound(c, v)
 		d.browser(c)
@@ -312,7 +313,10 @@ func (d *detector) dropper(c *ray.Call, v *verdict) {
 	}
 	b := v.best()
 	what := "job"
-	if !c.Job {
+	switch {
+	case c.Cluster:
+		what = "Ray cluster"
+	case !c.Job:
 		what = "Serve application"
 	}
 	msg := fmt.Sprintf("A %s that %s submitted to %s %s", what, src, server(c), b.says)
@@ -457,6 +461,13 @@ func (d *detector) finding(c *ray.Call, v *verdict, rule string, sev detectors.S
 			ev("import_path", a.Import, body(c))
 		}
 	}
+	ev("object", c.Object, c.Packet)
+	for i, p := range c.Pods {
+		if i < 3 {
+			ev("image", p.Image, body(c))
+			ev("command of "+detectors.Clip(p.Name, 60), ray.Mask(first(p.Command, 4*maxEvidence)), body(c))
+		}
+	}
 	ev("user_agent", c.UserAgent, c.Packet)
 	if r := c.Tx.Response; r != nil {
 		b := r.Body.Data
@@ -477,6 +488,23 @@ func body(c *ray.Call) uint64 {
 // tell says in a sentence who ran what where.
 func tell(c *ray.Call) string {
 	src := c.Flow.Orig.Addr().Unmap()
+	if c.Object != "" {
+		what, how := "a job", c.Entrypoint == "" && !c.EntrypointCut
+		if c.Cluster {
+			what = "a Ray cluster"
+		}
+		said := detectors.Clip(c.Object, 100) + ": " + command(c)
+		if how && len(c.Pods) > 0 {
+			said = detectors.Clip(c.Object, 100) + ": " + pods(c)
+		}
+		switch c.Outcome {
+		case ray.Executed:
+			return fmt.Sprintf("%s had %s run by %s as %s", src, what, server(c), said)
+		case ray.Unknown:
+			return fmt.Sprintf("%s asked %s for %s, %s (no answer seen)", src, server(c), what, said)
+		}
+		return fmt.Sprintf("%s tried to have %s run by %s as %s%s", src, what, server(c), said, refused(c))
+	}
 	switch c.Outcome {
 	case ray.Executed:
 		return fmt.Sprintf("%s ran a job on %s: %s", src, server(c), command(c))
@@ -495,6 +523,10 @@ func server(c *ray.Call) string {
 		what = "the server"
 	case c.Service == ray.Agent:
 		what = "the Ray agent"
+	case c.Service == ray.KubeRayAPI:
+		what = "the KubeRay API server"
+	case c.Service == ray.Kubernetes:
+		what = "the Kubernetes API"
 	}
 	s := what + " at " + netip.AddrPortFrom(c.Flow.Resp.Addr().Unmap(), c.Flow.Resp.Port()).String()
 	if c.Prefix != "" {
@@ -518,6 +550,16 @@ func refused(c *ray.Call) string {
 		return " (no answer seen)"
 	}
 	return ""
+}
+
+// pods says what containers run.
+func pods(c *ray.Call) string {
+	for _, p := range c.Pods {
+		if p.Command != "" {
+			return detectors.Clip(ray.Mask(first(p.Command, 4*maxSentence)), maxSentence)
+		}
+	}
+	return "image " + detectors.Clip(ray.Mask(c.Pods[0].Image), maxSentence)
 }
 
 func command(c *ray.Call) string {

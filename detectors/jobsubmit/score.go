@@ -102,17 +102,24 @@ func judge(c *ray.Call, home *detectors.Networks) *verdict {
 	for _, x := range e.Commands {
 		v.text("runtime_env.env_vars."+x.Name, x.Value, 0)
 	}
+	for _, p := range c.Pods {
+		v.text("command of "+p.Name, p.Command, 0)
+		v.image("image of "+p.Name, p.Image)
+	}
 	v.text("runtime_env.py_executable", e.PyExec, 0)
 	if w := strings.Fields(e.PyExec); len(w) > 0 && !plainPython(w[0]) {
 		v.add("py_executable", 30, "replaces Python by another program", "runtime_env.py_executable", e.PyExec)
 	}
 	v.text("runtime_env.worker_process_setup_hook", e.SetupHook, 0)
-	if e.Image != "" {
-		if h, _, _ := strings.Cut(e.Image, "/"); v.class(host(h)) == outsideIP {
-			v.add("image", 50, "runs in an image from an address outside", "runtime_env.image_uri", e.Image)
-		}
-	}
+	v.image("runtime_env.image_uri", e.Image)
 	return v
+}
+
+// image scores the name of a container's image.
+func (v *verdict) image(where, name string) {
+	if h, _, path := strings.Cut(name, "/"); path && v.class(host(h)) == outsideIP {
+		v.add("image", 50, "runs in an image from an address outside", where, name)
+	}
 }
 
 func plainPython(w string) bool {

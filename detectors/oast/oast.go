@@ -245,12 +245,15 @@ func (d *detector) target(t *http.Transaction, r *http.Request, absolute bool) {
 }
 
 func (d *detector) call(c *ray.Call) {
-	if c.Flow == nil || !c.Job {
+	if c.Flow == nil || !c.Job && !c.Cluster {
 		return
 	}
 	d.plant(c.Flow, c.At, c.Entrypoint, "a job")
 	for _, p := range c.RuntimeEnv.Commands {
 		d.plant(c.Flow, c.At, p.Value, "a job's environment")
+	}
+	for _, p := range c.Pods {
+		d.plant(c.Flow, c.At, p.Command, "a container of a cluster")
 	}
 	for _, u := range c.RuntimeEnv.URIs {
 		d.plant(c.Flow, c.At, u, "a job's environment")

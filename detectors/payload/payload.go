@@ -113,7 +113,7 @@ type detector struct {
 func quiet(s data.Site) bool { return s == data.Packages || s == data.Hub }
 
 func (d *detector) call(c *ray.Call) {
-	if c.Flow == nil || !c.Job || d.env.Home.Contains(c.Flow.Orig.Addr()) || !d.env.Home.Contains(c.Flow.Resp.Addr()) {
+	if c.Flow == nil || !c.Job && !c.Cluster || d.env.Home.Contains(c.Flow.Orig.Addr()) || !d.env.Home.Contains(c.Flow.Resp.Addr()) {
 		return
 	}
 	switch c.Outcome {
@@ -127,6 +127,9 @@ func (d *detector) call(c *ray.Call) {
 	text := append([]string{c.Entrypoint}, c.RuntimeEnv.URIs...)
 	for _, p := range c.RuntimeEnv.Commands {
 		text = append(text, p.Value)
+	}
+	for _, p := range c.Pods {
+		text = append(text, p.Command)
 	}
 	all := strings.Join(text, "\n")
 	d.jobs = append(d.jobs, job{

@@ -168,6 +168,7 @@ func (d *detector) call(c *ray.Call) {
 		if c.Class == ray.Info || c.Class == ray.Read {
 			d.outward(c, src, dst)
 		}
+	case c.Cluster: // jobsubmit tells of it
 	case len(c.Apps) > 0 || c.Class == ray.Exec && !c.Job && c.Service != ray.RuntimeEnv:
 		d.deploy(c)
 	case c.Class == ray.Exec && c.Service == ray.RuntimeEnv:
@@ -255,6 +256,9 @@ func (d *detector) exposed(c *ray.Call, src, dst netip.Addr) {
 		version = " " + detectors.Clip(s.version, 32)
 	}
 	msg := fmt.Sprintf("Ray%s at %s answers %s, outside the home networks, and asks for no authentication", version, hostPort(c), src)
+	if c.Object != "" {
+		msg = fmt.Sprintf("%s, through which Ray clusters are run, answers %s, outside the home networks, and asks for no authentication", upper(where(c)), src)
+	}
 	f := d.finding(c, "rayapi/exposed", detectors.Medium, 95, detectors.Observed, msg, weaknesses(s.version))
 	f.Key = "rayapi/exposed|" + dst.String()
 	if s.session != "" {
@@ -303,9 +307,11 @@ func verbs(c *ray.Call) (done, try string) {
 		id = " " + detectors.Clip(c.SubmissionID, 60)
 	}
 	switch {
-	case strings.HasSuffix(c.Route, "/stop"):
+	case c.Object != "" && c.Method == "DELETE" && c.SubmissionID == "":
+		return "deleted " + detectors.Clip(c.Object, 100), "tried to delete " + detectors.Clip(c.Object, 100)
+	case c.Object != "" && c.Method == "POST", strings.HasSuffix(c.Route, "/stop"):
 		return "stopped job" + id, "tried to stop job" + id
-	case c.Method == "DELETE" && strings.Contains(c.Route, "/jobs/"):
+	case c.Method == "DELETE" && (strings.Contains(c.Route, "/jobs/") || c.Object != ""):
 		return "deleted job" + id, "tried to delete job" + id
 	case c.Method == "DELETE":
 		return "shut Serve down", "tried to shut Serve down"
@@ -313,6 +319,8 @@ func verbs(c *ray.Call) (done, try string) {
 		return "killed an actor", "tried to kill an actor"
 	case strings.HasSuffix(c.Route, "/scale"):
 		return "scaled a Serve deployment", "tried to scale a Serve deployment"
+	case c.Object != "":
+		return "changed " + detectors.Clip(c.Object, 100), "tried to change " + detectors.Clip(c.Object, 100)
 	case c.Service == ray.RuntimeEnv:
 		return "deleted a runtime environment", "tried to delete a runtime environment"
 	}
@@ -579,6 +587,10 @@ func where(c *ray.Call) string {
 		what = "the server at "
 	case c.Service == ray.Agent:
 		what = "the Ray agent at "
+	case c.Service == ray.KubeRayAPI:
+		what = "the KubeRay API server at "
+	case c.Service == ray.Kubernetes:
+		what = "the Kubernetes API at "
 	}
 	s := what + hostPort(c)
 	if c.Prefix != "" {
@@ -586,6 +598,8 @@ func where(c *ray.Call) string {
 	}
 	return s
 }
+
+func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 func refused(c *ray.Call) string {
 	switch c.Outcome {

@@ -72,6 +72,7 @@ func decodersFor(home *detectors.Networks, shed func(t *http.Transaction, resp b
 		shell.Spec(),
 		services.Spec(services.Options{Follow: map[string]func(decoders.Context) decoders.Follower{
 			"smb": smb.New(files), "smtp": mail.SMTP(files), "pop3": mail.POP3(files),
+			services.Text: secrets.Text(),
 		}}),
 		secrets.Spec(),
 	}

@@ -42,17 +42,21 @@ func newWorker(e *engine, id, n int) *worker {
 		fc.Admits = asZeek
 	}
 	specs := decodersFor(e.home, w.shedding) // HTTP first
-	nameSpecs := append(specs[:len(specs):len(specs)], dns.AnySpec())
+	set, names := decoders.NewSet(specs), decoders.NewSet(append(specs[:len(specs):len(specs)], dns.AnySpec()))
+	if !e.cfg.LogMore {
+		admits := func(service string) bool { return asZeek(nil, true, service) }
+		set.Admits, names.Admits = admits, admits
+	}
 	carried := file.NewCache(file.Options{HashLimit: hashLimit})
 	for s := id; s < capture.ShardCount; s += n {
 		transfers := services.NewTransfers(carried)
 		fc.Open = func(h capture.Host, mid bool) capture.Stream {
 			_, port := h.Ports()
-			list := specs
+			list := set
 			if dns.Port(0, port) || dns.Port(capture.ProtoUDP, port) {
-				list = nameSpecs
+				list = names
 			}
-			mux := decoders.NewMux(h, list, mid)
+			mux := list.Mux(h, mid)
 			if http.Port(port) && !mid {
 				return http.Beside(h, mux, specs[0])
 			}

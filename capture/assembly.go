@@ -116,7 +116,8 @@ func (f *flow) data(side uint8, seq uint64, p *Packet) {
 		f.weird("segment_beyond_window", "", "TCP")
 		return
 	}
-	if !live {
+	// What may be a beginning, and what follows it, waits for its turn even where nobody listens.
+	if !live && (e.asm == nil || e.asm.bytes == 0) && !f.wakes(side, b) {
 		b = nil
 	}
 	f.insert(side, block{seq, end, b})
@@ -134,7 +135,7 @@ func (f *flow) deliver(side uint8, end uint64, b []byte) {
 	if cut := n - uint64(len(b)); cut > 0 && f.live() {
 		f.lost(side, cut) // the capture's snap length
 	}
-	if !f.live() {
+	if !f.live() && !f.wakes(side, b) {
 		return
 	}
 	st := f.open()

@@ -22,6 +22,9 @@ type wire struct {
 	at     Time
 	n      uint64
 	idle   bool
+
+	watched int    // segments that were only shown
+	wake    string // what it wants though it is idle
 }
 
 type tape struct {
@@ -34,6 +37,10 @@ func (t tape) Gap(d Dir, n int64)       { fmt.Fprintf(&t.w.got[d], "[%d]", n) }
 func (t tape) End(d Dir)                { t.w.got[d].WriteByte('.') }
 func (t tape) Finish()                  {}
 func (t tape) Idle() bool               { return t.w.idle }
+func (t tape) Watch(_ Dir, b []byte) bool {
+	t.w.watched++
+	return t.w.wake != "" && strings.HasPrefix(string(b), t.w.wake)
+}
 
 func newWire(max int) *wire {
 	w := &wire{at: 1000e9}

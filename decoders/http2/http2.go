@@ -92,7 +92,39 @@ var (
 func Spec(opt Options) decoders.Spec {
 	return decoders.Spec{Name: "http2", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
 		return newDecoder(ctx, opt)
-	}}
+	}, Again: decoders.Again{First: "P\x00", Probe: probeAgain}}
+}
+
+// probeAgain wants the preface, or a chain of frames that begins where the segment does.
+func probeAgain(orig, resp []byte, _ bool) decoders.Verdict {
+	v := decoders.No
+	for _, side := range [...]struct {
+		b                []byte
+		client, answerer decoders.Verdict
+	}{{orig, decoders.Yes, decoders.Flipped}, {resp, decoders.Flipped, decoders.Yes}} {
+		if len(side.b) == 0 {
+			continue
+		}
+		switch startsPreface(side.b) {
+		case whole:
+			return side.client
+		case part:
+			v = decoders.Maybe
+			continue
+		}
+		s, r := chain(side.b)
+		switch {
+		case s == yesChain && r == isClient:
+			return side.client
+		case s == yesChain && r == isServer:
+			return side.answerer
+		case s == yesChain && len(side.b) >= probeRoles:
+			return decoders.Yes
+		case s == yesChain, s == moreChain && len(side.b) < probeRoles:
+			v = decoders.Maybe
+		}
+	}
+	return v
 }
 
 const (

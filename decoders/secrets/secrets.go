@@ -302,6 +302,9 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 	return len(b), nil
 }
 
+// Doubtful implements decoders.Doubtful: a text with a secret in it may come before anything.
+func (d *decoder) Doubtful() bool { return true }
+
 func (d *decoder) Gap(capture.Dir, int64) bool { return true }
 
 func (d *decoder) End(dir capture.Dir) {

@@ -222,6 +222,15 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 	return used, err
 }
 
+// Doubtful implements decoders.Doubtful: lines are not known before they have a name, nor is what begins like nothing here.
+func (d *decoder) Doubtful() bool {
+	if d.c.named || d.dgram != nil {
+		return false
+	}
+	l, ok := d.r.(*lines)
+	return d.r == nil || ok && !l.sure()
+}
+
 // read is Decode for the name's sake.
 func (d *decoder) read(dir capture.Dir, b []byte) (int, error) {
 	if d.dgram != nil || d.r == nil && d.c.datagrams() {

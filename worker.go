@@ -2,6 +2,7 @@ package raytap
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
@@ -41,7 +42,8 @@ func newWorker(e *engine, id, n int) *worker {
 	if !e.cfg.LogMore {
 		fc.Admits = asZeek
 	}
-	specs := decodersFor(e.home, w.shedding) // HTTP first
+	specs := decodersFor(e.home, e.balancers, w.shedding)
+	web := specs[slices.IndexFunc(specs, func(s decoders.Spec) bool { return s.Name == "http" })]
 	set, names := decoders.NewSet(specs), decoders.NewSet(append(specs[:len(specs):len(specs)], dns.AnySpec()))
 	if !e.cfg.LogMore {
 		admits := func(service string) bool { return asZeek(nil, true, service) }
@@ -58,7 +60,7 @@ func newWorker(e *engine, id, n int) *worker {
 			}
 			mux := list.Mux(h, mid)
 			if http.Port(port) && !mid {
-				return http.Beside(h, mux, specs[0])
+				return http.Beside(h, mux, web)
 			}
 			return transfers.Watch(h, mux, mid, w.batch.ftp)
 		}

@@ -187,6 +187,13 @@ func (d *detector) call(c *ray.Call) {
 			return
 		}
 	}
+	if via := c.Flow.Via; c.Job && c.Entrypoint != "" && via != nil && via.Believed {
+		// What the balancer was sent, it sends on, and says for whom.
+		if s := d.jobs.Get(key); s != nil && s.dst == via.Wire.Orig.Addr().Unmap() && c.Time.Sub(s.at) < linkFor {
+			d.remember(c, key, src, dst)
+			return
+		}
+	}
 	v := judge(c, d.env.Home)
 	if c.Job && c.Entrypoint != "" {
 		// The inner hop begins later than the outer one and is complete before it: drop what waited for this.

@@ -148,6 +148,7 @@ type Set struct {
 	again uint64       // those with an Again
 	lines uint64       // of them, those with Lines
 	first *[256]uint64 // by byte, those whose Again may begin with it; nil: none has one
+	mark  [4]uint64    // bit by byte: whether there are any
 	// Admits, if set, says which services that were found at a later beginning a flow's row names.
 	Admits func(service string) bool
 }
@@ -169,6 +170,7 @@ func NewSet(specs []Spec) *Set {
 		}
 		for _, c := range []byte(a.First) {
 			s.first[c] |= 1 << i
+			s.mark[c>>6] |= 1 << (c & 63)
 		}
 	}
 	return s

@@ -49,7 +49,7 @@ const (
 	keepAlive = 16
 	// In a flow that was picked up in the middle, the peer's side may not be captured at all. Then a transfer is told from
 	// messages by its length.
-	oneSided = 64 << 10
+	oneSided = 32 << 10
 	// Bytes whose lines are looked at for a later beginning, see Again.Lines. Later ones are found where segments begin.
 	lineLimit = 32 << 10
 	// Later beginnings of the kind that has Lines that were none; from then on one in eight is looked at: conversations in
@@ -76,30 +76,32 @@ const (
 // looked at again where segments begin, by the Again of the specs. A protocol that was certain is looked for alone then:
 // mail that quotes a request is mail.
 type Mux struct {
-	host      Host
-	set       *Set
+	// What a segment of bulk traffic needs is in one line of the cache.
+	host     Host
+	set      *Set
+	more     *more     // mostly nil
+	ran      [2]uint32 // bytes that a side has sent since its peer did, while nobody was sure of them
+	seen     uint32    // all of those
+	offered  uint32    // bytes that probes were asked about
+	next     uint32    // while probing: ask again from so many bytes on, once offered is above its limit
+	gaps     uint16    // while probing
+	refused  uint16
+	only     uint8 // while idle: the spec whose later beginnings are looked for, from 1 on; 0: none; anyAgain: all
+	state    muxState
+	swapped  bool // the originator is the server and the host would not flip
+	weak     bool // the decoder in charge is one that may be Doubtful
+	later    bool // and was begun at a later beginning
+	named    bool // and has confirmed a name
+	picked   bool // the flow was picked up mid-stream
+	prefaced bool // a header said for whom the originator speaks, or that it speaks for itself
+
 	dec       Decoder
 	spec      *Spec
-	more      *more     // mostly nil
 	held      [2][]byte // while probing, the beginnings; while decoding, what was not used
 	out       uint64    // specs that said No, by index
-	ran       [2]uint32 // bytes that a side has sent since its peer did, while nobody was sure of them
-	seen      uint32    // all of those
-	offered   uint32    // bytes that probes were asked about
-	next      uint32    // while probing: ask again from so many bytes on, once offered is above its limit
-	gaps      uint16    // while probing
-	refused   uint16
 	depth     uint8
 	datagrams uint8
-	only      uint8 // while idle: the spec whose later beginnings are looked for, from 1 on; 0: none; anyAgain: all
-	state     muxState
 	mid       bool // the next bytes may start inside a message
-	picked    bool // the flow was picked up mid-stream
-	later     bool // the decoder in charge was begun at a later beginning
-	weak      bool // and is one that may be Doubtful
-	named     bool // and has confirmed a name
-	prefaced  bool // a header said for whom the originator speaks, or that it speaks for itself
-	swapped   bool // the originator is the server and the host would not flip
 	turned    bool // the other direction is being offered in between
 	ended     [2]bool
 	over      bool // Finish was called
@@ -178,11 +180,18 @@ func (m *Mux) anew() {
 
 // Watch implements capture.Stream.
 func (m *Mux) Watch(dir capture.Dir, b []byte) bool {
-	if m.state != idle || m.only == 0 || m.set.first == nil || len(b) == 0 {
+	if m.state != idle || m.only == 0 || len(b) == 0 {
 		return false
 	}
 	if m.swapped {
 		dir = dir.Peer()
+	}
+	if c := b[0]; m.set.mark[c>>6]>>(c&63)&1 == 0 && m.seen >= lineLimit {
+		// This is nearly all there is to bulk traffic.
+		if m.ran[dir&1^1] = 0; m.ran[dir&1] < oneSided {
+			m.ran[dir&1] += uint32(len(b))
+		}
+		return false
 	}
 	if seek := m.sought(b[0]); seek != 0 && m.plausible(seek, dir, b) {
 		return true
@@ -327,7 +336,8 @@ func (m *Mux) sought(c byte) uint64 {
 
 // nextLine gives the next line in b behind i that may be a later beginning, 0 if there is none.
 func (m *Mux) nextLine(b []byte, i int) int {
-	if m.seen >= lineLimit || m.looked()&m.set.lines == 0 {
+	seek := m.looked() & m.set.lines
+	if m.seen >= lineLimit || seek == 0 {
 		return 0
 	}
 	for {
@@ -335,7 +345,7 @@ func (m *Mux) nextLine(b []byte, i int) int {
 		if i += n; n == 0 || i == len(b) {
 			return 0
 		}
-		if m.set.first[b[i]]&m.looked()&m.set.lines != 0 {
+		if m.set.first[b[i]]&seek != 0 {
 			return i
 		}
 	}
@@ -343,10 +353,13 @@ func (m *Mux) nextLine(b []byte, i int) int {
 
 // count notes bytes of which nobody was sure.
 func (m *Mux) count(dir capture.Dir, n int) {
-	add := func(to *uint32) { *to += min(uint32(min(n, math.MaxInt32)), math.MaxUint32-*to) }
-	m.ran[dir.Peer()] = 0
-	add(&m.ran[dir])
-	add(&m.seen)
+	// Whether it is much is all that counts.
+	if m.ran[dir.Peer()] = 0; m.ran[dir] < oneSided {
+		m.ran[dir] += uint32(n)
+	}
+	if m.seen < oneSided {
+		m.seen += uint32(n)
+	}
 }
 
 // due says whether it is dir's turn to speak.
@@ -467,7 +480,9 @@ func (m *Mux) feed(dir capture.Dir, b []byte) {
 	if len(m.held[dir]) == 0 {
 		rest := m.decode(dir, b)
 		if m.state == decoding && len(rest) == len(b) {
-			m.hold(dir, rest)
+			if rest = m.hold(dir, rest); len(rest) > 0 {
+				m.hold(dir, rest) // says that it is full
+			}
 			return // no progress: the other direction has nothing to gain
 		}
 		b = rest
@@ -591,7 +606,7 @@ func (m *Mux) detach() {
 			}
 		}
 	}
-	if m.ended[0] && m.ended[1] {
+	if m.ended[0] && m.ended[1] || m.set.first == nil {
 		m.only = 0
 	}
 	if m.state == decoding {

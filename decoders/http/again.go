@@ -27,6 +27,14 @@ func again() decoders.Again {
 // probeAgain wants a request with a known method, a target as clients write it, a version, and a field behind it; or
 // the first line of an answer. Where it is not the sender's turn, it wants both.
 func probeAgain(orig, resp []byte, turn bool) decoders.Verdict {
+	for _, b := range [2][]byte{orig, resp} {
+		// Most of what begins with a capital is sorted out here.
+		if c := byte(0); len(b) > 1 {
+			if c = b[1]; (c < 'A' || c > 'Z') && c != '-' {
+				return decoders.No
+			}
+		}
+	}
 	q, p := requestAgain(orig), answerAgain(resp)
 	verdict := decoders.Yes
 	if q == impossible && p == impossible || len(orig) == 0 && p == impossible || len(resp) == 0 && q == impossible {

@@ -69,8 +69,9 @@ type Context interface {
 // same. Zeek reads no such packet.
 type Doubter interface{ Doubted() bool }
 
-// Doubtful is a Decoder that may read on in bytes of which it is not sure. As long as it is not, a later beginning of
-// another protocol takes the stream from it, with an End of both directions.
+// Doubtful is a Decoder that may read on in bytes of which it is not sure. As long as it is not, and has confirmed no
+// name, a later beginning of another protocol takes the stream from it, with an End of both directions. What one that is
+// not sure leaves with an error is as unknown as before.
 type Doubtful interface{ Doubtful() bool }
 
 // Later is a Context that knows whether its decoder was begun at a later beginning. What the other direction says may

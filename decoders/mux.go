@@ -52,6 +52,9 @@ const (
 	oneSided = 32 << 10
 	// Bytes whose lines are looked at for a later beginning, see Again.Lines. Later ones are found where segments begin.
 	lineLimit = 32 << 10
+	// Lines that may be one, of all those in a flow, and bytes of each that say whether it is: two lines of a miner fit.
+	lineTries = 256
+	lineLook  = 2 << 10
 	// Later beginnings of the kind that has Lines that were none; from then on one in eight is looked at: conversations in
 	// JSON have one in each segment, and miners do not stop talking.
 	refuseFreely = 64
@@ -103,6 +106,7 @@ type Mux struct {
 	datagrams uint8
 	mid       bool // the next bytes may start inside a message
 	turned    bool // the other direction is being offered in between
+	reread    bool // a decoder that was not sure has left: what it read is looked at again
 	ended     [2]bool
 	over      bool // Finish was called
 }
@@ -197,7 +201,7 @@ func (m *Mux) Watch(dir capture.Dir, b []byte) bool {
 		return true
 	}
 	for i := m.nextLine(b, 0); i > 0; i = m.nextLine(b, i) {
-		if m.plausible(m.looked()&m.set.lines, dir, b[i:]) {
+		if m.plausible(m.looked()&m.set.lines, dir, b[i:min(len(b), i+lineLook)]) {
 			return true
 		}
 	}
@@ -236,15 +240,23 @@ func (m *Mux) Data(dir capture.Dir, b []byte) {
 	if m.swapped {
 		dir = dir.Peer()
 	}
-	if m.state == decoding && !(m.weak && m.dec.(Doubtful).Doubtful()) {
+	if m.state == decoding && !m.doubted() {
 		m.feed(dir, b)
+		if m.reread {
+			m.reread = false
+			m.behind(dir, b, true)
+		}
 		return
 	}
 	m.unsure(dir, b)
 }
 
+// doubted says that another protocol may take the stream from the decoder in charge.
+func (m *Mux) doubted() bool { return m.weak && !m.named && m.dec.(Doubtful).Doubtful() }
+
 // unsure takes bytes of which no decoder is sure.
 func (m *Mux) unsure(dir capture.Dir, b []byte) {
+	m.reread = false
 	was, begun := m.state, false
 	if was != probing && m.again(dir, b) {
 		return
@@ -272,17 +284,26 @@ func (m *Mux) unsure(dir capture.Dir, b []byte) {
 	default:
 		m.feed(dir, b)
 	}
-	if begun && m.state != decoding {
+	if begun && m.state != decoding && !m.reread {
 		return // what has just been read is not read again
 	}
-	if m.state == decoding && !(m.weak && m.dec.(Doubtful).Doubtful()) || was == probing && m.again(dir, b) {
+	if m.state == decoding && !m.doubted() {
+		return
+	}
+	m.behind(dir, b, was == probing || m.reread)
+}
+
+// behind looks for later beginnings in what has been offered to decoders and probes and left them unsure: in its lines,
+// and with first where it begins.
+func (m *Mux) behind(dir capture.Dir, b []byte, first bool) {
+	if first && m.again(dir, b) {
 		return
 	}
 	for i := 0; m.late() == nil; {
 		if i = m.nextLine(b, i); i == 0 {
 			break
 		}
-		if m.look(m.looked()&m.set.lines, dir, b[i:]) {
+		if seek := m.looked() & m.set.lines; m.plausible(seek, dir, b[i:min(len(b), i+lineLook)]) && m.look(seek, dir, b[i:]) {
 			return
 		}
 	}
@@ -328,7 +349,7 @@ func (m *Mux) sought(c byte) uint64 {
 	}
 	seek := m.looked() & m.set.first[c]
 	if seek != 0 && seek&^m.set.lines == 0 && m.refused >= refuseFreely && m.refused%refuseEvery != 0 {
-		m.refused++
+		m.refuse(seek)
 		return 0
 	}
 	return seek
@@ -337,15 +358,21 @@ func (m *Mux) sought(c byte) uint64 {
 // nextLine gives the next line in b behind i that may be a later beginning, 0 if there is none.
 func (m *Mux) nextLine(b []byte, i int) int {
 	seek := m.looked() & m.set.lines
-	if m.seen >= lineLimit || seek == 0 {
+	if m.seen >= lineLimit || m.refused >= lineTries || seek == 0 {
 		return 0
 	}
 	for {
 		n := bytes.IndexByte(b[i:], '\n') + 1
-		if i += n; n == 0 || i == len(b) {
+		if i += n; n == 0 {
 			return 0
 		}
-		if m.set.first[b[i]]&seek != 0 {
+		for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\r') {
+			i++
+		}
+		if i == len(b) {
+			return 0
+		}
+		if b[i] != '\n' && m.set.first[b[i]]&seek != 0 {
 			return i
 		}
 	}
@@ -373,10 +400,19 @@ func (m *Mux) plausible(seek uint64, dir capture.Dir, b []byte) bool {
 	var said [2][]byte
 	said[dir] = b
 	s, _, maybe := m.judge(seek, said[0], said[1], m.due(dir), false)
-	if s == nil && maybe == 0 && seek&m.set.lines != 0 {
-		m.refused++
+	if s == nil && maybe == 0 {
+		m.refuse(seek)
 	}
 	return s != nil || maybe != 0 && len(b) < probeLimit
+}
+
+// refuse counts a later beginning that was none.
+func (m *Mux) refuse(seek uint64) {
+	if seek&m.set.lines != 0 && m.refused < math.MaxUint16 {
+		m.refused++
+	} else if seek&m.set.lines != 0 {
+		m.refused = lineTries // which keeps its remainder
+	}
 }
 
 // judge asks the specs in seek about a later beginning, in order; the first Yes wins, but only when none before it says
@@ -402,13 +438,13 @@ func (m *Mux) again(dir capture.Dir, b []byte) bool {
 	if l := m.late(); l != nil {
 		if len(l.held[dir])+len(b) > probeLimit {
 			m.wait(nil)
-			m.refused++
+			m.refuse(m.set.lines)
 		} else {
 			l.held[dir] = append(l.held[dir], b...)
 			if n := len(l.held[0]) + len(l.held[1]); !m.worth(n, &l.next) {
 				return false
 			}
-			s, flip, maybe := m.judge(l.seek, l.held[0], l.held[1], l.turn, false)
+			s, flip, maybe := m.judge(l.seek&m.looked(), l.held[0], l.held[1], l.turn, false)
 			if s != nil {
 				m.resume(s, flip)
 				return true
@@ -440,8 +476,8 @@ func (m *Mux) look(seek uint64, dir capture.Dir, b []byte) bool {
 		l := &late{seek: maybe, turn: turn}
 		l.held[dir] = append([]byte(nil), b...)
 		m.wait(l)
-	case seek&m.set.lines != 0:
-		m.refused++
+	default:
+		m.refuse(seek)
 	}
 	return false
 }
@@ -598,7 +634,8 @@ func (m *Mux) decode(dir capture.Dir, b []byte) []byte {
 // detach ends what is under way. The stream is not given up: see Again.
 func (m *Mux) detach() {
 	m.only = anyAgain
-	if m.named {
+	m.reread = m.weak && m.state == decoding && m.dec.(Doubtful).Doubtful()
+	if m.named && !m.reread {
 		m.only = 0
 		for i := range m.set.specs {
 			if m.spec == &m.set.specs[i] {
@@ -608,13 +645,13 @@ func (m *Mux) detach() {
 	}
 	if m.ended[0] && m.ended[1] || m.set.first == nil {
 		m.only = 0
+		m.wait(nil)
 	}
 	if m.state == decoding {
 		m.ran = [2]uint32{}
 	}
 	m.release()
-	m.wait(nil)
-	m.held, m.state = [2][]byte{}, idle
+	m.held, m.state = [2][]byte{}, idle // what may be a later beginning still may
 }
 
 func (m *Mux) release() {

@@ -78,9 +78,9 @@ func requestAgain(b []byte) certainty {
 	if n < 0 {
 		return possible
 	}
-	r, ok := parseRequestLine(bytes.TrimSuffix(b[:n], []byte("\r")))
-	if !ok || r.http09 || r.major > '1' {
-		return impossible
+	line := bytes.TrimRight(b[:n], " \t\r")
+	if r, ok := parseRequestLine(line); !ok || r.http09 || r.major > '1' || !isVersion(line[len(line)-len("HTTP/1.1"):]) {
+		return impossible // more behind the version is prose
 	}
 	if b = b[n+1:]; len(b) == 0 || b[0] == '\r' || b[0] == '\n' {
 		return certain

@@ -222,9 +222,14 @@ func intact(b []byte, i int) bool {
 	return true
 }
 
+// Headers one behind the other whose names are kept: two balancers in a row are the most in sight.
+const maxNames = 8
+
 type decoder struct {
-	ctx decoders.Context
-	opt Options
+	ctx   decoders.Context
+	opt   Options
+	names int
+	weird string // said last
 }
 
 var errBad = errors.New("proxy: no header")
@@ -234,12 +239,27 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 	if dir == capture.Resp {
 		return 0, nil // whatever it is an answer to stands behind the header
 	}
-	h, n, s := read(b)
-	switch s {
-	case bad:
-		return 0, errBad
-	case more:
-		return 0, nil
+	used := 0
+	for used < len(b) {
+		h, n, s := read(b[used:])
+		if s != whole {
+			if used == 0 && s == bad {
+				return 0, errBad
+			} else if used == 0 {
+				return 0, nil
+			}
+			break
+		}
+		d.take(h)
+		used += n
+	}
+	return used, decoders.ErrSwitch
+}
+
+// take brings what a header says to the flow.
+func (d *decoder) take(h header) {
+	if d.names++; d.names > maxNames {
+		return
 	}
 	f := d.ctx.Flow()
 	if a := h.client.Addr(); h.client == f.Orig || a.IsUnspecified() || a.IsMulticast() {
@@ -248,18 +268,24 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 	believed := false
 	switch {
 	case h.corrupt:
-		d.ctx.Weird("proxy_protocol_bad_checksum", "")
+		d.say("proxy_protocol_bad_checksum", "")
 	case h.client.IsValid():
 		// Behind a header that was not believed nobody is: it is all of one sender.
 		believed = (f.Via == nil || f.Via.Believed) && d.opt.Trusts != nil && d.opt.Trusts(f.Orig.Addr(), f.Resp.Addr())
 		if !believed {
-			d.ctx.Weird("proxy_protocol_not_trusted", h.client.String())
+			d.say("proxy_protocol_not_trusted", h.client.String())
 		}
 	}
 	if c, ok := d.ctx.(decoders.Speaker); ok {
 		c.For(h.client, believed)
 	}
-	return n, decoders.ErrSwitch
+}
+
+func (d *decoder) say(weird, addl string) {
+	if d.weird != weird {
+		d.weird = weird
+		d.ctx.Weird(weird, addl)
+	}
 }
 
 // Gap implements decoders.Decoder.

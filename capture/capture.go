@@ -74,6 +74,7 @@ type Flow struct {
 type Via struct {
 	Wire     *Flow          // as its packets have it, or as an outer header had it
 	Client   netip.AddrPort // who was named
+	Packet   uint64         // that said so
 	Believed bool
 }
 
@@ -85,12 +86,12 @@ func (f *Flow) Wire() *Flow {
 	return f
 }
 
-// For gives the flow as one in which the originator speaks for client.
-func (f *Flow) For(client netip.AddrPort, believed bool) *Flow {
+// For gives the flow as one in which the originator speaks for v.Client, whoever it spoke for before.
+func (f *Flow) For(v Via) *Flow {
 	c := *f
-	c.Via = &Via{f, client, believed}
-	if believed {
-		c.Orig = client
+	v.Wire = f
+	if c.Via = &v; v.Believed {
+		c.Orig = v.Client
 	}
 	return &c
 }

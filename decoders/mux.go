@@ -132,8 +132,8 @@ type late struct {
 
 // via is what a header said.
 type via struct {
-	client            netip.AddrPort
-	believed, swapped bool
+	capture.Via
+	swapped bool // as the Mux was
 }
 
 // spare are those at rest.
@@ -871,7 +871,7 @@ func (m *Mux) Flow() *capture.Flow {
 		x.flow = &c
 		for _, v := range x.via {
 			if v.swapped == m.swapped {
-				x.flow = x.flow.For(v.client, v.believed)
+				x.flow = x.flow.For(v.Via)
 			}
 		}
 	}
@@ -885,7 +885,8 @@ func (m *Mux) Later() bool { return m.later }
 func (m *Mux) For(client netip.AddrPort, believed bool) {
 	m.prefaced = true
 	if x := m.extra(); client.IsValid() && len(x.via) < viaLimit {
-		x.via, x.flow = append(x.via, via{client, believed, m.swapped}), nil
+		v := capture.Via{Client: client, Packet: m.host.At().Packet, Believed: believed}
+		x.via, x.flow = append(x.via, via{v, m.swapped}), nil
 	}
 }
 

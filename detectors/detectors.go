@@ -216,6 +216,7 @@ func proxied(f *capture.Flow) (list []Evidence) {
 		if !f.Via.Believed {
 			e = Evidence{Field: "claim", Value: fmt.Sprintf("%s says that it speaks for %s (PROXY protocol, not believed)", f.Via.Wire.Orig, f.Via.Client)}
 		}
+		e.Packet = f.Via.Packet
 		list = append(list, e)
 	}
 	return list

@@ -3,7 +3,7 @@
 // service, whole environments.
 //
 // In: *http.Transaction, with as much of the bodies as KeepBody asked for (bodies of both directions, the target, the
-// request's headers), and the streams of text that no other decoder wanted (an environment piped into netcat). Out:
+// request's headers), and streams of text that nobody has a name for (an environment piped into netcat): lines by Text, others by Spec. Out:
 // *Seen, which has kinds, names, public prefixes and lengths, and never a value.
 //
 // The shapes are rules.tsv. One pass over the text finds the keywords of all rules at once; a rule's regular

@@ -122,8 +122,9 @@ type Probe func(orig, resp []byte, mid bool) Verdict
 // the middle, or that was left. It is asked where a segment begins, as long as the flow lives, so it must be strict and
 // quick: bulk traffic of any kind is offered to it.
 type Again struct {
-	// First has the bytes that a beginning may begin with: no other is looked at. "": it is not looked for.
-	First string
+	// First has the two bytes that a beginning may begin with, all there are: no other is looked at. None: it is not
+	// looked for.
+	First []string
 	// Lines says that lines within the first segments are beginnings, too.
 	Lines bool
 	// Once says that a decoder that has left a stream with an error has seen enough of it.
@@ -150,6 +151,7 @@ type Set struct {
 	lines uint64       // of them, those with Lines
 	first *[256]uint64 // by byte, those whose Again may begin with it; nil: none has one
 	mark  [4]uint64    // bit by byte: whether there are any
+	pairs *[1 << 16 / 64]uint64
 	// Admits, if set, says which services that were found at a later beginning a flow's row names.
 	Admits func(service string) bool
 }
@@ -159,20 +161,35 @@ func NewSet(specs []Spec) *Set {
 	s := &Set{specs: specs}
 	for i := range specs {
 		a := &specs[i].Again
-		if a.First == "" {
+		if len(a.First) == 0 {
 			continue
 		}
 		if s.first == nil {
-			s.first = new([256]uint64)
+			s.first, s.pairs = new([256]uint64), new([1 << 16 / 64]uint64)
 		}
 		s.again |= 1 << i
 		if a.Lines {
 			s.lines |= 1 << i
 		}
-		for _, c := range []byte(a.First) {
+		for _, p := range a.First {
+			c, n := p[0], uint16(p[0])<<8|uint16(p[1])
 			s.first[c] |= 1 << i
 			s.mark[c>>6] |= 1 << (c & 63)
+			s.pairs[n>>6] |= 1 << (n & 63)
 		}
 	}
 	return s
+}
+
+// begins says whether any Again may begin with the bytes of b, of which there is one at least.
+func (s *Set) begins(b []byte) bool {
+	c := b[0]
+	if s.mark[c>>6]>>(c&63)&1 == 0 {
+		return false
+	}
+	if len(b) == 1 {
+		return true
+	}
+	n := uint16(c)<<8 | uint16(b[1])
+	return s.pairs[n>>6]>>(n&63)&1 != 0
 }

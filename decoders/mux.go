@@ -190,14 +190,14 @@ func (m *Mux) Watch(dir capture.Dir, b []byte) bool {
 	if m.swapped {
 		dir = dir.Peer()
 	}
-	if c := b[0]; m.set.mark[c>>6]>>(c&63)&1 == 0 && m.seen >= lineLimit {
+	if m.seen >= lineLimit && !m.set.begins(b) {
 		// This is nearly all there is to bulk traffic.
 		if m.ran[dir&1^1] = 0; m.ran[dir&1] < oneSided {
 			m.ran[dir&1] += uint32(len(b))
 		}
 		return false
 	}
-	if seek := m.sought(b[0]); seek != 0 && m.plausible(seek, dir, b) {
+	if seek := m.sought(b); seek != 0 && m.plausible(seek, dir, b) {
 		return true
 	}
 	for i := m.nextLine(b, 0); i > 0; i = m.nextLine(b, i) {
@@ -342,12 +342,12 @@ func (m *Mux) looked() uint64 {
 	return seek
 }
 
-// sought gives those that may begin with c.
-func (m *Mux) sought(c byte) uint64 {
-	if m.set.first == nil {
+// sought gives those that may begin with b.
+func (m *Mux) sought(b []byte) uint64 {
+	if m.set.first == nil || !m.set.begins(b) {
 		return 0
 	}
-	seek := m.looked() & m.set.first[c]
+	seek := m.looked() & m.set.first[b[0]]
 	if seek != 0 && seek&^m.set.lines == 0 && m.refused >= refuseFreely && m.refused%refuseEvery != 0 {
 		m.refuse(seek)
 		return 0
@@ -455,7 +455,7 @@ func (m *Mux) again(dir capture.Dir, b []byte) bool {
 			m.wait(nil)
 		}
 	}
-	if seek := m.sought(b[0]); seek != 0 {
+	if seek := m.sought(b); seek != 0 {
 		return m.look(seek, dir, b)
 	}
 	return false

@@ -186,7 +186,7 @@ func TestMux(t *testing.T) {
 
 // again adds to a spec that its magic is looked for at later beginnings.
 func again(s decoders.Spec, magic string, lines bool) decoders.Spec {
-	s.Again = decoders.Again{First: magic[:1], Lines: lines, Probe: func(o, r []byte, turn bool) decoders.Verdict {
+	s.Again = decoders.Again{First: []string{magic[:2]}, Lines: lines, Probe: func(o, r []byte, turn bool) decoders.Verdict {
 		for d, b := range [2][]byte{o, r} {
 			switch {
 			case len(b) == 0:

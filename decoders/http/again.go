@@ -8,17 +8,10 @@ import (
 
 // again finds HTTP/1 in a stream that was something else, or that nobody knew, up to there.
 func again() decoders.Again {
-	var first [256]bool
-	first['H'] = true // of answers
+	a := decoders.Again{First: []string{"HT"}, Probe: probeAgain} // of answers
 	for _, list := range [][]string{methods[:], extensions[:]} {
 		for _, m := range list {
-			first[m[0]] = true
-		}
-	}
-	a := decoders.Again{Probe: probeAgain}
-	for c, is := range first {
-		if is {
-			a.First += string(rune(c))
+			a.First = append(a.First, m[:2])
 		}
 	}
 	return a
@@ -27,14 +20,6 @@ func again() decoders.Again {
 // probeAgain wants a request with a known method, a target as clients write it, a version, and a field behind it; or
 // the first line of an answer. Where it is not the sender's turn, it wants both.
 func probeAgain(orig, resp []byte, turn bool) decoders.Verdict {
-	for _, b := range [2][]byte{orig, resp} {
-		// Most of what begins with a capital is sorted out here.
-		if c := byte(0); len(b) > 1 {
-			if c = b[1]; (c < 'A' || c > 'Z') && c != '-' {
-				return decoders.No
-			}
-		}
-	}
 	q, p := requestAgain(orig), answerAgain(resp)
 	verdict := decoders.Yes
 	if q == impossible && p == impossible || len(orig) == 0 && p == impossible || len(resp) == 0 && q == impossible {

@@ -92,7 +92,16 @@ var (
 func Spec(opt Options) decoders.Spec {
 	return decoders.Spec{Name: "http2", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
 		return newDecoder(ctx, opt)
-	}, Again: decoders.Again{First: "P\x00", Probe: probeAgain}}
+	}, Again: decoders.Again{First: first(), Probe: probeAgain}}
+}
+
+// first is the preface, or the length of a frame of up to 16 KiB, which is what a peer takes that was not asked for more.
+func first() []string {
+	list := []string{"PR"}
+	for c := range maxCandidate>>8 + 1 {
+		list = append(list, string([]byte{0, byte(c)}))
+	}
+	return list
 }
 
 // probeAgain wants the preface, or a chain of frames that begins where the segment does.

@@ -101,7 +101,7 @@ func (c *Call) Row(f capture.Fields) {
 func Spec() decoders.Spec {
 	return decoders.Spec{Name: "redis", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
 		return &decoder{ctx: ctx, mid: ctx.Flow().Mid}
-	}, Again: decoders.Again{First: "*", Once: true, Probe: probeAgain}}
+	}, Again: decoders.Again{First: []string{"*1", "*2", "*3", "*4", "*5", "*6", "*7", "*8", "*9"}, Once: true, Probe: probeAgain}}
 }
 
 // probeAgain wants a whole command where it is its sender's turn, or an answer to it.

@@ -158,8 +158,22 @@ func (s *Session) clone() Session {
 func Spec() decoders.Spec {
 	return decoders.Spec{
 		Name: "stratum", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder { return newDecoder(ctx) },
-		Again: decoders.Again{First: "{[ \t\r\n\xef", Lines: true, Probe: probeAgain},
+		Again: decoders.Again{First: first(), Lines: true, Probe: probeAgain},
 	}
+}
+
+// first is an object, whatever stands before its first key, or what skipNoise passes over.
+func first() (list []string) {
+	const blank = " \t\r\n"
+	for _, c := range []byte("{[" + blank) {
+		for _, d := range []byte(blank + "{[\"") {
+			if c == '{' && (d == '{' || d == '[') || c != '{' && d == '"' {
+				continue
+			}
+			list = append(list, string([]byte{c, d}))
+		}
+	}
+	return append(list, "\xef\xbb")
 }
 
 // maxBlank bounds what stands before the object at a later beginning.

@@ -32,7 +32,7 @@ func Spec(files *file.Cache) decoders.Spec {
 		d := &streamDecoder{hs: Handshake{ctx: ctx, certs: certs, files: files}}
 		d.hs.doubter, _ = ctx.(decoders.Doubter)
 		return d
-	}, Again: decoders.Again{First: "\x16", Probe: probeAgain}}
+	}, Again: decoders.Again{First: []string{"\x16\x03"}, Probe: probeAgain}}
 }
 
 // probeAgain wants a client's hello: a server's, behind a loss, begins nothing.

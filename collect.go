@@ -280,7 +280,8 @@ func ofZeek(ev any) bool {
 	return false
 }
 
-// asZeek says whether Zeek would look for a service in a flow.
+// asZeek says whether Zeek would look for a service in a flow, or with mid, in one that was picked up in the middle or at
+// a later beginning.
 func asZeek(h capture.Host, mid bool, name string) bool {
 	switch name {
 	case "http", "ssl", "websocket":

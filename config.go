@@ -67,6 +67,8 @@ import (
 //	egress:
 //	  bytes: 1GB                        # plain bytes, or with kB, MB, GB, TB (powers of 1000), KiB, MiB, ... (of 1024)
 //	  window: 30m                       # as Go writes durations: 90s, 1h30m
+//	proxy_protocol:
+//	  trust: [10.0.0.9]                 # load balancers whose word for the client is taken; none: all at home
 //	campaign:
 //	  quiet: 6h                         # an incident without news for so long is over
 //	  follow: 1h                        # how long after a job what may be honest is taken for its consequence
@@ -103,6 +105,7 @@ type Config struct {
 	Confine    bool     `yaml:"confine"`
 
 	Order Order `yaml:"order"`
+	ProxyProtocol ProxyProtocol `yaml:"proxy_protocol"`
 
 	Campaign campaign.Config `yaml:"campaign"`
 	Egress   egress.Config   `yaml:"egress"`
@@ -131,6 +134,14 @@ type Config struct {
 	Indicators *intel.Live `yaml:"-"`
 	// Progress, if set, is told how far the run is, after each batch of packets and on the goroutine that called Run.
 	Progress func(Stats) `yaml:"-"`
+}
+
+// ProxyProtocol says what to make of connections that begin with a header of the PROXY protocol, in which a load balancer
+// names the client. Where the header is believed, findings are about that client. A header is believed of an address in
+// Trust that connects to the home networks; an empty Trust stands for the home networks. One of anybody else, and one on
+// the way out, is shown in the evidence and changes nothing.
+type ProxyProtocol struct {
+	Trust []string `yaml:"trust"`
 }
 
 // settings gives each detector its section, by its name. A section is a field of Config and a line here.
@@ -258,7 +269,7 @@ const (
 // asked for each element. A key without an entry takes what its type takes.
 func check(key string, v any) error {
 	switch key {
-	case "home", "campaign.allow", "model.allow", "payload.allow":
+	case "home", "campaign.allow", "model.allow", "payload.allow", "proxy_protocol.trust":
 		if _, err := detectors.ParseNetworks([]string{v.(string)}); err != nil {
 			return errors.New(strings.TrimPrefix(err.Error(), "detectors: "))
 		}

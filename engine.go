@@ -79,16 +79,18 @@ type batch struct {
 
 // engine is one run.
 type engine struct {
-	cfg     Config
-	src     capture.Source
-	live    bool
-	home    *detectors.Networks
-	local   *detectors.Networks
-	free    chan *batch
-	merge   chan *batch
-	workers []*worker
-	collect *collector
-	recover bool
+	cfg   Config
+	src   capture.Source
+	live  bool
+	home  *detectors.Networks
+	local *detectors.Networks
+	// balancers may name those for whom they speak.
+	balancers *detectors.Networks
+	free      chan *batch
+	merge     chan *batch
+	workers   []*worker
+	collect   *collector
+	recover   bool
 	// apart says whether workers and collector have goroutines of their own for the next batch, or the reader does it all.
 	// fill is how full the source is, in percent.
 	apart func(fill int) bool
@@ -126,7 +128,12 @@ func newEngine(cfg Config, src capture.Source, sinks []Sink) (*engine, error) {
 		n = runtime.GOMAXPROCS(0)
 	}
 	n = min(n, capture.ShardCount)
-	e := &engine{cfg: cfg, src: src, home: home, local: cfg.local()}
+	e := &engine{cfg: cfg, src: src, home: home, local: cfg.local(), balancers: home}
+	if trust := cfg.ProxyProtocol.Trust; len(trust) > 0 {
+		if e.balancers, err = detectors.ParseNetworks(trust); err != nil {
+			return nil, err
+		}
+	}
 	if _, e.live = src.(capture.LiveSource); e.live {
 		e.apart = (&pace{now: time.Now, cpu: cpuTime}).apart
 	} else {

@@ -10,6 +10,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/http2"
 	"github.com/raytap/raytap/decoders/mail"
+	"github.com/raytap/raytap/decoders/proxy"
 	"github.com/raytap/raytap/decoders/quic"
 	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/decoders/rayredis"
@@ -43,10 +44,12 @@ import (
 
 // Decoders lists what looks for its protocol in the bytes of a flow, in the order in which they are asked: strict
 // probes first. What is home says of which bodies more is kept. A list belongs to one goroutine.
-func Decoders(home *detectors.Networks) []decoders.Spec { return decodersFor(home, nil) }
+func Decoders(home *detectors.Networks) []decoders.Spec { return decodersFor(home, home, nil) }
 
-// decodersFor lists them for a run that may shed bodies; nil: it does not.
-func decodersFor(home *detectors.Networks, shed func(t *http.Transaction, resp bool) bool) []decoders.Spec {
+// decodersFor lists them for a run that may shed bodies; nil: it does not. balancers may name the clients that they speak
+// for, to who is at home: at home, where everything else would be seen, that makes nobody an outsider's equal, while
+// elsewhere a name could only hide who sends.
+func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transaction, resp bool) bool) []decoders.Spec {
 	files := file.NewCache(file.Options{HashLimit: hashLimit})
 	keep := keepBody(secretReader(home))
 	if shed != nil {
@@ -69,6 +72,7 @@ func decodersFor(home *detectors.Networks, shed func(t *http.Transaction, resp b
 		return http2.Upgraded(ctx, two, exchangesOf(c), first)
 	}
 	return []decoders.Spec{
+		proxy.Spec(proxy.Options{Trusts: func(from, to netip.Addr) bool { return balancers.Contains(from) && home.Contains(to) }}),
 		http.Spec(one),
 		http2.Spec(two),
 		tls.Spec(files),
@@ -82,6 +86,7 @@ func decodersFor(home *detectors.Networks, shed func(t *http.Transaction, resp b
 		shell.Spec(),
 		services.Spec(services.Options{Follow: map[string]func(decoders.Context) decoders.Follower{
 			"smb": smb.New(files), "smtp": mail.SMTP(files), "pop3": mail.POP3(files),
+			services.Text: secrets.Text(),
 		}}),
 		secrets.Spec(),
 	}

@@ -2,6 +2,7 @@ package raytap
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
@@ -42,20 +43,25 @@ func newWorker(e *engine, id, n int) *worker {
 	if !e.cfg.LogMore {
 		fc.Admits = asZeek
 	}
-	specs := decodersFor(e.home, w.shedding) // HTTP first
-	nameSpecs := append(specs[:len(specs):len(specs)], dns.AnySpec())
+	specs := decodersFor(e.home, e.balancers, w.shedding)
+	web := specs[slices.IndexFunc(specs, func(s decoders.Spec) bool { return s.Name == "http" })]
+	set, names := decoders.NewSet(specs), decoders.NewSet(append(specs[:len(specs):len(specs)], dns.AnySpec()))
+	if !e.cfg.LogMore {
+		admits := func(service string) bool { return asZeek(nil, true, service) }
+		set.Admits, names.Admits = admits, admits
+	}
 	carried := file.NewCache(file.Options{HashLimit: hashLimit})
 	for s := id; s < capture.ShardCount; s += n {
 		transfers := services.NewTransfers(carried)
 		fc.Open = func(h capture.Host, mid bool) capture.Stream {
 			_, port := h.Ports()
-			list := specs
+			list := set
 			if dns.Port(0, port) || dns.Port(capture.ProtoUDP, port) {
-				list = nameSpecs
+				list = names
 			}
-			mux := decoders.NewMux(h, list, mid)
+			mux := list.Mux(h, mid)
 			if http.Port(port) && !mid {
-				return http.Beside(h, mux, specs[0])
+				return http.Beside(h, mux, web)
 			}
 			return transfers.Watch(h, mux, mid, w.batch.ftp)
 		}

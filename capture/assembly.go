@@ -101,8 +101,7 @@ func (f *flow) data(side uint8, seq uint32, p *Packet) {
 	s, t := f.sh, f.tcp
 	e := &t.ep[side]
 	b, n := p.Payload(), p.PayloadLen()
-	if s.bare {
-	} else if len(b) < n {
+	if len(b) < n {
 		s.Counters.Truncated += uint64(n - len(b))
 	} else {
 		b = b[:n]
@@ -138,7 +137,8 @@ func (f *flow) data(side uint8, seq uint32, p *Packet) {
 		}
 		return
 	}
-	if !live {
+	// What may be a beginning, and what follows it, waits for its turn even where nobody listens.
+	if !live && (e.asm == nil || e.asm.bytes == 0) && !f.wakes(side, b) {
 		b = nil
 	}
 	f.insert(side, block{seq, end, b, doubt})
@@ -159,7 +159,7 @@ func (f *flow) deliver(side uint8, end uint32, b []byte, doubt bool) {
 	if cut := n - uint32(len(b)); cut > 0 && live {
 		f.lost(side, uint64(cut)) // the capture's snap length
 	}
-	if !live {
+	if !live && !f.wakes(side, b) {
 		return
 	}
 	st := f.open()

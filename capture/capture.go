@@ -65,6 +65,35 @@ type Flow struct {
 	Proto      uint8          // IP protocol number
 	Mid        bool           // TCP that was picked up after its beginning: who opened it is a guess
 	oneWay     bool           // of ICMP: there is no counterpart
+	uid        [uidLen]byte   // what UID is made of: one allocation for both
+	Via        *Via           // a proxy opened it for somebody else; mostly nil
+}
+
+// Via is a flow whose sender names another, for whom it speaks, as load balancers do (PROXY protocol). Where that is
+// believed the Flow's Orig is that other: detectors take it for the client. Rows keep what the wire says.
+type Via struct {
+	Wire     *Flow          // as its packets have it, or as an outer header had it
+	Client   netip.AddrPort // who was named
+	Packet   uint64         // that said so
+	Believed bool
+}
+
+// Wire is the flow as its packets have it.
+func (f *Flow) Wire() *Flow {
+	for f != nil && f.Via != nil {
+		f = f.Via.Wire
+	}
+	return f
+}
+
+// For gives the flow as one in which the originator speaks for v.Client, whoever it spoke for before.
+func (f *Flow) For(v Via) *Flow {
+	c := *f
+	v.Wire = f
+	if c.Via = &v; v.Believed {
+		c.Orig = v.Client
+	}
+	return &c
 }
 
 // IP protocol numbers that the engine knows by name.

@@ -149,6 +149,7 @@ func (f *Flow) Between(p *Packet) bool {
 	if p.Proto != f.Proto {
 		return false
 	}
+	f = f.Wire()
 	src, dst := netip.AddrPortFrom(p.SrcAddr(), p.SrcPort), netip.AddrPortFrom(p.DstAddr(), p.DstPort)
 	return src == f.Orig && dst == f.Resp || src == f.Resp && dst == f.Orig
 }
@@ -171,7 +172,7 @@ type Host interface {
 }
 
 // Stream takes the bytes of one flow. Slices are borrowed. Once it is Idle, bytes are counted but no longer put in
-// order for it.
+// order for it, and it is only asked to Watch.
 type Stream interface {
 	Data(dir Dir, b []byte)
 	Datagram(dir Dir, b []byte)
@@ -179,6 +180,9 @@ type Stream interface {
 	End(dir Dir)
 	Finish()
 	Idle() bool
+	// Watch shows an idle Stream the payload of a segment, in order but perhaps behind a hole, and asks whether it wants
+	// it, and what follows, after all: then it gets it by Data.
+	Watch(dir Dir, b []byte) bool
 }
 
 // Rester is a Stream that may be done before its flow is. Rest, asked behind a datagram, says that all that was begun is
@@ -410,18 +414,15 @@ func (f *flow) identity() *Flow {
 	binary.BigEndian.PutUint64(ub[40:], uint64(f.start))
 	// The text of the UID is in the same allocation: most of what a lingering flow holds is this, and the collector goes
 	// through one object where it went through three.
-	id := &struct {
-		Flow
-		uid [uidLen]byte
-	}{Flow: Flow{
+	id := &Flow{
 		Start: f.start, Orig: f.key.addr(f.origSide), Resp: f.key.addr(f.origSide ^ 1), Proto: f.key.proto, Mid: f.mid,
-		oneWay: f.key.kind&2 != 0,
-	}, uid: uidOf('C', ub[:])}
+		oneWay: f.key.kind&2 != 0, uid: uidOf('C', ub[:]),
+	}
 	id.UID = unsafe.String(&id.uid[0], len(id.uid)) // never written to again
 	if f.more != nil {
 		id.Tunnels = f.more.tunnels
 	}
-	return &id.Flow
+	return id
 }
 
 // At implements Host.
@@ -676,3 +677,8 @@ func (f *flow) open() Stream {
 
 // live says whether anybody wants the flow's bytes in order.
 func (f *flow) live() bool { return !f.opened || f.stream != nil && !f.stream.Idle() }
+
+// wakes asks the stream of a flow that is not live whether it wants b, which side sent, after all.
+func (f *flow) wakes(side uint8, b []byte) bool {
+	return f.stream != nil && len(b) > 0 && f.stream.Watch(f.streamDir(side), b)
+}

@@ -35,7 +35,6 @@ type held struct {
 	side uint8
 	at   At // of its events, as if it had not waited
 	due  Time
-	bare bool // its payload was not kept
 }
 
 func (h *held) size() int { return heldCost + len(h.L4) }
@@ -125,11 +124,7 @@ func (f *flow) waits(side uint8, p *Packet) bool {
 		}
 	}
 	h := &held{Packet: *p, side: side, at: s.at, due: s.now.Add(s.cfg.Wait)}
-	if !f.live() && p.HdrLen <= len(p.L4) && (s.cfg.Checksums == ChecksumsIgnore || p.ChecksumOK()) {
-		h.L4, h.bare, h.Verified = bytes.Clone(p.L4[:p.HdrLen]), true, true // nobody wants the bytes
-	} else {
-		h.L4 = bytes.Clone(p.L4)
-	}
+	h.L4 = bytes.Clone(p.L4)
 	q := w.q[side]
 	i := len(q)
 	for i > 0 && seqDelta(q[i-1].Ack, p.Ack) > 0 && p.Flags&FlagACK != 0 && q[i-1].Flags&FlagACK != 0 {
@@ -187,9 +182,9 @@ func (f *flow) takeHeld(w *waiting, side uint8) {
 	f.sh.waiting -= h.size()
 	s := f.sh
 	at, now := s.at, s.now
-	s.at, s.now, s.bare = h.at, h.at.Time, h.bare
+	s.at, s.now = h.at, h.at.Time
 	s.packet(f, side, &h.Packet)
-	s.at, s.now, s.bare = at, now, false
+	s.at, s.now = at, now
 }
 
 // force takes what came first, whatever it waits for, and then what waited for that alone.

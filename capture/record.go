@@ -36,6 +36,7 @@ func (f *Flow) ID(w Fields) {
 	if f == nil {
 		f = &Flow{}
 	}
+	f = f.Wire()
 	if x, ok := w.(FlowFields); ok {
 		x.Flow(f)
 		return

@@ -131,7 +131,6 @@ type Shard struct {
 	// Of the options that judge has read last.
 	stamp           uint32
 	stamped, hashed bool
-	bare            bool // the packet at hand was kept without its payload
 }
 
 // NewShard makes an empty table.

@@ -22,18 +22,28 @@ type wire struct {
 	at     Time
 	n      uint64
 	idle   bool
+
+	watched int    // segments that were only shown
+	wake    string // what it wants though it is idle
 }
 
 type tape struct {
 	w *wire
 }
 
-func (t tape) Data(d Dir, b []byte)     { t.w.got[d].Write(b) }
+func (t tape) Data(d Dir, b []byte) {
+	t.w.got[d].Write(b)
+	t.w.idle = t.w.idle && t.w.wake == "" // woken: it wants what follows
+}
 func (t tape) Datagram(d Dir, b []byte) { fmt.Fprintf(&t.w.got[d], "(%s)", b) }
 func (t tape) Gap(d Dir, n int64)       { fmt.Fprintf(&t.w.got[d], "[%d]", n) }
 func (t tape) End(d Dir)                { t.w.got[d].WriteByte('.') }
 func (t tape) Finish()                  {}
 func (t tape) Idle() bool               { return t.w.idle }
+func (t tape) Watch(_ Dir, b []byte) bool {
+	t.w.watched++
+	return t.w.wake != "" && strings.HasPrefix(string(b), t.w.wake)
+}
 
 func newWire(max int) *wire {
 	w := &wire{at: 1000e9}
@@ -648,5 +658,47 @@ func TestSlabsFill(t *testing.T) {
 	}
 	if n := c * tcpSlab; n > size || size-n >= c {
 		t.Errorf("a TCP part has %d bytes", c)
+	}
+}
+
+// TestWatch: an idle stream is shown what comes, in order; what it wants, it gets, and what follows that, also when it
+// came before what stands in front of it. Nothing of what it does not want is held.
+func TestWatch(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		do      func(w *wire)
+		want    string
+		watched int
+	}{
+		{"nothing that it wants", func(w *wire) { w.c("A", 101, 501, "aaaa").c("A", 105, 501, "bbbb").s("A", 501, 109, "cc") }, "", 3},
+		{"a beginning", func(w *wire) { w.c("A", 101, 501, "aaaa").c("A", 105, 501, "GET ").c("A", 109, 501, "/") }, "GET /", 2},
+		{"a beginning that is sent again", func(w *wire) {
+			w.c("A", 101, 501, "aaaa").c("A", 105, 501, "GET ").c("A", 105, 501, "GET ").c("A", 109, 501, "/")
+		}, "GET /", 2},
+		{"behind a hole that is filled", func(w *wire) {
+			w.c("A", 105, 501, "GET ").c("A", 109, 501, "/x").c("A", 101, 501, "aaaa").c("A", 111, 501, "y")
+		}, "GET /xy", 3},
+		{"behind a hole that stays", func(w *wire) { w.c("A", 105, 501, "GET ").c("A", 109, 501, "/x").s("A", 501, 111, "") }, "GET /x", 2},
+		{"not wanted, behind a hole", func(w *wire) {
+			w.c("A", 105, 501, "bbbb")
+			if w.buffered != 0 {
+				t.Errorf("%d bytes are held for nobody", w.buffered)
+			}
+			w.c("A", 101, 501, "aaaa").c("A", 109, 501, "GET /")
+		}, "GET /", 3},
+	} {
+		w := newWire(10)
+		w.idle, w.wake = true, "GET"
+		w.open(100, 500).c("A", 101, 501, "")
+		w.s("PA", 501, 101, "") // nothing yet: the stream opens with the first byte
+		w.idle = false
+		w.wake = ""
+		w.s("A", 501, 101, "!").c("A", 101, 502, "")
+		w.idle, w.wake = true, "GET"
+		w.got[Resp].Reset()
+		tt.do(w)
+		if got := w.got[Orig].String(); got != tt.want || w.watched != tt.watched {
+			t.Errorf("%s: got %q, was shown %d segments", tt.name, got, w.watched)
+		}
 	}
 }

@@ -58,6 +58,7 @@ func flowUID(p *Packet, start Time) string {
 // CommunityID is the Community ID v1 of a flow (https://github.com/corelight/community-id-spec), seed 0. ICMP ports
 // are type and counterpart, as the specification wants them. Of a flow without addresses it is "".
 func (f *Flow) CommunityID() string {
+	f = f.Wire()
 	if !f.Orig.IsValid() || !f.Resp.IsValid() {
 		return ""
 	}

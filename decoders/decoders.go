@@ -10,6 +10,7 @@ package decoders
 
 import (
 	"errors"
+	"net/netip"
 
 	"github.com/raytap/raytap/capture"
 )
@@ -68,6 +69,21 @@ type Context interface {
 // same. Zeek reads no such packet.
 type Doubter interface{ Doubted() bool }
 
+// Doubtful is a Decoder that may read on in bytes of which it is not sure. As long as it is not, and has confirmed no
+// name, a later beginning of another protocol takes the stream from it, with an End of both directions. What one that is
+// not sure leaves with an error is as unknown as before.
+type Doubtful interface{ Doubtful() bool }
+
+// Later is a Context that knows whether its decoder was begun at a later beginning. What the other direction says may
+// start inside a message then, and what came before is not known.
+type Later interface{ Later() bool }
+
+// Speaker is a Context that can be told, before the protocol switches, that the originator speaks for somebody else.
+// With believed it is the one in what Flow gives from then on: see capture.Via.
+type Speaker interface {
+	For(client netip.AddrPort, believed bool)
+}
+
 // Ender is a Context that knows, in End, whether the stream was closed or only heard no more.
 type Ender interface{ Closed() bool }
 
@@ -102,10 +118,78 @@ const (
 // should then be as strict as it can.
 type Probe func(orig, resp []byte, mid bool) Verdict
 
+// Again finds a protocol at a later beginning: in a stream that began as nothing known, that was picked up or lost in
+// the middle, or that was left. It is asked where a segment begins, as long as the flow lives, so it must be strict and
+// quick: bulk traffic of any kind is offered to it.
+type Again struct {
+	// First has the two bytes that a beginning may begin with, all there are: no other is looked at. None: it is not
+	// looked for.
+	First []string
+	// Lines says that lines within the first segments are beginnings, too.
+	Lines bool
+	// Once says that a decoder that has left a stream with an error has seen enough of it.
+	Once bool
+	// Probe is a Probe of what came from the beginning on. turn says that it was its sender's turn: the peer has spoken
+	// since the sender did, or the sender has said next to nothing. Inside of a long transfer what looks like a request
+	// is more likely to be a part of what is transferred.
+	Probe func(orig, resp []byte, turn bool) Verdict
+}
+
 // Spec registers a decoder. The first Spec of the registry whose probe says Yes gets the flow.
 type Spec struct {
 	Name     string // as the service column has it: http, dns
 	Stream   Probe  // for TCP and nested streams; nil: not over streams
 	Datagram Probe  // for UDP, resp is always empty when orig is not; nil: not over datagrams
 	New      func(ctx Context) Decoder
+	Again    Again
+}
+
+// Set is a list of Specs, at most 64, made ready for Muxes of any number of flows.
+type Set struct {
+	specs []Spec
+	again uint64       // those with an Again
+	lines uint64       // of them, those with Lines
+	first *[256]uint64 // by byte, those whose Again may begin with it; nil: none has one
+	mark  [4]uint64    // bit by byte: whether there are any
+	pairs *[1 << 16 / 64]uint64
+	// Admits, if set, says which services that were found at a later beginning a flow's row names.
+	Admits func(service string) bool
+}
+
+// NewSet makes a Set; it keeps specs.
+func NewSet(specs []Spec) *Set {
+	s := &Set{specs: specs}
+	for i := range specs {
+		a := &specs[i].Again
+		if len(a.First) == 0 {
+			continue
+		}
+		if s.first == nil {
+			s.first, s.pairs = new([256]uint64), new([1 << 16 / 64]uint64)
+		}
+		s.again |= 1 << i
+		if a.Lines {
+			s.lines |= 1 << i
+		}
+		for _, p := range a.First {
+			c, n := p[0], uint16(p[0])<<8|uint16(p[1])
+			s.first[c] |= 1 << i
+			s.mark[c>>6] |= 1 << (c & 63)
+			s.pairs[n>>6] |= 1 << (n & 63)
+		}
+	}
+	return s
+}
+
+// begins says whether any Again may begin with the bytes of b, of which there is one at least.
+func (s *Set) begins(b []byte) bool {
+	c := b[0]
+	if s.mark[c>>6]>>(c&63)&1 == 0 {
+		return false
+	}
+	if len(b) == 1 {
+		return true
+	}
+	n := uint16(c)<<8 | uint16(b[1])
+	return s.pairs[n>>6]>>(n&63)&1 != 0
 }

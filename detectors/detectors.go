@@ -209,8 +209,22 @@ func (b *Bus) Publish(ev any) {
 // Wants says whether anyone asked for events of ev's type.
 func (b *Bus) Wants(ev any) bool { return len(b.subs[reflect.TypeOf(ev)]) > 0 }
 
+// proxied tells of a finding's flow whom its sender named, and of whoever that named in turn.
+func proxied(f *capture.Flow) (list []Evidence) {
+	for ; f != nil && f.Via != nil; f = f.Via.Wire {
+		e := Evidence{Field: "proxy", Value: fmt.Sprintf("%s speaks for %s (PROXY protocol)", f.Via.Wire.Orig, f.Via.Client)}
+		if !f.Via.Believed {
+			e = Evidence{Field: "claim", Value: fmt.Sprintf("%s says that it speaks for %s (PROXY protocol, not believed)", f.Via.Wire.Orig, f.Via.Client)}
+		}
+		e.Packet = f.Via.Packet
+		list = append(list, e)
+	}
+	return list
+}
+
 // Report says f: it is published to whoever subscribed to *Finding, and handed out.
 func (b *Bus) Report(f *Finding) {
+	f.Evidence = append(f.Evidence, proxied(f.Flow)...)
 	b.Publish(f)
 	b.find(f)
 }

@@ -30,17 +30,28 @@ type beside struct {
 
 // Data implements capture.Stream.
 func (s *beside) Data(dir capture.Dir, b []byte) {
+	begins := false
 	if !s.looked && len(b) > 0 {
 		s.looked = true // a server that speaks first is none of HTTP
-		if dir == capture.Orig && probe(b, nil, false) == decoders.No {
-			spec := s.spec
-			spec.Stream = func([]byte, []byte, bool) decoders.Verdict { return decoders.Yes }
-			s.http = decoders.NewMux(s.host, []decoders.Spec{spec}, false)
-		}
+		begins = dir == capture.Orig && probe(b, nil, false) == decoders.No
 	}
 	s.Mux.Data(dir, b)
-	if s.http != nil {
+	if begins {
+		spec := s.spec
+		spec.Stream = func([]byte, []byte, bool) decoders.Verdict { return decoders.Yes }
+		spec.Again = decoders.Again{}
+		s.http = decoders.NewMux(s.host, []decoders.Spec{spec}, false)
+		s.Mux.Leave(spec.Name, true) // what is HTTP further on is found by the other
+	}
+	if s.http == nil {
+		return
+	}
+	if !s.Mux.Prefaced() { // otherwise the beginning was for a proxy's sake, and is no part of what follows
 		s.http.Data(dir, b)
+	}
+	if s.http.Idle() || s.Mux.Prefaced() {
+		s.http = nil
+		s.Mux.Leave(s.spec.Name, false)
 	}
 }
 

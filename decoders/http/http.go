@@ -99,8 +99,14 @@ func Spec(opt Options) decoders.Spec {
 			}
 			d.ctx = ctx
 			d.doubter, _ = ctx.(decoders.Doubter)
+			if l, ok := ctx.(decoders.Later); ok && l.Later() {
+				// Either side may be inside a message that began before.
+				d.lose(capture.Orig, &d.half[capture.Orig])
+				d.lose(capture.Resp, &d.half[capture.Resp])
+			}
 			return d
 		},
+		Again: again(),
 	}
 }
 

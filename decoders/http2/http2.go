@@ -128,7 +128,48 @@ var (
 func Spec(opt Options) decoders.Spec {
 	return decoders.Spec{Name: "http2", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
 		return newDecoder(ctx, opt)
-	}}
+	}, Again: decoders.Again{First: first(), Probe: probeAgain}}
+}
+
+// first is the preface, or the length of a frame of up to 16 KiB, which is what a peer takes that was not asked for more.
+func first() []string {
+	list := []string{"PR"}
+	for c := range maxCandidate>>8 + 1 {
+		list = append(list, string([]byte{0, byte(c)}))
+	}
+	return list
+}
+
+// probeAgain wants the preface, or a chain of frames that begins where the segment does.
+func probeAgain(orig, resp []byte, _ bool) decoders.Verdict {
+	v := decoders.No
+	for _, side := range [...]struct {
+		b                []byte
+		client, answerer decoders.Verdict
+	}{{orig, decoders.Yes, decoders.Flipped}, {resp, decoders.Flipped, decoders.Yes}} {
+		if len(side.b) == 0 {
+			continue
+		}
+		switch startsPreface(side.b) {
+		case whole:
+			return side.client
+		case part:
+			v = decoders.Maybe
+			continue
+		}
+		s, r := chain(side.b)
+		switch {
+		case s == yesChain && r == isClient:
+			return side.client
+		case s == yesChain && r == isServer:
+			return side.answerer
+		case s == yesChain && len(side.b) >= probeRoles:
+			return decoders.Yes
+		case s == yesChain, s == moreChain && len(side.b) < probeRoles:
+			v = decoders.Maybe
+		}
+	}
+	return v
 }
 
 const (

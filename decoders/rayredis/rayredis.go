@@ -101,7 +101,21 @@ func (c *Call) Row(f capture.Fields) {
 func Spec() decoders.Spec {
 	return decoders.Spec{Name: "redis", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
 		return &decoder{ctx: ctx, mid: ctx.Flow().Mid}
-	}}
+	}, Again: decoders.Again{First: []string{"*1", "*2", "*3", "*4", "*5", "*6", "*7", "*8", "*9"}, Once: true, Probe: probeAgain}}
+}
+
+// probeAgain wants a whole command where it is its sender's turn, or an answer to it.
+func probeAgain(orig, resp []byte, turn bool) decoders.Verdict {
+	v := probe(orig, resp, true)
+	if v == decoders.Maybe && turn {
+		switch {
+		case len(resp) == 0 && command(orig) == decoders.Yes:
+			return decoders.Yes
+		case len(orig) == 0 && command(resp) == decoders.Yes:
+			return decoders.Flipped
+		}
+	}
+	return v
 }
 
 // probe wants a client that begins with a whole, known command, and a server that answers as Redis does.

@@ -3,7 +3,7 @@
 // service, whole environments.
 //
 // In: *http.Transaction, with as much of the bodies as KeepBody asked for (bodies of both directions, the target, the
-// request's headers), and the streams of text that no other decoder wanted (an environment piped into netcat). Out:
+// request's headers), and streams of text that nobody has a name for (an environment piped into netcat): lines by Text, others by Spec. Out:
 // *Seen, which has kinds, names, public prefixes and lengths, and never a value.
 //
 // The shapes are rules.tsv. One pass over the text finds the keywords of all rules at once; a rule's regular
@@ -194,7 +194,69 @@ const (
 	maxStream = 64 << 10
 )
 
-// Spec registers the decoder of bare streams. It belongs behind all others.
+// Text makes what reads along in a conversation of text that no decoder has a name for, and keeps reading where a
+// credential that counts by itself, or an environment, is in the first 4 KiB of a direction.
+func Text() func(decoders.Context) decoders.Follower {
+	return func(ctx decoders.Context) decoders.Follower { return &follower{decoder: decoder{ctx: ctx}} }
+}
+
+type follower struct {
+	decoder
+	sure [2]bool // there is something in this direction
+	done [2]bool // nothing, or enough was read
+}
+
+// Data implements decoders.Follower.
+func (f *follower) Data(dir capture.Dir, b []byte) {
+	for len(b) > 0 && !f.done[dir] {
+		n := len(b)
+		if !f.sure[dir] {
+			n = min(n, headLimit-len(f.text[dir]))
+		}
+		if _, err := f.Decode(dir, b[:n]); err != nil {
+			f.done = [2]bool{true, true} // it is told
+		}
+		if b = b[n:]; len(f.text[dir]) >= headLimit {
+			f.judge(dir)
+		}
+	}
+}
+
+// judge drops what shows nothing.
+func (f *follower) judge(dir capture.Dir) {
+	if t := f.text[dir]; !f.sure[dir] {
+		if f.sure[dir] = texty(t) && telling(t); !f.sure[dir] {
+			f.text[dir], f.done[dir] = nil, true
+		}
+	}
+}
+
+// Gap implements decoders.Follower.
+func (f *follower) Gap(dir capture.Dir, n int64) { f.decoder.Gap(dir, n) }
+
+// End implements decoders.Follower.
+func (f *follower) End(dir capture.Dir) {
+	f.judge(dir)
+	f.decoder.End(dir)
+}
+
+// Done implements decoders.Follower.
+func (f *follower) Done() bool { return f.done[0] && f.done[1] }
+
+// telling says that the beginning of a text has a credential that counts by itself, or an environment.
+func telling(b []byte) bool {
+	s := scan{scanner: builtin()}
+	s.text(b[:min(len(b), headLimit)], Match{})
+	for i := range s.matches {
+		if s.matches[i].Rule.Grade > Weak {
+			return true
+		}
+	}
+	return false
+}
+
+// Spec registers the decoder of bare streams that begin like no line: with a byte order mark, with an archive's zeros. It
+// belongs behind all others, services with Text as its follower included.
 func Spec() decoders.Spec {
 	return decoders.Spec{Name: "secrets", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
 		return &decoder{ctx: ctx}
@@ -209,12 +271,8 @@ func probe(orig, resp []byte, mid bool) decoders.Verdict {
 		}
 	}
 	for _, b := range [2][]byte{orig, resp} {
-		s := scan{scanner: builtin()}
-		s.text(b[:min(len(b), headLimit)], Match{})
-		for i := range s.matches {
-			if s.matches[i].Rule.Grade > Weak {
-				return decoders.Yes
-			}
+		if telling(b) {
+			return decoders.Yes
 		}
 		if len(b) >= headLimit {
 			return decoders.No
@@ -243,6 +301,9 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 	}
 	return len(b), nil
 }
+
+// Doubtful implements decoders.Doubtful: a text with a secret in it may come before anything.
+func (d *decoder) Doubtful() bool { return true }
 
 func (d *decoder) Gap(capture.Dir, int64) bool { return true }
 

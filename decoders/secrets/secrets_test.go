@@ -293,6 +293,51 @@ func TestBareStream(t *testing.T) {
 	}
 }
 
+// TestText: what reads along with lines that nobody knows says what the bare stream's decoder does, wherever the bytes are
+// cut.
+func TestText(t *testing.T) {
+	spec := decodertest.Following(Text())
+	env := "SHELL=/bin/bash\nHOME=/root\nPWD=/srv\nPATH=/usr/bin:/bin\nLANG=C\nGITHUB_TOKEN=" + githubToken("ghp_") + "\n"
+	for _, tt := range []struct {
+		name  string
+		steps []decodertest.Step
+		want  int
+	}{
+		{"an environment", []decodertest.Step{s("go\n"), c(env)}, 1},
+		{"behind a few lines", []decodertest.Step{c("hello\n" + env)}, 1},
+		{"endless", []decodertest.Step{c(env + strings.Repeat("filler\n", 30000))}, 1},
+		{"on both sides", []decodertest.Step{c(env), s(env)}, 1},
+		{"chat", []decodertest.Step{c("hello\n"), s("how are you\n")}, 0},
+		{"behind 4 KiB of something else", []decodertest.Step{c(strings.Repeat("nothing here\n", 1000) + env)}, 0},
+		{"a name without a shape", []decodertest.Step{c("password = hunter2hunter2\n")}, 0},
+		{"binary", []decodertest.Step{c("\x01\x02\x03" + env)}, 0},
+	} {
+		if evs := decodertest.Run(t, spec, tt.steps...); len(evs) != tt.want {
+			t.Errorf("%s: %d events", tt.name, len(evs))
+		}
+		decodertest.CutAndPoison(t, spec, tt.steps...)
+	}
+}
+
+// TestBase64ToTheEnd: no byte is lost for any length, padded or not, in either alphabet, with line ends.
+func TestBase64ToTheEnd(t *testing.T) {
+	for n := range 6 {
+		plain := strings.Repeat("some text?>", 12) + "abcdef"[:n]
+		for _, e := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+			text := e.EncodeToString([]byte(plain))
+			for _, in := range []string{text, text + "\n", text[:76] + "\r\n" + text[76:] + "\r\n", "data=" + text} {
+				if got := string(unbase64([]byte(in))); got != plain {
+					t.Errorf("%d bytes more, %q: %q", n, in[len(in)-8:], got)
+				}
+			}
+		}
+	}
+	text := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", 90)))
+	if got := string(unbase64([]byte(text[:len(text)-3]))); got != strings.Repeat("x", 87) {
+		t.Errorf("cut behind six bits: %q", got)
+	}
+}
+
 // TestManyCandidates: a body full of keywords costs what the bound says, and says so.
 func TestManyCandidates(t *testing.T) {
 	x := interpret(post("text/plain", strings.Repeat("AKIA ", 10000)))

@@ -78,7 +78,8 @@ func unbase64(b []byte) []byte {
 	if len(best) < minBase64 || len(best) < len(b)/2 {
 		return nil
 	}
-	// A line end inside is no part of it; '-' and '_' are the alphabet for URLs; what is left over at the end is cut.
+	// A line end inside is no part of it; '-' and '_' are the alphabet for URLs. The padding stands outside of the run, or
+	// was left out.
 	in := make([]byte, 0, len(best))
 	for _, c := range best {
 		switch c {
@@ -91,9 +92,11 @@ func unbase64(b []byte) []byte {
 			in = append(in, c)
 		}
 	}
-	in = in[:len(in)&^3]
-	out := make([]byte, base64.StdEncoding.DecodedLen(len(in)))
-	n, err := base64.StdEncoding.Decode(out, in)
+	if len(in)%4 == 1 {
+		in = in[:len(in)-1] // six bits are no byte: the text was cut
+	}
+	out := make([]byte, base64.RawStdEncoding.DecodedLen(len(in)))
+	n, err := base64.RawStdEncoding.Decode(out, in)
 	if err != nil {
 		return nil
 	}

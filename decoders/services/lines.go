@@ -64,6 +64,23 @@ func newLines() *lines {
 	return &lines{talks: []talk{&smtp{}, f, &pop3{}, &imap{}, &irc{}}, ftp: f}
 }
 
+// sure says that it is one of them, if only because of its port.
+func (r *lines) sure() bool {
+	for _, t := range r.talks {
+		switch t := t.(type) {
+		case *smtp:
+			if t.sure {
+				return true
+			}
+		case *ftp:
+			if t.sure {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (r *lines) read(c *conversation, dir capture.Dir, b []byte) (used int, err error) {
 	if used, err = r.each(c, dir, b); err != nil {
 		return used, err

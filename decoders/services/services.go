@@ -78,9 +78,13 @@ var streams = [...]probe{
 
 // Options say what is done besides naming. The zero value only names.
 type Options struct {
-	// Follow has, by the name of a protocol over streams, what reads on in a conversation once it has that name.
+	// Follow has, by the name of a protocol over streams, what reads on in a conversation once it has that name. What stands
+	// under Text reads lines of any kind from their beginning, until they have a name: then it is dropped without an End.
 	Follow map[string]func(decoders.Context) decoders.Follower
 }
+
+// Text is the name in Options.Follow for lines that nobody knows.
+const Text = "text"
 
 // Spec registers the decoder. It belongs behind all others.
 func Spec(opt Options) decoders.Spec {
@@ -133,17 +137,23 @@ type conversation struct {
 	flow     *capture.Flow
 	follow   map[string]func(decoders.Context) decoders.Follower
 	follower decoders.Follower
+	nameless bool // follower is that of Text
+	named    bool // a name was said
 }
 
 func (c *conversation) say(name string) {
+	c.named = true
 	c.ctx.Confirm(name)
+	if c.nameless {
+		c.follower, c.nameless = nil, false
+	}
 	c.begin(name)
 }
 
 // begin lets a follower read on, whether or not the name is certain.
 func (c *conversation) begin(name string) {
-	if c.follower == nil && c.follow[name] != nil {
-		c.follower = c.follow[name](c.ctx)
+	if open := c.follow[name]; open != nil && (c.follower == nil || c.nameless) {
+		c.follower, c.nameless = open(c.ctx), name == Text
 	}
 }
 
@@ -176,10 +186,14 @@ type decoder struct {
 // Decode implements decoders.Decoder.
 func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 	used, err := len(b), error(nil)
+	was := d.c.follower
 	if !d.named {
 		used, err = d.read(dir, b)
 	}
 	f := d.c.follower
+	if f != was {
+		d.given = [2]int{} // what another has read of the lines at hand is new to this one
+	}
 	if f == nil {
 		return used, err
 	}
@@ -208,6 +222,15 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 	return used, err
 }
 
+// Doubtful implements decoders.Doubtful: lines are not known before they have a name, nor is what begins like nothing here.
+func (d *decoder) Doubtful() bool {
+	if d.c.named || d.dgram != nil {
+		return false
+	}
+	l, ok := d.r.(*lines)
+	return d.r == nil || ok && !l.sure()
+}
+
 // read is Decode for the name's sake.
 func (d *decoder) read(dir capture.Dir, b []byte) (int, error) {
 	if d.dgram != nil || d.r == nil && d.c.datagrams() {
@@ -229,6 +252,9 @@ func (d *decoder) read(dir capture.Dir, b []byte) (int, error) {
 			return 0, nil
 		}
 		d.r, d.left = p.open(), [2]int{p.limit, p.limit}
+		if _, text := d.r.(*lines); text {
+			d.c.begin(Text)
+		}
 	}
 	if n := min(d.skip[dir], len(b)); n > 0 {
 		d.skip[dir] -= n

@@ -723,3 +723,37 @@ func TestFollower(t *testing.T) {
 		t.Error("a follower for FTP")
 	}
 }
+
+// TestTextFollower: lines are read along from their first byte as long as they have no name, and what reads them is let
+// go, without an End, by the first name.
+func TestTextFollower(t *testing.T) {
+	open := func(port uint16, steps ...step) (text, mail *listener) {
+		h := newHost(capture.ProtoTCP, port)
+		m := decoders.NewMux(h, []decoders.Spec{Spec(Options{Follow: map[string]func(decoders.Context) decoders.Follower{
+			Text:   func(decoders.Context) decoders.Follower { text = &listener{}; return text },
+			"smtp": func(decoders.Context) decoders.Follower { mail = &listener{}; return mail },
+		}})}, false)
+		for _, st := range steps {
+			m.Data(st.dir, []byte(st.data))
+		}
+		m.Finish()
+		return text, mail
+	}
+	text, _ := open(9001, c("PATH=/bin\nHO"), c("ME=/root\n"), s("ok\n"), c("-ERR\n"))
+	if text == nil || text.heard != [2]string{"PATH=/bin\nHOME=/root\n-ERR\n", "ok\n"} || text.ended != 2 {
+		t.Errorf("bare lines: %+v", text)
+	}
+	for name, steps := range map[string][]step{
+		"smtp": {s("220 m\r\n"), c("EHLO me\r\nMAIL FROM"), s("250 m\r\n"), c(":<a@b>\r\n")},
+		"ftp":  {s("220 f\r\n"), c("USER x\r\n"), s("331 go\r\n"), c("PASS y\r\n")},
+		"pop3": {s("+OK\r\n"), c("USER x\r\n"), s("+OK\r\n"), c("PASS y\r\n"), s("+OK\r\n")},
+	} {
+		text, mail := open(9001, steps...)
+		if text == nil || text.ended != 0 || strings.Contains(text.heard[0], "PASS") {
+			t.Errorf("%s: %+v", name, text)
+		}
+		if name == "smtp" && (mail == nil || mail.heard[0] != "EHLO me\r\nMAIL FROM:<a@b>\r\n") {
+			t.Errorf("%s: %+v", name, mail)
+		}
+	}
+}

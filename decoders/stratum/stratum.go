@@ -156,7 +156,85 @@ func (s *Session) clone() Session {
 
 // Spec registers the decoder.
 func Spec() decoders.Spec {
-	return decoders.Spec{Name: "stratum", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder { return newDecoder(ctx) }}
+	return decoders.Spec{
+		Name: "stratum", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder { return newDecoder(ctx) },
+		Again: decoders.Again{First: first(), Lines: true, Probe: probeAgain},
+	}
+}
+
+// first is an object, whatever stands before its first key, or what skipNoise passes over.
+func first() (list []string) {
+	const blank = " \t\r\n"
+	for _, c := range []byte("{[" + blank) {
+		for _, d := range []byte(blank + "{[\"") {
+			if c == '{' && (d == '{' || d == '[') || c != '{' && d == '"' {
+				continue
+			}
+			list = append(list, string([]byte{c, d}))
+		}
+	}
+	return append(list, "\xef\xbb")
+}
+
+// maxBlank bounds what stands before the object at a later beginning.
+const maxBlank = 256
+
+// probeAgain wants a sure line, a word of mining or an answer that only a pool gives, and another behind it or an answer
+// to it: behind a beginning that was something else, a single line may be quoted.
+func probeAgain(orig, resp []byte, _ bool) decoders.Verdict {
+	o, r := weigh(orig), weigh(resp)
+	switch {
+	case o.foreign || r.foreign:
+		return decoders.No
+	case o.sure+r.sure == 0 || o.sure+r.sure == 1 && (o.lines == 0 || r.lines == 0):
+		return decoders.Maybe
+	case o.from == client, o.from != server && r.from == server:
+		return decoders.Yes
+	}
+	return decoders.Flipped
+}
+
+// weight is what a direction says at a later beginning.
+type weight struct {
+	lines, sure int // messages, and those that only mining has
+	from        side
+	foreign     bool
+}
+
+func weigh(b []byte) (w weight) {
+	if len(b) > maxBlank && skipNoise(b[:maxBlank], 0) == maxBlank {
+		return weight{foreign: true}
+	}
+	for i := skipNoise(b, 0); i < len(b) && w.lines < probeObjects; i = skipNoise(b, i) {
+		var f framer
+		var m message
+		if b[i] != '{' {
+			w.foreign = true
+			return w
+		}
+		n, state := f.scan(b[i:])
+		if state == partial {
+			return w
+		}
+		if state == broken || !parse(b[i:i+n], &m, false) {
+			w.foreign = true
+			return w
+		}
+		i += n
+		s := m.view()
+		if s.act == actForeign {
+			w.foreign = true
+			return w
+		}
+		w.lines++
+		if s.sure {
+			w.sure++
+			if w.from == anyone {
+				w.from = s.from
+			}
+		}
+	}
+	return w
 }
 
 const (

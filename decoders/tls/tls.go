@@ -32,7 +32,26 @@ func Spec(files *file.Cache) decoders.Spec {
 		d := &streamDecoder{hs: Handshake{ctx: ctx, certs: certs, files: files}}
 		d.hs.doubter, _ = ctx.(decoders.Doubter)
 		return d
-	}}
+	}, Again: decoders.Again{First: []string{"\x16\x03"}, Probe: probeAgain}}
+}
+
+// probeAgain wants a client's hello: a server's, behind a loss, begins nothing.
+func probeAgain(orig, resp []byte, _ bool) decoders.Verdict {
+	v := decoders.No
+	for d, b := range [2][]byte{orig, resp} {
+		if len(b) == 0 || b[0] != typeHandshake {
+			continue
+		}
+		switch k := handshakeAt(b); {
+		case k == unsure:
+			v = decoders.Maybe
+		case k == fromClient && d == 0:
+			return decoders.Yes
+		case k == fromClient:
+			return decoders.Flipped
+		}
+	}
+	return v
 }
 
 // DatagramSpec registers the decoder for datagrams.

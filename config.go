@@ -50,6 +50,7 @@ import (
 //	quiet: false
 //	logs: [conn, http, dns, notice]     # which to write; all if none is named
 //	log_more: true                      # also rows of what Zeek would not read: see docs/zeek.md
+//	mask_logs: true                     # credentials also in the columns that are Zeek's (uri, referrer, username)
 //	intel: [feeds/threatfox.csv]        # files with indicators, beside those that are built in
 //	interfaces: [eth1, eth2]            # what a sensor captures from; or:
 //	read_fifo: /run/raytap/pcap         # a pipe of pcap from elsewhere
@@ -86,6 +87,7 @@ type Config struct {
 	FailOn          string   `yaml:"fail_on"`
 	Quiet           bool     `yaml:"quiet"`
 	LogMore         bool     `yaml:"log_more"`
+	MaskLogs        bool     `yaml:"mask_logs"`
 	Logs            []string `yaml:"logs"`
 	Intel           []string `yaml:"intel"`
 

@@ -49,6 +49,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.Int("workers", cfg.Workers, "goroutines that decode, `N` (default: the processors)")
 	f.String("filter", cfg.Filter, "only packets that match `BPF`, in tcpdump's language")
 	f.String("fail-on", cfg.FailOn, "exit with 3 if a finding reaches `SEVERITY`: info, low, medium, high, critical")
+	f.Bool("mask-logs", false, "mask credentials also in the columns of logs that are Zeek's (uri, referrer, username)")
 	f.Bool("quiet", false, "print nothing but errors")
 	f.Bool("ignore-checksums", false, "take packets whose checksum is wrong, too")
 	html := f.String("report", "", "make an HTML report, `FILE`, of the logs when they are written")
@@ -127,6 +128,8 @@ func (f *flags) override(cfg *raytap.Config, home []string) {
 			cfg.FailOn = s
 		case "quiet":
 			cfg.Quiet = v.(bool)
+		case "mask-logs":
+			cfg.MaskLogs = v.(bool)
 		case "ignore-checksums":
 			cfg.IgnoreChecksums = v.(bool)
 		case "read-fifo":
@@ -186,7 +189,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, stdout
 		}
 	}()
 
-	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules(), Logs: cfg.Logs})
+	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs})
 	if err != nil {
 		fail(err)
 		return code

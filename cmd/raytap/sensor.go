@@ -56,6 +56,7 @@ func sensor(args []string, stdout, stderr *os.File) int {
 	f.Bool("no-promisc", false, "take only what the interface takes anyway")
 	f.Bool("hardware-timestamps", false, "take the network card's time stamps, where it makes any")
 	f.String("user", "", "become `USER` (or UID:GID) once the interfaces are open")
+	f.Bool("mask-logs", false, "mask credentials also in the columns of logs that are Zeek's (uri, referrer, username)")
 	f.Bool("quiet", false, "print nothing but errors")
 	f.Bool("ignore-checksums", false, "take packets whose checksum is wrong, too")
 	config := f.String("config", "", "read settings from `FILE` (YAML)")

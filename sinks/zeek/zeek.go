@@ -30,7 +30,9 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/terminal"
 )
 
 // The forms that Options.Format takes.
@@ -51,6 +53,7 @@ type Options struct {
 	Format string           // TSV (also "") or JSON
 	Rules  []detectors.Rule // for the note and the techniques of a finding's row
 	Logs   []string         // only these; empty: all
+	Mask   bool             // credentials also in Zeek's own logs
 }
 
 // wants says whether a log is to be written.
@@ -93,6 +96,71 @@ type row interface {
 type text struct {
 	b     []byte
 	start int // of the row at hand
+	mask  masks
+	clean bool // what is no text for people is shown as escapes
+}
+
+// masks says which credentials are masked in a log.
+type masks uint8
+
+const (
+	maskNothing masks = iota
+	maskText          // in what somebody wrote
+	maskColumns       // likewise, and all of the columns that hold a login
+)
+
+// zeeks are the logs that Zeek has, too. They have what Zeek's have, unless Options.Mask says otherwise; of weird.log that
+// is the names, and the rest is ours.
+var zeeks = [...]string{"capture_loss", "conn", "dns", "files", "http", "socks", "ssl", "stats", "tunnel", "x509"}
+
+// masks says what is masked in a log. In notice.log and incidents.log everything is before it comes here.
+func (o *Options) masks(log string) masks {
+	switch {
+	case log == "notice" || log == "incidents":
+		return maskNothing
+	case o.Mask:
+		return maskColumns
+	case slices.Contains(zeeks[:], log):
+		return maskNothing
+	}
+	return maskText
+}
+
+// shown gives what is to be written of a column.
+func (w *text) shown(column, v string) string {
+	if w.mask == maskColumns {
+		switch column {
+		case "password":
+			return "***"
+		case "username", "user":
+			if v != "" && v[0] < 0x80 {
+				return v[:1] + "***"
+			}
+			return "***"
+		}
+	}
+	if w.mask != maskNothing {
+		v = secrets.Mask(v)
+	}
+	if w.clean {
+		v = terminal.Clean(v)
+	}
+	return v
+}
+
+// shownAll is shown for a set or a vector.
+func (w *text) shownAll(all []string) []string {
+	if w.mask != maskNothing {
+		all = secrets.MaskAll(all)
+	}
+	if w.clean {
+		clean := make([]string, len(all))
+		for i, s := range all {
+			clean[i] = terminal.Clean(s)
+		}
+		all = clean
+	}
+	return all
 }
 
 // Logs lists the logs that there are.
@@ -162,12 +230,14 @@ func (o *Options) json() (bool, error) {
 }
 
 // newRow makes what formats rows, and the text that they get into. flows is what the logs of a sink share.
-func newRow(json bool, flows *flowTexts) (row, *text) {
+func newRow(json bool, flows *flowTexts, m masks) (row, *text) {
 	if json {
 		w := &jsonRow{}
+		w.mask = m
 		return w, &w.text
 	}
 	w := &tsvRow{flows: flows}
+	w.mask = m
 	return w, &w.text
 }
 
@@ -209,7 +279,7 @@ func (s *Sink) write(r capture.Record) {
 // open makes the file of a log and, in text form, its header, from what its first row says of itself.
 func (s *Sink) open(name string, first capture.Record) *log {
 	l := &log{name: name, off: !s.opt.wants(name)}
-	l.row, l.text = newRow(s.json, &s.flows)
+	l.row, l.text = newRow(s.json, &s.flows, s.opt.masks(name))
 	s.logs[name] = l
 	if l.off {
 		return l

@@ -3,6 +3,7 @@ package raytap
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"reflect"
@@ -31,6 +32,7 @@ import (
 	"github.com/raytap/raytap/detectors/secrets"
 	"github.com/raytap/raytap/detectors/sensor"
 	interactive "github.com/raytap/raytap/detectors/shell"
+	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
@@ -51,6 +53,7 @@ import (
 //	logs: [conn, http, dns, notice]     # which to write; all if none is named
 //	log_more: true                      # also rows of what Zeek would not read: see docs/zeek.md
 //	mask_logs: true                     # credentials also in the columns that are Zeek's (uri, referrer, username)
+//	file_mode: 0640                     # of logs and reports; who may read them may enter their folders
 //	intel: [feeds/threatfox.csv]        # files with indicators, beside those that are built in
 //	interfaces: [eth1, eth2]            # what a sensor captures from; or:
 //	read_fifo: /run/raytap/pcap         # a pipe of pcap from elsewhere
@@ -88,6 +91,7 @@ type Config struct {
 	Quiet           bool     `yaml:"quiet"`
 	LogMore         bool     `yaml:"log_more"`
 	MaskLogs        bool     `yaml:"mask_logs"`
+	FileMode        string   `yaml:"file_mode"`
 	Logs            []string `yaml:"logs"`
 	Intel           []string `yaml:"intel"`
 
@@ -159,6 +163,7 @@ func DefaultConfig() Config {
 		MaxFlows:  capture.DefaultMaxFlows,
 		Out:       "raytap-logs",
 		Format:    "zeek",
+		FileMode:  "0640",
 		Campaign:  campaign.Default(),
 		Egress:    egress.Default(),
 		Model:     model.Default(),
@@ -179,6 +184,15 @@ func DefaultConfig() Config {
 		Sensor:    sensor.Default(),
 		Confine:   true,
 	}
+}
+
+// Modes gives the permissions of what is made.
+func (c *Config) Modes() disk.Modes {
+	m, err := disk.ParseModes(c.FileMode)
+	if err != nil { // it was checked
+		return disk.Default()
+	}
+	return m
 }
 
 // home gives the networks that count as inside.
@@ -263,6 +277,9 @@ func check(key string, v any) error {
 		if s := v.(string); s != "zeek" && s != "json" {
 			return fmt.Errorf("%q is not a format (zeek, json)", s)
 		}
+	case "file_mode":
+		_, err := disk.ParseModes(v.(string))
+		return err
 	case "logs":
 		if !slices.Contains(zeek.Logs(), v.(string)) {
 			return fmt.Errorf("%q is none of the logs: %s", v, strings.Join(zeek.Logs(), ", "))
@@ -380,16 +397,17 @@ func LoadConfig(name string) (Config, error) {
 func LoadConfigLines(name string) (c Config, lines map[string]int, err error) {
 	c = DefaultConfig()
 	lines = map[string]int{}
-	info, err := os.Stat(name)
+	f, err := os.Open(name)
 	if err != nil {
 		return c, nil, fmt.Errorf("raytap: configuration: %w", err)
 	}
-	if info.Size() > maxConfigFile {
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
+	if err != nil {
+		return c, nil, fmt.Errorf("raytap: configuration: %w", err)
+	}
+	if len(b) > maxConfigFile {
 		return c, nil, fmt.Errorf("raytap: configuration %s: over %d bytes", name, maxConfigFile)
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return c, nil, fmt.Errorf("raytap: configuration: %w", err)
 	}
 	if err := c.read(b, lines); err != nil {
 		return c, nil, fmt.Errorf("raytap: %s:%w", name, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
@@ -78,7 +79,7 @@ func extract(args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 	var n uint64
-	err = writeFile(*out, func(file io.Writer) error {
+	err = disk.Private().Replace(*out, func(file io.Writer) error {
 		return eachSource(files, func(src capture.Source) error {
 			n, err = w.copy(src, file, cfg)
 			return err

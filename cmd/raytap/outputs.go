@@ -49,7 +49,7 @@ func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) 
 	rules := raytap.Rules()
 	r := &cfg.Rotate
 	o.logs, err = zeek.NewLive(cfg.Out, zeek.LiveOptions{
-		Options:  zeek.Options{Format: cfg.Format, Rules: rules, Logs: cfg.Logs, Mask: cfg.MaskLogs},
+		Options:  zeek.Options{Format: cfg.Format, Rules: rules, Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes()},
 		Interval: r.Interval, Size: r.Size, Compress: r.Compress, Keep: r.Keep, KeepSize: r.KeepSize, Fsync: r.Fsync, Reserve: r.Reserve, Say: say,
 	}, now)
 	if err != nil {

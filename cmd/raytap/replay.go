@@ -19,6 +19,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/intel"
+	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/terminal"
 	"github.com/raytap/raytap/sinks/zeek"
 )
@@ -39,7 +40,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f := newFlags("replay", replaySynopsis)
 	cfg := raytap.DefaultConfig()
 	var home, feeds, only []string
-	f.String("out", cfg.Out, "`DIR` to write logs to; those of an earlier run are replaced (default "+cfg.Out+")")
+	f.String("out", cfg.Out, "`DIR` to write logs to; those of an earlier run are replaced, others are not (default "+cfg.Out+")")
 	f.String("format", cfg.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+cfg.Format+")")
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated (default: private, loopback, link-local, CGNAT, ULA)",
 		func(s string) error { home = append(home, s); return nil })
@@ -54,6 +55,8 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.Bool("ignore-checksums", false, "take packets whose checksum is wrong, too")
 	html := f.String("report", "", "make an HTML report, `FILE`, of the logs when they are written")
 	exports := f.String("export", "", "write findings, incidents and indicators to `DIR`, for other programs (see raytap help report)")
+	force := f.Bool("force", false, "replace logs in --out also if raytap did not write them")
+	f.String("file-mode", cfg.FileMode, "`MODE` of logs and reports that are made (default "+cfg.FileMode+")")
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
 	cpuprofile := f.String("cpuprofile", "", "")
 	memprofile := f.String("memprofile", "", "")
@@ -102,7 +105,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 		complain(stderr, err)
 		return exitUsage
 	}
-	code := replayFiles(cfg, files, *html, *exports, stdout, stderr)
+	code := replayFiles(cfg, files, *html, *exports, *force, stdout, stderr)
 	if err := stop(); err != nil {
 		complain(stderr, err)
 		code = max(code, exitInput)
@@ -130,6 +133,8 @@ func (f *flags) override(cfg *raytap.Config, home []string) {
 			cfg.Quiet = v.(bool)
 		case "mask-logs":
 			cfg.MaskLogs = v.(bool)
+		case "file-mode":
+			cfg.FileMode = s
 		case "ignore-checksums":
 			cfg.IgnoreChecksums = v.(bool)
 		case "read-fifo":
@@ -159,7 +164,7 @@ func openFiles(names []string, fail func(error)) (srcs []capture.Source) {
 	return srcs
 }
 
-func replayFiles(cfg raytap.Config, files []string, html, exports string, stdout, stderr *os.File) int {
+func replayFiles(cfg raytap.Config, files []string, html, exports string, force bool, stdout, stderr *os.File) int {
 	code := exitOK
 	fail := func(err error) {
 		complain(stderr, err)
@@ -189,7 +194,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, stdout
 		}
 	}()
 
-	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs})
+	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Force: force})
 	if err != nil {
 		fail(err)
 		return code
@@ -268,7 +273,7 @@ func profile(cpu, mem, traces string) (stop func() error, err error) {
 		if name == "" {
 			return nil
 		}
-		w, err := os.Create(name)
+		w, err := disk.Private().Renew(name)
 		if err != nil {
 			return err
 		}

@@ -77,6 +77,26 @@ var options = [...]struct {
 	{snmp, "-c", false, false},
 }
 
+// What a byte is to the words of a command.
+const (
+	within  = iota
+	between // a blank, a quote, a list's comma
+	ends    // the command
+)
+
+var commandBytes = func() (class [256]uint8) {
+	for c := range ' ' + 1 {
+		class[c] = between
+	}
+	for _, c := range []byte(`"',[]{}\`) {
+		class[c] = between
+	}
+	for _, c := range []byte(";&\n|`()") {
+		class[c] = ends
+	}
+	return class
+}()
+
 // longestOption bounds a word that is looked at as an option or as a command.
 const longestOption = 48
 
@@ -92,8 +112,9 @@ func (m *masker) commands() {
 	verb := 0                // the argument where login or set stood
 	batch := false
 	for i := 0; i < len(s); {
-		switch c := s[i]; {
-		case c == ';' || c == '&' || c == '\n' || c == '|' || c == '`' || c == '(' || c == ')':
+		c := s[i]
+		switch class := commandBytes[c]; {
+		case class == ends:
 			before = 0
 			if c == '|' {
 				before = has
@@ -106,12 +127,12 @@ func (m *masker) commands() {
 			}
 			i++
 			continue
-		case c <= ' ' || strings.IndexByte(`"',[]{}\`, c) >= 0:
+		case class == between:
 			i++
 			continue
 		}
 		from := i
-		for i < len(s) && s[i] > ' ' && strings.IndexByte("\"',[]{}\\;&|`()", s[i]) < 0 {
+		for i < len(s) && commandBytes[s[i]] == within {
 			i++
 		}
 		w := s[from:i]
@@ -137,7 +158,7 @@ func (m *masker) commands() {
 			if n == logsIn {
 				verb = argument
 			}
-			if n&chpasswd != 0 {
+			if n&chpasswd != 0 && has&chpasswd == 0 {
 				m.userPass(said[0], said[1])
 				m.userPass(i, min(len(s), i+256))
 			}

@@ -9,7 +9,7 @@ import (
 
 const (
 	// maxMask bounds what Mask looks at; what lies behind is cut off, not shown unmasked.
-	maxMask = 128 << 10
+	maxMask = 1 << 20
 	// maxValue bounds a value in quotes: a line's worth of password.
 	maxValue = 4 << 10
 	// maxUserinfo bounds name and password in a URL.

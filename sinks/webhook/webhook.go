@@ -36,6 +36,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
@@ -123,7 +124,7 @@ func New(opt Options) (*Sink, error) {
 	}
 	s := &Sink{opt: opt, findings: zeek.NewFindings(opt.Rules), in: make(chan entry, queueLen), spooled: make(chan struct{}), done: make(chan struct{}), more: make(chan struct{}, 1)}
 	s.client = &http.Client{Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	if err := os.MkdirAll(opt.Spool, 0o700); err != nil {
+	if err := s.folder(); err != nil {
 		return nil, fmt.Errorf("webhook: spool: %w", err)
 	}
 	if err := s.recall(); err != nil {
@@ -230,10 +231,10 @@ func (s *Sink) spool() {
 // store writes a finding to its file, which has its name only when it is whole and on the disk.
 func (s *Sink) store(e *entry) error {
 	tmp := filepath.Join(s.opt.Spool, "."+e.name())
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	f, err := disk.Private().Renew(tmp)
 	if errors.Is(err, os.ErrNotExist) { // the folder was removed
-		if err = os.MkdirAll(s.opt.Spool, 0o700); err == nil {
-			f, err = os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		if err = s.folder(); err == nil {
+			f, err = disk.Private().Renew(tmp)
 		}
 	}
 	if err != nil {
@@ -248,6 +249,22 @@ func (s *Sink) store(e *entry) error {
 		os.Remove(tmp)
 	}
 	return err
+}
+
+// folder makes the spool's.
+func (s *Sink) folder() error {
+	dir := filepath.Clean(s.opt.Spool)
+	return disk.Private().Within(filepath.Dir(dir), filepath.Base(dir))
+}
+
+// stored reads the file of a finding.
+func (s *Sink) stored(e *entry) ([]byte, error) {
+	f, err := disk.Read(filepath.Join(s.opt.Spool, e.name()))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, s.opt.MaxBytes))
 }
 
 // room makes room for e, at the cost of the oldest of the least severe, and says whether there is any.
@@ -330,7 +347,7 @@ func (s *Sink) send() {
 		body := e.body
 		if body == nil {
 			var err error
-			if body, err = os.ReadFile(filepath.Join(s.opt.Spool, e.name())); err != nil {
+			if body, err = s.stored(&e); err != nil {
 				s.dropped.Add(1) // somebody removed it
 				s.drop(e.seq)
 				continue

@@ -21,17 +21,22 @@
 package zeek
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"sort"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
@@ -54,6 +59,8 @@ type Options struct {
 	Rules  []detectors.Rule // for the note and the techniques of a finding's row
 	Logs   []string         // only these; empty: all
 	Mask   bool             // credentials also in Zeek's own logs
+	Modes  disk.Modes       // permissions of files and folders; zero: disk.Default
+	Force  bool             // New also replaces logs that raytap did not write
 }
 
 // wants says whether a log is to be written.
@@ -69,6 +76,7 @@ type Sink struct {
 	rules  map[string]*rule
 	notice notice
 	flows  flowTexts
+	lock   *os.File
 	closed bool
 }
 
@@ -190,32 +198,110 @@ var ours = [...]string{
 	"x509",
 }
 
-// New makes a sink that writes to dir, which is created if need be. Logs of ours that an earlier run left there are
-// removed; other files stay.
+// New makes a sink that writes to dir, which is created if need be. Logs that an earlier run left there are removed;
+// other files stay, and a log of the same name that was not written by us, or has changed since, is an error. So is a
+// folder that another sink writes to.
 func New(dir string, opt Options) (*Sink, error) {
 	s := &Sink{dir: dir, opt: opt, logs: map[string]*log{}, rules: rules(opt.Rules)}
 	var err error
 	if s.json, err = opt.json(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := opt.Modes.Folder(dir); err != nil {
 		return nil, fmt.Errorf("zeek: cannot make the log directory: %w", err)
 	}
-	for _, name := range ours {
-		if err := os.Remove(filepath.Join(dir, name+".log")); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("zeek: cannot replace an old log: %w", err)
-		}
-	}
 	// Better to say now that nothing can be written here than after an hour of reading.
-	probe, err := os.CreateTemp(dir, ".raytap-*")
-	if err != nil {
+	if s.lock, err = takeFolder(dir, opt.Modes); err != nil {
 		return nil, fmt.Errorf("zeek: cannot write to the log directory: %w", err)
 	}
-	probe.Close()
-	if err := os.Remove(probe.Name()); err != nil {
-		return nil, fmt.Errorf("zeek: cannot write to the log directory: %w", err)
+	if err := s.clear(); err != nil {
+		s.lock.Close()
+		return nil, err
 	}
 	return s, nil
+}
+
+// clear removes what an earlier run wrote.
+func (s *Sink) clear() error {
+	written := marks(s.lock)
+	var old, foreign []string
+	for _, name := range ours {
+		name += ".log"
+		info, err := os.Lstat(filepath.Join(s.dir, name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return fmt.Errorf("zeek: cannot replace an old log: %w", err)
+		}
+		size, ok := written[name]
+		if old = append(old, name); !ok || size >= 0 && size != info.Size() || !info.Mode().IsRegular() {
+			foreign = append(foreign, name)
+		}
+	}
+	if len(foreign) > 0 && !s.opt.Force {
+		return fmt.Errorf("zeek: %s in %s would be replaced, and raytap did not write that, or it has changed since: choose another folder, or --force",
+			strings.Join(foreign, ", "), s.dir)
+	}
+	for _, name := range old {
+		if err := os.Remove(filepath.Join(s.dir, name)); err != nil {
+			return fmt.Errorf("zeek: cannot replace an old log: %w", err)
+		}
+	}
+	if err := s.mark(); err != nil {
+		return fmt.Errorf("zeek: cannot write to the log directory: %w", err)
+	}
+	return nil
+}
+
+// mark takes down in the lock file which logs are ours, so that a later run knows what it may replace, and how long each
+// is, once that is known.
+func (s *Sink) mark() error {
+	var b strings.Builder
+	b.WriteString("# The logs in this folder that raytap wrote, and may replace.\n")
+	for _, l := range s.sorted() {
+		size := "-"
+		if s.closed && l.file != nil {
+			if info, err := os.Lstat(filepath.Join(s.dir, l.name+".log")); err == nil {
+				size = strconv.FormatInt(info.Size(), 10)
+			}
+		}
+		fmt.Fprintf(&b, "%s.log\t%s\n", l.name, size)
+	}
+	if _, err := s.lock.WriteAt([]byte(b.String()), 0); err != nil {
+		return err
+	}
+	return s.lock.Truncate(int64(b.Len()))
+}
+
+// marks reads what mark wrote: the sizes of logs, -1 for one whose writer did not come to its end.
+func marks(lock *os.File) map[string]int64 {
+	const most = 64 << 10
+	all := map[string]int64{}
+	lines := bufio.NewScanner(io.NewSectionReader(lock, 0, most))
+	for lines.Scan() {
+		name, text, ok := strings.Cut(lines.Text(), "\t")
+		if !ok {
+			continue
+		}
+		all[name] = -1
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+			all[name] = n
+		}
+	}
+	return all
+}
+
+// takeFolder opens the lock file of a folder of logs and takes it.
+func takeFolder(dir string, modes disk.Modes) (*os.File, error) {
+	f, err := modes.Open(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s is in use by another process: %w", dir, err)
+	}
+	return f, nil
 }
 
 // json says which form is asked for.
@@ -284,7 +370,10 @@ func (s *Sink) open(name string, first capture.Record) *log {
 	if l.off {
 		return l
 	}
-	l.file, l.err = os.Create(filepath.Join(s.dir, name+".log"))
+	l.file, l.err = s.opt.Modes.Create(filepath.Join(s.dir, name+".log"))
+	if l.err == nil {
+		l.err = s.mark()
+	}
 	if l.err == nil && !s.json {
 		l.text.b = header(nil, name, first)
 	}
@@ -344,6 +433,9 @@ func (s *Sink) Close(end capture.Time) error {
 		if l.err != nil {
 			errs = append(errs, fmt.Errorf("zeek: %s.log is not whole, %d rows were lost: %w", l.name, l.lost, l.err))
 		}
+	}
+	if err := errors.Join(s.mark(), s.lock.Close()); err != nil {
+		errs = append(errs, fmt.Errorf("zeek: %w", err))
 	}
 	return errors.Join(errs...)
 }

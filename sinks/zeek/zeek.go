@@ -370,9 +370,8 @@ func (s *Sink) open(name string, first capture.Record) *log {
 	if l.off {
 		return l
 	}
-	l.file, l.err = s.opt.Modes.Create(filepath.Join(s.dir, name+".log"))
-	if l.err == nil {
-		l.err = s.mark()
+	if l.err = s.mark(); l.err == nil {
+		l.file, l.err = s.opt.Modes.Create(filepath.Join(s.dir, name+".log"))
 	}
 	if l.err == nil && !s.json {
 		l.text.b = header(nil, name, first)

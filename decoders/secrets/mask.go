@@ -643,9 +643,6 @@ func (m *masker) assigned(j int, k nameOf, option, query, tag bool) {
 			}
 			return
 		}
-		if sep == ':' && at > i && !quoted && k < secret || at > i+1 && sep == '=' && !quoted && k < secret {
-			return
-		}
 		switch k {
 		case header:
 			m.authorization(at)

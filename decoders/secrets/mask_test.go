@@ -55,6 +55,8 @@ func TestMask(t *testing.T) {
 		`["curl", "-u", "admin:hunter2", "http://h"]`: `["curl", "-u", "admin:***", "http://h"]`,
 		"curl -b 'sid=abcdef' http://h/":              "curl -b 'sid=***' http://h/",
 		"curl -H 'X-Auth-Token: abc' http://h":        "curl -H 'X-Auth-Token: ***' http://h",
+		"curl -H 'X-Api-Key: abcdefgh' http://h":      "curl -H 'X-Api-Key: ***' http://h",
+		`API_KEY = "abcdefgh"`:                        `API_KEY = "***"`,
 		"curl -H X-Auth-Token: abc http://h":          "curl -H X-Auth-Token: *** http://h",
 		"curl -H 'Cookie: a=b; c=d' http://h":         "curl -H 'Cookie: ***' http://h",
 		// Headers.

@@ -1,6 +1,7 @@
 package raytap
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -66,6 +67,7 @@ import (
 //	user: raytap                        # whom a sensor becomes once it has opened the rings
 //	state: /var/lib/raytap/assets.json  # where a sensor keeps the inventory from one run to the next
 //	confine: false                      # leave it the files of the whole machine, where the kernel has Landlock
+//	seccomp: false                      # leave it, and replay, the system calls that neither needs
 //	sensor:
 //	  loss: 1.0                         # percent lost in a minute that is worth a finding
 //	egress:
@@ -107,6 +109,7 @@ type Config struct {
 	User       string   `yaml:"user"`
 	State      string   `yaml:"state"`
 	Confine    bool     `yaml:"confine"`
+	Seccomp    bool     `yaml:"seccomp"`
 
 	Campaign campaign.Config `yaml:"campaign"`
 	Egress   egress.Config   `yaml:"egress"`
@@ -183,6 +186,7 @@ func DefaultConfig() Config {
 		Rings:     1,
 		Sensor:    sensor.Default(),
 		Confine:   true,
+		Seccomp:   true,
 	}
 }
 
@@ -231,8 +235,9 @@ func (c *Config) local() *detectors.Networks {
 }
 
 const (
-	// A configuration is written by hand; this is a thousand times the longest one in sight.
-	maxConfigFile = 1 << 20
+	// A configuration is written by hand; this is ten times raytap.yaml, or some 6,000 networks. The time of the YAML parser
+	// grows with the square of what one list has: this much takes it two seconds in the worst case.
+	maxConfigFile = 128 << 10
 	// The flow table is allocated as it fills; below this it would forget flows on any real network.
 	minMaxFlows = 64
 	maxMaxFlows = 1 << 26
@@ -431,6 +436,9 @@ func (e *keyError) Error() string {
 
 // read takes down in lines, if it is there, where each key stands.
 func (c *Config) read(b []byte, lines map[string]int) error {
+	if err := shallow(b); err != nil {
+		return err
+	}
 	f, err := parser.ParseBytes(b, 0)
 	if err != nil {
 		line := 1
@@ -457,6 +465,81 @@ func (c *Config) read(b []byte, lines map[string]int) error {
 		return nil
 	}
 	return fill(reflect.ValueOf(c).Elem(), body, "", lines)
+}
+
+const (
+	// How deep a configuration may be nested: its deepest values, of a list in a section, are three levels down.
+	maxNesting = 8
+	// Marks of nested entries on one line: "- " before an element.
+	maxMarks = 1
+)
+
+// shallow refuses YAML that is nested too deep, before the parser sees it, whose time grows with the square of the depth
+// and more. It counts brackets, indentation and the marks of nested entries, and is generous with what it takes for one.
+// Anchors and aliases, by which a few lines become billions, have no place in a configuration either.
+func shallow(b []byte) error {
+	brackets, n := 0, 0
+	var indents []int
+	for text := range bytes.Lines(b) {
+		n++
+		text = bytes.TrimRight(text, "\r\n")
+		if i := bytes.Index(text, []byte(" #")); i >= 0 {
+			text = text[:i]
+		}
+		rest := bytes.TrimLeft(text, " \t")
+		if len(rest) == 0 || rest[0] == '#' {
+			continue
+		}
+		indent := len(text) - len(rest)
+		for len(indents) > 0 && indents[len(indents)-1] >= indent {
+			indents = indents[:len(indents)-1]
+		}
+		indents = append(indents, indent)
+		marks := 0 // "- - x" is nested as well
+		for len(rest) > 0 && marks <= maxMarks {
+			word, more, _ := bytes.Cut(rest, []byte(" "))
+			if len(word) > 0 {
+				switch word[0] {
+				case '&', '*':
+					if len(word) > 1 {
+						return &keyError{n, "", "anchors and aliases are not taken"}
+					}
+				case '!':
+					return &keyError{n, "", "tags are not taken"}
+				case '-', '?', ':', '|', '>':
+				default:
+					goto counted
+				}
+				if len(word) > 1 {
+					goto counted
+				}
+				marks++
+			}
+			rest = more
+		}
+	counted:
+		for i, c := range text {
+			switch c {
+			case '[', '{':
+				brackets++
+			case ']', '}':
+				brackets = max(brackets-1, 0)
+			case '&', '*':
+				// Behind what a value begins with; in the middle of one they are text.
+				before := bytes.TrimRight(text[:i], " ")
+				if i+1 < len(text) && text[i+1] > ' ' && len(before) > 0 && bytes.IndexByte([]byte(":-[{,"), before[len(before)-1]) >= 0 && (len(before) < i || before[len(before)-1] != ':' && before[len(before)-1] != '-') {
+					return &keyError{n, "", "anchors and aliases are not taken"}
+				}
+			}
+			if brackets > maxNesting {
+				break
+			}
+		}
+		if marks > maxMarks || len(indents)+marks+brackets > maxNesting {
+			return &keyError{n, "", "nested deeper than any key is"}
+		}
+	}
+	return nil
 }
 
 func line(n ast.Node) int {

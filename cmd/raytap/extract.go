@@ -61,6 +61,7 @@ func extract(args []string, stdout, stderr *os.File) int {
 		*out = *id + *uid + ".pcapng"
 	}
 
+	guard(&cfg, stderr)
 	w := wanted{id: *id, uid: *uid, notes: map[uint64][]string{}}
 	code := exitOK
 	if err := eachSource(files, func(src capture.Source) error {

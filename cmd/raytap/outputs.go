@@ -72,7 +72,7 @@ func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) 
 			spool = filepath.Join(cfg.Out, "webhook-spool")
 		}
 		o.webhook, err = webhook.New(webhook.Options{
-			URL: c.URL, TokenFile: c.TokenFile, Severity: least, Spool: spool, MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
+			URL: c.URL, TokenFile: c.TokenFile, Plain: c.PlainToken, Severity: least, Spool: spool, MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
 		})
 		if err != nil {
 			return o, err

@@ -53,6 +53,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.Bool("mask-logs", false, "mask credentials also in the columns of logs that are Zeek's (uri, referrer, username)")
 	f.Bool("quiet", false, "print nothing but errors")
 	f.Bool("ignore-checksums", false, "take packets whose checksum is wrong, too")
+	f.Bool("seccomp", true, "refuse itself system calls that it does not need; --seccomp=false does without")
 	html := f.String("report", "", "make an HTML report, `FILE`, of the logs when they are written")
 	exports := f.String("export", "", "write findings, incidents and indicators to `DIR`, for other programs (see raytap help report)")
 	force := f.Bool("force", false, "replace logs in --out also if raytap did not write them")
@@ -105,12 +106,23 @@ func replay(args []string, stdout, stderr *os.File) int {
 		complain(stderr, err)
 		return exitUsage
 	}
+	guard(&cfg, stderr)
 	code := replayFiles(cfg, files, *html, *exports, *force, stdout, stderr)
 	if err := stop(); err != nil {
 		complain(stderr, err)
 		code = max(code, exitInput)
 	}
 	return code
+}
+
+// guard refuses the process the system calls that reading what others wrote does not need, before it reads any. Where that
+// is not possible it reads all the same.
+func guard(cfg *raytap.Config, stderr *os.File) {
+	if cfg.Seccomp {
+		if _, err := restrict(); err != nil {
+			complain(stderr, err)
+		}
+	}
 }
 
 // override puts the flags that were given over the configuration.
@@ -133,6 +145,8 @@ func (f *flags) override(cfg *raytap.Config, home []string) {
 			cfg.Quiet = v.(bool)
 		case "mask-logs":
 			cfg.MaskLogs = v.(bool)
+		case "seccomp":
+			cfg.Seccomp = v.(bool)
 		case "file-mode":
 			cfg.FileMode = s
 		case "ignore-checksums":

@@ -45,6 +45,7 @@ func makeReport(args []string, stdout, stderr *os.File) int {
 		complain(stderr, err)
 		return exitUsage
 	}
+	guard(&cfg, stderr)
 	abs, err := filepath.Abs(rest[0])
 	if err != nil {
 		abs = rest[0]

@@ -22,6 +22,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -35,6 +36,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/zeek"
@@ -65,6 +67,7 @@ type Options struct {
 	Spool     string             // folder, made if need be; one process each
 	Severity  detectors.Severity // findings below it are not sent
 	TokenFile string             // a file with a token that is sent as Authorization: Bearer; read anew for every POST
+	Plain     bool               // credentials may be sent over http, where everybody on the way reads them
 	MaxFiles  int                // findings in the spool; 0: DefaultSpoolFiles
 	MaxBytes  int64              // 0: DefaultSpoolBytes
 	Rules     []detectors.Rule   // as for zeek.Options
@@ -113,6 +116,9 @@ func New(opt Options) (*Sink, error) {
 	if err := CheckURL(opt.URL); err != nil {
 		return nil, err
 	}
+	if err := CheckPlain(opt.URL, opt.TokenFile != "", opt.Plain); err != nil {
+		return nil, err
+	}
 	if opt.MaxFiles <= 0 {
 		opt.MaxFiles = DefaultSpoolFiles
 	}
@@ -140,9 +146,35 @@ func New(opt Options) (*Sink, error) {
 func CheckURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return fmt.Errorf("webhook: %q is not a URL of http or https", s)
+		return fmt.Errorf("webhook: %q is not a URL of http or https", secrets.Mask(s))
 	}
 	return nil
+}
+
+// CheckPlain refuses to send a credential in clear text: a token, or one in the URL itself, over http to another machine,
+// unless that is allowed.
+func CheckPlain(s string, token, allowed bool) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" || allowed {
+		return nil
+	}
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	addr, err := netip.ParseAddr(host)
+	if err == nil && addr.Unmap().IsLoopback() || host == "localhost" {
+		return nil
+	}
+	what := ""
+	switch {
+	case token:
+		what = "the token"
+	case u.User != nil:
+		what = "the user of the URL"
+	case secrets.Mask(s) != s:
+		what = "the credential in the URL"
+	default:
+		return nil
+	}
+	return fmt.Errorf("webhook: %s would be sent in clear text over http: use https, or allow it with plain_token", what)
 }
 
 // recall takes up what is in the spool.

@@ -146,9 +146,13 @@ func (f *flags) override(cfg *raytap.Config, home []string) {
 		case "mask-logs":
 			cfg.MaskLogs = v.(bool)
 		case "seccomp":
-			cfg.Seccomp = v.(bool)
+			if on, ok := v.(bool); ok { // a sensor's is a flag of its key
+				cfg.Seccomp = on
+			}
 		case "file-mode":
-			cfg.FileMode = s
+			if s != "" {
+				cfg.FileMode = s
+			}
 		case "ignore-checksums":
 			cfg.IgnoreChecksums = v.(bool)
 		case "read-fifo":

@@ -40,10 +40,16 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c := &collector{e: e, sinks: sinks, at: make([]int, len(e.workers)+1), odd: newWeirdFilter()}
 	c.repeat = detectors.NewSuppressor(func(f *detectors.Finding) {
 		c.findings++
+		f.Mask()
 		c.say(f)
 	})
 	c.bus = detectors.NewBus(c.repeat.Report)
-	c.bus.Rows = func(r capture.Record) { c.say(r) }
+	c.bus.Rows = func(r capture.Record) {
+		if x, ok := r.(*detectors.Incident); ok {
+			x.Mask()
+		}
+		c.say(r)
+	}
 	c.env = &detectors.Env{Home: e.home, Settings: e.cfg.settings()}
 	for _, d := range Detectors() {
 		d.New(c.env, c.bus)

@@ -1,8 +1,10 @@
 package raytap
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"reflect"
@@ -31,6 +33,7 @@ import (
 	"github.com/raytap/raytap/detectors/secrets"
 	"github.com/raytap/raytap/detectors/sensor"
 	interactive "github.com/raytap/raytap/detectors/shell"
+	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
@@ -50,6 +53,8 @@ import (
 //	quiet: false
 //	logs: [conn, http, dns, notice]     # which to write; all if none is named
 //	log_more: true                      # also rows of what Zeek would not read: see docs/zeek.md
+//	mask_logs: true                     # credentials also in the columns that are Zeek's (uri, referrer, username)
+//	file_mode: 0640                     # of logs and reports; who may read them may enter their folders
 //	intel: [feeds/threatfox.csv]        # files with indicators, beside those that are built in
 //	interfaces: [eth1, eth2]            # what a sensor captures from; or:
 //	read_fifo: /run/raytap/pcap         # a pipe of pcap from elsewhere
@@ -62,6 +67,7 @@ import (
 //	user: raytap                        # whom a sensor becomes once it has opened the rings
 //	state: /var/lib/raytap/assets.json  # where a sensor keeps the inventory from one run to the next
 //	confine: false                      # leave it the files of the whole machine, where the kernel has Landlock
+//	seccomp: false                      # leave it, and replay, the system calls that neither needs
 //	sensor:
 //	  loss: 1.0                         # percent lost in a minute that is worth a finding
 //	egress:
@@ -88,6 +94,8 @@ type Config struct {
 	FailOn    string   `yaml:"fail_on"`
 	Quiet     bool     `yaml:"quiet"`
 	LogMore   bool     `yaml:"log_more"`
+	MaskLogs  bool     `yaml:"mask_logs"`
+	FileMode  string   `yaml:"file_mode"`
 	Logs      []string `yaml:"logs"`
 	Intel     []string `yaml:"intel"`
 
@@ -103,8 +111,9 @@ type Config struct {
 	User       string   `yaml:"user"`
 	State      string   `yaml:"state"`
 	Confine    bool     `yaml:"confine"`
+	Seccomp    bool     `yaml:"seccomp"`
 
-	Order Order `yaml:"order"`
+	Order         Order         `yaml:"order"`
 	ProxyProtocol ProxyProtocol `yaml:"proxy_protocol"`
 
 	Campaign campaign.Config `yaml:"campaign"`
@@ -170,6 +179,7 @@ func DefaultConfig() Config {
 		MaxFlows:  capture.DefaultMaxFlows,
 		Out:       "raytap-logs",
 		Format:    "zeek",
+		FileMode:  "0640",
 		Campaign:  campaign.Default(),
 		Egress:    egress.Default(),
 		Model:     model.Default(),
@@ -189,6 +199,7 @@ func DefaultConfig() Config {
 		Rings:     1,
 		Sensor:    sensor.Default(),
 		Confine:   true,
+		Seccomp:   true,
 		Checksums: "auto",
 		Order:     Order{Wait: capture.DefaultWait, Packets: capture.DefaultWaitPackets},
 	}
@@ -209,6 +220,15 @@ func (c *Config) checksums() capture.Checksums {
 		return capture.ChecksumsIgnore
 	}
 	return capture.ChecksumsAuto
+}
+
+// Modes gives the permissions of what is made.
+func (c *Config) Modes() disk.Modes {
+	m, err := disk.ParseModes(c.FileMode)
+	if err != nil { // it was checked
+		return disk.Default()
+	}
+	return m
 }
 
 // home gives the networks that count as inside.
@@ -247,8 +267,9 @@ func (c *Config) local() *detectors.Networks {
 }
 
 const (
-	// A configuration is written by hand; this is a thousand times the longest one in sight.
-	maxConfigFile = 1 << 20
+	// A configuration is written by hand; this is ten times raytap.yaml, or some 6,000 networks. The time of the YAML parser
+	// grows with the square of what one list has: this much takes it two seconds in the worst case.
+	maxConfigFile = 128 << 10
 	// The flow table is allocated as it fills; below this it would forget flows on any real network.
 	minMaxFlows = 64
 	maxMaxFlows = 1 << 26
@@ -308,6 +329,9 @@ func check(key string, v any) error {
 		if s := v.(string); s != "zeek" && s != "json" {
 			return fmt.Errorf("%q is not a format (zeek, json)", s)
 		}
+	case "file_mode":
+		_, err := disk.ParseModes(v.(string))
+		return err
 	case "logs":
 		if !slices.Contains(zeek.Logs(), v.(string)) {
 			return fmt.Errorf("%q is none of the logs: %s", v, strings.Join(zeek.Logs(), ", "))
@@ -425,16 +449,17 @@ func LoadConfig(name string) (Config, error) {
 func LoadConfigLines(name string) (c Config, lines map[string]int, err error) {
 	c = DefaultConfig()
 	lines = map[string]int{}
-	info, err := os.Stat(name)
+	f, err := os.Open(name)
 	if err != nil {
 		return c, nil, fmt.Errorf("raytap: configuration: %w", err)
 	}
-	if info.Size() > maxConfigFile {
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
+	if err != nil {
+		return c, nil, fmt.Errorf("raytap: configuration: %w", err)
+	}
+	if len(b) > maxConfigFile {
 		return c, nil, fmt.Errorf("raytap: configuration %s: over %d bytes", name, maxConfigFile)
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return c, nil, fmt.Errorf("raytap: configuration: %w", err)
 	}
 	if err := c.read(b, lines); err != nil {
 		return c, nil, fmt.Errorf("raytap: %s:%w", name, err)
@@ -458,6 +483,9 @@ func (e *keyError) Error() string {
 
 // read takes down in lines, if it is there, where each key stands.
 func (c *Config) read(b []byte, lines map[string]int) error {
+	if err := shallow(b); err != nil {
+		return err
+	}
 	f, err := parser.ParseBytes(b, 0)
 	if err != nil {
 		line := 1
@@ -484,6 +512,81 @@ func (c *Config) read(b []byte, lines map[string]int) error {
 		return nil
 	}
 	return fill(reflect.ValueOf(c).Elem(), body, "", lines)
+}
+
+const (
+	// How deep a configuration may be nested: its deepest values, of a list in a section, are three levels down.
+	maxNesting = 8
+	// Marks of nested entries on one line: "- " before an element.
+	maxMarks = 1
+)
+
+// shallow refuses YAML that is nested too deep, before the parser sees it, whose time grows with the square of the depth
+// and more. It counts brackets, indentation and the marks of nested entries, and is generous with what it takes for one.
+// Anchors and aliases, by which a few lines become billions, have no place in a configuration either.
+func shallow(b []byte) error {
+	brackets, n := 0, 0
+	var indents []int
+	for text := range bytes.Lines(b) {
+		n++
+		text = bytes.TrimRight(text, "\r\n")
+		if i := bytes.Index(text, []byte(" #")); i >= 0 {
+			text = text[:i]
+		}
+		rest := bytes.TrimLeft(text, " \t")
+		if len(rest) == 0 || rest[0] == '#' {
+			continue
+		}
+		indent := len(text) - len(rest)
+		for len(indents) > 0 && indents[len(indents)-1] >= indent {
+			indents = indents[:len(indents)-1]
+		}
+		indents = append(indents, indent)
+		marks := 0 // "- - x" is nested as well
+		for len(rest) > 0 && marks <= maxMarks {
+			word, more, _ := bytes.Cut(rest, []byte(" "))
+			if len(word) > 0 {
+				switch word[0] {
+				case '&', '*':
+					if len(word) > 1 {
+						return &keyError{n, "", "anchors and aliases are not taken"}
+					}
+				case '!':
+					return &keyError{n, "", "tags are not taken"}
+				case '-', '?', ':', '|', '>':
+				default:
+					goto counted
+				}
+				if len(word) > 1 {
+					goto counted
+				}
+				marks++
+			}
+			rest = more
+		}
+	counted:
+		for i, c := range text {
+			switch c {
+			case '[', '{':
+				brackets++
+			case ']', '}':
+				brackets = max(brackets-1, 0)
+			case '&', '*':
+				// Behind what a value begins with; in the middle of one they are text.
+				before := bytes.TrimRight(text[:i], " ")
+				if i+1 < len(text) && text[i+1] > ' ' && len(before) > 0 && bytes.IndexByte([]byte(":-[{,"), before[len(before)-1]) >= 0 && (len(before) < i || before[len(before)-1] != ':' && before[len(before)-1] != '-') {
+					return &keyError{n, "", "anchors and aliases are not taken"}
+				}
+			}
+			if brackets > maxNesting {
+				break
+			}
+		}
+		if marks > maxMarks || len(indents)+marks+brackets > maxNesting {
+			return &keyError{n, "", "nested deeper than any key is"}
+		}
+	}
+	return nil
 }
 
 func line(n ast.Node) int {

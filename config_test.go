@@ -117,7 +117,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"a list at the top", "- a\n", `:1: must have keys`},
 		{"text at the top", "raytap\n", `:1: must have keys`},
 		{"key that is no name", "? [a, b]\n: 1\n", `:2: found an invalid key`},
-		{"alias", "home: &h [10.0.0.0/8]\nout: *h\n", `:1: home: must be a list`},
+		{"alias", "home: &h [10.0.0.0/8]\nout: *h\n", `:1: anchors and aliases are not taken`},
 	} {
 		name := configFile(t, c.text)
 		_, err := LoadConfig(name)
@@ -142,7 +142,7 @@ func TestConfigFileThatCannotBeRead(t *testing.T) {
 	if _, err := LoadConfig(dir); err == nil {
 		t.Error("a directory was read")
 	}
-	if _, err := LoadConfig(configFile(t, "# "+strings.Repeat("x", maxConfigFile))); err == nil || !strings.Contains(err.Error(), "over 1048576 bytes") {
+	if _, err := LoadConfig(configFile(t, "# "+strings.Repeat("x", maxConfigFile))); err == nil || !strings.Contains(err.Error(), "over 131072 bytes") {
 		t.Errorf("large file: %v", err)
 	}
 }
@@ -212,4 +212,42 @@ func FuzzConfig(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestConfigBombs: YAML that is made to take for ever is refused at once.
+func TestConfigBombs(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "c.yaml")
+	bomb := "a: &a [x,x,x]\nb: &b [*a,*a,*a]\nhome: [*b,*b]\n"
+	for _, tt := range []struct{ text, want string }{
+		{strings.Repeat("[", 100_000), "nested deeper"},
+		{strings.Repeat("{a: ", 30_000), "nested deeper"},
+		{strings.Repeat("- ", 60_000), "nested deeper"},
+		{strings.Repeat("? ", 60_000), "nested deeper"},
+		{"home: [[[[[[[[[1]]]]]]]]]", "nested deeper"},
+		{"home:\n  - - - x", "nested deeper"},
+		{"home: !!set x\nx: !!a\n!!a x", "tags"},
+		{bomb, "anchors and aliases"},
+		{"home: *a", "anchors and aliases"},
+		{"home:\n- *a", "anchors and aliases"},
+		{"home: [ *a ]", "anchors and aliases"},
+		{strings.Repeat("# x\n", 40_000), "over 131072 bytes"},
+	} {
+		if err := os.WriteFile(name, []byte(tt.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		if _, err := LoadConfig(name); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%.40q: %v, want %q", tt.text, err, tt.want)
+		}
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("%.40q took %v", tt.text, d)
+		}
+	}
+	const fine = "filter: \"tcp[((tcp[12:1] & 0xf0) >> 2):4] = 0x47455420 and ip[6:2]&0x1fff = 0\"\nhome: [10.0.0.0/8, \"2001:db8::/32\"]\negress:\n  allow:\n    - example.org\n    - 10.0.0.1\n"
+	if err := os.WriteFile(name, []byte(fine), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadConfig(name); err != nil {
+		t.Error(err)
+	}
 }

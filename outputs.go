@@ -35,12 +35,24 @@ type Syslog struct {
 
 // Webhook says which web server gets a sensor's findings.
 type Webhook struct {
-	URL        string `yaml:"url"`        // "": none
-	TokenFile  string `yaml:"token_file"` // a file with a bearer token
-	Severity   string `yaml:"severity"`   // the least that is sent
-	Spool      string `yaml:"spool"`      // folder for what waits; "": webhook-spool in the log folder
+	URL        string `yaml:"url"`         // "": none
+	TokenFile  string `yaml:"token_file"`  // a file with a bearer token
+	PlainToken bool   `yaml:"plain_token"` // it may go over http
+	Severity   string `yaml:"severity"`    // the least that is sent
+	Spool      string `yaml:"spool"`       // folder for what waits; "": webhook-spool in the log folder
 	SpoolFiles int    `yaml:"spool_files"`
 	SpoolSize  uint64 `yaml:"spool_size"`
+}
+
+// Check refuses to send a credential in clear text.
+func (w *Webhook) Check() error {
+	if w.URL == "" {
+		return nil
+	}
+	if err := webhook.CheckPlain(w.URL, w.TokenFile != "", w.PlainToken); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "webhook: "))
+	}
+	return nil
 }
 
 // Metrics says where a sensor tells how it does.

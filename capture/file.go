@@ -33,6 +33,9 @@ const (
 	maxWindow = 128 << 20
 	// Compressed files inside of compressed files. Two happens by accident, more is a bomb.
 	maxCompressed = 2
+	// What comes out of compression for each byte that goes in, from the first gigabyte on. gzip makes 1,032 at the very
+	// most; two of them, or zstd, a million, and a file of a megabyte would keep a machine busy for a day.
+	maxExpansion, freeExpansion = 2048, 1 << 30
 )
 
 // InputError says what is wrong with an input and where. Every frame before that place was delivered.
@@ -105,6 +108,7 @@ type file struct {
 	count uint64
 	err   error // how it ended; final
 
+	packed  *counted     // what is compressed, nil: nothing is
 	release []func()     // decompressors
 	close   func() error // the file, if we opened it
 }
@@ -117,13 +121,19 @@ func (f *file) open() error {
 		if err != nil {
 			return f.end(magic[:n], len(magic), err)
 		}
-		again := io.MultiReader(bytes.NewReader(magic), f.r)
+		gz := magic[0] == 0x1f && magic[1] == 0x8b
+		zst := string(magic) == "\x28\xb5\x2f\xfd" || magic[0]&0xf0 == 0x50 && string(magic[1:]) == "\x2a\x4d\x18" // or a skippable frame before
+		var again io.Reader = io.MultiReader(bytes.NewReader(magic), f.r)
+		if f.packed == nil && (gz || zst) {
+			f.packed = &counted{r: again}
+			again = f.packed
+		}
 		packed := ""
 		switch {
-		case magic[0] == 0x1f && magic[1] == 0x8b:
+		case gz:
 			packed = "gzip"
 			f.r, err = gzip.NewReader(again)
-		case string(magic) == "\x28\xb5\x2f\xfd", magic[0]&0xf0 == 0x50 && string(magic[1:]) == "\x2a\x4d\x18": // or a skippable frame before
+		case zst:
 			packed = "zstd"
 			var d *zstd.Decoder // one, so that it starts no goroutines
 			if d, err = zstd.NewReader(again, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
@@ -131,6 +141,10 @@ func (f *file) open() error {
 				f.release = append(f.release, d.Close)
 			}
 		default:
+			if f.packed == nil {
+				return f.format(magic)
+			}
+			f.r = &expanded{r: f.r, packed: f.packed, n: int64(len(magic))}
 			return f.format(magic)
 		}
 		switch {
@@ -142,6 +156,36 @@ func (f *file) open() error {
 		f.whole = true
 	}
 	return f.fail(0, fmt.Sprintf("compressed more than %d times", maxCompressed))
+}
+
+// counted counts what is read.
+type counted struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// errExpansion says that compressed data expands beyond any capture's.
+var errExpansion = fmt.Errorf("it expands more than %d times", maxExpansion)
+
+// expanded gives r up to where it expands beyond the bound.
+type expanded struct {
+	r      io.Reader
+	packed *counted
+	n      int64
+}
+
+func (e *expanded) Read(b []byte) (int, error) {
+	n, err := e.r.Read(b)
+	if e.n += int64(n); e.n > freeExpansion && e.n/maxExpansion > e.packed.n {
+		return n, errExpansion
+	}
+	return n, err
 }
 
 // format opens the file format that begins with magic.
@@ -211,7 +255,9 @@ func (f *file) end(rest []byte, need int, err error) error {
 		return &InputError{f.name, at, "cut short: the compressed data is not complete", true, err}
 	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 		reason := "cannot be read"
-		if f.whole {
+		if errors.Is(err, errExpansion) {
+			reason = "the compressed data is refused"
+		} else if f.whole {
 			reason = "the compressed data is damaged"
 		}
 		return &InputError{f.name, at, reason, false, err}

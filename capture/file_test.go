@@ -913,3 +913,26 @@ func BenchmarkScan(b *testing.B) {
 		})
 	}
 }
+
+// TestExpansionIsBounded: a file that makes gigabytes of kilobytes is refused, with what came before it, and gzip's own
+// most is not.
+func TestExpansionIsBounded(t *testing.T) {
+	e := &expanded{r: zeros{}, packed: &counted{n: freeExpansion / maxExpansion}}
+	b := make([]byte, 64<<20)
+	for range freeExpansion / len(b) {
+		if _, err := e.Read(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.packed.n-- // as much, of less
+	for range 2 {
+		_, err := e.Read(b)
+		if !errors.Is(err, errExpansion) {
+			t.Fatal(err)
+		}
+		f := &file{name: "x", whole: true, recs: &pcap{}}
+		if err := f.end(nil, 0, err); !strings.Contains(err.Error(), "refused: it expands more than 2048 times") {
+			t.Error(err)
+		}
+	}
+}

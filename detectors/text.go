@@ -6,16 +6,24 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/raytap/raytap/decoders/secrets"
 )
 
 // cut ends a text that goes on.
 const cut = "\u2026"
 
-// Clip puts n bytes at most of a text from the wire on one line of a sentence, shows where it was cut, and keeps what is
-// no text out of it.
+// clipMargin is how much behind the end Clip looks at: a secret that is cut in two must be known by its whole.
+const clipMargin = 4 << 10
+
+// Clip puts n bytes at most of a text from the wire on one line of a sentence, with the credentials in it masked, shows
+// where it was cut, and keeps what is no text out of it.
 func Clip(s string, n int) string {
 	end := ""
-	if len(s) > n {
+	if len(s) > n+clipMargin {
+		s, end = s[:n+clipMargin], cut
+	}
+	if s = secrets.Mask(s); len(s) > n {
 		for range utf8.UTFMax - 1 {
 			if n > 0 && !utf8.RuneStart(s[n]) {
 				n--
@@ -32,6 +40,26 @@ func Clip(s string, n int) string {
 		}
 		return r
 	}, s) + end
+}
+
+// Mask masks the credentials in all that f says. Whoever hands findings on calls it once, and whoever reads them back.
+func (f *Finding) Mask() {
+	f.Msg, f.Sub = secrets.Mask(f.Msg), secrets.Mask(f.Sub)
+	for i := range f.Evidence {
+		f.Evidence[i].Value = secrets.Mask(f.Evidence[i].Value)
+	}
+}
+
+// Mask masks the credentials in all that x tells.
+func (x *Incident) Mask() {
+	x.Summary = secrets.Mask(x.Summary)
+	for i := range x.Steps {
+		x.Steps[i].What = secrets.Mask(x.Steps[i].What)
+	}
+	for i := range x.Others {
+		x.Others[i].Name = secrets.Mask(x.Others[i].Name)
+	}
+	x.Why = secrets.MaskAll(x.Why)
 }
 
 // Whole gives a text that may have been cut without its last word, which may be half of one: of evil.community the

@@ -54,6 +54,7 @@ func listAssets(args []string, stdout, stderr *os.File) int {
 		return f.fail(errors.New("no capture given"), stdout, stderr)
 	}
 
+	guard(&cfg, stderr)
 	code := exitOK
 	fail := func(err error) {
 		if err != nil {

@@ -27,13 +27,12 @@ var readFor = [...]string{
 	"/proc/self", "/proc/stat",
 }
 
-// confine leaves the process what it needs with cfg, from the file config if there is one. say is told when the kernel
-// cannot do that.
-func confine(cfg *raytap.Config, config string, say func(string)) error {
+// confine leaves the process the files that it needs with cfg, from the file config if there is one. It says in a few
+// words what is in force, or that the kernel cannot do that.
+func confine(cfg *raytap.Config, config string) (says string, err error) {
 	version, _, e := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if e != 0 || version < leastLandlock {
-		say("the kernel has no Landlock, or an old one: files are protected by permissions alone")
-		return nil
+		return "the kernel has no Landlock, or an old one: files are protected by permissions alone", nil
 	}
 	write, read := folders(cfg, config)
 	rules := []landlock.Rule{landlock.RWDirs(write...).WithRefer(), landlock.RODirs(read...).IgnoreIfMissing()}
@@ -47,9 +46,9 @@ func confine(cfg *raytap.Config, config string, say func(string)) error {
 		}
 	}
 	if err := landlock.V5.BestEffort().RestrictPaths(rules...); err != nil {
-		return fmt.Errorf("raytap: cannot be confined (--confine=false does without): %w", err)
+		return "", fmt.Errorf("raytap: cannot be confined (--confine=false does without): %w", err)
 	}
-	return nil
+	return fmt.Sprintf("Landlock leaves it %d folders to write to", len(write)), nil
 }
 
 // folders gives what is written to, which must be there, and what is read. A file's folder stands for the file: files

@@ -4,4 +4,4 @@ package main
 
 import "github.com/raytap/raytap"
 
-func confine(*raytap.Config, string, func(string)) error { return nil }
+func confine(*raytap.Config, string) (string, error) { return "", nil }

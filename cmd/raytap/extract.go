@@ -12,6 +12,7 @@ import (
 	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
@@ -61,6 +62,7 @@ func extract(args []string, stdout, stderr *os.File) int {
 		*out = *id + *uid + ".pcapng"
 	}
 
+	guard(&cfg, stderr)
 	w := wanted{id: *id, uid: *uid, notes: map[uint64][]string{}}
 	code := exitOK
 	if err := eachSource(files, func(src capture.Source) error {
@@ -79,7 +81,7 @@ func extract(args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 	var n uint64
-	err = writeFile(*out, func(file io.Writer) error {
+	err = disk.Private().Replace(*out, func(file io.Writer) error {
 		return eachSource(files, func(src capture.Source) error {
 			n, err = w.copy(src, file, cfg)
 			return err

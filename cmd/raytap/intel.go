@@ -8,6 +8,7 @@ import (
 
 	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/detectors/intel"
+	"github.com/raytap/raytap/sinks/terminal"
 )
 
 const intelSynopsis = `intel FILE...
@@ -54,7 +55,7 @@ func describeIntel(args []string, stdout, stderr *os.File) int {
 }
 
 func describe(b *bytes.Buffer, f *intel.Feed) {
-	fmt.Fprintf(b, "%s: %s, %d records, %d indicators", f.Name, f.Format, f.Records, f.Indicators())
+	fmt.Fprintf(b, "%s: %s, %d records, %d indicators", terminal.Clean(f.Name), f.Format, f.Records, f.Indicators())
 	if !f.Newest().IsZero() {
 		fmt.Fprintf(b, ", last seen %s to %s", f.Oldest().Format("2006-01-02"), f.Newest().Format("2006-01-02"))
 	}
@@ -70,7 +71,7 @@ func describe(b *bytes.Buffer, f *intel.Feed) {
 			if i > 0 {
 				b.WriteString(",")
 			}
-			b.WriteString(" " + s)
+			b.WriteString(" " + terminal.Clean(s))
 		}
 		b.WriteString("\n")
 	}
@@ -87,7 +88,7 @@ func describe(b *bytes.Buffer, f *intel.Feed) {
 			if i == 0 {
 				sep = ":"
 			}
-			fmt.Fprintf(b, "%s %d %s", sep, e.Line, e.Value)
+			fmt.Fprintf(b, "%s %d %s", sep, e.Line, terminal.Clean(e.Value))
 		}
 		b.WriteString("\n")
 	}

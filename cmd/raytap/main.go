@@ -19,6 +19,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/raytap/raytap/sinks/terminal"
 )
 
 // Exit statuses, a contract with scripts.
@@ -105,5 +107,5 @@ func complain(w io.Writer, err error) {
 	} {
 		s = strings.TrimPrefix(s, pkg)
 	}
-	fmt.Fprintf(w, "raytap: %s\n", s)
+	fmt.Fprintf(w, "raytap: %s\n", terminal.CleanLines(s)) // names of files and what a server answered are anybody's
 }

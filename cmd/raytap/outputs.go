@@ -49,7 +49,7 @@ func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) 
 	rules := raytap.Rules()
 	r := &cfg.Rotate
 	o.logs, err = zeek.NewLive(cfg.Out, zeek.LiveOptions{
-		Options:  zeek.Options{Format: cfg.Format, Rules: rules, Logs: cfg.Logs},
+		Options:  zeek.Options{Format: cfg.Format, Rules: rules, Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes()},
 		Interval: r.Interval, Size: r.Size, Compress: r.Compress, Keep: r.Keep, KeepSize: r.KeepSize, Fsync: r.Fsync, Reserve: r.Reserve, Say: say,
 	}, now)
 	if err != nil {
@@ -72,7 +72,7 @@ func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) 
 			spool = filepath.Join(cfg.Out, "webhook-spool")
 		}
 		o.webhook, err = webhook.New(webhook.Options{
-			URL: c.URL, TokenFile: c.TokenFile, Severity: least, Spool: spool, MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
+			URL: c.URL, TokenFile: c.TokenFile, Plain: c.PlainToken, Severity: least, Spool: spool, MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
 		})
 		if err != nil {
 			return o, err

@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/raytap/raytap/sinks/disk"
 )
 
 // monotonic is the clock that systemd compares reloads by, in microseconds.
@@ -23,7 +25,7 @@ func monotonic() string {
 // dropPrivileges becomes another user, if one is given, and gives up every capability but the one that opens packet
 // sockets, and without another user the one that writes to folders of others; on all threads and for good. out is the
 // folder of the logs: it is made while that is still possible, and belongs to the user.
-func dropPrivileges(name, out string) error {
+func dropPrivileges(name, out string, modes disk.Modes) error {
 	fail := func(what string, err error) error { return fmt.Errorf("raytap: cannot %s: %w", what, err) }
 	keep := uint64(1) << unix.CAP_NET_RAW
 	uid, gid := -1, -1
@@ -35,7 +37,7 @@ func dropPrivileges(name, out string) error {
 			return err
 		}
 		if _, err := os.Stat(out); errors.Is(err, os.ErrNotExist) {
-			if err := os.MkdirAll(out, 0o755); err != nil {
+			if err := modes.Folder(out); err != nil {
 				return fail("make the log directory", err)
 			}
 			if err := os.Chown(out, uid, gid); err != nil {

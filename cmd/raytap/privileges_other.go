@@ -2,12 +2,16 @@
 
 package main
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/raytap/raytap/sinks/disk"
+)
 
 func monotonic() string { return "0" }
 
 // dropPrivileges has nothing to give up where interfaces cannot be captured.
-func dropPrivileges(name, _ string) error {
+func dropPrivileges(name, _ string, _ disk.Modes) error {
 	if name != "" {
 		return errors.New("raytap: --user is for Linux")
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/intel"
+	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/terminal"
 	"github.com/raytap/raytap/sinks/zeek"
 )
@@ -39,7 +40,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f := newFlags("replay", replaySynopsis)
 	cfg := raytap.DefaultConfig()
 	var home, feeds, only []string
-	f.String("out", cfg.Out, "`DIR` to write logs to; those of an earlier run are replaced (default "+cfg.Out+")")
+	f.String("out", cfg.Out, "`DIR` to write logs to; those of an earlier run are replaced, others are not (default "+cfg.Out+")")
 	f.String("format", cfg.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+cfg.Format+")")
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated (default: private, loopback, link-local, CGNAT, ULA)",
 		func(s string) error { home = append(home, s); return nil })
@@ -49,11 +50,15 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.Int("workers", cfg.Workers, "goroutines that decode, `N` (default: the processors)")
 	f.String("filter", cfg.Filter, "only packets that match `BPF`, in tcpdump's language")
 	f.String("fail-on", cfg.FailOn, "exit with 3 if a finding reaches `SEVERITY`: info, low, medium, high, critical")
+	f.Bool("mask-logs", false, "mask credentials also in the columns of logs that are Zeek's (uri, referrer, username)")
 	f.Bool("quiet", false, "print nothing but errors")
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
+	f.Bool("seccomp", true, "refuse itself system calls that it does not need; --seccomp=false does without")
 	html := f.String("report", "", "make an HTML report, `FILE`, of the logs when they are written")
 	exports := f.String("export", "", "write findings, incidents and indicators to `DIR`, for other programs (see raytap help report)")
+	force := f.Bool("force", false, "replace logs in --out also if raytap did not write them")
+	f.String("file-mode", cfg.FileMode, "`MODE` of logs and reports that are made (default "+cfg.FileMode+")")
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
 	cpuprofile := f.String("cpuprofile", "", "")
 	memprofile := f.String("memprofile", "", "")
@@ -102,12 +107,23 @@ func replay(args []string, stdout, stderr *os.File) int {
 		complain(stderr, err)
 		return exitUsage
 	}
-	code := replayFiles(cfg, files, *html, *exports, stdout, stderr)
+	guard(&cfg, stderr)
+	code := replayFiles(cfg, files, *html, *exports, *force, stdout, stderr)
 	if err := stop(); err != nil {
 		complain(stderr, err)
 		code = max(code, exitInput)
 	}
 	return code
+}
+
+// guard refuses the process the system calls that reading what others wrote does not need, before it reads any. Where that
+// is not possible it reads all the same.
+func guard(cfg *raytap.Config, stderr *os.File) {
+	if cfg.Seccomp {
+		if _, err := restrict(); err != nil {
+			complain(stderr, err)
+		}
+	}
 }
 
 // override puts the flags that were given over the configuration.
@@ -128,6 +144,16 @@ func (f *flags) override(cfg *raytap.Config, home []string) {
 			cfg.FailOn = s
 		case "quiet":
 			cfg.Quiet = v.(bool)
+		case "mask-logs":
+			cfg.MaskLogs = v.(bool)
+		case "seccomp":
+			if on, ok := v.(bool); ok { // a sensor's is a flag of its key
+				cfg.Seccomp = on
+			}
+		case "file-mode":
+			if s != "" {
+				cfg.FileMode = s
+			}
 		case "ignore-checksums":
 			if v.(bool) {
 				cfg.Checksums = "ignore"
@@ -161,7 +187,7 @@ func openFiles(names []string, fail func(error)) (srcs []capture.Source) {
 	return srcs
 }
 
-func replayFiles(cfg raytap.Config, files []string, html, exports string, stdout, stderr *os.File) int {
+func replayFiles(cfg raytap.Config, files []string, html, exports string, force bool, stdout, stderr *os.File) int {
 	code := exitOK
 	fail := func(err error) {
 		complain(stderr, err)
@@ -191,7 +217,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, stdout
 		}
 	}()
 
-	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules(), Logs: cfg.Logs})
+	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Force: force})
 	if err != nil {
 		fail(err)
 		return code
@@ -276,7 +302,7 @@ func profile(cpu, mem, traces string) (stop func() error, err error) {
 		if name == "" {
 			return nil
 		}
-		w, err := os.Create(name)
+		w, err := disk.Private().Renew(name)
 		if err != nil {
 			return err
 		}

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -47,6 +45,7 @@ func makeReport(args []string, stdout, stderr *os.File) int {
 		complain(stderr, err)
 		return exitUsage
 	}
+	guard(&cfg, stderr)
 	abs, err := filepath.Abs(rest[0])
 	if err != nil {
 		abs = rest[0]
@@ -88,36 +87,22 @@ func tellLogs(dir, source string, cfg raytap.Config, html, exports string) error
 	if err != nil {
 		return err
 	}
+	modes := cfg.Modes()
 	if html != "" {
-		if err := writeFile(html, r.HTML); err != nil {
+		if err := modes.Replace(html, r.HTML); err != nil {
 			return err
 		}
 	}
 	if exports == "" {
 		return nil
 	}
-	if err := os.MkdirAll(exports, 0o755); err != nil {
+	if err := modes.Folder(exports); err != nil {
 		return err
 	}
 	for _, f := range export.Files {
-		if err := writeFile(filepath.Join(exports, f.Name), func(w io.Writer) error { return f.Write(r, w) }); err != nil {
+		if err := modes.Replace(filepath.Join(exports, f.Name), func(w io.Writer) error { return f.Write(r, w) }); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// writeFile makes a file of what write says; nothing is left of one that could not be written.
-func writeFile(name string, write func(io.Writer) error) error {
-	file, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriter(file)
-	err = errors.Join(write(w), w.Flush(), file.Close())
-	if err != nil {
-		os.Remove(name)
-		return fmt.Errorf("cannot write %s: %w", name, err)
 	}
 	return nil
 }

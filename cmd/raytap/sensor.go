@@ -33,6 +33,7 @@ indicators again (home networks, the sections of detectors; a file with a mistak
 It takes root, or CAP_NET_RAW. Once it captures it keeps of its privileges that alone, to open an interface again that was
 removed and comes back; and without --user the right to write where it was started. Where the kernel has Landlock, it can
 then read the folders of the configuration and of indicators and write to those of logs, state and spool, and nothing else.
+A seccomp filter refuses it system calls that it does not need: to start programs, to look into others, to mount.
 
 Flags may stand anywhere; those given win over the configuration file. Every key of the configuration is a flag, too:
 --ring for ring, --rotate-interval for rotate.interval; raytap.yaml explains them.
@@ -56,6 +57,7 @@ func sensor(args []string, stdout, stderr *os.File) int {
 	f.Bool("no-promisc", false, "take only what the interface takes anyway")
 	f.Bool("hardware-timestamps", false, "take the network card's time stamps, where it makes any")
 	f.String("user", "", "become `USER` (or UID:GID) once the interfaces are open")
+	f.Bool("mask-logs", false, "mask credentials also in the columns of logs that are Zeek's (uri, referrer, username)")
 	f.Bool("quiet", false, "print nothing but errors")
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
@@ -151,7 +153,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 		return fail(err)
 	}
 	defer src.Close()
-	if err := dropPrivileges(cfg.User, cfg.Out); err != nil {
+	if err := dropPrivileges(cfg.User, cfg.Out, cfg.Modes()); err != nil {
 		return fail(err)
 	}
 	var up atomic.Bool
@@ -173,10 +175,10 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	if err != nil {
 		return fail(err)
 	}
-	if cfg.Confine {
-		if err := confine(cfg, config, notice); err != nil {
-			return fail(err)
-		}
+	if says, err := protect(cfg, config); err != nil {
+		return fail(err)
+	} else if says != "" {
+		notice(says)
 	}
 	out := newPrinter(stdout)
 	opt := terminal.Options{Width: terminal.Width(stdout), Live: out}
@@ -269,6 +271,28 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 		notice(fmt.Sprintf("%d findings were not printed, since nobody read them; notice.log has them", n))
 	}
 	return code
+}
+
+// protect takes from the process what it will not need any more, and says what.
+func protect(cfg *raytap.Config, config string) (string, error) {
+	var all []string
+	take := func(says string, err error) error {
+		if says != "" {
+			all = append(all, says)
+		}
+		return err
+	}
+	if cfg.Confine {
+		if err := take(confine(cfg, config)); err != nil {
+			return "", err
+		}
+	}
+	if cfg.Seccomp {
+		if err := take(restrict()); err != nil {
+			return "", err
+		}
+	}
+	return strings.Join(all, "; "), nil
 }
 
 // again reads configuration and indicators anew, puts the latter in place, and returns what is to be in force from now

@@ -784,3 +784,38 @@ func TestSensorReadsAPipe(t *testing.T) {
 	r := invoke(t, dir, attack(1763916000), "sensor", "--read-fifo", "-")
 	r.expect(t, exitOK, "ran a job on the Ray cluster", "reading -")
 }
+
+// TestSensorIsRestricted: while it captures, the kernel refuses it what it does not need, on every thread, and it says so.
+func TestSensorIsRestricted(t *testing.T) {
+	isolated(t)
+	for _, off := range []bool{false, true} {
+		args := []string{"-i", "v0"}
+		if off {
+			args = append(args, "--seccomp=false")
+		}
+		r := start(t, t.TempDir(), nil, args...)
+		r.mu.Lock()
+		said := strings.Contains(r.all.String(), "seccomp refuses")
+		r.mu.Unlock()
+		if said == off {
+			t.Errorf("off %v: it said %s", off, r.all.String())
+		}
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", r.cmd.Process.Pid))
+		if err != nil || len(tasks) < 2 {
+			t.Fatal(tasks, err)
+		}
+		for _, name := range tasks {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				continue // it ended
+			}
+			if strings.Contains(string(b), "Seccomp:\t2\n") == off || !strings.Contains(string(b), "NoNewPrivs:\t1\n") {
+				t.Errorf("off %v: %s", off, b)
+			}
+		}
+		r.cmd.Process.Signal(syscall.SIGTERM)
+		if err := r.cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -394,7 +394,7 @@ func OnPort(f *capture.Flow) bool {
 // Log names the log.
 func (*Call) Log() string { return "ray" }
 
-// Row writes the columns of ray.log. Secrets are masked in what a client wrote.
+// Row writes the columns of ray.log, with what a client wrote as it is: whoever shows them masks them.
 func (c *Call) Row(w capture.Fields) {
 	w.Time("ts", c.Time, true)
 	c.Flow.ID(w)
@@ -406,16 +406,16 @@ func (c *Call) Row(w capture.Fields) {
 	if c.Query != "" {
 		uri += "?" + c.Query
 	}
-	w.String("uri", Mask(uri), uri != "")
+	w.String("uri", uri, uri != "")
 	w.Enum("class", string(c.Class), c.Class != "")
 	w.Enum("outcome", string(c.Outcome), c.Outcome != "")
 	w.Count("status_code", uint64(max(c.Status, 0)), c.Status > 0)
-	w.String("entrypoint", Mask(bound(c.Entrypoint, maxEntryLog)), c.Entrypoint != "")
+	w.String("entrypoint", bound(c.Entrypoint, maxEntryLog), c.Entrypoint != "")
 	w.String("submission_id", c.SubmissionID, c.SubmissionID != "")
 	w.String("job_id", c.JobID, c.JobID != "")
 	e := &c.RuntimeEnv
 	w.Vector("runtime_env", "string", e.Keys, len(e.Keys) > 0)
-	w.Vector("runtime_uris", "string", maskAll(e.URIs), len(e.URIs) > 0)
+	w.Vector("runtime_uris", "string", e.URIs, len(e.URIs) > 0)
 	w.Vector("env_names", "string", e.EnvNames, len(e.EnvNames) > 0)
 	w.String("package", c.Package, c.Package != "")
 	w.Count("package_len", uint64(max(c.PackageLen, 0)), c.PackageLen > 0)

@@ -94,9 +94,15 @@ func newAutomaton(words []string, rules [][]int32) *automaton {
 }
 
 // find calls f with the end of each keyword in b, until f says to stop.
-func (a *automaton) find(b []byte, f func(end int, w word) bool) {
+func (a *automaton) find(b []byte, f func(end int, w word) bool) { find(a, b, f) }
+
+// findString is find.
+func (a *automaton) findString(s string, f func(end int, w word) bool) { find(a, s, f) }
+
+func find[T []byte | string](a *automaton, b T, f func(end int, w word) bool) {
 	t, next, class := uint16(0), a.next, &a.class
-	for i, c := range b {
+	for i := range len(b) {
+		c := b[i]
 		t = next[int(t&^hit)<<classBits|int(class[c])]
 		if t&hit != 0 {
 			for _, w := range a.ends[t&^hit] {

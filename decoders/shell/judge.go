@@ -109,7 +109,7 @@ func certain(out, in []byte) (Session, bool) {
 	done := func(ev ...Evidence) (Session, bool) {
 		for _, e := range ev {
 			if e.Value != "" {
-				e.Value = mask(strings.TrimSpace(e.Value))
+				e.Value = excerpt(strings.TrimSpace(e.Value))
 				s.Evidence = append(s.Evidence, e)
 			}
 		}
@@ -489,42 +489,10 @@ func clean(b []byte) string {
 	return string(out)
 }
 
-// secretWords are names whose value is not for a report.
-var secretWords = [...]string{"pass", "secret", "token", "key", "pwd", "auth"}
-
-// mask bounds a line for evidence and hides values that are named like secrets, as in TOKEN=x, --password x, -px.
-func mask(l string) string {
-	l = strings.ToValidUTF8(l[:min(len(l), 2*maxLine)], ".")
-	var b strings.Builder
-	hide := false
-	for i, f := range strings.Split(l, " ") {
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		if hide && f != "" && f[0] != '-' {
-			f, hide = "****", false
-		}
-		low := strings.ToLower(f)
-		for _, w := range secretWords {
-			at := strings.Index(low, w)
-			if at < 0 {
-				continue
-			}
-			if eq := strings.IndexAny(f[at:], "=:"); eq >= 0 && at+eq+1 < len(f) && !strings.HasPrefix(f[at+eq:], "://") {
-				f = f[:at+eq+1] + "****"
-			} else if strings.HasPrefix(f, "--") {
-				hide = true
-			} else if strings.HasSuffix(low, ":") {
-				hide = true // Authorization: ..., X-Token: ...
-			}
-			break
-		}
-		if strings.HasPrefix(f, "-p") && len(f) > 5 && !strings.HasPrefix(f, "-perm") {
-			f = "-p****"
-		}
-		b.WriteString(f)
-	}
-	l = b.String()
+// excerpt bounds a line for evidence. Credentials stay in it: whoever shows it masks them.
+func excerpt(l string) string {
+	l = l[:min(len(l), 2*maxLine)]
+	l = strings.ToValidUTF8(l, ".")
 	if len(l) > maxLine {
 		l = strings.ToValidUTF8(l[:maxLine], "") + "…"
 	}

@@ -48,10 +48,10 @@ type Session struct {
 	Ended    bool
 	Last     capture.At // of the end
 	Count    int        // command lines until then
-	Commands []string   // the first of them, secrets masked
+	Commands []string   // the first of them
 }
 
-// Evidence is a line that speaks for a shell, bounded, secrets masked.
+// Evidence is a line that speaks for a shell, bounded.
 type Evidence struct {
 	Field string // banner, prompt, command, answer
 	Value string
@@ -135,7 +135,7 @@ func (d *decoder) line(dir capture.Dir, l []byte) {
 	}
 	d.count[dir]++
 	if len(d.cmds[dir]) < maxCommands {
-		d.cmds[dir] = append(d.cmds[dir], mask(string(l)))
+		d.cmds[dir] = append(d.cmds[dir], excerpt(string(l)))
 	}
 }
 

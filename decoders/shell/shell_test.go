@@ -155,25 +155,16 @@ func TestCommandsAreKeptBoundedAndMasked(t *testing.T) {
 		t.Fatalf("got %+v", last)
 	}
 	for _, l := range last.Commands {
-		if strings.Contains(l, "abcdef") || len(l) > maxLine+len("…") {
+		if len(l) > maxLine+len("…") {
 			t.Errorf("kept %q", l)
 		}
 	}
 }
 
-func TestMask(t *testing.T) {
-	for in, want := range map[string]string{
-		"id":                                 "id",
-		"export TOKEN=abc X=1":               "export TOKEN=**** X=1",
-		"mysql -uroot -phunter2 db":          "mysql -uroot -p**** db",
-		"tool --password hunter2 go":         "tool --password **** go",
-		"curl -H X-Auth-Token: abc http://h": "curl -H X-Auth-Token: **** http://h",
-		"env | grep -i key":                  "env | grep -i key",
-		"find / -perm -4000":                 "find / -perm -4000",
-		"a\x01b\xff":                         "a.b.",
-	} {
-		if got := mask(in); got != want {
-			t.Errorf("mask(%q) = %q, want %q", in, got, want)
+func TestExcerpt(t *testing.T) {
+	for in, want := range map[string]string{"id": "id", "a\x01b\xff": "a.b."} {
+		if got := excerpt(in); got != want {
+			t.Errorf("excerpt(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -201,7 +200,7 @@ func (d *detector) web(t *http.Transaction, q *http.Request) {
 		d.relays.Put(addr)
 	}
 	u := "http://" + detectors.Clip(q.Header.Get("Host"), 120) + sent
-	c := contact{at: q.At, flow: t.Flow, to: to, does: "fetched ", what: detectors.Clip(ray.Mask(u), 160), rank: rankWeb, ids: "AML.T0072 T1105"}
+	c := contact{at: q.At, flow: t.Flow, to: to, does: "fetched ", what: detectors.Clip(u, 160), rank: rankWeb, ids: "AML.T0072 T1105"}
 	switch {
 	case to.addr == metadata:
 		c.does, c.ids = "asked the cloud for ", "AML.T0055 T1552.005"

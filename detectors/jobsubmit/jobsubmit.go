@@ -354,7 +354,7 @@ func (d *detector) dropper(c *ray.Call, v *verdict) {
 		if i == 3 {
 			break
 		}
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "decoded", Value: detectors.Clip(ray.Mask(first(t, 4*maxEvidence)), maxEvidence), Packet: body(c)})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "decoded", Value: detectors.Clip(first(t, 4*maxEvidence), maxEvidence), Packet: body(c)})
 	}
 	d.bus.Report(f)
 }
@@ -458,14 +458,14 @@ func (d *detector) finding(c *ray.Call, v *verdict, rule string, sev detectors.S
 			f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: detectors.Clip(value, maxEvidence), Packet: packet})
 		}
 	}
-	ev("request", detectors.Clip(ray.Mask(c.Method+" "+c.Prefix+c.Path), 200), c.Packet)
-	ev("entrypoint", ray.Mask(first(c.Entrypoint, 4*maxEvidence)), body(c))
+	ev("request", detectors.Clip(c.Method+" "+c.Prefix+c.Path, 200), c.Packet)
+	ev("entrypoint", c.Entrypoint, body(c))
 	if f.Sub == "" && v != nil && v.score() >= threshold {
 		f.Sub = "the job " + v.best().says
 	}
 	for i, u := range c.RuntimeEnv.URIs {
 		if i < 3 {
-			ev("runtime_env", ray.Mask(u), body(c))
+			ev("runtime_env", u, body(c))
 		}
 	}
 	for i, a := range c.Apps {
@@ -477,14 +477,14 @@ func (d *detector) finding(c *ray.Call, v *verdict, rule string, sev detectors.S
 	for i, p := range c.Pods {
 		if i < 3 {
 			ev("image", p.Image, body(c))
-			ev("command of "+detectors.Clip(p.Name, 60), ray.Mask(first(p.Command, 4*maxEvidence)), body(c))
+			ev("command of "+detectors.Clip(p.Name, 60), first(p.Command, 4*maxEvidence), body(c))
 		}
 	}
 	ev("user_agent", c.UserAgent, c.Packet)
 	if r := c.Tx.Response; r != nil {
 		b := r.Body.Data
 		b = b[:min(len(b), 200)]
-		ev("answer", strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, ray.Mask(strings.ToValidUTF8(string(b), "\ufffd")))), r.Packet)
+		ev("answer", strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, strings.ToValidUTF8(string(b), "\ufffd"))), r.Packet)
 	}
 	return f
 }
@@ -568,17 +568,17 @@ func refused(c *ray.Call) string {
 func pods(c *ray.Call) string {
 	for _, p := range c.Pods {
 		if p.Command != "" {
-			return detectors.Clip(ray.Mask(first(p.Command, 4*maxSentence)), maxSentence)
+			return detectors.Clip(first(p.Command, 4*maxSentence), maxSentence)
 		}
 	}
-	return "image " + detectors.Clip(ray.Mask(c.Pods[0].Image), maxSentence)
+	return "image " + detectors.Clip(c.Pods[0].Image, maxSentence)
 }
 
 func command(c *ray.Call) string {
 	if c.Entrypoint == "" {
 		return "(command not seen)"
 	}
-	return detectors.Clip(ray.Mask(first(c.Entrypoint, 4*maxSentence)), maxSentence)
+	return detectors.Clip(first(c.Entrypoint, 4*maxSentence), maxSentence)
 }
 
 // first gives the first n bytes: masking all of a long text costs more than it shows.

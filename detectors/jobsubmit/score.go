@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/raytap/raytap/decoders/ray"
+	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -802,7 +803,7 @@ func around(s string, from, to int) string {
 
 func excerpt(s string) string {
 	s = s[:min(len(s), 4*maxShown)]
-	s = ray.Mask(strings.ToValidUTF8(s, "\ufffd"))
+	s = secrets.Mask(strings.ToValidUTF8(s, "\ufffd"))
 	if len(s) <= maxShown {
 		return s
 	}

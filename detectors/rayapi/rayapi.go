@@ -227,7 +227,7 @@ func (d *detector) exploit(c *ray.Call, outside bool) bool {
 	}
 	f := d.finding(c, "rayapi/exploit", sev, conf, out, msg, s.cve)
 	f.Key = "rayapi/exploit|" + addr(src) + "|" + addr(dst) + "|" + s.id
-	f.Evidence = append(f.Evidence, detectors.Evidence{Field: s.field, Value: detectors.Clip(ray.Mask(s.value), maxEvidence), Packet: c.Packet})
+	f.Evidence = append(f.Evidence, detectors.Evidence{Field: s.field, Value: detectors.Clip(s.value, maxEvidence), Packet: c.Packet})
 	if s.id == "log_proxy" && aimsAtCloud(s.value) {
 		f.Sub = strings.TrimSpace(f.Sub + " the cloud's credentials")
 	}
@@ -331,10 +331,10 @@ func (d *detector) deploy(c *ray.Call) {
 	sev, out := rate(c.Outcome, detectors.Critical, detectors.High, detectors.High, detectors.Low)
 	what := "a Serve configuration"
 	if len(c.Apps) > 0 && c.Apps[0].Import != "" {
-		what = "the Serve application " + detectors.Clip(ray.Mask(c.Apps[0].Import), 80)
+		what = "the Serve application " + detectors.Clip(c.Apps[0].Import, 80)
 	}
 	if len(c.RuntimeEnv.URIs) > 0 {
-		what += " from " + detectors.Clip(ray.Mask(c.RuntimeEnv.URIs[0]), 120)
+		what += " from " + detectors.Clip(c.RuntimeEnv.URIs[0], 120)
 	}
 	msg := fmt.Sprintf("%s %s %s on %s%s", addr(c.Flow.Orig.Addr()), tried(out, "deployed", "tried to deploy"), what, where(c), refused(c))
 	f := d.finding(c, "rayapi/serve_deploy", sev, 90, out, msg, "")
@@ -342,7 +342,7 @@ func (d *detector) deploy(c *ray.Call) {
 		if i == 4 {
 			break
 		}
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "import_path", Value: detectors.Clip(ray.Mask(a.Import), maxEvidence), Packet: done(c)})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "import_path", Value: detectors.Clip(a.Import, maxEvidence), Packet: done(c)})
 	}
 	d.uris(c, f)
 	d.bus.Report(f)
@@ -363,13 +363,13 @@ func (d *detector) uris(c *ray.Call, f *detectors.Finding) {
 		if i == 4 {
 			break
 		}
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "runtime_env", Value: detectors.Clip(ray.Mask(u), maxEvidence), Packet: done(c)})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "runtime_env", Value: detectors.Clip(u, maxEvidence), Packet: done(c)})
 	}
 	for i, p := range c.RuntimeEnv.Packages {
 		if i == 4 {
 			break
 		}
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "package", Value: detectors.Clip(ray.Mask(p), maxEvidence), Packet: done(c)})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "package", Value: detectors.Clip(p, maxEvidence), Packet: done(c)})
 	}
 }
 
@@ -557,13 +557,13 @@ func (d *detector) finding(c *ray.Call, rule string, sev detectors.Severity, con
 	if c.Query != "" {
 		target += "?" + c.Query
 	}
-	f.Evidence = append(f.Evidence, detectors.Evidence{Field: "request", Value: detectors.Clip(c.Method+" "+ray.Mask(target), maxEvidence), Packet: c.Packet})
+	f.Evidence = append(f.Evidence, detectors.Evidence{Field: "request", Value: detectors.Clip(c.Method+" "+target, maxEvidence), Packet: c.Packet})
 	if c.UserAgent != "" {
 		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "user_agent", Value: detectors.Clip(c.UserAgent, 120), Packet: c.Packet})
 	}
 	if r := c.Tx.Response; r != nil {
 		b := r.Body.Data
-		text := ray.Mask(strings.ToValidUTF8(string(b[:min(len(b), 200)]), "\ufffd"))
+		text := strings.ToValidUTF8(string(b[:min(len(b), 200)]), "\ufffd")
 		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "answer", Value: detectors.Clip(strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, text)), maxEvidence), Packet: r.Packet})
 	}
 	return f

@@ -549,14 +549,14 @@ func (d *detector) dropper(c *raygrpc.Call, src, dst netip.Addr, outside bool) {
 		field, value, conf = "pickle calls", strings.Join(c.Calls, ", "), 95
 		says = "calls " + detectors.Clip(c.Calls[0], 60) + " while it is loaded"
 		if len(c.Commands) > 0 {
-			says += ": " + detectors.Clip(ray.Mask(c.Commands[0]), 160)
+			says += ": " + detectors.Clip(c.Commands[0], 160)
 		}
 	case best != "" && (runs || c.Entrypoint == best):
 		field, value, conf = "command", best, 85
-		says = "runs " + detectors.Clip(ray.Mask(best), 160)
+		says = "runs " + detectors.Clip(best, 160)
 	case best != "" && outside:
 		field, value, conf = "command", best, 60
-		says = "holds the command " + detectors.Clip(ray.Mask(best), 160)
+		says = "holds the command " + detectors.Clip(best, 160)
 	case outside && len(c.Globals) > 0:
 		field, value, conf = "pickle names", strings.Join(c.Globals, ", "), 70
 		says = "refers to " + detectors.Clip(c.Globals[0], 60)
@@ -581,7 +581,7 @@ func (d *detector) dropper(c *raygrpc.Call, src, dst netip.Addr, outside bool) {
 	msg := fmt.Sprintf("%s that %s sent to the Ray cluster at %s %s%s", what, src, port(c.Flow), says, refused(c))
 	f := d.finding(c, "rayclient/dropper", sev, conf, out, msg, "")
 	at := packet(c)
-	f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: detectors.Clip(ray.Mask(value), maxEvidence), Packet: at})
+	f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: detectors.Clip(value, maxEvidence), Packet: at})
 	if len(c.Uses) > 0 && field != "pickle calls" {
 		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "code uses", Value: detectors.Clip(strings.Join(c.Uses, ", "), maxEvidence), Packet: at})
 	}
@@ -756,7 +756,7 @@ func (d *detector) finding(c *raygrpc.Call, rule string, sev detectors.Severity,
 	at := packet(c)
 	add := func(field, value string, at uint64) {
 		if value != "" && at != 0 {
-			f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: detectors.Clip(ray.Mask(value), maxEvidence), Packet: at})
+			f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: detectors.Clip(value, maxEvidence), Packet: at})
 		}
 	}
 	method := c.Method

@@ -19,6 +19,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/sinks/report"
+	"github.com/raytap/raytap/sinks/terminal"
 )
 
 // Files are what a folder of exports has.
@@ -69,10 +70,15 @@ type evidenceValue struct {
 }
 
 func lines(w io.Writer, n int, line func(i int) any) error {
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	for i := range n {
+		b.Reset()
 		if err := enc.Encode(line(i)); err != nil {
+			return err
+		}
+		if _, err := w.Write(terminal.JSON(b.Bytes())); err != nil {
 			return err
 		}
 	}
@@ -143,7 +149,7 @@ func Indicators(r *report.Report, w io.Writer) error {
 		for _, t := range i.Techniques {
 			ids = append(ids, t.ID)
 		}
-		c.Write([]string{i.Value, i.Kind, i.Defang(), i.Role, i.Severity.String(), strconv.Itoa(i.Confidence), i.Outcome, rfc3339(i.First),
+		c.Write([]string{terminal.Clean(i.Value), i.Kind, terminal.Clean(i.Defang()), i.Role, i.Severity.String(), strconv.Itoa(i.Confidence), i.Outcome, rfc3339(i.First),
 			strings.Join(ids, " "), strings.Join(i.Findings, " ")})
 	}
 	c.Flush()

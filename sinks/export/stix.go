@@ -1,6 +1,7 @@
 package export
 
 import (
+	"bytes"
 	"crypto/sha1"
 	"encoding/hex"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/sinks/report"
+	"github.com/raytap/raytap/sinks/terminal"
 )
 
 const (
@@ -168,10 +170,15 @@ func STIX(r *report.Report, w io.Writer) error {
 	for _, o := range b.all {
 		ids = append(ids, o["id"].(string))
 	}
-	enc := json.NewEncoder(w)
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", " ")
-	return enc.Encode(object{"type": "bundle", "id": id("bundle", strings.Join(ids, " ")), "objects": b.all})
+	if err := enc.Encode(object{"type": "bundle", "id": id("bundle", strings.Join(ids, " ")), "objects": b.all}); err != nil {
+		return err
+	}
+	_, err := w.Write(terminal.JSON(text.Bytes()))
+	return err
 }
 
 // observe makes observed data of a finding: two addresses and the traffic between them.

@@ -190,8 +190,13 @@ func PrintJSON(w io.Writer, rows []*assets.Row) error {
 		}
 		all = append(all, v)
 	}
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	return enc.Encode(all)
+	if err := enc.Encode(all); err != nil {
+		return err
+	}
+	_, err := w.Write(terminal.JSON(b.Bytes()))
+	return err
 }

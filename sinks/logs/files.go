@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/raytap/raytap/sinks/disk"
 )
 
 const (
@@ -79,7 +81,7 @@ func Files(dir string) ([]File, error) {
 
 // Read calls fn for each row of a log, in order, and says how many lines were damaged.
 func Read(f File, fn func(*Row)) (damaged uint64, err error) {
-	file, err := os.Open(f.Path)
+	file, err := disk.Read(f.Path)
 	if err != nil {
 		return 0, fmt.Errorf("logs: %w", err)
 	}

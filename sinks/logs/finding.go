@@ -10,7 +10,7 @@ import (
 )
 
 // Finding makes a row of notice.log the finding that it was; nil if it is none of ours. Ordinals of packets are those of
-// the evidence; of repetitions the row knows only those before it was written.
+// the evidence; of repetitions the row knows only those before it was written. Credentials are masked.
 func (r *Row) Finding() *detectors.Finding {
 	rule := r.Get("rule")
 	if rule == "" { // Zeek's own
@@ -37,6 +37,7 @@ func (r *Row) Finding() *detectors.Finding {
 			f.Packet = f.Evidence[0].Packet
 		}
 	}
+	f.Mask() // of a log that another version wrote, or somebody else
 	return f
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"os"
+
+	"github.com/raytap/raytap/sinks/disk"
 )
 
 // Follower reads the rows of a log that still grows, through its rotations: when another file stands in its place, the
@@ -16,6 +18,7 @@ type Follower struct {
 	Damaged uint64
 	paths   []string
 	file    *os.File
+	name    string // of file
 	offset  int64
 	part    []byte // of a line whose end is not there yet
 	skip    bool   // it is too long
@@ -55,9 +58,9 @@ func (f *Follower) Read(fn func(*Row)) error {
 
 func (f *Follower) open() error {
 	for _, name := range f.paths {
-		file, err := os.Open(name)
+		file, err := disk.Read(name)
 		if err == nil {
-			f.file = file
+			f.file, f.name = file, name
 			return nil
 		}
 		if !errors.Is(err, os.ErrNotExist) {
@@ -78,7 +81,7 @@ func (f *Follower) replaced() (bool, error) {
 		_, err := f.file.Seek(0, io.SeekStart)
 		return false, err
 	}
-	now, err := os.Stat(f.file.Name())
+	now, err := os.Stat(f.name)
 	if errors.Is(err, os.ErrNotExist) {
 		for _, name := range f.paths {
 			if _, err := os.Stat(name); err == nil {

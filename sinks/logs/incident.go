@@ -10,7 +10,7 @@ import (
 	"github.com/raytap/raytap/detectors"
 )
 
-// Incident makes a row of incidents.log the incident that it was; nil if it has no id.
+// Incident makes a row of incidents.log the incident that it was; nil if it has no id. Credentials are masked.
 func (r *Row) Incident() *detectors.Incident {
 	id := r.Get("incident_id")
 	if id == "" {
@@ -33,6 +33,7 @@ func (r *Row) Incident() *detectors.Incident {
 			x.Steps[i].Packet, _ = strconv.ParseUint(packets[i], 10, 64)
 		}
 	}
+	x.Mask()
 	return x
 }
 

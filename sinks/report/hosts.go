@@ -8,6 +8,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
+	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/sinks/logs"
 )
@@ -285,7 +286,7 @@ func (r *Report) http(w *logs.Row) {
 	if len(r.fetches) >= maxFacts {
 		return
 	}
-	url := "http://" + pick(w.Get("host") != "", w.Get("host"), dst.String()) + w.Get("uri")
+	url := secrets.Mask("http://" + pick(w.Get("host") != "", w.Get("host"), dst.String()) + w.Get("uri"))
 	r.fetches = append(r.fetches, fetch{w.Time("ts"), src, dst, w.Get("uid"), url, w.Uint("response_body_len"), w.Get("status_code")})
 }
 

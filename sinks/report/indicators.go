@@ -75,6 +75,24 @@ func urls(s string) []string {
 	return all
 }
 
+// unmasked gives what can be looked for of a URL in which something was masked: it has neither user nor query.
+func unmasked(u string) string {
+	if !strings.Contains(u, "***") {
+		return u
+	}
+	scheme, rest, _ := strings.Cut(u, "://")
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	host, path := rest, ""
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		host, path = rest[:i], rest[i:]
+	}
+	host = host[strings.LastIndexByte(host, '@')+1:]
+	path, _, _ = strings.Cut(path, "***")
+	return scheme + "://" + host + path
+}
+
 // knowledge is what findings name: hosts and names.
 type knowledge struct{ names map[string]bool }
 
@@ -181,7 +199,7 @@ func (r *Report) Indicators() []Indicator {
 				if err == nil && (r.inside(a) || detectors.Special(a)) || err != nil && !domainName.MatchString(name) {
 					continue
 				}
-				put(KindURL, u, "named in a request", f)
+				put(KindURL, unmasked(u), "named in a request", f)
 				if err == nil {
 					putAddr(a, f)
 				}

@@ -21,6 +21,7 @@ import (
 	"strings"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/sinks/logs"
 )
@@ -240,14 +241,14 @@ func (r *Report) afterFindings() {
 	r.learn()
 }
 
-// fields takes a row as it is, time first and the rest by name: the columns of JSON have no order.
+// fields takes a row as it is but for credentials, time first and the rest by name: the columns of JSON have no order.
 func fields(w *logs.Row) []Field {
 	var all []Field
 	for _, n := range w.Names() {
 		if v := w.List(n); len(v) > 0 {
-			all = append(all, Field{n, v, true})
+			all = append(all, Field{n, secrets.MaskAll(v), true})
 		} else if s := w.Get(n); s != "" {
-			all = append(all, Field{n, []string{s}, false})
+			all = append(all, Field{n, []string{secrets.Mask(s)}, false})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Field) int {

@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -352,5 +353,39 @@ func TestStoriesAreBoundedCleanAndWrapped(t *testing.T) {
 		if columns(l) > 80 {
 			t.Errorf("%q", l)
 		}
+	}
+}
+
+// hostile are characters that change what is around them, or are not seen.
+var hostile = []string{
+	"\x1b", "\x00", "\x07", "\x7f", "\r", "\u0080", "\u0085", "\u009b", "\u00a0", "\u00ad", "\u034f", "\u061c", "\u115f", "\u180e", "\u200b", "\u200c", "\u200d", "\u200e",
+	"\u200f", "\u2028", "\u2029", "\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2060", "\u2066", "\u2067", "\u2068", "\u2069", "\u206a", "\u2800", "\u3164",
+	"\ufe0f", "\ufeff", "\uffa0", "\ufff9", "\U000e0001", "\U000e0041", "\U000e0100", "\ue000", "\U0010ffff", "\xff", "\xc2", "\xed\xa0\x80", "\xc0\xaf",
+}
+
+// TestHostileText: what hides or reverses text is shown as an escape, in a sentence of any length, in a file, in JSON.
+func TestHostileText(t *testing.T) {
+	for _, h := range hostile {
+		for name, s := range map[string]string{
+			"Clean": Clean("a" + h + "b"), "long": Clean(h + strings.Repeat("x", 2*maxText)), "CleanLines": CleanLines("a" + h + "b"),
+		} {
+			if strings.Contains(s, h) || !strings.Contains(s, `\`) {
+				t.Errorf("%s of %q gives %q", name, h, s)
+			}
+		}
+		b, _ := json.Marshal("a" + h + "b")
+		var was, is string
+		json.Unmarshal(b, &was)
+		out := JSON(b)
+		if err := json.Unmarshal(out, &is); err != nil || is != was || h != "\r" && utf8.ValidString(h) && bytes.Contains(out, []byte(h)) {
+			t.Errorf("%q: %s is %q, was %q, %v", h, out, is, was, err)
+		}
+	}
+	const fine = "Grüße, 日本語, עברית, é, 😀 – “quoted”"
+	if got := Clean(fine); got != fine {
+		t.Errorf("%q became %q", fine, got)
+	}
+	if got := CleanLines("a\n\tb"); got != "a\n\tb" {
+		t.Errorf("%q", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"golang.org/x/text/width"
@@ -18,12 +19,29 @@ const (
 )
 
 // Clean makes text harmless for a terminal: it has printable characters and single spaces between words only, and
-// everything else (control characters, escapes, bidirectional overrides, what has no width, bytes that are no text) is
-// shown as \xHH or \u{HHHH}.
+// everything else (control characters of ASCII and C1, escapes, bidirectional overrides, tags, what has no width, bytes
+// that are no text) is shown as \xHH or \u{HHHH}.
 func Clean(s string) string {
 	if len(s) > maxText {
-		s = strings.ToValidUTF8(s[:maxText], "") + "..."
+		n := maxText
+		for i := 1; i < utf8.UTFMax && !utf8.RuneStart(s[n]); i++ {
+			n--
+		}
+		return escape(s[:n], false) + "..."
 	}
+	return escape(s, false)
+}
+
+// CleanLines is Clean for text of any length that has lines and indents, such as a file.
+func CleanLines(s string) string { return escape(s, true) }
+
+// shown says whether people see a character as what it is. Beside what unicode.IsPrint leaves out there are letters and
+// marks that fonts show as nothing (Hangul fillers, variation selectors), and the blank of Braille.
+func shown(r rune) bool {
+	return unicode.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) && r != 0x2800
+}
+
+func escape(s string, lines bool) string {
 	plain := true
 	for i := 0; i < len(s) && plain; i++ {
 		plain = s[i] >= 0x20 && s[i] < 0x7f
@@ -42,9 +60,11 @@ func Clean(s string) string {
 			marks++
 		}
 		switch {
+		case lines && (r == '\n' || r == '\t'):
+			b.WriteByte(s[i])
 		case r == utf8.RuneError && n == 1, r < 0x20, r == 0x7f:
 			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case !unicode.IsPrint(r), marks > maxMarks:
+		case !shown(r), marks > maxMarks:
 			fmt.Fprintf(&b, `\u{%04x}`, r)
 		default:
 			b.WriteString(s[i : i+n])
@@ -52,6 +72,28 @@ func Clean(s string) string {
 		i += n
 	}
 	return b.String()
+}
+
+// JSON makes JSON harmless for a terminal without a change of what it says: characters of strings that are not shown as
+// what they are become \uHHHH.
+func JSON(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		switch {
+		case r == '\n' || r == '\t' || r == '\r': // between values
+			out = append(out, b[i])
+		case r < utf8.RuneSelf && r != 0x7f || r >= utf8.RuneSelf && shown(r):
+			out = append(out, b[i:i+n]...)
+		case r > 0xffff:
+			hi, lo := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, hi, lo)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		i += n
+	}
+	return out
 }
 
 // columns is the width of clean text on a terminal.

@@ -22,6 +22,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -35,7 +36,9 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
@@ -64,6 +67,7 @@ type Options struct {
 	Spool     string             // folder, made if need be; one process each
 	Severity  detectors.Severity // findings below it are not sent
 	TokenFile string             // a file with a token that is sent as Authorization: Bearer; read anew for every POST
+	Plain     bool               // credentials may be sent over http, where everybody on the way reads them
 	MaxFiles  int                // findings in the spool; 0: DefaultSpoolFiles
 	MaxBytes  int64              // 0: DefaultSpoolBytes
 	Rules     []detectors.Rule   // as for zeek.Options
@@ -112,6 +116,9 @@ func New(opt Options) (*Sink, error) {
 	if err := CheckURL(opt.URL); err != nil {
 		return nil, err
 	}
+	if err := CheckPlain(opt.URL, opt.TokenFile != "", opt.Plain); err != nil {
+		return nil, err
+	}
 	if opt.MaxFiles <= 0 {
 		opt.MaxFiles = DefaultSpoolFiles
 	}
@@ -123,7 +130,7 @@ func New(opt Options) (*Sink, error) {
 	}
 	s := &Sink{opt: opt, findings: zeek.NewFindings(opt.Rules), in: make(chan entry, queueLen), spooled: make(chan struct{}), done: make(chan struct{}), more: make(chan struct{}, 1)}
 	s.client = &http.Client{Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	if err := os.MkdirAll(opt.Spool, 0o700); err != nil {
+	if err := s.folder(); err != nil {
 		return nil, fmt.Errorf("webhook: spool: %w", err)
 	}
 	if err := s.recall(); err != nil {
@@ -139,9 +146,35 @@ func New(opt Options) (*Sink, error) {
 func CheckURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return fmt.Errorf("webhook: %q is not a URL of http or https", s)
+		return fmt.Errorf("webhook: %q is not a URL of http or https", secrets.Mask(s))
 	}
 	return nil
+}
+
+// CheckPlain refuses to send a credential in clear text: a token, or one in the URL itself, over http to another machine,
+// unless that is allowed.
+func CheckPlain(s string, token, allowed bool) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" || allowed {
+		return nil
+	}
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	addr, err := netip.ParseAddr(host)
+	if err == nil && addr.Unmap().IsLoopback() || host == "localhost" {
+		return nil
+	}
+	what := ""
+	switch {
+	case token:
+		what = "the token"
+	case u.User != nil:
+		what = "the user of the URL"
+	case secrets.Mask(s) != s:
+		what = "the credential in the URL"
+	default:
+		return nil
+	}
+	return fmt.Errorf("webhook: %s would be sent in clear text over http: use https, or allow it with plain_token", what)
 }
 
 // recall takes up what is in the spool.
@@ -230,10 +263,10 @@ func (s *Sink) spool() {
 // store writes a finding to its file, which has its name only when it is whole and on the disk.
 func (s *Sink) store(e *entry) error {
 	tmp := filepath.Join(s.opt.Spool, "."+e.name())
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	f, err := disk.Private().Renew(tmp)
 	if errors.Is(err, os.ErrNotExist) { // the folder was removed
-		if err = os.MkdirAll(s.opt.Spool, 0o700); err == nil {
-			f, err = os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		if err = s.folder(); err == nil {
+			f, err = disk.Private().Renew(tmp)
 		}
 	}
 	if err != nil {
@@ -248,6 +281,22 @@ func (s *Sink) store(e *entry) error {
 		os.Remove(tmp)
 	}
 	return err
+}
+
+// folder makes the spool's.
+func (s *Sink) folder() error {
+	dir := filepath.Clean(s.opt.Spool)
+	return disk.Private().Within(filepath.Dir(dir), filepath.Base(dir))
+}
+
+// stored reads the file of a finding.
+func (s *Sink) stored(e *entry) ([]byte, error) {
+	f, err := disk.Read(filepath.Join(s.opt.Spool, e.name()))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, s.opt.MaxBytes))
 }
 
 // room makes room for e, at the cost of the oldest of the least severe, and says whether there is any.
@@ -330,7 +379,7 @@ func (s *Sink) send() {
 		body := e.body
 		if body == nil {
 			var err error
-			if body, err = os.ReadFile(filepath.Join(s.opt.Spool, e.name())); err != nil {
+			if body, err = s.stored(&e); err != nil {
 				s.dropped.Add(1) // somebody removed it
 				s.drop(e.seq)
 				continue

@@ -343,3 +343,34 @@ func TestOptionsAreChecked(t *testing.T) {
 		t.Error("a file for a spool was accepted")
 	}
 }
+
+// TestTokenInClearText: a credential goes over TLS or stays on the machine, unless somebody allows more.
+func TestTokenInClearText(t *testing.T) {
+	for _, tt := range []struct {
+		url            string
+		token, allowed bool
+		ok             bool
+	}{
+		{"http://siem.example/x", false, false, true},
+		{"http://siem.example/x", true, false, false},
+		{"http://siem.example/x", true, true, true},
+		{"https://siem.example/x", true, false, true},
+		{"HTTP://siem.example/x", true, false, false},
+		{"http://127.0.0.1:80/x", true, false, true},
+		{"http://127.9.9.9/x", true, false, true},
+		{"http://[::1]:80/x", true, false, true},
+		{"http://[::ffff:127.0.0.1]/x", true, false, true},
+		{"http://LOCALHOST/x", true, false, true},
+		{"http://localhost.example/x", true, false, false},
+		{"http://10.0.0.1/x", true, false, false},
+		{"http://u:p@siem.example/x", false, false, false},
+		{"http://siem.example/x?token=abcdef", false, false, false},
+	} {
+		if err := CheckPlain(tt.url, tt.token, tt.allowed); (err == nil) != tt.ok {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+	if _, err := New(Options{URL: "http://siem.example/x", TokenFile: "t", Spool: t.TempDir()}); err == nil {
+		t.Error("New takes it")
+	}
+}

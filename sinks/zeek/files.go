@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/sinks/disk"
 )
 
 const (
@@ -98,25 +99,21 @@ func (s *files) say(format string, a ...any) {
 
 // folders makes the folders and takes the lock.
 func (s *files) folders() error {
-	if err := os.MkdirAll(s.current, 0o755); err != nil {
+	if err := s.opt.Modes.Within(s.dir, currentDir); err != nil {
 		return err
 	}
 	name := filepath.Join(s.dir, lockFile)
 	if s.lock != nil {
 		have, err := s.lock.Stat()
-		if there, e := os.Stat(name); err == nil && e == nil && os.SameFile(have, there) {
+		if there, e := os.Lstat(name); err == nil && e == nil && os.SameFile(have, there) {
 			return nil
 		}
 		s.lock.Close()
 		s.lock = nil
 	}
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := takeFolder(s.dir, s.opt.Modes)
 	if err != nil {
 		return err
-	}
-	if err := lock(f); err != nil {
-		f.Close()
-		return fmt.Errorf("%s is in use by another process: %w", s.dir, err)
 	}
 	s.lock = f
 	return nil
@@ -164,7 +161,14 @@ func (s *files) open(l *liveFile) {
 		s.down(l, err)
 		return
 	}
-	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	f, err := s.opt.Modes.Open(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND)
+	var foreign *disk.Foreign
+	if errors.As(err, &foreign) { // the name goes, and what it named stays
+		s.say("%v, and is taken away", err)
+		if err = os.Remove(l.path); err == nil {
+			f, err = s.opt.Modes.Create(l.path)
+		}
+	}
 	if err != nil {
 		s.down(l, err)
 		return
@@ -330,7 +334,7 @@ func (s *files) place(l *liveFile) {
 	if l.file == nil {
 		return
 	}
-	there, err := os.Stat(l.path)
+	there, err := os.Lstat(l.path)
 	if err == nil && os.SameFile(there, l.info) {
 		l.size = uint64(there.Size()) // less if somebody emptied it
 		return
@@ -435,7 +439,7 @@ func (s *files) retire(l *liveFile, whole bool) bool {
 func (s *files) free(name string, since time.Time) (string, error) {
 	since = since.UTC()
 	dir := filepath.Join(s.dir, since.Format(dayForm))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := s.opt.Modes.Within(s.dir, since.Format(dayForm)); err != nil {
 		return "", err
 	}
 	base := filepath.Join(dir, name+"."+since.Format(stampForm))
@@ -466,6 +470,14 @@ func (s *files) salvage() (found []string, err error) {
 	for _, path := range files {
 		name := strings.TrimSuffix(filepath.Base(path), ".log")
 		rows, cut, since, err := mend(path)
+		var foreign *disk.Foreign
+		if errors.As(err, &foreign) {
+			if err := os.Remove(path); err != nil {
+				return nil, err
+			}
+			found = append(found, foreign.Error()+", and was taken away")
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -47,6 +47,9 @@ func (w *jsonRow) Interval(name string, v time.Duration, set bool) {
 
 func (w *jsonRow) String(name, v string, set bool) {
 	if w.key(name, set) {
+		if w.mask != maskNothing || w.clean {
+			v = w.shown(name, v)
+		}
 		w.b = appendQuoted(w.b, v)
 	}
 }
@@ -83,6 +86,9 @@ func (w *jsonRow) Double(name string, v float64, set bool) {
 func (w *jsonRow) Set(name, _ string, v []string, set bool) {
 	if !w.key(name, set) {
 		return
+	}
+	if w.mask != maskNothing || w.clean {
+		v = w.shownAll(v)
 	}
 	w.b = append(w.b, '[')
 	for i, s := range v {

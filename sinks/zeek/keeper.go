@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/raytap/raytap/sinks/disk"
 )
 
 const (
@@ -251,7 +253,7 @@ func (k *keeper) surplus(all []archived, j job) []archived {
 // compress makes path.gz or path.zst in path's place. The new file has its name only when it is whole and on the
 // disk; a run that is killed in between compresses again.
 func (k *keeper) compress(path string) (to string, size uint64, err error) {
-	in, err := os.Open(path)
+	in, err := disk.Read(path)
 	if err != nil {
 		return "", 0, err
 	}
@@ -261,7 +263,7 @@ func (k *keeper) compress(path string) (to string, size uint64, err error) {
 		to = path + ".zst"
 	}
 	tmp := filepath.Join(filepath.Dir(to), "."+filepath.Base(to))
-	out, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	out, err := k.opt.Modes.Renew(tmp)
 	if err != nil {
 		return "", 0, err
 	}
@@ -313,7 +315,7 @@ func (b breakable) Read(p []byte) (int, error) {
 // mend cuts a file behind its last whole line. It says whether rows are left, how many bytes went, and when the file
 // was begun: by its header, by the time of its first row, or by when it was last written.
 func mend(path string) (rows bool, gone int64, since time.Time, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := disk.Default().Open(path, os.O_RDWR)
 	if err != nil {
 		return false, 0, since, err
 	}

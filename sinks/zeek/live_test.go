@@ -543,14 +543,11 @@ func TestLiveOptionsAreChecked(t *testing.T) {
 
 // TestUnwritableLog: what cannot be written is held up to a bound, counted beyond it, and written when it can be.
 func TestUnwritableLog(t *testing.T) {
-	if _, err := os.Stat("/dev/full"); err != nil {
-		t.Skip(err)
-	}
 	dir := t.TempDir()
 	var heard said
 	s := live(t, dir, LiveOptions{Options: Options{Format: JSON}, Say: heard.say}, at("2026-11-23 17:00:00"))
 	cur := filepath.Join(dir, "current", "conn.log")
-	if err := os.Symlink("/dev/full", cur); err != nil {
+	if err := os.MkdirAll(filepath.Join(cur, "in the way"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	const rows = 20_000
@@ -566,7 +563,7 @@ func TestUnwritableLog(t *testing.T) {
 	if held := s.logs["conn"].to.text; len(held) < heldAt || len(held) > heldAt+flushAt+1000 || c.Lost == 0 || c.Rows+c.Lost != rows {
 		t.Errorf("%d bytes held, %v", len(held), c)
 	}
-	os.Remove(cur)
+	os.RemoveAll(cur)
 	s.tick(at("2026-11-23 17:00:02"))
 	if got := rowsOf(t, dir, "conn", true); len(got) != int(c.Rows) || got[0] != 0 || got[len(got)-1] != c.Rows-1 {
 		t.Errorf("%d rows, want %d", len(got), c.Rows)
@@ -578,6 +575,74 @@ func TestUnwritableLog(t *testing.T) {
 	}
 	if n := cap(s.logs["conn"].to.text); n > keepBuffer {
 		t.Errorf("a buffer of %d bytes was kept", n)
+	}
+}
+
+// TestLinksAreNotFollowed: what stands in a log's place and is another file is left alone, before a start and while it
+// runs, and the log is written all the same. Files and folders are for owner and group.
+func TestLinksAreNotFollowed(t *testing.T) {
+	dir, victim := t.TempDir(), filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cur := filepath.Join(dir, "current")
+	if err := os.Mkdir(cur, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	os.Symlink(victim, filepath.Join(cur, "conn.log"))
+	os.Link(victim, filepath.Join(cur, "dns.log"))
+	var heard said
+	s := live(t, dir, LiveOptions{Say: heard.say}, at("2026-11-23 17:00:00"))
+	heard.has(t, "conn.log is a link, and was taken away", 1)
+	heard.has(t, "dns.log is a file with another name, too, and was taken away", 1)
+	s.Event(&numbered{log: "conn", n: 0})
+	s.tick(at("2026-11-23 17:00:01"))
+	os.Remove(filepath.Join(cur, "conn.log"))
+	os.Symlink(victim, filepath.Join(cur, "conn.log"))
+	os.Symlink(victim, filepath.Join(cur, "dns.log"))
+	for n := range uint64(3) {
+		s.Event(&numbered{log: "conn", n: n})
+		s.Event(&numbered{log: "dns", n: n})
+		s.tick(at("2026-11-23 17:00:02").Add(time.Duration(n) * time.Second))
+	}
+	if got := rowsOf(t, dir, "dns", false); len(got) != 3 {
+		t.Errorf("%d rows of dns", len(got))
+	}
+	if err := s.Failing(); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"current/conn.log", "current/dns.log", "current", ".raytap.lock"} {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := os.FileMode(0o640)
+		if info.IsDir() {
+			want = 0o755 // it was there
+		}
+		if info.Mode().Perm() != want || info.Mode()&os.ModeSymlink != 0 {
+			t.Errorf("%s is %v", name, info.Mode())
+		}
+	}
+	if b, _ := os.ReadFile(victim); string(b) != "mine" {
+		t.Errorf("the victim has %q", b)
+	}
+	if err := s.Close(at("2026-11-23 17:00:09")); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "2026-11-23")); err != nil || info.Mode().Perm() != 0o750 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// TestFolderThatIsALink: a folder of ours that leads elsewhere is not used.
+func TestFolderThatIsALink(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	if err := os.Symlink(other, filepath.Join(dir, "current")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewLive(dir, LiveOptions{}, at("2026-11-23 17:00:00")); err == nil || !strings.Contains(err.Error(), "is a link") {
+		t.Error(err)
 	}
 }
 

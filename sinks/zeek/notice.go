@@ -116,7 +116,8 @@ func (n *notice) Row(w capture.Fields) {
 var logAction = [...]string{"Notice::ACTION_LOG"}
 
 // Findings writes single findings as JSON, for whoever passes them on: the objects are the rows of notice.log in its
-// JSON form, by the same code. It belongs to one goroutine.
+// JSON form, by the same code, with what is no text for people (control characters, what reverses or hides text) shown as
+// escapes: nobody knows what shows them. It belongs to one goroutine.
 type Findings struct {
 	rules  map[string]*rule
 	notice notice
@@ -124,7 +125,11 @@ type Findings struct {
 }
 
 // NewFindings takes the rules for the same as Options does.
-func NewFindings(all []detectors.Rule) *Findings { return &Findings{rules: rules(all)} }
+func NewFindings(all []detectors.Rule) *Findings {
+	w := &Findings{rules: rules(all)}
+	w.row.clean = true
+	return w
+}
 
 // JSON gives the object, without a line's end. The caller owns it.
 func (w *Findings) JSON(f *detectors.Finding) []byte {

@@ -83,8 +83,11 @@ func (w *tsvRow) Interval(_ string, v time.Duration, set bool) {
 	}
 }
 
-func (w *tsvRow) String(_, v string, set bool) {
+func (w *tsvRow) String(name, v string, set bool) {
 	if w.field(set) {
+		if w.mask != maskNothing {
+			v = w.shown(name, v)
+		}
 		w.b = appendText(w.b, v, false)
 	}
 }
@@ -127,6 +130,9 @@ func (w *tsvRow) Set(_, _ string, v []string, set bool) {
 	}
 	if len(v) == 0 {
 		w.b = append(w.b, empty...)
+	}
+	if w.mask != maskNothing {
+		v = w.shownAll(v)
 	}
 	for i, s := range v {
 		if i > 0 {

@@ -21,16 +21,23 @@
 package zeek
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"sort"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/disk"
+	"github.com/raytap/raytap/sinks/terminal"
 )
 
 // The forms that Options.Format takes.
@@ -51,6 +58,9 @@ type Options struct {
 	Format string           // TSV (also "") or JSON
 	Rules  []detectors.Rule // for the note and the techniques of a finding's row
 	Logs   []string         // only these; empty: all
+	Mask   bool             // credentials also in Zeek's own logs
+	Modes  disk.Modes       // permissions of files and folders; zero: disk.Default
+	Force  bool             // New also replaces logs that raytap did not write
 }
 
 // wants says whether a log is to be written.
@@ -66,6 +76,7 @@ type Sink struct {
 	rules  map[string]*rule
 	notice notice
 	flows  flowTexts
+	lock   *os.File
 	closed bool
 }
 
@@ -93,6 +104,71 @@ type row interface {
 type text struct {
 	b     []byte
 	start int // of the row at hand
+	mask  masks
+	clean bool // what is no text for people is shown as escapes
+}
+
+// masks says which credentials are masked in a log.
+type masks uint8
+
+const (
+	maskNothing masks = iota
+	maskText          // in what somebody wrote
+	maskColumns       // likewise, and all of the columns that hold a login
+)
+
+// zeeks are the logs that Zeek has, too. They have what Zeek's have, unless Options.Mask says otherwise; of weird.log that
+// is the names, and the rest is ours.
+var zeeks = [...]string{"capture_loss", "conn", "dns", "files", "http", "socks", "ssl", "stats", "tunnel", "x509"}
+
+// masks says what is masked in a log. In notice.log and incidents.log everything is before it comes here.
+func (o *Options) masks(log string) masks {
+	switch {
+	case log == "notice" || log == "incidents":
+		return maskNothing
+	case o.Mask:
+		return maskColumns
+	case slices.Contains(zeeks[:], log):
+		return maskNothing
+	}
+	return maskText
+}
+
+// shown gives what is to be written of a column.
+func (w *text) shown(column, v string) string {
+	if w.mask == maskColumns {
+		switch column {
+		case "password":
+			return "***"
+		case "username", "user":
+			if v != "" && v[0] < 0x80 {
+				return v[:1] + "***"
+			}
+			return "***"
+		}
+	}
+	if w.mask != maskNothing {
+		v = secrets.Mask(v)
+	}
+	if w.clean {
+		v = terminal.Clean(v)
+	}
+	return v
+}
+
+// shownAll is shown for a set or a vector.
+func (w *text) shownAll(all []string) []string {
+	if w.mask != maskNothing {
+		all = secrets.MaskAll(all)
+	}
+	if w.clean {
+		clean := make([]string, len(all))
+		for i, s := range all {
+			clean[i] = terminal.Clean(s)
+		}
+		all = clean
+	}
+	return all
 }
 
 // Logs lists the logs that there are.
@@ -122,32 +198,110 @@ var ours = [...]string{
 	"x509",
 }
 
-// New makes a sink that writes to dir, which is created if need be. Logs of ours that an earlier run left there are
-// removed; other files stay.
+// New makes a sink that writes to dir, which is created if need be. Logs that an earlier run left there are removed;
+// other files stay, and a log of the same name that was not written by us, or has changed since, is an error. So is a
+// folder that another sink writes to.
 func New(dir string, opt Options) (*Sink, error) {
 	s := &Sink{dir: dir, opt: opt, logs: map[string]*log{}, rules: rules(opt.Rules)}
 	var err error
 	if s.json, err = opt.json(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := opt.Modes.Folder(dir); err != nil {
 		return nil, fmt.Errorf("zeek: cannot make the log directory: %w", err)
 	}
-	for _, name := range ours {
-		if err := os.Remove(filepath.Join(dir, name+".log")); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("zeek: cannot replace an old log: %w", err)
-		}
-	}
 	// Better to say now that nothing can be written here than after an hour of reading.
-	probe, err := os.CreateTemp(dir, ".raytap-*")
-	if err != nil {
+	if s.lock, err = takeFolder(dir, opt.Modes); err != nil {
 		return nil, fmt.Errorf("zeek: cannot write to the log directory: %w", err)
 	}
-	probe.Close()
-	if err := os.Remove(probe.Name()); err != nil {
-		return nil, fmt.Errorf("zeek: cannot write to the log directory: %w", err)
+	if err := s.clear(); err != nil {
+		s.lock.Close()
+		return nil, err
 	}
 	return s, nil
+}
+
+// clear removes what an earlier run wrote.
+func (s *Sink) clear() error {
+	written := marks(s.lock)
+	var old, foreign []string
+	for _, name := range ours {
+		name += ".log"
+		info, err := os.Lstat(filepath.Join(s.dir, name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return fmt.Errorf("zeek: cannot replace an old log: %w", err)
+		}
+		size, ok := written[name]
+		if old = append(old, name); !ok || size >= 0 && size != info.Size() || !info.Mode().IsRegular() {
+			foreign = append(foreign, name)
+		}
+	}
+	if len(foreign) > 0 && !s.opt.Force {
+		return fmt.Errorf("zeek: %s in %s would be replaced, and raytap did not write that, or it has changed since: choose another folder, or --force",
+			strings.Join(foreign, ", "), s.dir)
+	}
+	for _, name := range old {
+		if err := os.Remove(filepath.Join(s.dir, name)); err != nil {
+			return fmt.Errorf("zeek: cannot replace an old log: %w", err)
+		}
+	}
+	if err := s.mark(); err != nil {
+		return fmt.Errorf("zeek: cannot write to the log directory: %w", err)
+	}
+	return nil
+}
+
+// mark takes down in the lock file which logs are ours, so that a later run knows what it may replace, and how long each
+// is, once that is known.
+func (s *Sink) mark() error {
+	var b strings.Builder
+	b.WriteString("# The logs in this folder that raytap wrote, and may replace.\n")
+	for _, l := range s.sorted() {
+		size := "-"
+		if s.closed && l.file != nil {
+			if info, err := os.Lstat(filepath.Join(s.dir, l.name+".log")); err == nil {
+				size = strconv.FormatInt(info.Size(), 10)
+			}
+		}
+		fmt.Fprintf(&b, "%s.log\t%s\n", l.name, size)
+	}
+	if _, err := s.lock.WriteAt([]byte(b.String()), 0); err != nil {
+		return err
+	}
+	return s.lock.Truncate(int64(b.Len()))
+}
+
+// marks reads what mark wrote: the sizes of logs, -1 for one whose writer did not come to its end.
+func marks(lock *os.File) map[string]int64 {
+	const most = 64 << 10
+	all := map[string]int64{}
+	lines := bufio.NewScanner(io.NewSectionReader(lock, 0, most))
+	for lines.Scan() {
+		name, text, ok := strings.Cut(lines.Text(), "\t")
+		if !ok {
+			continue
+		}
+		all[name] = -1
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+			all[name] = n
+		}
+	}
+	return all
+}
+
+// takeFolder opens the lock file of a folder of logs and takes it.
+func takeFolder(dir string, modes disk.Modes) (*os.File, error) {
+	f, err := modes.Open(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s is in use by another process: %w", dir, err)
+	}
+	return f, nil
 }
 
 // json says which form is asked for.
@@ -162,12 +316,14 @@ func (o *Options) json() (bool, error) {
 }
 
 // newRow makes what formats rows, and the text that they get into. flows is what the logs of a sink share.
-func newRow(json bool, flows *flowTexts) (row, *text) {
+func newRow(json bool, flows *flowTexts, m masks) (row, *text) {
 	if json {
 		w := &jsonRow{}
+		w.mask = m
 		return w, &w.text
 	}
 	w := &tsvRow{flows: flows}
+	w.mask = m
 	return w, &w.text
 }
 
@@ -209,12 +365,14 @@ func (s *Sink) write(r capture.Record) {
 // open makes the file of a log and, in text form, its header, from what its first row says of itself.
 func (s *Sink) open(name string, first capture.Record) *log {
 	l := &log{name: name, off: !s.opt.wants(name)}
-	l.row, l.text = newRow(s.json, &s.flows)
+	l.row, l.text = newRow(s.json, &s.flows, s.opt.masks(name))
 	s.logs[name] = l
 	if l.off {
 		return l
 	}
-	l.file, l.err = os.Create(filepath.Join(s.dir, name+".log"))
+	if l.err = s.mark(); l.err == nil {
+		l.file, l.err = s.opt.Modes.Create(filepath.Join(s.dir, name+".log"))
+	}
 	if l.err == nil && !s.json {
 		l.text.b = header(nil, name, first)
 	}
@@ -274,6 +432,9 @@ func (s *Sink) Close(end capture.Time) error {
 		if l.err != nil {
 			errs = append(errs, fmt.Errorf("zeek: %s.log is not whole, %d rows were lost: %w", l.name, l.lost, l.err))
 		}
+	}
+	if err := errors.Join(s.mark(), s.lock.Close()); err != nil {
+		errs = append(errs, fmt.Errorf("zeek: %w", err))
 	}
 	return errors.Join(errs...)
 }

@@ -310,9 +310,18 @@ func TestFilesAreLazyAndReplaced(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := New(dir, Options{})
+	if _, err := New(dir, Options{}); err == nil || !strings.Contains(err.Error(), "conn.log, notice.log in "+dir) {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "conn.log")); err != nil || string(b) != "from another run\n" {
+		t.Errorf("conn.log has %q, %v", b, err)
+	}
+	s, err := New(dir, Options{Force: true})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := New(dir, Options{Force: true}); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Error("a second one at the same time: ", err)
 	}
 	s.Event(&capture.Conn{Flow: &capture.Flow{}})
 	if err := s.Close(0); err != nil {
@@ -321,12 +330,30 @@ func TestFilesAreLazyAndReplaced(t *testing.T) {
 	if err := s.Close(0); err != nil {
 		t.Errorf("second Close: %v", err)
 	}
+	for range 2 { // its own it replaces
+		if s, err = New(dir, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		s.Event(&capture.Conn{Flow: &capture.Flow{}})
+		if err := s.Close(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "conn.log"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteString("a note of somebody\n")
+	f.Close()
+	if _, err := New(dir, Options{}); err == nil || !strings.Contains(err.Error(), "has changed since") {
+		t.Error(err)
+	}
 	var have []string
 	files, _ := os.ReadDir(dir)
 	for _, f := range files {
 		have = append(have, f.Name())
 	}
-	if got := strings.Join(have, " "); got != "conn.log conn.txt smtp.log" {
+	if got := strings.Join(have, " "); got != ".raytap.lock conn.log conn.txt smtp.log" {
 		t.Errorf("files: %s", got)
 	}
 	if got := read(t, dir, "conn.log"); strings.Contains(got, "another") {
@@ -399,11 +426,11 @@ func TestLogThatCannotBeMade(t *testing.T) {
 
 func TestRowLargerThanTheBuffer(t *testing.T) {
 	big := strings.Repeat("y", keepBuffer+flushAt)
-	dir, s := write(t, Options{}, 0, &every{log: "x", s: big, set: true}, &every{log: "x", s: "z", set: true})
-	if got := read(t, dir, "x.log"); !strings.Contains(got, "\t"+big+"\t") || strings.Count(got, "\n") != 11 {
+	dir, s := write(t, Options{}, 0, &every{log: "http", s: big, set: true}, &every{log: "http", s: "z", set: true}) // a log in which nothing is masked
+	if got := read(t, dir, "http.log"); !strings.Contains(got, "\t"+big+"\t") || strings.Count(got, "\n") != 11 {
 		t.Error("rows are missing")
 	}
-	if c := cap(s.logs["x"].text.b); c > keepBuffer {
+	if c := cap(s.logs["http"].text.b); c > keepBuffer {
 		t.Errorf("a buffer of %d bytes was kept", c)
 	}
 }
@@ -467,7 +494,9 @@ func TestOnlyTheseLogs(t *testing.T) {
 		}
 		files, _ := os.ReadDir(dir)
 		for _, f := range files {
-			names = append(names, f.Name())
+			if f.Name() != lockFile {
+				names = append(names, f.Name())
+			}
 		}
 		b, _ := os.ReadFile(filepath.Join(dir, "conn.log"))
 		return names, string(b)

@@ -154,9 +154,11 @@ func (c *collector) merge(b *batch) {
 			}
 		}
 		if best < 0 {
+			c.bus.Reading = 0
 			return
 		}
 		x := &lists[best][c.at[best]]
+		c.bus.Reading = x.reading
 		c.event(x.ev, x.aside, x.begun)
 		c.at[best]++
 	}

@@ -44,7 +44,9 @@ type event struct {
 	shard uint32
 	aside bool // read out of packets that Zeek does not read
 	begun bool // aside: Zeek sees the flow begin
-	ev    any
+	// 1 or 2: of a flow with two readings, see capture.Aside.
+	reading uint8
+	ev      any
 }
 
 // tick is the clock moving on before packet n of the batch.

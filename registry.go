@@ -28,6 +28,7 @@ import (
 	"github.com/raytap/raytap/detectors/campaign"
 	"github.com/raytap/raytap/detectors/dnstunnel"
 	"github.com/raytap/raytap/detectors/egress"
+	"github.com/raytap/raytap/detectors/evasion"
 	"github.com/raytap/raytap/detectors/intel"
 	"github.com/raytap/raytap/detectors/jobsubmit"
 	"github.com/raytap/raytap/detectors/mining"
@@ -181,6 +182,7 @@ func Detectors() []detectors.Spec {
 		scan.Spec(),
 		beacon.Spec(),
 		interactive.Spec(),
+		evasion.Spec(),
 		sensor.Spec(),
 		assets.Spec(),
 		leak.Spec(),

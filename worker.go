@@ -197,14 +197,16 @@ func (w *worker) panicked(r any) {
 // emit takes an event of one of the worker's shards, and what the interpreters make of it.
 func (w *worker) emit(ev any) {
 	out := &w.batch.out[w.id]
-	x, aside := ev.(*capture.Aside)
-	if aside {
+	at := event{pos: w.pos, shard: w.shard}
+	if x, ok := ev.(*capture.Aside); ok {
 		ev = x.Event
+		at.aside, at.begun, at.reading = x.Doubted, x.Begun, x.Reading
 	}
-	*out = append(*out, event{w.pos, w.shard, aside, aside && x.Begun, ev})
+	at.ev = ev
+	*out = append(*out, at)
 	for _, f := range w.interp {
 		if made := f(ev); made != nil {
-			*out = append(*out, event{w.pos, w.shard, false, false, made})
+			*out = append(*out, event{pos: w.pos, shard: w.shard, reading: at.reading, ev: made})
 			w.shards[w.shard].Keep()
 		}
 	}

@@ -27,6 +27,12 @@ const (
 	sentLimit = 64 << 10
 	// A segment that far ahead of what was delivered is not part of this connection.
 	beyondLimit = 64 << 20
+	// The beginning of a longer request that is kept for a second reading of its end: its head, and where a body's fields are.
+	preLimit = 16 << 10
+	// Delivered bytes that are kept of a stream that nobody listens to any more.
+	youngLimit = 8 << 10
+	// Urgent bytes that are not delivered yet; Linux has one.
+	urgentLimit = 16
 	spareBufs   = 64
 )
 
@@ -51,9 +57,18 @@ type assembly struct {
 	ahead   []block // behind a hole: by seq, and by end; neighbours may share bytes
 	aside   []aside // what the receiver should not take, until it acknowledges those bytes: in order of arrival
 	bytes   int     // held in ahead and aside
-	sent    []byte  // delivered, not acknowledged
+	sent    []byte  // delivered, not acknowledged, or of a request that is not all there
 	sentSeq uint32  // sequence number of sent[0]
+	pre     []byte  // the beginning of a request that sent has no room for
+	preSeq  uint32
+	urgent  []uint32 // bytes that are out of band, not delivered yet
 }
+
+// Why segments were shaped, beside what judge says.
+const (
+	CopiesDiffer = "copies that differ"
+	UrgentData   = "urgent data"
+)
 
 func (s *Shard) newAssembly() *assembly {
 	n := len(s.spare)
@@ -112,8 +127,8 @@ func (f *flow) data(side uint8, seq uint32, p *Packet) {
 		b = nil
 	}
 	end := seq + uint32(n)
-	if e.asm != nil && live {
-		f.compare(side, e.asm, seq, b, p)
+	if e.asm != nil && (live || len(e.asm.sent) > 0) {
+		f.compare(side, e, seq, b, p)
 	}
 	if e.holed && seqDelta(seq, e.odd.hole) >= 0 && seqDelta(seq, e.next) < 0 {
 		// What was taken for lost comes after all: it waited for longer than anybody waits for it, or the acknowledgement was
@@ -128,6 +143,9 @@ func (f *flow) data(side uint8, seq uint32, p *Packet) {
 	} else if d > beyondLimit {
 		f.weird("segment_beyond_window", "", "TCP")
 		return
+	}
+	if p.Flags&FlagURG != 0 && live {
+		f.urge(side, p.Seq, p)
 	}
 	doubt := f.Doubted()
 	if seq == e.next {
@@ -175,11 +193,18 @@ func (f *flow) deliver(side uint8, end uint32, b []byte, doubt bool) {
 		f.extra().aside = true
 	}
 	d := f.streamDir(side)
+	if f.more != nil && f.more.disp != nil {
+		f.follow(side, b, n)
+	}
+	missing := n - uint32(len(b))
 	if len(b) > 0 {
-		f.keep(e, seq, b)
+		f.keep(side, seq, b)
+		if len(e.asm.urgent) > 0 {
+			b = e.asm.cutUrgent(seq, b, func(b []byte) { st.Data(d, b) })
+		}
 		st.Data(d, b)
 	}
-	if missing := n - uint32(len(b)); missing > 0 && f.stream == st {
+	if missing > 0 && f.stream == st {
 		f.tcp.forget(f.sh, e)
 		st.Gap(d, int64(missing))
 	}
@@ -193,10 +218,17 @@ func (f *flow) letIdle() {
 	}
 }
 
-// keep remembers delivered bytes until they are acknowledged.
-func (f *flow) keep(e *endpoint, seq uint32, b []byte) {
-	a := f.assembly(e)
-	if a.sentSeq+uint32(len(a.sent)) != seq || len(a.sent)+len(b) > sentLimit {
+// keep remembers delivered bytes until they are acknowledged, and those of a request until it is all there: a second copy of
+// its end may come when its beginning was acknowledged.
+func (f *flow) keep(side uint8, seq uint32, b []byte) {
+	a := f.assembly(&f.tcp.ep[side])
+	if a.sentSeq+uint32(len(a.sent)) != seq {
+		a.sent, a.pre = a.sent[:0], nil
+	}
+	if len(a.sent)+len(b) > sentLimit {
+		if len(a.pre) == 0 && len(a.sent) > 0 && side == f.openSide {
+			a.pre, a.preSeq = bytes.Clone(a.sent[:min(len(a.sent), preLimit)]), a.sentSeq
+		}
 		a.sent = a.sent[:0]
 	}
 	if len(b) > sentLimit {
@@ -219,8 +251,38 @@ func (t *tcpConn) forget(s *Shard, e *endpoint) {
 		if len(s.bufs) < spareBufs {
 			s.bufs = append(s.bufs, a.sent[:0])
 		}
-		a.sent = nil
+		a.sent, a.pre = nil, nil
 	}
+}
+
+// urge notes the byte that an urgent pointer names, which Linux takes out of the stream (tcp_check_urg, tcp_recvmsg_locked).
+func (f *flow) urge(side uint8, seq uint32, p *Packet) {
+	e := &f.tcp.ep[side]
+	ptr := uint32(p.L4[18])<<8 | uint32(p.L4[19])
+	if ptr > 0 {
+		ptr-- // it names the byte behind (net.ipv4.tcp_stdurg = 0)
+	}
+	if a := f.assembly(e); seqDelta(seq+ptr, e.next) >= 0 && len(a.urgent) < urgentLimit {
+		a.urgent = append(a.urgent, seq+ptr)
+		// A program may ask for it in its place (SO_OOBINLINE).
+		f.shaped(side, p, UrgentData, nil, nil, f.dispute(side, seq, nil, p.TTL))
+	}
+}
+
+// cutUrgent gives say what comes before each urgent byte of b, and returns what comes behind the last.
+func (a *assembly) cutUrgent(seq uint32, b []byte, say func([]byte)) []byte {
+	a.urgent = slices.DeleteFunc(a.urgent, func(u uint32) bool {
+		i := int(seqDelta(u, seq))
+		if i >= 0 && i < len(b) {
+			if i > 0 {
+				say(b[:i])
+			}
+			b, seq = b[i+1:], u+1
+			return true
+		}
+		return i < 0
+	})
+	return b
 }
 
 // letGo drops all bytes held for a stream that wants no more. The runs stay, so that gaps are still counted.
@@ -230,7 +292,9 @@ func (f *flow) letGo() {
 		if e.asm == nil {
 			continue
 		}
-		f.tcp.forget(f.sh, e)
+		if len(e.asm.sent) > youngLimit || !f.tcp.ep[i^1].acted || f.stream == nil {
+			f.tcp.forget(f.sh, e)
+		} // else until it is acknowledged: what made the stream idle may not be what the receiver took
 		f.sh.buffered -= e.asm.bytes
 		e.asm.bytes, e.asm.aside = 0, nil
 		for j := range e.asm.ahead {
@@ -239,27 +303,36 @@ func (f *flow) letGo() {
 	}
 }
 
-// compare looks for bytes of b, from seq on, that were there before and were different.
-func (f *flow) compare(side uint8, a *assembly, seq uint32, b []byte, p *Packet) {
-	differs := unlike(a.sentSeq, a.sent, seq, b)
-	for i := 0; i < len(a.ahead) && !differs && seqDelta(a.ahead[i].seq, seq+uint32(len(b))) < 0; i++ {
-		differs = unlike(a.ahead[i].seq, a.ahead[i].data, seq, b)
+// compare looks for bytes of b, from seq on, that were there before and were different, and have not been acknowledged.
+func (f *flow) compare(side uint8, e *endpoint, seq uint32, b []byte, p *Packet) {
+	a := e.asm
+	if d := seqDelta(e.edge, seq); d > 0 {
+		b, seq = skipBytes(b, uint32(d)), e.edge
+	}
+	if len(b) == 0 {
+		return
+	}
+	for i := range a.aside {
+		if o := &a.aside[i]; unlike(o.seq, o.data, seq, b) {
+			first, second := sample(o.seq, o.data, seq, b)
+			f.shaped(side, p, o.why.String(), first, second, false)
+		}
+	}
+	first, second, found := []byte(nil), []byte(nil), unlike(a.sentSeq, a.sent, seq, b)
+	if found {
+		first, second = sample(a.sentSeq, a.sent, seq, b)
+	}
+	for i := 0; i < len(a.ahead) && !found && seqDelta(a.ahead[i].seq, seq+uint32(len(b))) < 0; i++ {
+		if found = unlike(a.ahead[i].seq, a.ahead[i].data, seq, b); found {
+			first, second = sample(a.ahead[i].seq, a.ahead[i].data, seq, b)
+		}
 	}
 	// One byte that differs is a keep-alive's, unless the peer has spoken.
-	if differs && (len(b) > 1 || f.tcp.ep[side^1].acted) {
-		f.weird("Retransmission_inconsistency", "", "TCP")
+	if !found || len(b) == 1 && !f.tcp.ep[side^1].acted {
+		return
 	}
-}
-
-// unlike reports whether a, from aSeq on, and b, from bSeq on, share bytes that differ.
-func unlike(aSeq uint32, a []byte, bSeq uint32, b []byte) bool {
-	if d := int(seqDelta(bSeq, aSeq)); d >= 0 {
-		a = a[min(d, len(a)):]
-	} else {
-		b = b[min(-d, len(b)):]
-	}
-	n := min(len(a), len(b))
-	return n > 0 && !bytes.Equal(a[:n], b[:n])
+	f.weird("Retransmission_inconsistency", "", "TCP")
+	f.shaped(side, p, CopiesDiffer, first, second, f.dispute(side, seq, b, p.TTL))
 }
 
 // insert puts a run among those behind holes.
@@ -453,6 +526,9 @@ func (f *flow) gap(side uint8, upTo uint32) {
 		f.lost(side, uint64(n-counted))
 	}
 	f.tcp.forget(f.sh, e)
+	if f.more != nil && f.more.disp != nil {
+		f.follow(side, nil, n)
+	}
 	if f.live() {
 		if st := f.open(); st != nil {
 			st.Gap(f.streamDir(side), int64(n))
@@ -507,9 +583,14 @@ func (f *flow) acked(side uint8, seq uint32) {
 		}
 	}
 	e.edge = seq
+	if f.more != nil && f.more.disp != nil && f.more.disp.side == side {
+		f.secondUpTo(seq)
+	}
 	if a := e.asm; a != nil {
 		if len(a.sent) > 0 {
-			if n := int(seqDelta(seq, a.sentSeq)); n >= len(a.sent) {
+			if n := int(seqDelta(seq, a.sentSeq)); n > 0 && side == f.openSide && f.unfinished(Orig) {
+				// its beginning may be needed
+			} else if n >= len(a.sent) {
 				t.forget(f.sh, e)
 			} else if n > 0 {
 				a.sent = a.sent[:copy(a.sent, a.sent[n:])]

@@ -18,6 +18,9 @@ const (
 	// fragmentTimeout is how long after its first fragment a packet can be completed. No receiver waits longer:
 	// RFC 1122 section 3.3.2 says 60 to 120 seconds, RFC 8200 section 4.5 says 60. Zeek waits five minutes.
 	fragmentTimeout = 120 * time.Second
+	// fragmentGivenUp is when Linux, and with it what Ray runs on, may have given up (IP_FRAG_TIME is 30 s): from then on a
+	// packet is put together a second time, without what came before. Windows and IPv6 wait for 60.
+	fragmentGivenUp = 29 * time.Second
 
 	// Zeek's bounds for what a fragment is ordinarily like.
 	minOrdinaryFragment = 64
@@ -53,6 +56,12 @@ type datagram struct {
 	size  int     // length of the payload; 0: not known
 	parts []piece // sorted, disjoint
 	held  int     // bytes and overhead of parts
+	// again is what a receiver has that has thrown the first fragments away: after its time (fragmentGivenUp), or because two
+	// overlap (Linux, inet_frag_queue_insert: IPFRAG_OVERLAP kills the queue, and the fragment with it). Both are completed,
+	// and the checksum of what they carry tells which is a packet.
+	again *datagram
+	done  bool // completed; again goes on
+	clash bool // the fragment that came last shares bytes with others and has some of its own
 }
 
 type piece struct {
@@ -61,6 +70,15 @@ type piece struct {
 }
 
 func (p *piece) end() int { return p.off + len(p.data) }
+
+// total is what both takes have.
+func (g *datagram) total() int {
+	n := g.held
+	if g.again != nil {
+		n += g.again.held
+	}
+	return n
+}
 
 // defragmenter holds incomplete packets. First copies win where fragments overlap.
 type defragmenter struct {
@@ -76,7 +94,7 @@ func newDefragmenter() defragmenter {
 
 // drop forgets a packet.
 func (t *defragmenter) drop(k fragmentKey, g *datagram) {
-	t.held -= g.held
+	t.held -= g.total()
 	t.table.drop(k)
 	k.proto = 0
 	if t.kin[k]--; t.kin[k] <= 0 {
@@ -114,13 +132,20 @@ func (d *Dissector) fragment(p *Packet, f fragment) {
 	g := t.table.get(k)
 	if g != nil && d.now.Sub(g.first) > fragmentTimeout {
 		d.stats.DatagramsExpired++
-		t.drop(k, g)
-		g = nil
+		if g.again != nil {
+			t.held -= g.held
+			*g = *g.again
+		} else {
+			t.drop(k, g)
+			g = nil
+		}
 	}
 	if g == nil {
 		g = d.newDatagram(k)
-		g.first, g.head, g.hdr, g.proto = d.now, frag, hdr, frag.Proto
-		g.head.L4 = nil
+		g.begin(d.now, frag, hdr)
+	} else if g.again == nil && d.now.Sub(g.first) > fragmentGivenUp {
+		g.again = &datagram{}
+		g.again.begin(d.now, frag, hdr)
 	}
 
 	if (frag.V6 && frag.Proto != g.proto) || hdr != g.hdr {
@@ -144,31 +169,59 @@ func (d *Dissector) fragment(p *Packet, f fragment) {
 			return
 		}
 	}
-	if !f.more && g.size == 0 {
-		g.size = end
-	} else if g.size > 0 && (end > g.size || !f.more && end != g.size) {
-		d.weirdIP(&frag, "fragment_size_inconsistency", "", "")
-		g.size = max(g.size, end)
+	before := g.total()
+	again, over := g.again, false
+	if !g.done {
+		g.done = d.take(g, &frag, f)
+		if g.clash && again == nil {
+			g.again = &datagram{}
+			g.again.begin(d.now, frag, hdr)
+		}
 	}
-	if frag.L4Len == 0 {
-		return
+	if again != nil {
+		over = d.take(again, &frag, f)
 	}
-	before := g.held
-	ok := d.insertFragment(g, &frag, f.off)
-	t.held += g.held - before
-	if !ok {
-		d.stats.FragmentsLost++
+	t.held += g.total() - before
+	if g.done && g.again == nil || over {
 		t.drop(k, g)
-		return
-	}
-	if n := d.completed(g); n > 0 {
-		*d.next() = g.assemble(n, &frag)
-		d.stats.Reassembled++
-		t.drop(k, g)
-		d.afterFragment(&d.out[len(d.out)-1])
 		return
 	}
 	d.boundFragments(k)
+}
+
+// begin sets g up for its first fragment.
+func (g *datagram) begin(now Time, frag Packet, hdr int) {
+	g.first, g.head, g.hdr, g.proto = now, frag, hdr, frag.Proto
+	g.head.L4 = nil
+}
+
+// take adds a fragment to g, appends the packet if that completes it, and reports whether g is over.
+func (d *Dissector) take(g *datagram, frag *Packet, f fragment) (over bool) {
+	end := f.off + frag.L4Len
+	if f.off == 0 {
+		g.proto = frag.Proto
+	}
+	if !f.more && g.size == 0 {
+		g.size = end
+	} else if g.size > 0 && (end > g.size || !f.more && end != g.size) {
+		d.weirdIP(frag, "fragment_size_inconsistency", "", "")
+		g.size = max(g.size, end)
+	}
+	if frag.L4Len == 0 {
+		return false
+	}
+	if !d.insertFragment(g, frag, f.off) {
+		d.stats.FragmentsLost++
+		return true
+	}
+	n := d.completed(g)
+	if n == 0 {
+		return false
+	}
+	*d.next() = g.assemble(n, frag)
+	d.stats.Reassembled++
+	d.afterFragment(&d.out[len(d.out)-1])
+	return true
 }
 
 // newDatagram makes room for k and adds it.
@@ -215,7 +268,7 @@ func (d *Dissector) boundFragments(keep fragmentKey) {
 func (d *Dissector) expireFragments() {
 	for {
 		k, g, ok := d.frags.table.oldest()
-		if !ok || d.now.Sub(g.first) <= fragmentTimeout {
+		if !ok || d.now.Sub(g.first) <= fragmentTimeout || g.again != nil && d.now.Sub(g.again.first) <= fragmentTimeout {
 			return
 		}
 		d.stats.DatagramsExpired++
@@ -226,7 +279,7 @@ func (d *Dissector) expireFragments() {
 // insertFragment copies what is new of a fragment into g, and says whether g is still worth keeping.
 func (d *Dissector) insertFragment(g *datagram, frag *Packet, off int) bool {
 	b := frag.L4
-	overlap, differ := false, false
+	overlap, differ, fresh := false, false, false // fresh: it has bytes that no other had
 	i, found := slices.BinarySearchFunc(g.parts, off, func(p piece, off int) int { return p.off - off })
 	if !found && i > 0 && g.parts[i-1].end() > off {
 		i--
@@ -250,11 +303,13 @@ func (d *Dissector) insertFragment(g *datagram, frag *Packet, off int) bool {
 			d.weirdIP(frag, "exceeded_fragments_per_packet", "", "IP")
 			return false
 		}
+		fresh = true
 		g.parts = slices.Insert(g.parts, i, piece{off, bytes.Clone(b[:n])})
 		g.held += n + fragmentOverhead
 		off, b = off+n, b[n:]
 		i++
 	}
+	g.clash = overlap && fresh
 	switch {
 	case differ:
 		d.weirdIP(&g.head, "fragment_inconsistency", "", "")

@@ -242,13 +242,15 @@ func TestFragmentsOfOnePacketAreBounded(t *testing.T) {
 
 // TestFragmentsAgainstBitmap puts fragments together at random and compares with a reference that knows no pieces: a
 // byte that was written is not written again.
+//
+// TestFragmentsOfTwoTakes has those that overlap.
 func TestFragmentsAgainstBitmap(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for round := range 3000 {
 		r := newRig(DissectConfig{IgnoreChecksums: true})
 		size := 8 * (4 + rnd.IntN(12))
 		have, want := make([]bool, size), make([]byte, size)
-		left := size
+		left, again := size, false
 		for step := 0; left > 0; step++ {
 			off := 8 * rnd.IntN(size/8)
 			n := min(8*(1+rnd.IntN(3)), size-off)
@@ -256,6 +258,11 @@ func TestFragmentsAgainstBitmap(t *testing.T) {
 				off, n = size-8, 8
 			}
 			b := make([]byte, n)
+			shares, own := false, false
+			for i := range b {
+				shares, own = shares || have[off+i], own || !have[off+i]
+			}
+			again = again || shares && own
 			for i := range b {
 				b[i] = byte(rnd.IntN(256))
 				if !have[off+i] {
@@ -264,12 +271,48 @@ func TestFragmentsAgainstBitmap(t *testing.T) {
 				}
 			}
 			got := r.frame(101, mkFrag4(9, off, off+n < size, 50, b))
+			// The other is what a receiver has that has thrown the first ones away: see datagram.again.
+			if left > 0 && len(got) == 1 && again {
+				break
+			}
 			if left > 0 && len(got) != 0 {
 				t.Fatalf("round %d: whole with %d bytes missing", round, left)
 			}
-			if left == 0 && (len(got) != 1 || !bytes.Equal(got[0].L4, want)) {
+			if left == 0 && (len(got) < 1 || len(got) > 1 && !again || !bytes.Equal(got[0].L4, want)) {
 				t.Fatalf("round %d: %q, want %x", round, saysAll(got), want)
 			}
 		}
 	}
+}
+
+// TestFragmentsOfTwoTakes: what Linux throws away is put together without, whatever it was that came before.
+func TestFragmentsOfTwoTakes(t *testing.T) {
+	first, last := []byte("aaaaaaaaaaaaaaaabbbbbbbb"), []byte("cccccccc")
+	decoy := []byte("DDDDDDDDDDDDDDDD")
+	whole := string(first) + string(last)
+	holds := func(got []Packet) bool {
+		return slices.ContainsFunc(got, func(p Packet) bool { return string(p.L4) == whole })
+	}
+	t.Run("overlap kills", func(t *testing.T) {
+		r := newRig(DissectConfig{IgnoreChecksums: true})
+		r.frame(101, mkFrag4(9, 16, true, 50, decoy)) // [16,32)
+		r.frame(101, mkFrag4(9, 8, true, 50, decoy))  // [8,24): overlaps, both are gone
+		var got []Packet
+		got = append(got, r.frame(101, mkFrag4(9, 0, true, 50, first))...)
+		got = append(got, r.frame(101, mkFrag4(9, 24, false, 50, last))...)
+		if !holds(got) {
+			t.Errorf("%q", saysAll(got))
+		}
+	})
+	t.Run("thirty seconds", func(t *testing.T) {
+		r := newRig(DissectConfig{IgnoreChecksums: true})
+		r.frame(101, mkFrag4(9, 0, true, 50, decoy))
+		r.at += Time(31e9)
+		var got []Packet
+		got = append(got, r.frame(101, mkFrag4(9, 0, true, 50, first))...)
+		got = append(got, r.frame(101, mkFrag4(9, 24, false, 50, last))...)
+		if !holds(got) {
+			t.Errorf("%q", saysAll(got))
+		}
+	})
 }

@@ -196,7 +196,7 @@ func (d *Dissector) ip4(b []byte, wire int) {
 	_ = b[19]
 	p := d.next()
 	p.Time, p.Clock, p.Ordinal, p.Tunnel = d.f.Time, d.now, d.f.Ordinal, d.tunnel
-	p.Proto = b[9]
+	p.Proto, p.TTL = b[9], b[8]
 	put4(&p.Src, b[12:16])
 	put4(&p.Dst, b[16:20])
 	hdr := int(b[0]&15) << 2
@@ -255,7 +255,7 @@ func (d *Dissector) ip6(b []byte, wire int) {
 	}
 	p := d.next()
 	p.Time, p.Clock, p.Ordinal, p.Tunnel = d.f.Time, d.now, d.f.Ordinal, d.tunnel
-	p.V6 = true
+	p.V6, p.TTL = true, b[7]
 	p.Src, p.Dst = [16]byte(b[8:24]), [16]byte(b[24:40])
 	total := 40 + int(binary.BigEndian.Uint16(b[4:]))
 	if total == 40 {

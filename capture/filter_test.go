@@ -524,6 +524,9 @@ func TestFilterAgainstTcpdump(t *testing.T) {
 		}
 		for _, c := range filterGolden {
 			want, err := tcpdump(file, c.expr)
+			if err != nil && strings.Contains(err.Error(), "filtering not implemented") {
+				continue // of a link type that tcpdump reads and cannot filter
+			}
 			if err != nil {
 				t.Errorf("%s: %s: %v", name, c.expr, err)
 				continue

@@ -265,7 +265,9 @@ type flowMore struct {
 	strict  *flow     // the flow without packets that were believed though their checksum is wrong: what conn.log says
 	doubt   bool      // the packet at hand is one of those
 	aside   bool      // something was read out of one
-	renewal bool      // a SYN came within the connection, of which the answer would acknowledge renewAt
+	said    []string  // why segments were shaped, as far as it was told
+	disp    *dispute
+	renewal bool // a SYN came within the connection, of which the answer would acknowledge renewAt
 	renewAt uint32
 }
 
@@ -348,7 +350,7 @@ func (f *flow) fork() *flow {
 	s.more = nil
 	if x := f.more; x != nil {
 		c := *x
-		c.hist, c.strict = slices.Clone(x.hist), nil
+		c.hist, c.strict, c.disp = slices.Clone(x.hist), nil, nil
 		s.more = &c
 	}
 	if f.tcp != nil {
@@ -369,13 +371,6 @@ func (f *flow) fork() *flow {
 		s.tcp = &t
 	}
 	return &s
-}
-
-// Aside is an event that was read out of packets whose checksums are wrong and which were believed: for detectors, not
-// for the logs that say what Zeek says.
-type Aside struct {
-	Event any
-	Begun bool // a SYN with a right checksum was seen
 }
 
 // dir is the direction of bytes sent by side.
@@ -435,10 +430,17 @@ func (f *flow) Emit(ev any) {
 		if f.shadow && x.Name != "active_connection_reuse" && x.Name != "bad_TCP_checksum" && x.Name != "bad_UDP_checksum" {
 			return
 		}
-	case *Progress, *Entered:
+	case *Progress, *Entered, *Shaped:
 	default:
-		if f.more != nil && f.more.aside {
-			ev = &Aside{ev, strings.ContainsAny(f.more.strict.history(), "SsHh")}
+		if x := f.more; x != nil && (x.aside || x.disp != nil) {
+			made := &Aside{Event: ev, Doubted: x.aside}
+			if x.aside {
+				made.Begun = strings.ContainsAny(x.strict.history(), "SsHh")
+			}
+			if x.disp != nil {
+				made.Reading = 1
+			}
+			ev = made
 		}
 	}
 	f.sh.cfg.Emit(ev)

@@ -79,6 +79,7 @@ type Packet struct {
 	V6      bool
 	OneWay  bool  // ICMP message without a counterpart
 	Flags   uint8 // TCP
+	TTL     uint8 // of IPv6 the hop limit
 	// NoChecksum is set when the transport checksum cannot be judged: fragments that were cut, truncated frames.
 	NoChecksum bool
 	Verified   bool // the network card found the checksum of TCP or UDP right

@@ -31,21 +31,23 @@ const DefaultMaxFlows = 1 << 20
 
 // Counters are what a shard counted since it began.
 type Counters struct {
-	Flows       uint64 // flows that began
-	Evicted     uint64 // flows that ended because the table was full
-	BadChecksum uint64 // packets set aside for their transport checksum
-	Offloaded   uint64 // packets believed though their checksum was left to a network card
-	Doubted     uint64 // segments that their receiver should not take
-	Taken       uint64 // of those, with no other copy of what they carry and acknowledged
-	AsideFull   uint64 // of those, not kept for want of room
-	GapBytes    uint64 // bytes missing from streams
-	Truncated   uint64 // bytes that the capture cut off
-	Dropped     uint64 // bytes given up because a reassembly buffer was full
-	Waited      uint64 // packets that waited for what they acknowledge, or for their flow's SYN
-	WaitTime    uint64 // times that what they waited for did not come in time
-	WaitPackets uint64 // times that too many of a direction waited
-	WaitFull    uint64 // packets that found no room to wait
-	Unfinished  uint64 // flows whose unfinished request was given up
+	Flows        uint64 // flows that began
+	Evicted      uint64 // flows that ended because the table was full
+	BadChecksum  uint64 // packets set aside for their transport checksum
+	Offloaded    uint64 // packets believed though their checksum was left to a network card
+	Doubted      uint64 // segments that their receiver should not take
+	Taken        uint64 // of those, with no other copy of what they carry and acknowledged
+	AsideFull    uint64 // of those, not kept for want of room
+	Disputes     uint64 // flows with copies that differ, of which both were read
+	DisputesFull uint64 // those of which there was no room to
+	GapBytes     uint64 // bytes missing from streams
+	Truncated    uint64 // bytes that the capture cut off
+	Dropped      uint64 // bytes given up because a reassembly buffer was full
+	Waited       uint64 // packets that waited for what they acknowledge, or for their flow's SYN
+	WaitTime     uint64 // times that what they waited for did not come in time
+	WaitPackets  uint64 // times that too many of a direction waited
+	WaitFull     uint64 // packets that found no room to wait
+	Unfinished   uint64 // flows whose unfinished request was given up
 
 	// The estimate of what a capture lost, as Zeek's capture_loss makes it: of the acknowledgements seen in established
 	// connections, those for bytes that were never seen.
@@ -70,6 +72,8 @@ func (c *Counters) Add(o *Counters) {
 	c.Doubted += o.Doubted
 	c.Taken += o.Taken
 	c.AsideFull += o.AsideFull
+	c.Disputes += o.Disputes
+	c.DisputesFull += o.DisputesFull
 	c.Waited += o.Waited
 	c.WaitTime += o.WaitTime
 	c.WaitPackets += o.WaitPackets
@@ -127,6 +131,7 @@ type Shard struct {
 	due      dueHeap              // flows in which something waits
 	dueN     uint64
 	waiting  int // bytes that wait
+	disputes int // second readings
 	sleepers int
 	// Of the options that judge has read last.
 	stamp           uint32
@@ -618,6 +623,7 @@ func (f *flow) renewed(side uint8) {
 	x := f.more
 	at := x.renewAt
 	x.renewal, x.cut = false, false
+	f.secondEnds()
 	if st := f.stream; st != nil {
 		f.stream = nil
 		st.Finish()
@@ -639,6 +645,7 @@ func (s *Shard) end(f *flow) {
 	if f.tcp != nil {
 		f.flushWaiting()
 		f.flush()
+		f.secondEnds()
 	}
 	if st := f.stream; st != nil {
 		f.stream = nil // should it panic, the flow can still be ended without it

@@ -15,13 +15,16 @@ import (
 // wire is a flow table under test, with a stream that writes down what it is given.
 type wire struct {
 	*Shard
-	got    [2]strings.Builder
-	conns  []*Conn
-	weirds []string
-	sent   [2]uint64 // sums of Progress
-	at     Time
-	n      uint64
-	idle   bool
+	got        [2]strings.Builder
+	second     [2]strings.Builder
+	shaped     []string
+	conns      []*Conn
+	weirds     []string
+	sent       [2]uint64 // sums of Progress
+	at         Time
+	n          uint64
+	idle       bool
+	unfinished bool // the client's request
 
 	watched int    // segments that were only shown
 	wake    string // what it wants though it is idle
@@ -39,21 +42,37 @@ func (t tape) Datagram(d Dir, b []byte) { fmt.Fprintf(&t.w.got[d], "(%s)", b) }
 func (t tape) Gap(d Dir, n int64)       { fmt.Fprintf(&t.w.got[d], "[%d]", n) }
 func (t tape) End(d Dir)                { t.w.got[d].WriteByte('.') }
 func (t tape) Finish()                  {}
+func (t tape) Unfinished(d Dir) bool    { return t.w.unfinished && d == Orig }
 func (t tape) Idle() bool               { return t.w.idle }
 func (t tape) Watch(_ Dir, b []byte) bool {
 	t.w.watched++
 	return t.w.wake != "" && strings.HasPrefix(string(b), t.w.wake)
 }
 
+// secondTape writes down the second reading of a flow.
+type secondTape struct{ tape }
+
+func (t secondTape) Data(d Dir, b []byte)  { t.w.second[d].Write(b) }
+func (t secondTape) Gap(d Dir, n int64)    { fmt.Fprintf(&t.w.second[d], "[%d]", n) }
+func (t secondTape) End(d Dir)             { t.w.second[d].WriteByte('.') }
+func (t secondTape) Unfinished(d Dir) bool { return t.w.unfinished && d == Orig }
+
 func newWire(max int) *wire {
 	w := &wire{at: 1000e9}
 	w.Shard = NewShard(FlowConfig{
 		MaxFlows: max, Checksums: ChecksumsIgnore,
-		Open: func(Host, bool) Stream { return tape{w} },
+		Open: func(h Host, _ bool) Stream {
+			if _, ok := h.(second); ok {
+				return secondTape{tape{w}}
+			}
+			return tape{w}
+		},
 		Emit: func(ev any) {
 			switch ev := ev.(type) {
 			case *Conn:
 				w.conns = append(w.conns, ev)
+			case *Shaped:
+				w.shaped = append(w.shaped, ev.Why)
 			case *Weird:
 				w.weirds = append(w.weirds, ev.Name)
 			case *Progress:

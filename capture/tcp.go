@@ -44,8 +44,15 @@ type endpoint struct {
 	didEOF      bool // its stream was told to be over
 	acted       bool
 	scale       uint8
+	ttl         uint8 // the highest
 	fins        uint8
 	rsts        uint8
+	based       bool // next and edge are known
+	synced      bool // they began with a SYN
+	finned      bool // its receiver takes a FIN, before fin
+	stamps      bool // its SYN had time stamps
+	hashed      bool // its SYN, or its first data, was signed (RFC 2385, RFC 5925)
+	holed       bool // what lies between oddities.hole and next was taken for lost, and nothing came behind it
 	seqWraps    uint16
 	ackWraps    uint16
 	startSeq    uint32
@@ -60,12 +67,6 @@ type endpoint struct {
 
 	// How the receiver puts this side's bytes together: the numbers are those of the wire, and begin where the first byte
 	// is, whatever later packets of the flow claim.
-	based  bool   // next and edge are known
-	synced bool   // they began with a SYN
-	finned bool   // its receiver takes a FIN, before fin
-	stamps bool   // its SYN had time stamps
-	hashed bool   // its SYN, or its first data, was signed (RFC 2385, RFC 5925)
-	holed  bool   // what lies between oddities.hole and next was taken for lost, and nothing came behind it
 	next   uint32 // the next byte to deliver
 	edge   uint32 // acknowledged up to here
 	fin    uint32
@@ -253,6 +254,7 @@ func (f *flow) segment(side uint8, p *Packet) {
 		f.renewed(side)
 	}
 	why := f.judge(side, p)
+	e.ttl = max(e.ttl, p.TTL)
 	isOrig := f.dir(side) == Orig
 	n := p.PayloadLen()
 	syn, fin, rst, ack := p.Flags&FlagSYN != 0, p.Flags&FlagFIN != 0, p.Flags&FlagRST != 0, p.Flags&FlagACK != 0
@@ -709,6 +711,7 @@ func (f *flow) checkEOF(side uint8) {
 // finish ends the stream. Should more come after all, it is read in another.
 func (f *flow) finish() {
 	f.flush()
+	f.secondEnds()
 	st, t := f.stream, f.tcp
 	if st == nil {
 		return

@@ -124,12 +124,14 @@ func Configure[T any](env *Env, bus *Bus, name string, def T, set func(T)) {
 
 // Bus carries events to detectors, and their findings and rows out. It belongs to one goroutine.
 type Bus struct {
-	Rows  func(capture.Record) // takes what detectors emit; nil: nobody
-	subs  map[reflect.Type][]func(any)
-	find  func(*Finding)
-	ticks []ticker
-	ends  []func(capture.At)
-	now   capture.At
+	Rows func(capture.Record) // takes what detectors emit; nil: nobody
+	// Reading is that of the event at hand, in a flow whose segments can be read in two ways: 1 or 2, see capture.Aside.
+	Reading uint8
+	subs    map[reflect.Type][]func(any)
+	find    func(*Finding)
+	ticks   []ticker
+	ends    []func(capture.At)
+	now     capture.At
 
 	configured []string
 }
@@ -225,6 +227,12 @@ func proxied(f *capture.Flow) (list []Evidence) {
 // Report says f: it is published to whoever subscribed to *Finding, and handed out.
 func (b *Bus) Report(f *Finding) {
 	f.Evidence = append(f.Evidence, proxied(f.Flow)...)
+	if b.Reading > 0 {
+		f.Evidence = append(f.Evidence, Evidence{Field: "reading", Packet: f.Packet, Value: [...]string{
+			"", "of the first copy of bytes that were sent twice and differ: the receiver may have taken the other",
+			"of the last copy of bytes that were sent twice and differ: the receiver may have taken the first",
+		}[b.Reading]})
+	}
 	b.Publish(f)
 	b.find(f)
 }

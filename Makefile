@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build test race fuzz bench check clean mixes pgo deb zeek-diff compare wire
+.PHONY: build test race fuzz evade bench check clean mixes pgo deb zeek-diff compare wire
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
@@ -25,6 +25,9 @@ fuzz: ## every fuzz target for FUZZTIME
 	    echo "$$p $$f"; $(GO) test $$p -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x || exit 1; \
 	  done; \
 	done
+
+evade: ## every way to write a job in testdata/evade, sent to the aiohttp of PYTHON (several: one for each release); skips without it
+	python3 testdata/evade/run.py check $(PYTHON)
 
 bench: ## packets per CPU second and memory per flow
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -240,7 +240,7 @@ func logged(ev any, aside, begun bool) any {
 		if q != ev.Request || p != ev.Response {
 			part := *ev
 			part.Request, part.Response = q, p
-			if q == nil && ev.Request != nil && ev.Request.Doubted {
+			if q == nil && ev.Request != nil {
 				part.At = p.At
 			}
 			return &part

@@ -12,6 +12,7 @@ import (
 	"github.com/raytap/raytap/decoders/mail"
 	"github.com/raytap/raytap/decoders/proxy"
 	"github.com/raytap/raytap/decoders/quic"
+	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/decoders/secrets"
@@ -64,7 +65,7 @@ func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 	}
 	// A decoder imports no other, so that what HTTP/1 and HTTP/2 share is put together here: a stream of HTTP/2 that is no
 	// gRPC becomes the transaction that http makes of it, and what http leaves for h2c goes on in http2.
-	one := http.Options{KeepBody: keep, Files: files}
+	one := http.Options{KeepBody: keep, Follow: ray.Follow, Files: files}
 	made := http.NewExchanges(one)
 	two := http2.Options{Keep: raygrpc.Keep, HTTP: func(ctx decoders.Context) func() http2.Exchange {
 		return exchangesOf(made.Connection(ctx))

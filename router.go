@@ -71,6 +71,9 @@ func (r *router) answerOf(t *http.Transaction, path string) (a plainAnswer, at *
 // interpret reads t as a call to Ray, or as what a product like it says of itself; nil if it is neither.
 func (r *router) interpret(t *http.Transaction) any {
 	if t.Request == nil {
+		if c := ray.Interpret(t); c != nil {
+			return c
+		}
 		return nil
 	}
 	path := pathOf(t.Request)
@@ -99,7 +102,10 @@ func (r *router) interpret(t *http.Transaction) any {
 
 // keepBody says how much of a body interpret wants.
 func (r *router) keepBody(t *http.Transaction, resp bool) int {
-	if t.Request == nil || r.nobodys(pathOf(t.Request)) {
+	if t.Request == nil {
+		return ray.KeepBody(t, resp)
+	}
+	if r.nobodys(pathOf(t.Request)) {
 		return 0
 	}
 	return max(ray.KeepBody(t, resp), aiservices.KeepBody(t, resp))

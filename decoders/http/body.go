@@ -23,43 +23,58 @@ const (
 // chunkLine takes lines of the chunked coding (RFC 9112 section 7.1): sizes, the ends of data and trailer fields.
 func (d *decoder) chunkLine(dir capture.Dir, h *half, b []byte) int {
 	n := bytes.IndexByte(b, '\n') + 1
-	if n == 0 || len(h.head) > 0 {
-		take := n
-		if n == 0 {
-			take = len(b)
+	if n > 0 && len(h.head) == 0 && h.state != inTrailer {
+		if n > maxChunkLine && n-max(zeros(b)-1, 0) > maxChunkLine {
+			d.longChunkLine(h)
 		}
-		limit := maxChunkLine
-		if h.state == inTrailer {
-			limit = maxHead
-		}
-		if len(h.head)+take > limit {
-			d.weird("HTTP_bad_chunk_size", "line too long")
-			h.body.Conflict = true
-			d.lose(dir, h)
-			h.midline = n == 0
-			return take
-		}
-		h.head = append(h.head, b[:take]...)
-		if n == 0 {
-			return take
-		}
-		if h.state != inTrailer {
-			d.chunk(dir, h, h.head)
-			h.dropHead()
-			return take
-		}
-	} else if h.state != inTrailer {
 		d.chunk(dir, h, b[:n])
 		return n
+	}
+	take := n
+	if n == 0 {
+		take = len(b)
+	}
+	if h.state == inChunkSize && (len(h.head) == 0 || len(h.head) == 1 && h.head[0] == '0') {
+		// Servers take any number of zeros before a size: of those only one is kept.
+		if z := zeros(b[:take]) - 1 + len(h.head); z > 0 {
+			return z
+		}
+	}
+	limit := maxChunkLine
+	if h.state == inTrailer {
+		limit = maxHead
+	}
+	if len(h.head)+take <= limit {
+		h.head = append(h.head, b[:take]...)
 	} else {
-		h.head = append(h.head, b[:n]...)
+		// llhttp, which aiohttp has, reads extensions and trailers of any length: what they say is of no matter.
+		d.longChunkLine(h)
+		if h.state == inTrailer {
+			h.long = true
+			h.head = h.head[:copy(h.head, h.head[bytes.LastIndexByte(h.head, '\n')+1:])]
+		}
+		if len(h.head)+take <= limit {
+			h.head = append(h.head, b[:take]...)
+		} else {
+			h.crowd(b[:take], limit)
+		}
+	}
+	if n == 0 {
+		return take
+	}
+	if h.state != inTrailer {
+		d.chunk(dir, h, h.head)
+		h.dropHead()
+		return take
 	}
 	// Trailer: ends with an empty line, like a head.
 	last := h.head[bytes.LastIndexByte(h.head[:len(h.head)-1], '\n')+1:]
 	if len(last) > 2 || len(last) == 2 && last[0] != '\r' {
 		return n
 	}
-	if len(h.head) > 2 {
+	if h.long {
+		h.long = false // and what of it is here begins anywhere
+	} else if len(h.head) > 2 {
 		s := string(h.head)
 		var f framing
 		t := d.fields(s, h.head, &f)
@@ -74,6 +89,33 @@ func (d *decoder) chunkLine(dir capture.Dir, h *half, b []byte) int {
 	}
 	h.dropHead()
 	d.finish(dir, h, h.body.Missing == 0)
+	return n
+}
+
+// crowd adds b to what there is of a line, within a limit: the middle of it is left out, the last two bytes are those of
+// the line.
+func (h *half) crowd(b []byte, limit int) {
+	last := [2]byte{0, b[len(b)-1]}
+	if len(b) > 1 {
+		last[0] = b[len(b)-2]
+	} else if len(h.head) > 0 {
+		last[0] = h.head[len(h.head)-1]
+	}
+	h.head = h.head[:min(len(h.head), limit-2)]
+	h.head = append(h.head, b[:min(len(b), limit-2-len(h.head))]...)
+	h.head = append(h.head, last[:]...)
+}
+
+func (d *decoder) longChunkLine(h *half) {
+	d.weird("HTTP_bad_chunk_size", "line too long")
+	h.body.Conflict = true
+}
+
+// zeros counts the zeros that b begins with.
+func zeros(b []byte) (n int) {
+	for n < len(b) && b[n] == '0' {
+		n++
+	}
 	return n
 }
 
@@ -116,7 +158,7 @@ func (d *decoder) chunk(dir capture.Dir, h *half, line []byte) {
 	}
 	rest := bytes.TrimLeft(line[i:], " \t")
 	switch {
-	case i == 0 || i == 1 && size == 0 && len(rest) > 0 && rest[0]|0x20 == 'x':
+	case i == 0 || size == 0 && len(rest) > 0 && rest[0]|0x20 == 'x':
 		// A number nobody agrees on: 0x10 is 0, 16 or a mistake.
 		d.badChunk(dir, h, string(line[:min(len(line), maxAddl)]))
 		return
@@ -152,6 +194,7 @@ func (d *decoder) badChunk(dir capture.Dir, h *half, why string) {
 type sink struct {
 	d       *decoder
 	want    int    // bytes to keep, content coding removed
+	resp    bool   // of an answer
 	data    []byte // what is kept; becomes Body.Data
 	same    []byte // instead: all there is so far, of a content that is kept elsewhere
 	first   int    // bytes to make room for
@@ -175,12 +218,16 @@ type sink struct {
 	shut    bool   // Zeek reads no further, and has
 	cut     int64  // this length
 	multi   multipart
-	coded   int64 // bytes that went into the stages
-	expands bool  // the limit of expansion was met
+	coded   int64        // bytes that went into the stages
+	expands bool         // the limit of expansion was met
+	short   bool         // what was held for a coding was cut
+	asked   bool         // a request that somebody wants to see
+	tx      *Transaction // of such a one
+	beyond  Follower
 }
 
 func (s *sink) open(d *decoder, body *Body, f *framing, want int, remain int64, resp bool) {
-	*s = sink{d: d, want: want, file: s.file, stages: s.stages[:0]}
+	*s = sink{d: d, want: want, resp: resp, file: s.file, stages: s.stages[:0]}
 	s.file.Open(d.opt.Files)
 	s.multi.open(f, d.opt.Files)
 	if !f.inflate {
@@ -211,6 +258,9 @@ func (s *sink) raw(body *Body, b []byte, whole bool) {
 	}
 	body.Len += int64(len(b))
 	if s.holed {
+		if s.beyond != nil && len(s.stages) == 0 {
+			s.beyond.Write(b)
+		}
 		switch {
 		case len(s.stages) > 0:
 			s.inflateOn(b)
@@ -230,7 +280,11 @@ func (s *sink) raw(body *Body, b []byte, whole bool) {
 	if len(s.stages) == 0 {
 		return
 	}
-	if limit := min(s.want, maxEarly); s.decoded == 0 && !s.rowOnly && len(s.early) < limit {
+	limit := min(s.want, maxEarly)
+	if !s.resp {
+		limit = s.want // aiohttp reads what has another coding than it knows as it is
+	}
+	if (s.decoded == 0 || s.asked) && !s.rowOnly && len(s.early) < limit {
 		s.early = append(s.early, b[:min(len(b), limit-len(s.early))]...)
 	}
 	if s.broken {
@@ -287,7 +341,7 @@ func (s *sink) fail(err error) {
 func (s *sink) write(b []byte) error {
 	first := s.decoded == 0
 	s.decoded += int64(len(b))
-	if first {
+	if first && !s.asked {
 		s.early = nil
 	}
 	s.keep(b)
@@ -298,9 +352,16 @@ func (s *sink) write(b []byte) error {
 type rowTap struct {
 	s    *sink
 	next stage // nil: nobody wants more
+	from *inflateStage
 }
 
 func (t *rowTap) write(b []byte) error {
+	if t.from.later() { // Zeek looks at the first stream alone
+		if t.next != nil {
+			return t.next.write(b)
+		}
+		return nil
+	}
 	if t.s.holed {
 		t.s.stepped(b)
 		return t.s.limit(t.s.row)
@@ -324,7 +385,11 @@ func (t *rowTap) release(*pools) {}
 
 // limit says when enough was decoded.
 func (s *sink) limit(n int64) error {
-	if n > expandFree && n > s.coded*maxRatio || n > maxDecoded {
+	free := int64(expandFree)
+	if s.asked {
+		free = expandWanted - s.d.expanded
+	}
+	if n > free && n > s.coded*maxRatio || n > maxDecoded {
 		return errExpansion
 	}
 	return nil
@@ -335,12 +400,34 @@ func (s *sink) release(*pools) {}
 
 // keep keeps what is wanted of b.
 func (s *sink) keep(b []byte) {
-	if n := min(s.want-len(s.data), len(b)); n > 0 && !s.holed {
+	if s.holed {
+		return
+	}
+	n := min(s.want-len(s.data), len(b))
+	if n > 0 {
 		if s.data == nil && s.first > 0 {
 			s.data = make([]byte, 0, s.first)
 		}
 		s.data = append(s.data, b[:n]...)
 	}
+	if n < len(b) && s.tx != nil {
+		s.follow(b[max(n, 0):])
+	}
+}
+
+// follow gives what is not kept of a request to whoever follows it.
+func (s *sink) follow(b []byte) {
+	if s.beyond == nil {
+		if s.d.opt.Follow != nil {
+			s.beyond = s.d.opt.Follow(s.tx)
+		}
+		if s.beyond == nil {
+			s.tx = nil
+			return
+		}
+		s.beyond.Write(s.data)
+	}
+	s.beyond.Write(b)
 }
 
 // alike says whether the file is one that came before, as far as it is there: then there is a copy of what is wanted.
@@ -410,6 +497,18 @@ func (s *sink) gap(body *Body, n int64) {
 	body.Unseen = body.Unseen || body.Len == 0
 	body.Len += n
 	body.Missing += n
+	if s.tx != nil && (len(s.stages) == 0 || s.rowOnly) {
+		if s.alike(); s.same != nil {
+			s.keep(s.same)
+			s.same = nil
+		}
+		if s.beyond == nil {
+			s.follow(nil)
+		}
+		if s.beyond != nil {
+			s.beyond.Gap()
+		}
+	}
 	s.holed = true
 	switch {
 	case s.shut:
@@ -457,16 +556,22 @@ func (s *sink) close(d *decoder, body *Body) {
 	switch {
 	case s.same != nil:
 		n := min(len(s.same), s.want)
-		s.data = s.same[:n:n]
+		if s.data = s.same[:n:n]; n < len(s.same) && s.tx != nil {
+			s.follow(s.same[n:])
+		}
 	case s.data == nil && s.first > 0:
 		s.data = []byte{}
 	}
 	body.Data = s.data
+	if s.beyond != nil {
+		s.tx.Request.Beyond = s.beyond
+	}
+	body.Cut = s.want > 0 && (s.expands || s.short)
 	if len(s.stages) > 0 && s.rowOnly {
 		body.Decoded = s.row
 	} else if len(s.stages) > 0 {
 		body.Decoded = s.decoded
-		if s.decoded == 0 && s.broken && !s.expands {
+		if s.broken && !s.expands && (s.decoded == 0 || s.asked && object(s.early)) {
 			body.Undecoded, body.Data, body.Decoded = true, s.early, body.Len
 		}
 	}
@@ -475,6 +580,9 @@ func (s *sink) close(d *decoder, body *Body) {
 	}
 	if s.want > 0 {
 		body.Truncated = int64(len(body.Data)) < body.Decoded || s.holed || s.broken
+	}
+	if s.asked && s.decoded > expandFree && s.decoded > s.coded*maxRatio {
+		d.expanded += s.decoded
 	}
 	body.rowLen = body.Len
 	if s.count {
@@ -506,6 +614,12 @@ func (s *sink) close(d *decoder, body *Body) {
 		body.rowLen = s.cut
 	}
 	*s = sink{file: s.file, stages: s.stages[:0]}
+}
+
+// object says whether b begins like JSON's, which no coding does.
+func object(b []byte) bool {
+	b = bytes.TrimLeft(b, " \t\r\n")
+	return len(b) > 0 && b[0] == '{'
 }
 
 // letGo gives the stages back to the pools.

@@ -2,6 +2,7 @@ package http
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"slices"
@@ -17,12 +18,17 @@ const (
 	maxCodings = 3
 	// A decoded body may be this large whatever its source was: no alarm for small bodies of zeros.
 	expandFree = 1 << 20
+	// The same for what somebody wants to see of the requests of one flow: Ray takes 100 MiB, and padding that is nearly
+	// nothing when packed must not hide what follows it. It is some 50 ms of work, once a flow.
+	expandWanted = 32 << 20
 	// DEFLATE expands at most 1032 times; text expands 3 to 20 times, logs of one line up to 200.
 	maxRatio = 250
 	// Decoded bytes of one body that are looked at, in any case: a second of work.
 	maxDecoded = 256 << 20
 	// br and zstd bodies are decoded in one go; this much of them is held for it.
 	maxHeldCoding = 1 << 20
+	// The same of a request that somebody wants to see: what comes behind it is not seen.
+	maxHeldRequest = 8 << 20
 	// Windows of zstd: RFC 9659 allows 8 MiB over HTTP.
 	maxZstdWindow = 8 << 20
 )
@@ -48,42 +54,70 @@ type pools struct {
 }
 
 // plan builds the stages for a Content-Encoding. A coding that is unknown, or not worth it because nobody wants the
-// body, leaves the body as it is. aiohttp compares the field's value as a whole, so names of a request must be clean;
-// clients are lenient with servers.
+// body, leaves the body as it is. aiohttp takes the last of several fields and compares its value as a whole, so names of a
+// request must be clean; clients are lenient with servers.
 func (s *sink) plan(f *framing, resp bool) {
 	s.count = f.inflate && !s.d.opt.SkipCodings
 	var names [maxCodings]string
 	n := 0
 	if s.want > 0 {
-		n = s.codings(&names, f.encoding, resp)
+		if resp {
+			n = s.codings(&names, f.encoding, true)
+		} else {
+			n = s.codingOf(&names, f.lastCoding)
+		}
 	}
 	if n == 0 {
 		if !s.count {
 			return
 		}
 		s.rowOnly = true
-		s.stages = append(s.stages, s.inflater(&rowTap{s: s}))
+		t := &rowTap{s: s}
+		t.from = &inflateStage{next: t, pools: s.d.pools}
+		s.stages = append(s.stages, t.from)
 		return
 	}
 	// The last name is the coding that was applied last (RFC 9110 section 8.4): it comes off first.
 	var next stage = s
 	for i := range n {
+		var tap *rowTap
 		if s.count && i == n-1 {
 			if !inflates(names[i]) {
 				s.count = false // Zeek would inflate something that is not deflated
 			} else {
-				next = &rowTap{s, next}
+				tap = &rowTap{s: s, next: next}
+				next = tap
 			}
 		}
 		switch c := names[i]; {
 		case inflates(c):
-			next = s.inflater(next)
+			z := &inflateStage{next: next, pools: s.d.pools}
+			if next = z; tap != nil {
+				tap.from = z
+			}
 		default:
-			next = &heldStage{next: next, pools: s.d.pools, zstd: !strings.EqualFold(c, "br")}
+			h := &heldStage{next: next, pools: s.d.pools, room: maxHeldCoding, short: &s.short, zstd: !strings.EqualFold(c, "br")}
+			if !resp {
+				h.room = maxHeldRequest
+			}
+			next = h
 		}
 		s.stages = append(s.stages, next)
 	}
 	slices.Reverse(s.stages)
+}
+
+// codingOf gives the coding that aiohttp removes from a request: one that it knows by the whole value, or it leaves the body
+// alone.
+func (s *sink) codingOf(names *[maxCodings]string, value string) int {
+	switch names[0] = strings.ToLower(trim(value)); names[0] {
+	case "gzip", "deflate", "br", "zstd":
+		return 1
+	case "", "identity":
+		return 0
+	}
+	s.d.weird("HTTP_unknown_content_coding", value)
+	return 0
 }
 
 // codings lists the codings of a field that can be removed, none if one of them cannot.
@@ -109,16 +143,6 @@ func (s *sink) codings(names *[maxCodings]string, encoding string, resp bool) (n
 	return n
 }
 
-// inflater gets one from the pool.
-func (s *sink) inflater(next stage) *inflater {
-	z, _ := s.d.pools.inflate.Get().(*inflater)
-	if z == nil {
-		z = &inflater{}
-	}
-	z.reset(next)
-	return z
-}
-
 func inflates(c string) bool {
 	return strings.EqualFold(c, "gzip") || strings.EqualFold(c, "x-gzip") || strings.EqualFold(c, "deflate")
 }
@@ -126,23 +150,31 @@ func inflates(c string) bool {
 // identity says that an encoding is none.
 func identity(e string) bool { return strings.EqualFold(e, "identity") }
 
-// heldStage collects a body and decodes it when it is complete: the decoders for br and zstd pull their input.
+// heldStage collects a body and decodes it when it is complete: the decoders for br and zstd pull their input, and while
+// they wait for it they would hold windows of many megabytes that a few bytes announced.
 type heldStage struct {
 	next  stage
 	pools *pools
+	room  int // for what is held
 	held  []byte
+	short *bool // what was told of a body that is longer
 	over  bool
 	zstd  bool
 }
 
 func (h *heldStage) write(b []byte) error {
-	n := min(len(b), maxHeldCoding-len(h.held))
+	n := min(len(b), h.room-len(h.held))
 	h.held = append(h.held, b[:n]...)
-	h.over = h.over || n < len(b)
+	if n < len(b) {
+		h.over, *h.short = true, true
+	}
 	return nil
 }
 
 func (h *heldStage) finish() error {
+	if h.zstd && h.room == maxHeldRequest && h.narrow() {
+		return h.wide()
+	}
 	src := bytes.NewReader(h.held)
 	var r io.Reader
 	if h.zstd {
@@ -175,9 +207,11 @@ func (h *heldStage) finish() error {
 		r = z
 	}
 	var buf [8 << 10]byte
+	some := false
 	for {
 		n, err := r.Read(buf[:])
 		if n > 0 {
+			some = true
 			if err := h.next.write(buf[:n]); err != nil {
 				return err
 			}
@@ -185,12 +219,58 @@ func (h *heldStage) finish() error {
 		switch {
 		case err == io.EOF:
 			return h.next.finish()
-		case err != nil && h.over:
-			return h.next.finish() // cut by us: what there was of it is all there is
+		case err != nil && (h.over || some && h.zstd):
+			return h.next.finish() // cut by us, or none behind the first frame: what there was of it is all there is
 		case err != nil:
 			return errCoding
 		}
 	}
+}
+
+// narrow deals with a window larger than clients may use (RFC 9659), which libzstd takes up to 128 MiB: what looks back no
+// further than ours is decoded all the same. A frame that is a window as a whole (RFC 8878 section 3.1.1.1.2) has no other:
+// then it says so.
+func (h *heldStage) narrow() (whole bool) {
+	b := h.held
+	for len(b) >= 8 && b[0]&0xf0 == 0x50 && b[1] == 0x2a && b[2] == 0x4d && b[3] == 0x18 { // a frame to skip
+		n := uint64(binary.LittleEndian.Uint32(b[4:])) + 8
+		if n > uint64(len(b)) {
+			return false
+		}
+		b = b[n:]
+	}
+	var f zstd.Header
+	switch {
+	case f.Decode(b) != nil:
+		return false
+	case f.SingleSegment:
+		return f.FrameContentSize > maxZstdWindow
+	case f.WindowSize > maxZstdWindow:
+		b[5] = 13 << 3 // 2^(10+13), behind the magic number and the descriptor
+	}
+	return false
+}
+
+// wide decodes a frame that is its own window.
+func (h *heldStage) wide() error {
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(expandWanted), zstd.WithDecoderMaxMemory(expandWanted))
+	if err != nil {
+		return errCoding
+	}
+	defer z.Close()
+	b, err := z.DecodeAll(h.held, nil)
+	switch {
+	case len(b) > 0:
+		if err := h.next.write(b); err != nil {
+			return err
+		}
+	case err == zstd.ErrWindowSizeExceeded || err == zstd.ErrDecoderSizeExceeded:
+		return errExpansion
+	case err != nil:
+		return errCoding
+	}
+	return h.next.finish()
 }
 
 func (h *heldStage) release(*pools) { h.held = nil }

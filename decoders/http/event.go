@@ -38,9 +38,10 @@ type Request struct {
 	Header     Header
 	Trailer    Header
 	Body       Body
-	Resumed    bool // found behind a loss or something else in this direction, or none that Zeek recognises: it reads neither
-	Doubted    bool // its head ended in a packet with a wrong checksum that was believed: Zeek does not
-	Partial    bool // of HTTP/2: what was said before the capture began is unknown, fields are missing; Method and Target may be ""
+	Beyond     Follower // what Options.Follow has for a body that is longer than Body.Data or has a hole; nil otherwise
+	Resumed    bool     // found behind a loss or something else in this direction, or none that Zeek recognises: it reads neither
+	Doubted    bool     // its head ended in a packet with a wrong checksum that was believed: Zeek does not
+	Partial    bool     // of HTTP/2: what was said before the capture began is unknown, fields are missing; Method and Target may be ""
 
 	block *block // what Header says, read once for all requests that have the same; nil: look at Header
 }
@@ -128,6 +129,7 @@ type Body struct {
 	Len       int64  // bytes after transfer coding was removed (chunk framing), before content coding was
 	Data      []byte // the beginning after content coding was removed, as long as the bound allows; nil if not wanted
 	Truncated bool   // Data is shorter than the decoded body, by the bound
+	Cut       bool   // some of it was neither kept nor given to Beyond, by a bound on what is decoded
 	Missing   int64  // bytes lost to gaps inside the body
 	Encoding  string // content codings that were removed, as sent ("gzip"); "" if none
 	Undecoded bool   // a content coding could not be removed (unknown, broken): Data is as sent
@@ -146,6 +148,14 @@ type Body struct {
 
 	rowLen int64 // length as Zeek counts it: see sink
 	known  bool  // a further piece of a file that has its name already
+}
+
+// Follower reads a body that is longer than is kept, from its beginning.
+type Follower interface {
+	// Write takes the next bytes, content coding removed; they are borrowed.
+	Write(b []byte)
+	// Gap says that bytes are missing.
+	Gap()
 }
 
 // Field is one header line.

@@ -417,7 +417,7 @@ func (d *decoder) passOn(h *half, ex *exchange) {
 	ex.resp, ex.answered, ex.tx.Response = Response{}, false, nil
 	h.ex, h.body, h.state, h.begun = nil, nil, passed, false
 	for i := range d.queue {
-		if d.queue[i] == ex {
+		if d.queue[i].ex == ex {
 			d.queue = append(d.queue[:i], d.queue[i+1:]...)
 			break
 		}

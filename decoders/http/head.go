@@ -23,6 +23,8 @@ const (
 	// A known method and this much of a target is a request, whatever its line ends with: the Mux probes with no more
 	// than 8 KiB, and targets may be longer.
 	longTarget = 2 << 10
+	// As many empty lines are those that servers ignore before a first request: the Mux probes no longer than that.
+	manyEmpty = 4 << 10
 )
 
 // tokens marks the characters of a token, RFC 9110 section 5.6.2.
@@ -97,22 +99,32 @@ const (
 
 // sideOf says what the beginning of one direction looks like.
 func sideOf(b []byte, mid bool) side {
+	if mid && len(b) > 0 && startsWithProbe(b) {
+		b = b[1:]
+		if len(b) == 0 {
+			return sideMaybe
+		}
+	}
+	many := !mid && len(b) >= manyEmpty && emptyLines(b) == len(b)
 	if !mid {
 		// Zeek too takes white space before a first request; mid-stream it is the middle of something.
 		b = bytes.TrimLeft(b, " \t\r\n")
 	}
 	if len(b) == 0 {
+		if many {
+			return sideRequest
+		}
 		return sideEmpty
 	}
 	q, p := requestAt(b), responseAt(b)
 	switch {
-	case q == certain && mid && methodOf(b) == "":
+	case q == certain && mid && methodOf(b) == "" && methodOf(b[1:]) == "":
 		return sideOther // the end of a line of something may look like this
 	case q == certain:
 		return sideRequest
 	case p == certain:
 		return sideResponse
-	case q == possible && !mid && len(b) >= longTarget && methodOf(b) != "":
+	case q == possible && !mid && (len(b) >= longTarget && (methodOf(b) != "" || originForm(b)) || methodOf(b) != "" && inVersion(b)):
 		return sideRequest
 	case q == possible || p == possible:
 		return sideMaybe
@@ -121,6 +133,28 @@ func sideOf(b []byte, mid bool) side {
 		return sideRequest
 	}
 	return sideOther
+}
+
+// originForm says whether the second word of b begins like a path.
+func originForm(b []byte) bool {
+	i := bytes.IndexByte(b[:min(len(b), maxMethod+1)], ' ')
+	return i > 0 && i+1 < len(b) && b[i+1] == '/'
+}
+
+// inVersion says whether b ends within the version of a request line: what a short snap length leaves of one.
+func inVersion(b []byte) bool {
+	_, b, _ = bytes.Cut(b, []byte(" "))
+	target, v, _ := bytes.Cut(b, []byte(" "))
+	return len(v) > 0 && len(target) > 0 && target[0] == '/' && bytes.HasPrefix([]byte("HTTP/1.1"), v)
+}
+
+// startsWithProbe says whether b, where a capture began inside a connection, begins with the one byte of a keep-alive probe:
+// see decoder.keepAlive.
+func startsWithProbe(b []byte) bool {
+	if len(b) == 1 {
+		return !tokens[b[0]]
+	}
+	return requestAt(b) == impossible && responseAt(b) == impossible && (requestAt(b[1:]) == certain || responseAt(b[1:]) == certain)
 }
 
 // methodOf gives the known method that b begins with.
@@ -151,10 +185,18 @@ func requestAt(b []byte) certainty {
 		}
 		return possible
 	}
-	if r, ok := parseRequestLine(bytes.TrimSuffix(b[:end], []byte("\r"))); !ok || r.http09 || r.major > '1' {
+	if r, ok := parseRequestLine(bytes.TrimSuffix(b[:end], []byte("\r"))); !ok || r.http09 || r.major > '2' || r.preface() {
 		return impossible
 	}
 	return certain
+}
+
+// startAt says whether a message of a direction starts at b.
+func startAt(dir capture.Dir, b []byte) certainty {
+	if dir == capture.Orig {
+		return requestAt(b)
+	}
+	return responseAt(b)
 }
 
 // responseAt says whether a response starts at b.
@@ -166,7 +208,7 @@ func responseAt(b []byte) certainty {
 		}
 		switch form[i] {
 		case '1', '2', '0':
-			if b[i] < '0' || b[i] > '9' || i == len("HTTP/") && b[i] > '1' {
+			if b[i] < '0' || b[i] > '9' || i == len("HTTP/") && b[i] > '2' { // aiohttp answers in the version of the request
 				return impossible
 			}
 		default:
@@ -211,7 +253,12 @@ type requestLine struct {
 	major, minor   byte // digits; '0', '9' without a version
 	http09         bool
 	lower          bool // "http/" for "HTTP/"
+	rtsp           bool // "RTSP/" for it
 }
+
+// preface says that this is the line with which a client of HTTP/2 begins. Any other with that version llhttp takes for
+// HTTP/1.
+func (r *requestLine) preface() bool { return r.major == '2' && string(r.method) == "PRI" }
 
 // parseRequestLine is lenient, as servers are (RFC 9112 section 3): any number of blanks, blanks in the target. It
 // wants a token, then something, and takes what has no version for HTTP/0.9, as Zeek does.
@@ -229,7 +276,7 @@ func parseRequestLine(line []byte) (r requestLine, ok bool) {
 	}
 	r.targetAt = i
 	v := len(line) - len("HTTP/1.1")
-	if v < i || !isVersion(line[v:]) {
+	if (v < i || !isVersion(line[v:])) && !isRTSP(r.method, line) {
 		// Blanks or more behind the version, or "http/": look for it.
 		v = -1
 		for j := len(line) - len("HTTP/1.1"); j >= i; j-- {
@@ -263,11 +310,20 @@ func parseRequestLine(line []byte) (r requestLine, ok bool) {
 		}
 	}
 	r.major, r.minor = line[v+5], line[v+7]
+	r.rtsp = line[v] == 'R'
 	return r, true
 }
 
 func isVersion(b []byte) bool {
 	return len(b) == 8 && string(b[:5]) == "HTTP/" && digit(b[5]) && b[6] == '.' && digit(b[7])
+}
+
+// isRTSP says whether a line is one of RTSP that llhttp, and with it aiohttp, takes for HTTP: RTSP itself has no POST, and
+// nobody who speaks it sends a GET.
+func isRTSP(method, line []byte) bool {
+	v := len(line) - len("RTSP/1.0")
+	return v > len(method) && (line[v-1] == ' ' || line[v-1] == '\t') && string(line[v:v+5]) == "RTSP/" && line[v+6] == '.' && digit(line[v+5]) && digit(line[v+7]) &&
+		(string(method) == "POST" || string(method) == "GET")
 }
 
 func digit(c byte) bool { return c >= '0' && c <= '9' }
@@ -391,7 +447,8 @@ type framing struct {
 	keepAlive   bool
 	expect      bool
 	upgrade     string
-	encoding    string // Content-Encoding
+	encoding    string // Content-Encoding, several of them joined
+	lastCoding  string // the last of them
 	inflate     bool   // Zeek would inflate the body: it looks at the first word of each such field
 	contentType string
 	disposition string
@@ -448,7 +505,7 @@ func (d *decoder) fields(s string, b []byte, f *framing) Header {
 		}
 		x := Field{name, trim(line[colon+1:])}
 		d.field(&x, f)
-		if len(h) < maxFields {
+		if len(h) < maxFields || len(h) < maxFields+maxNeeded && needed(x.Name) {
 			h = append(h, x)
 		} else if !over {
 			over = true
@@ -463,6 +520,19 @@ func (d *decoder) fields(s string, b []byte, f *framing) Header {
 		return nil
 	}
 	return h
+}
+
+// needed says whether a field says how the body is read, by us or by whoever interprets it.
+func needed(name string) bool {
+	switch len(name) {
+	case len("content-type"), len("content-length"), len("content-encoding"), len("transfer-encoding"), len("expect"), len("upgrade"), len("connection"):
+		for _, n := range [...]string{"content-type", "content-length", "content-encoding", "transfer-encoding", "expect", "upgrade", "connection"} {
+			if strings.EqualFold(name, n) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // nextLine cuts the first line off s and counts the CR of its end.
@@ -531,7 +601,10 @@ func (d *decoder) field(x *Field, f *framing) {
 			d.contentLength(x.Value, f)
 		}
 	case len("content-encoding"):
-		if strings.EqualFold(x.Name, "Content-Encoding") && x.Value != "" {
+		if !strings.EqualFold(x.Name, "Content-Encoding") {
+			return
+		}
+		if f.lastCoding = x.Value; x.Value != "" {
 			if f.encoding != "" {
 				f.encoding += ", " + x.Value
 			} else {

@@ -4,10 +4,12 @@
 // emitted when both are complete or cannot become so any more; it is also the row of http.log. Requests without
 // answer and answers without request are transactions too.
 //
-// Heads are kept whole (up to 64 KiB and 200 fields), bodies are not: they are counted, named by their first bytes and
-// digested (Body.Files, and *file.File on its own), and as much of them is kept as Options.KeepBody asks for once it has seen the head. Transfer coding is
-// always removed, content codings (gzip, deflate, br, zstd, three deep) from bodies that are kept; gzip and deflate
-// are also removed to count what is behind them, as Zeek does, up to a limit of expansion.
+// Heads are kept whole (up to 64 KiB and 200 fields; of longer ones the beginning, and what says how the body is read),
+// bodies are not: they are counted, named by their first bytes and digested (Body.Files, and *file.File on its own), and as
+// much of them is kept as Options.KeepBody asks for once it has seen the head. What of a request is longer than that, or has
+// a hole, is shown to whoever Options.Follow names. Transfer coding is always removed, content codings (gzip, deflate, br,
+// zstd; of answers three deep) from bodies that are kept; gzip and deflate are also removed to count what is behind them, as
+// Zeek does, up to a limit of expansion.
 //
 // Where a message can be read in two ways (Content-Length against Transfer-Encoding, folded or spaced names, odd
 // numbers), Body.Conflict is set, a weird says so, and the reading is that of the server that matters here: aiohttp,
@@ -21,12 +23,13 @@
 //
 // It does not see: the frames of HTTP/2 (the prior-knowledge preface is refused), pushes, what is in a
 // tunnel, and the structure of a URL or body. After a lost segment inside a head it looks for the next message start
-// of that direction; answers that were lost shift the pairing by at most what was in flight.
+// of that direction, for as long as the flow lives; answers that were lost shift the pairing by at most what was in flight.
 package http
 
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/raytap/raytap/capture"
@@ -40,13 +43,19 @@ const (
 	maxHead = 64 << 10
 	// aiohttp and Apache take 100 to 200 fields.
 	maxFields = 200
+	// Beyond those, as many of the fields by which a body is read.
+	maxNeeded = 16
 	// A field line that no server would read: aiohttp and nginx stop at 8 KiB.
 	maxLine = 16 << 10
 	// Requests without an answer that are remembered; Zeek has the same number.
 	maxPending = 100
-	// Bytes searched for the next message after a loss. A missed chunk or length may hide a long body.
+	// Runs of requests that were handed out without their answers, alike in whether those have a body. Where there are more,
+	// some answers are read as if they had one, or none.
+	maxGone = 128
+	// Bytes searched for the next message after a loss, line by line. A missed chunk or length may hide a long body; behind
+	// this many a message is looked for only where a segment begins, for as long as the flow lives.
 	maxLost = 4 << 20
-	// The same for a flow that had nothing of HTTP so far.
+	// A flow that had nothing of HTTP in as many bytes of both directions is none.
 	maxStrange = 64 << 10
 	// A line longer than this is not the start of a message, while searching for one.
 	maxLostLine = 8 << 10
@@ -66,6 +75,9 @@ type Options struct {
 	// each body when its head was read: tx.Request is set, and tx.Response too when resp is true. It must not keep tx.
 	// Less than 0: do not look into it at all; it is counted as it comes, not decoded and not digested.
 	KeepBody func(tx *Transaction, resp bool) int
+	// Follow gives what reads the body of a request that somebody wants to see where it is longer than is kept, or has a
+	// hole; nil if nobody does. It is asked when that shows, and must not keep tx.
+	Follow func(tx *Transaction) Follower
 	// SkipCodings leaves gzip and deflate alone in bodies that nobody wants: http.log then has their coded length.
 	SkipCodings bool
 	// Files is what the readers of files share; it binds the Spec to one goroutine. Without it files are named, but
@@ -134,17 +146,28 @@ type exchange struct {
 	answered bool // a final response has begun
 	reqDone  bool // no more of the request will come
 	respDone bool
+	rtsp     bool    // it was asked in the name of RTSP: Zeek reads neither
 	ranged   *ranged // the answer is a piece of this
+}
+
+// slot is a place in the order of requests: of one that waits for its answer, or of some that do and were handed out
+// without it.
+type slot struct {
+	ex   *exchange
+	gone int
+	head bool // those ask for heads
 }
 
 // half is one direction.
 type half struct {
 	state   state
 	begun   bool // at is that of the message being read
+	entered bool // something was read
 	midline bool // lost: the bytes before were not a line end
 	ended   bool
 	at      capture.At
 	head    []byte // a head, chunk line or trailer that came in pieces
+	long    bool   // a trailer of which not all was kept
 	block   *block // field block of the last message, if that may come again
 	target  string // of the last request
 	remain  int64
@@ -171,7 +194,8 @@ type decoder struct {
 	opt     Options
 	pools   *pools
 	half    [2]half
-	queue   []*exchange // in order of requests, those not emitted yet
+	queue   []slot // in order of requests, those not emitted yet
+	kept    int    // of those, how many were left when it was last shortened
 	depth   int
 	told    []string // weirds said already: each once a flow
 	seen    bool     // a message was read
@@ -191,6 +215,7 @@ type decoder struct {
 	split      bool // lines of the head that is read were ended by a lone CR
 	odd        bool // something was weird since this was last cleared
 	version    [2]string
+	expanded   int64     // bytes of requests that codings made of next to nothing
 	ranges     []*ranged // files that came in pieces
 	upgraded   *upgraded // nil: this is HTTP/1
 }
@@ -259,9 +284,6 @@ func (d *decoder) step(dir capture.Dir, h *half, b []byte) (int, error) {
 	case passed:
 		return d.upgraded.decode(dir, b)
 	}
-	if !d.seen && d.half[dir.Peer()].state == dead {
-		return len(b), errNotHTTP
-	}
 	return len(b), nil // dead
 }
 
@@ -269,12 +291,18 @@ func (d *decoder) step(dir capture.Dir, h *half, b []byte) (int, error) {
 func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 	if dir == capture.Orig && len(h.head) == 0 {
 		if d.connecting || d.upgrading && requestAt(b) != certain {
-			if len(b) > maxWait {
+			n := emptyLines(b)
+			switch {
+			case n > 0: // no protocol that is spoken in a tunnel begins like this
+				return n, nil
+			case len(b) <= maxWait:
+				d.refused = true
+				return 0, nil
+			case requestAt(b) != certain:
 				d.flush(true)
 				return 0, decoders.ErrSwitch
 			}
-			d.refused = true
-			return 0, nil
+			d.connecting, d.upgrading = false, false // whoever goes on with requests was refused
 		}
 		d.refused = false
 	}
@@ -287,16 +315,18 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 	}
 	if !h.begun {
 		// RFC 9112 section 2.2: empty lines before a message are ignored.
-		n := 0
-		for n < len(b) && (b[n] == '\r' || b[n] == '\n') {
-			n++
-		}
-		if n > 0 {
+		if n := emptyLines(b); n > 0 {
 			d.loneCR(b[:min(n+1, len(b))])
 			if n == len(b) && b[n-1] == '\r' {
 				n-- // what follows it says whether it stands alone
 			}
 			return n, nil
+		}
+		if !h.entered {
+			h.entered = true
+			if d.keepAlive(dir, b) {
+				return 1, nil
+			}
 		}
 		h.begun, h.at = true, d.ctx.At()
 	}
@@ -365,14 +395,73 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 	}
 	if len(h.head) >= maxHead {
 		d.weird("HTTP_head_too_long", "")
-		_, err := d.parseHead(dir, h, h.head, nil)
-		h.dropHead()
-		if err == nil && h.state != lost {
-			d.lose(dir, h)
+		if h.shorten(); len(h.head) > maxHead/2 {
+			_, err := d.parseHead(dir, h, h.head, nil)
+			h.dropHead()
+			if err == nil && h.state != lost {
+				d.lose(dir, h)
+			}
+			return n, err
 		}
-		return n, err
 	}
 	return n, nil
+}
+
+// shorten makes room in a head that is longer than is kept: aiohttp bounds its lines and not their number. It keeps the
+// first line, the fields that came first, those by which the body is read, and the line that has no end yet.
+func (h *half) shorten() {
+	b := oneBlank(h.head)
+	h.head = b
+	to := bytes.IndexByte(b, '\n') + 1
+	if to == 0 {
+		return // a line as long as this is none of a message
+	}
+	kept, needs := false, 0
+	for at := to; at < len(b); {
+		n := bytes.IndexByte(b[at:], '\n') + 1
+		line := b[at:]
+		if n > 0 {
+			line = b[at : at+n]
+		} else if n = len(line); n > maxLine {
+			line = line[:maxLine] // the rest of it is read as if it had begun here
+		}
+		if folded := line[0] == ' ' || line[0] == '\t'; !folded {
+			name, _, ok := bytes.Cut(line, []byte(":"))
+			kept = to < maxHead/8
+			if !kept && ok && needs < maxNeeded && needed(string(bytes.TrimRight(name, " \t"))) {
+				kept = true
+				needs++
+			}
+		}
+		if kept && to+len(line) <= maxHead/4 || at+n == len(b) {
+			to += copy(b[to:], line)
+		}
+		at += n
+	}
+	h.head = b[:to]
+}
+
+// keepAlive says whether a capture that began inside a connection has one byte before the first message that is none of
+// it: the keep-alive probe of an idle connection repeats the byte before the next, or sends any (RFC 9293 section 3.8.4).
+func (d *decoder) keepAlive(dir capture.Dir, b []byte) bool {
+	if !d.ctx.Flow().Mid {
+		return false
+	}
+	return startAt(dir, b) == impossible && (len(b) == 1 || startAt(dir, b[1:]) == certain)
+}
+
+// oneBlank leaves one of many blanks, in place: servers take any number before a value, or between the words of a request
+// line.
+func oneBlank(b []byte) []byte {
+	to := 0
+	for i, c := range b {
+		if (c == ' ' || c == '\t') && i > 0 && (b[i-1] == ' ' || b[i-1] == '\t') {
+			continue
+		}
+		b[to] = c
+		to++
+	}
+	return b[:to]
 }
 
 // oddHead reads a head that came in pieces and has odd lines. What stands behind its end was taken with it.
@@ -405,6 +494,14 @@ func (h *half) dropHead() {
 		h.head = nil
 	}
 	h.head = h.head[:0]
+}
+
+// emptyLines counts the CR and LF at the start of b.
+func emptyLines(b []byte) (n int) {
+	for n < len(b) && (b[n] == '\r' || b[n] == '\n') {
+		n++
+	}
+	return n
 }
 
 // headEnd gives the length of the head at the start of b, 0 if it is not complete. b[:from] was looked at before.
@@ -449,10 +546,20 @@ func (d *decoder) garbage(dir capture.Dir, h *half, b []byte) error {
 	return nil
 }
 
-// hopeless says that both directions began with a line that is none of HTTP.
+// hopeless says that both directions began with a line that is none of HTTP, or that nothing of it came in as many bytes
+// as are looked at.
 func (d *decoder) hopeless() bool {
+	if d.seen {
+		return false
+	}
 	o, r := &d.half[capture.Orig], &d.half[capture.Resp]
-	return !d.seen && o.state == lost && r.state == lost && !o.garbled && !r.garbled
+	return o.state == lost && r.state == lost && !o.garbled && !r.garbled || o.strangeTo(r) || r.strangeTo(o)
+}
+
+// strangeTo says that h had nothing but what is none of HTTP for long, and that nothing of it is to be expected of the
+// other direction.
+func (h *half) strangeTo(peer *half) bool {
+	return h.state == lost && h.lostBytes > maxStrange && (peer.state == dead || peer.state == lost && peer.lostBytes > maxStrange)
 }
 
 // refute tells that a line that is whole is none of a message, and takes the name of the flow back for it. b is what
@@ -521,16 +628,23 @@ func (d *decoder) lose(dir capture.Dir, h *half) {
 
 // resync looks for a line that starts a message.
 func (d *decoder) resync(dir capture.Dir, h *half, b []byte) int {
+	limit := maxLost
+	if !d.seen {
+		limit = maxStrange
+	}
+	if h.lostBytes > limit && !h.garbled && !h.refutes {
+		// Whoever sends a message mostly begins a segment with it.
+		if startAt(dir, b) != impossible && (len(b) < maxLostLine || startAt(dir, b) == certain) {
+			h.midline = false
+		} else {
+			return len(b)
+		}
+	}
 	used := 0
 	for used < len(b) {
 		line := b[used:]
 		if !h.midline {
-			var c certainty
-			if dir == capture.Orig {
-				c = requestAt(line)
-			} else {
-				c = responseAt(line)
-			}
+			c := startAt(dir, line)
 			if c == certain {
 				h.state, h.resumed = inHead, true
 				return used
@@ -558,12 +672,8 @@ func (d *decoder) resync(dir capture.Dir, h *half, b []byte) int {
 		}
 		used += n
 	}
-	switch h.lostBytes += used; {
-	case !d.seen && h.lostBytes > maxStrange:
-		h.state = dead
-	case h.lostBytes > maxLost:
+	if h.lostBytes += used; d.seen && h.lostBytes > maxLost {
 		d.weird("HTTP_resync_failed", "")
-		h.state = dead
 	}
 	return used
 }
@@ -581,12 +691,40 @@ func (d *decoder) newExchange(at capture.At) *exchange {
 	d.depth++
 	ex := &exchange{}
 	ex.tx.At, ex.tx.Depth = at, d.depth
-	if len(d.queue) > maxPending {
-		d.weird("HTTP_excessive_pipelining", "")
-		d.flush(false)
+	if len(d.queue) > maxPending+d.kept {
+		d.shorten()
 	}
-	d.queue = append(d.queue, ex)
+	d.queue = append(d.queue, slot{ex: ex})
 	return ex
+}
+
+// shorten lets go of requests that wait for their answers: as many as Zeek remembers are kept. Of the others it is known
+// that they will be answered, so that the answers behind them are read as such and those to what somebody wants to see
+// find it.
+func (d *decoder) shorten() {
+	d.weird("HTTP_excessive_pipelining", "")
+	kept, wanted, runs := d.queue[:0], 0, 0
+	for _, s := range d.queue {
+		ex := s.ex
+		if ex != nil && (!ex.reqDone || ex.answered || ex == d.half[0].ex || ex == d.half[1].ex || ex.req.Body.Data != nil && wanted < maxPending) {
+			wanted++
+			kept = append(kept, s)
+			continue
+		}
+		if ex != nil {
+			s = slot{gone: 1, head: ex.req.Method == "HEAD"}
+			d.hand(ex)
+		}
+		if n := len(kept) - 1; n >= 0 && kept[n].ex == nil && (kept[n].head == s.head || runs >= maxGone) {
+			kept[n].gone += s.gone
+			continue
+		}
+		runs++
+		kept = append(kept, s)
+	}
+	clear(d.queue[len(kept):])
+	d.queue = kept
+	d.kept = len(kept)
 }
 
 func (d *decoder) request(h *half, b []byte, same *block) (ok bool, err error) {
@@ -595,7 +733,7 @@ func (d *decoder) request(h *half, b []byte, same *block) (ok bool, err error) {
 	if !ok || r.http09 && same != nil {
 		return false, nil // without a version the line is all there is of the head
 	}
-	if string(r.method) == "PRI" && r.major == '2' {
+	if r.preface() {
 		return true, errHTTP2
 	}
 	if !d.known {
@@ -609,8 +747,8 @@ func (d *decoder) request(h *half, b []byte, same *block) (ok bool, err error) {
 	d.seen = true
 	ex := d.newExchange(h.at)
 	q := &ex.req
-	ex.tx.Request = q
-	q.At, q.Resumed, q.Doubted = h.at, h.resumed || d.refuted, d.doubted()
+	ex.tx.Request, ex.rtsp = q, r.rtsp
+	q.At, q.Resumed, q.Doubted = h.at, h.resumed || d.refuted || r.rtsp, d.doubted()
 	if r.http09 {
 		q.Method, q.Target, q.Version = string(r.method), string(r.target), "0.9"
 		if q.Method != "GET" {
@@ -626,6 +764,9 @@ func (d *decoder) request(h *half, b []byte, same *block) (ok bool, err error) {
 		}
 	} else {
 		q.Method, q.Version = knownMethod(r.method), version(r.major, r.minor)
+		if q.Method == "" && d.depth == 1 && d.ctx.Flow().Mid {
+			q.Method = knownMethod(r.method[1:]) // behind a keep-alive probe that looks like a letter
+		}
 		if q.Method == "" {
 			q.Method = string(r.method)
 			d.foreign = d.foreign || d.depth == 1 && !recognised(q.Method)
@@ -714,6 +855,9 @@ func (d *decoder) openBody(h *half, ex *exchange, body *Body, f *framing, resp b
 	h.ex, h.body = ex, body
 	h.firstChunk, h.lastChunk, h.uneven = 0, 0, false
 	h.sink.open(d, body, f, max(want, 0), h.remain, resp)
+	if !resp && want > 0 {
+		h.sink.asked, h.sink.tx = true, &ex.tx
+	}
 	if want < 0 {
 		h.sink.file.NoDigest()
 	}
@@ -729,7 +873,7 @@ func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) 
 	ex := d.answers(h.at)
 	p := &ex.resp
 	interim, interimReason := p.Status, p.Reason
-	*p = Response{At: h.at, Version: version(r.major, r.minor), Status: r.status, Resumed: h.resumed || d.refuted, Doubted: d.doubted()}
+	*p = Response{At: h.at, Version: version(r.major, r.minor), Status: r.status, Resumed: h.resumed || d.refuted || ex.rtsp, Doubted: d.doubted()}
 	if interim >= 100 {
 		p.Informational, p.InformationalReason = interim, interimReason
 	}
@@ -825,14 +969,34 @@ func (d *decoder) answers(at capture.At) *exchange {
 	if d.half[capture.Resp].dropped {
 		// Answers were lost. Few clients pipeline, so this is the answer to what was asked last.
 		d.half[capture.Resp].dropped = false
-		for len(d.queue) > 1 && d.queue[0].reqDone {
-			d.emit(d.queue[0])
+		for len(d.queue) > 1 && (d.queue[0].ex == nil || d.queue[0].ex.reqDone) {
+			if ex := d.queue[0].ex; ex != nil {
+				d.emit(ex)
+			} else {
+				d.queue = slices.Delete(d.queue, 0, 1)
+			}
 		}
 	}
-	for _, ex := range d.queue {
-		if !ex.answered {
-			return ex
+	for i := range d.queue {
+		s := &d.queue[i]
+		if s.ex != nil {
+			if !s.ex.answered {
+				return s.ex
+			}
+			continue
 		}
+		d.depth++
+		ex := &exchange{reqDone: true}
+		ex.tx.At, ex.tx.Depth = at, d.depth
+		if s.head {
+			ex.req.Method = "HEAD"
+		}
+		if s.gone--; s.gone == 0 {
+			s.ex = ex
+		} else {
+			d.queue = slices.Insert(d.queue, i, slot{ex: ex})
+		}
+		return ex
 	}
 	ex := d.newExchange(at)
 	ex.reqDone = true
@@ -870,7 +1034,7 @@ func (d *decoder) finish(dir capture.Dir, h *half, complete bool) {
 		ex.respDone = true
 	}
 	if ex.reqDone && (ex.respDone || !ex.answered && d.half[capture.Resp].ended) {
-		late := dir == capture.Orig && ex.respDone && !ex.req.Resumed && !ex.resp.Resumed
+		late := dir == capture.Orig && ex.respDone && !ex.req.Resumed && !ex.resp.Resumed && !(body.Unseen && body.Missing > 0)
 		n := ex.req.Body.rowLen
 		if late {
 			ex.req.Body.rowLen = 0
@@ -886,13 +1050,18 @@ func (d *decoder) finish(dir capture.Dir, h *half, complete bool) {
 // emit hands out ex and takes it off the queue.
 func (d *decoder) emit(ex *exchange) {
 	for i := range d.queue {
-		if d.queue[i] == ex {
+		if d.queue[i].ex == ex {
 			copy(d.queue[i:], d.queue[i+1:])
-			d.queue[len(d.queue)-1] = nil
+			d.queue[len(d.queue)-1] = slot{}
 			d.queue = d.queue[:len(d.queue)-1]
 			break
 		}
 	}
+	d.hand(ex)
+}
+
+// hand hands out ex.
+func (d *decoder) hand(ex *exchange) {
 	if ex.tx.Response == nil && ex.resp.Status != 0 {
 		// Nothing came after the informational answer.
 		ex.resp.Informational, ex.resp.InformationalReason = ex.resp.Status, ex.resp.Reason
@@ -917,7 +1086,14 @@ func (d *decoder) emit(ex *exchange) {
 // flush emits what waits. Without all, messages that are still being read are left alone.
 func (d *decoder) flush(all bool) {
 	for i := 0; i < len(d.queue); {
-		ex := d.queue[i]
+		ex := d.queue[i].ex
+		if ex == nil {
+			if i++; all {
+				i--
+				d.queue = slices.Delete(d.queue, i, i+1)
+			}
+			continue
+		}
 		if !all && (!ex.reqDone || ex == d.half[0].ex || ex == d.half[1].ex) {
 			i++
 			continue
@@ -975,9 +1151,8 @@ func (d *decoder) Gap(dir capture.Dir, n int64) bool {
 	case passed:
 		return d.upgraded.next.Gap(dir, n)
 	case inBody, inChunkData:
-		if h.body.Len == 0 { // Zeek reads no further here, nor answers to requests that it does not read
-			h.resumed = true
-			d.half[capture.Resp].resumed = true
+		if h.body.Len == 0 {
+			h.resumed = true // Zeek reads no further in this direction; what the other says it logs
 		}
 		if n <= h.remain {
 			h.sink.gap(h.body, n)
@@ -1012,6 +1187,14 @@ func (d *decoder) partialHead(dir capture.Dir, h *half) {
 		return
 	}
 	head := h.head
+	if bytes.IndexByte(head, '\n') < 0 && dir == capture.Orig {
+		// Of a line that is cut the method and the target may be whole. Zeek reads whole lines alone.
+		method, rest, _ := bytes.Cut(head, []byte(" "))
+		if target, _, ok := bytes.Cut(rest, []byte(" ")); ok && len(target) > 0 && knownMethod(method) != "" {
+			head = append(head[:len(method)+1+len(target)], " HTTP/1.1\r\n"...)
+			h.resumed = true
+		}
+	}
 	if i := bytes.LastIndexByte(head, '\n'); i >= 0 {
 		h.partial = true
 		_, err := d.parseHead(dir, h, head[:i+1], nil)

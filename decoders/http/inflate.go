@@ -40,6 +40,10 @@ type inflater struct {
 	size    uint32
 	trailer [8]byte
 	ntrail  int
+
+	fixed   bool   // lit and dist are those of blocks with fixed codes
+	members int    // that have ended
+	unread  []byte // of the input, behind the end of one; borrowed during write
 }
 
 const windowSize = 32 << 10
@@ -61,6 +65,7 @@ const (
 	zData
 	zTrailer
 	zDone
+	zOver // what follows is no stream
 )
 
 type wrapper uint8
@@ -76,15 +81,46 @@ func (z *inflater) reset(next stage) {
 	z.pos, z.sent, z.stored = 0, 0, 0
 	z.wrap, z.header, z.flags, z.skip, z.sum, z.size, z.ntrail = rawDeflate, z.header[:0], 0, 0, nil, 0, 0
 	z.hcrc = 0
+	z.fixed, z.members, z.unread = false, 0, nil
 }
 
-func (z *inflater) release(p *pools) {
-	z.next = nil
-	p.inflate.Put(z)
+// inflateStage is an inflater that is there once there are bytes for it: what a head promises costs nothing yet.
+type inflateStage struct {
+	next  stage
+	pools *pools
+	z     *inflater
 }
+
+func (i *inflateStage) write(b []byte) error {
+	if i.z == nil {
+		if i.z, _ = i.pools.inflate.Get().(*inflater); i.z == nil {
+			i.z = &inflater{}
+		}
+		i.z.reset(i.next)
+	}
+	return i.z.write(b)
+}
+
+func (i *inflateStage) finish() error {
+	if i.z == nil {
+		return i.next.finish()
+	}
+	return i.z.finish()
+}
+
+func (i *inflateStage) release(p *pools) {
+	if i.z != nil {
+		i.z.next = nil
+		p.inflate.Put(i.z)
+		i.z = nil
+	}
+}
+
+// later says that the first of several streams has ended.
+func (i *inflateStage) later() bool { return i.z != nil && i.z.members > 0 }
 
 func (z *inflater) finish() error {
-	if z.state == zWrapper && len(z.header) > 0 {
+	if z.state == zWrapper && len(z.header) > 0 && z.members == 0 {
 		// One or two bytes and no more: raw, if anything.
 		b := append([]byte(nil), z.header...)
 		z.state, z.header = zBlock, z.header[:0]
@@ -95,7 +131,69 @@ func (z *inflater) finish() error {
 	return z.next.finish()
 }
 
+// write goes on behind the end of a stream with the next: aiohttp takes as many as there are, of any wrapper, where what is
+// behind the end is one. Older releases, and most others, look at the first alone.
 func (z *inflater) write(b []byte) error {
+	var carry [16]byte
+	n := 0 // bytes of carry, which come before b
+	for {
+		in := b
+		if n > 0 {
+			in = carry[:n]
+		}
+		if err := z.some(in); err != nil {
+			if z.members == 0 {
+				return err
+			}
+			if err == errExpansion {
+				return err
+			}
+			z.state = zOver
+			return nil
+		}
+		if z.state != zDone {
+			if n == 0 {
+				return nil
+			}
+			n = 0
+			if len(b) == 0 {
+				return nil
+			}
+			continue
+		}
+		// What was read ahead is in the accumulator, whole bytes.
+		var ahead [8]byte
+		k := 0
+		for ; z.n >= 8; k++ {
+			ahead[k] = byte(z.take(8))
+		}
+		if n > 0 {
+			n = k + copy(carry[k:], z.unread)
+		} else {
+			n, b = k, z.unread
+		}
+		copy(carry[:], ahead[:k])
+		if n == 0 && len(b) == 0 {
+			return nil
+		}
+		z.again()
+	}
+}
+
+// again makes ready for another stream.
+func (z *inflater) again() {
+	z.members++
+	z.acc, z.n, z.final = 0, 0, false
+	z.pos, z.sent, z.stored = 0, 0, 0
+	z.header, z.flags, z.skip, z.sum, z.size, z.ntrail, z.hcrc = z.header[:0], 0, 0, nil, 0, 0, 0
+	if z.state = zWrapper; z.wrap == rawDeflate {
+		z.state = zBlock
+	}
+}
+
+// some takes bytes of one stream; behind its end, in zDone, the rest is in acc and unread.
+func (z *inflater) some(b []byte) error {
+	z.unread = nil
 	for len(b) > 0 && z.state < zBlock {
 		was := z.state
 		n, err := z.unwrap(b)
@@ -125,6 +223,8 @@ func (z *inflater) unwrap(b []byte) (int, error) {
 			z.wrap = gzipWrapper
 		case len(h) == 2 && h[0]&0x0f == 8 && h[0]>>4 <= 7 && binary.BigEndian.Uint16(h)%31 == 0 && h[1]&0x20 == 0:
 			z.wrap, z.sum, z.state = zlibWrapper, adler32.New(), zBlock
+		case len(h) == 2 && z.members > 0:
+			return 1, errCoding
 		case len(h) == 2:
 			first := [2]byte{h[0], h[1]}
 			z.state = zBlock
@@ -234,6 +334,10 @@ func (z *inflater) decode(b []byte) error {
 				z.take(z.n & 7)
 				z.state = zStored
 			case 1:
+				if z.state = zData; z.fixed {
+					continue
+				}
+				z.fixed = true
 				for i := range 288 {
 					switch {
 					case i < 144:
@@ -251,9 +355,8 @@ func (z *inflater) decode(b []byte) error {
 					z.lens[i] = 5
 				}
 				z.dist.build(z.lens[:32])
-				z.state = zData
 			case 2:
-				z.state, z.nclen = zLengths, 0
+				z.state, z.nclen, z.fixed = zLengths, 0, false
 			default:
 				return z.broken()
 			}
@@ -388,6 +491,9 @@ func (z *inflater) decode(b []byte) error {
 				return errCoding
 			}
 			z.state = zDone
+		case zDone:
+			z.unread = b
+			return z.flush()
 		default: // what follows the end is not looked at
 			return z.flush()
 		}

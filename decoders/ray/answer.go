@@ -224,3 +224,56 @@ func (c *Call) judge(a answer) Outcome {
 	}
 	return Answered
 }
+
+// mayBeReceipt says whether the head of an answer may be that of the answer to a submission.
+func mayBeReceipt(t *http.Transaction) bool {
+	return t != nil && t.Response != nil && t.Response.Status == 200 && strings.Contains(strings.ToLower(t.Response.Header.Get("Content-Type")), "json")
+}
+
+// receiptOf reads the answer to a submission (JobSubmitResponse in Ray's job API): an object of the two ids, up to 2.0 of
+// job_id alone. Lists and descriptions of jobs have both among much else.
+func receiptOf(p *http.Response) (submission, job string, ok bool) {
+	if len(p.Body.Data) == 0 || p.Body.Len > maxReceipt || p.Body.Missing > 0 || p.Body.Undecoded {
+		return "", "", false
+	}
+	r, others := &jsonReader{b: p.Body.Data}, 0
+	r.object(func(key string, _ text) {
+		switch {
+		case r.peek() != '"':
+			others++
+		case key == "submission_id":
+			submission, _ = r.str(maxID)
+		case key == "job_id":
+			job, _ = r.str(maxID)
+		default:
+			others++
+		}
+	})
+	given := strings.HasPrefix(submission, "raysubmit_") || strings.HasPrefix(job, "raysubmit_")
+	return submission, job, others == 0 && job != "" && (given || submission != "") && !r.cut
+}
+
+// receiptAlone reads an answer whose request was lost: that to a submission proves that a job runs.
+func receiptAlone(t *http.Transaction) *Call {
+	if !mayBeReceipt(t) {
+		return nil
+	}
+	submission, job, ok := receiptOf(t.Response)
+	if !ok {
+		return nil
+	}
+	a := readAnswer(t.Response)
+	if !a.aiohttp && !OnPort(t.Flow) && !strings.HasPrefix(submission, "raysubmit_") && !strings.HasPrefix(job, "raysubmit_") {
+		return nil
+	}
+	lost := *t
+	lost.Request = &http.Request{At: t.At, Resumed: true}
+	c := &Call{
+		At: t.At, Flow: t.Flow, Tx: &lost, Service: Dashboard, Route: "/api/jobs/", Class: Exec, Confirmed: true,
+		Job: true, Unread: "the request was lost", SubmissionID: submission, Status: a.status, Outcome: Executed, Client: Other,
+	}
+	if job != submission {
+		c.JobID = job
+	}
+	return c
+}

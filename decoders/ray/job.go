@@ -9,8 +9,9 @@ import (
 
 // jobBody is what a body says of a job (JobSubmitRequest, section 2.1 of Ray's job API).
 type jobBody struct {
-	has        bool // a string "entrypoint", or its beginning where the body was cut
-	hidden     bool // the body could not be read (lost, or in a coding that nobody here knows)
+	has        bool   // a string "entrypoint", or its beginning where the body was cut
+	hidden     bool   // the body could not be read (lost, or in a coding that nobody here knows)
+	unread     string // why there is no entrypoint: see Call.Unread
 	cut        bool
 	entrypoint string
 	submission string
@@ -45,15 +46,58 @@ func jobKey(k string) int {
 	return -1
 }
 
+// readJob reads a body with the charset that Ray takes, and where that gives no job, with others that it may take.
 func readJob(q *http.Request) (j jobBody) {
+	for i, charset := range charsets(q.Header.Get("Content-Type")) {
+		x := parseJob(q, charset)
+		if i == 0 || x.has {
+			j = x
+		}
+		if j.has {
+			break
+		}
+	}
+	if b := &q.Body; !j.has || b.Missing > 0 || b.Cut || b.Truncated && q.Beyond == nil {
+		j.unread = unread(q)
+	}
+	return j
+}
+
+// unread says why a body does not show what it asks for, or all of it.
+func unread(q *http.Request) string {
+	b := &q.Body
+	switch {
+	case b.Undecoded:
+		return "its coding could not be removed"
+	case b.Missing > 0:
+		return "a part of its body was lost"
+	case b.Cut:
+		return "its body expands further than is followed"
+	case !b.Complete:
+		return "the rest of the request was not captured"
+	case b.Truncated && q.Beyond == nil:
+		return "it is not within the part of the body that is kept"
+	}
+	return "its body has none"
+}
+
+func parseJob(q *http.Request, charset string) (j jobBody) {
 	b := q.Body.Data
-	if len(b) == 0 || q.Body.Undecoded {
-		j.hidden = q.Body.Len > 0 || q.Body.Missing > 0
+	var beyond []byte
+	if f, ok := q.Beyond.(*follower); ok {
+		beyond = f.text(charset, &j)
+	}
+	if (len(b) == 0 || q.Body.Undecoded) && beyond == nil {
+		j.hidden = q.Body.Len > 0 || q.Body.Missing > 0 || !q.Body.Complete
 		if len(b) == 0 {
 			return j
 		}
 	}
-	b, j.charset = decodeText(b, q.Header.Get("Content-Type"))
+	if beyond != nil {
+		b = beyond
+	} else {
+		b, j.charset = decodeText(b, charset)
+	}
 	r := &jsonReader{b: b}
 	var seen uint32
 	isObject := r.object(func(key string, kt text) {
@@ -93,7 +137,7 @@ func readJob(q *http.Request) (j jobBody) {
 			}
 			j.entrypoint, j.cut, j.has = head+tail, t.cut, true
 			j.escaped = t.escaped
-			j.padding = at
+			j.padding = max(j.padding, at)
 		case "submission_id":
 			j.submission, _ = r.str(maxID)
 		case "job_id":
@@ -108,7 +152,7 @@ func readJob(q *http.Request) (j jobBody) {
 		j.hidden = j.hidden || q.Body.Undecoded
 		return j
 	}
-	if q.Body.Truncated && !j.has {
+	if (q.Body.Truncated || q.Body.Missing > 0) && !j.has {
 		j.hidden = true
 	}
 	j.all = j.nulls && j.known >= 8
@@ -253,7 +297,7 @@ func looksLikeCode(v string) bool {
 
 // readServe reads a ServeDeploySchema (and the older single application form).
 func readServe(q *http.Request) (apps []App, e Env) {
-	b, _ := decodeText(q.Body.Data, q.Header.Get("Content-Type"))
+	b, _ := decodeText(q.Body.Data, charsets(q.Header.Get("Content-Type"))[0])
 	return serveConfig(&jsonReader{b: b})
 }
 

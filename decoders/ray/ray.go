@@ -9,9 +9,11 @@
 // by what kind of client, with which authentication; what came of it; and which of the request's encodings serve no
 // purpose but to hide it.
 //
-// What a Ray server would accept is what is read: Python's JSON (the last duplicate key wins, escapes in keys, NaN),
-// any Content-Type, any charset that Python has a codec for and in which JSON differs from ASCII, bodies that the
-// HTTP decoder inflated. A path is compared percent-decoded, with and without its dot and empty segments.
+// What a Ray server would accept is what is read (testdata/evade has what one did): Python's JSON (the last duplicate key
+// wins, escapes in keys, NaN), any Content-Type, any charset that Python has a codec for and in which JSON differs from
+// ASCII, bodies that the HTTP decoder inflated, and of bodies longer than is kept the last of each key, wherever it stands.
+// The answer to a submission is a job whose command was not seen, also where nothing of the request was. A path is compared
+// percent-decoded, with and without its dot and empty segments.
 //
 // Many services have a path like /api/jobs/ or /metrics. A path alone decides only where nobody else has it;
 // otherwise something else must speak for Ray: its server (aiohttp), its words in the answer, its port, and for jobs
@@ -35,6 +37,8 @@ const (
 	// Bodies that may carry a job or a Serve configuration. Ray takes 100 MiB, real ones have 1 KiB; a mebibyte is
 	// room for padding that hides, and what is cut is marked.
 	maxBody = 1 << 20
+	// The answer to a submission is two ids.
+	maxReceipt = 512
 	// Answers that tell version, ids and outcome; a list of jobs may be longer, its beginning is enough.
 	maxAnswer = 64 << 10
 	// A list of nodes has 15 KB for each; there are clusters with thousands, most have under twenty.
@@ -45,19 +49,19 @@ const (
 	// Of a page or a metrics text only the title or the first names matter.
 	maxPage = 4 << 10
 
-	maxTarget      = 8 << 10  // a request line is bounded at this by every server
-	maxSegments    = 24       // deepest known proxy prefix has 9
-	maxContentType = 256      // a charset needs 40
-	maxParams      = 32       // the state API's filters repeat; Ray itself uses at most 12
-	maxParam       = 1 << 10  // file names and URLs
-	maxKey         = 64       // longest key of Ray's JSON has 26 bytes
-	maxEntrypoint  = 64 << 10 // a command line: Linux bounds one argument at 128 KiB
-	maxID          = 128      // ids that a client chose
-	maxList        = 64       // URIs, packages, names of variables, applications
-	maxItem        = 512      // one of them
-	maxEnvText     = 4 << 10  // a variable that is itself a command
-	maxDepth       = 6        // runtime_env inside deployments inside applications is 5
-	maxEntryLog    = 4 << 10  // entrypoint in ray.log
+	maxTarget      = 8 << 10   // a request line is bounded at this by every server
+	maxSegments    = 24        // deepest known proxy prefix has 9
+	maxContentType = 8 << 10   // aiohttp bounds a field at this; a charset needs 40
+	maxParams      = 32        // the state API's filters repeat; Ray itself uses at most 12
+	maxParam       = 1 << 10   // file names and URLs
+	maxKey         = 64        // longest key of Ray's JSON has 26 bytes
+	maxEntrypoint  = 128 << 10 // a command: Ray hands it to sh -c, and Linux bounds one argument at this
+	maxID          = 128       // ids that a client chose
+	maxList        = 64        // URIs, packages, names of variables, applications
+	maxItem        = 512       // one of them
+	maxEnvText     = 4 << 10   // a variable that is itself a command
+	maxDepth       = 6         // runtime_env inside deployments inside applications is 5
+	maxEntryLog    = 4 << 10   // entrypoint in ray.log
 )
 
 // Outcome says what the server made of a call.
@@ -110,17 +114,19 @@ type Call struct {
 	Job           bool // asks to run a job
 	Entrypoint    string
 	EntrypointCut bool // longer than was kept; beginning and end are there
-	SubmissionID  string
-	JobID         string
-	Keys          []string // keys of the job's JSON in their order, of those that Ray knows
-	AllKeys       bool     // all of them, the absent as null: how the head hands a job to an agent
-	RuntimeEnv    Env
-	Apps          []App  // PUT of a Serve configuration
-	Object        string // of Kubernetes that is asked for: "RayJob default/train"
-	Pods          []Pod  // containers that it brings with it
-	Cluster       bool   // creates or changes a RayCluster, which runs an image and commands
-	Package       string
-	PackageLen    int64
+	// Unread says why the command of a job, or one behind it that would count, was not seen: "a part of its body was lost".
+	Unread       string
+	SubmissionID string
+	JobID        string
+	Keys         []string // keys of the job's JSON in their order, of those that Ray knows
+	AllKeys      bool     // all of them, the absent as null: how the head hands a job to an agent
+	RuntimeEnv   Env
+	Apps         []App  // PUT of a Serve configuration
+	Object       string // of Kubernetes that is asked for: "RayJob default/train"
+	Pods         []Pod  // containers that it brings with it
+	Cluster      bool   // creates or changes a RayCluster, which runs an image and commands
+	Package      string
+	PackageLen   int64
 
 	RayVersion string
 	RayCommit  string
@@ -187,6 +193,9 @@ func Routed(target string) bool {
 // resp, else of the request. It looks at heads only; 0 is the answer for nearly all traffic.
 func KeepBody(t *http.Transaction, resp bool) int {
 	if t == nil || t.Request == nil {
+		if resp && mayBeReceipt(t) {
+			return maxReceipt
+		}
 		return 0
 	}
 	q := t.Request
@@ -238,8 +247,11 @@ func unnamed(q *http.Request) bool {
 
 // Interpret reads t as a call to Ray; nil if it is none. The Call keeps t and copies what it takes from its bodies.
 func Interpret(t *http.Transaction) *Call {
-	if t == nil || t.Request == nil {
-		return nil // what was asked decides; an answer alone is anybody's
+	if t == nil {
+		return nil
+	}
+	if t.Request == nil {
+		return receiptAlone(t) // what was asked decides; but for one answer, an answer alone is anybody's
 	}
 	q := t.Request
 	p, ok := locate(q.Method, q.Target)
@@ -295,6 +307,8 @@ func Interpret(t *http.Transaction) *Call {
 			if p.route.need != alone && a.weight == 0 {
 				return nil
 			}
+		case !job.has:
+			// Nothing of it was seen.
 		default:
 			evidence++
 			if job.known > 1 {
@@ -339,7 +353,7 @@ func Interpret(t *http.Transaction) *Call {
 	}
 	if submits {
 		c.Job = true
-		c.Entrypoint, c.EntrypointCut = job.entrypoint, job.cut
+		c.Entrypoint, c.EntrypointCut, c.Unread = job.entrypoint, job.cut, job.unread
 		c.SubmissionID, c.JobID = job.submission, job.job
 		c.Keys, c.AllKeys, c.RuntimeEnv = job.keys, job.all, job.env
 		if a.submission != "" {

@@ -9,7 +9,8 @@
 //	jobsubmit/browser   a browser submits it on behalf of a foreign page (CSRF, DNS rebinding)
 //	jobsubmit/evasive   the request is encoded in a way that only hides
 //
-// Severity follows the outcome: what a server refused is at least one step below what it took. A job that passes a
+// Severity follows the outcome: what a server refused is at least one step below what it took. A job whose command was not
+// seen, because the request or its body was lost, is a step lower too; that there was one, the answer says. A job that passes a
 // proxy, or that the head hands to an agent, is seen more than once; it is reported for the pair that it came from,
 // and the inner hop says nothing by itself.
 //
@@ -61,7 +62,7 @@ var rules = []detectors.Rule{
 		Says:           "A host outside the home networks submitted a job to a Ray cluster, which runs any command that it is given, or had KubeRay or Kubernetes make a job or cluster.",
 		ATLAS:          []string{"AML.T0049", "AML.T0050", "AML.T0132"},
 		ATTACK:         []string{"T1190", "T1059.004", "T1059.006"},
-		Needs:          "The HTTP request to the dashboard (8265), an agent (52365), KubeRay's API server, the Kubernetes API or a proxy in clear; the answer for the outcome.",
+		Needs:          "The HTTP request to the dashboard (8265), an agent (52365), KubeRay's API server, the Kubernetes API or a proxy in clear; the answer for the outcome. Where the command was lost, the answer that names the job is enough, a step lower.",
 		FalsePositives: "Users who submit over the Internet on purpose, and home networks that are not configured as such.",
 	},
 	{
@@ -266,6 +267,13 @@ func (d *detector) external(c *ray.Call, v *verdict) {
 		return // somebody else's endpoint took what looks like a job, and answered in its own words
 	}
 	sev, out := severity(c.Outcome, detectors.Critical, detectors.High, detectors.Medium, detectors.Low)
+	if c.Unread != "" && c.Entrypoint == "" && out != detectors.Attempted {
+		// The command was not seen: a step lower. That it is a job, the answer says, or nothing but a path and that it was
+		// taken.
+		if sev--; c.SubmissionID == "" && c.JobID == "" || c.Path == "" {
+			sev = min(sev, detectors.Medium)
+		}
+	}
 	conf := 95
 	switch {
 	case c.Outcome == ray.NotRay:
@@ -453,8 +461,15 @@ func (d *detector) finding(c *ray.Call, v *verdict, rule string, sev detectors.S
 		At: c.At, Rule: rule, Severity: sev, Confidence: conf, Outcome: out, Msg: msg, Sub: sub,
 		Src: c.Flow.Orig.Addr().Unmap(), Dst: c.Flow.Resp.Addr().Unmap(), Port: c.Flow.Resp.Port(), Flow: c.Flow, Count: 1,
 	}
+	// Another command is another finding, however many came before it.
+	what := sha256.New()
+	_, _ = what.Write([]byte(c.Entrypoint))
+	for _, a := range c.Apps {
+		_, _ = what.Write([]byte("\x00" + a.Import))
+	}
+	f.Key = fmt.Sprintf("%s %s %x", f.Src, f.Dst, what.Sum(nil)[:8])
 	ev := func(field, value string, packet uint64) {
-		if value != "" {
+		if strings.TrimSpace(value) != "" {
 			f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: detectors.Clip(value, maxEvidence), Packet: packet})
 		}
 	}
@@ -481,6 +496,9 @@ func (d *detector) finding(c *ray.Call, v *verdict, rule string, sev detectors.S
 		}
 	}
 	ev("user_agent", c.UserAgent, c.Packet)
+	if c.Unread != "" && c.Entrypoint != "" {
+		ev("not seen", c.Unread+": what Ray took for the entrypoint may stand behind it", body(c))
+	}
 	if r := c.Tx.Response; r != nil {
 		b := r.Body.Data
 		b = b[:min(len(b), 200)]
@@ -576,6 +594,9 @@ func pods(c *ray.Call) string {
 
 func command(c *ray.Call) string {
 	if c.Entrypoint == "" {
+		if c.Unread != "" {
+			return "(command not seen: " + c.Unread + ")"
+		}
 		return "(command not seen)"
 	}
 	return detectors.Clip(first(c.Entrypoint, 4*maxSentence), maxSentence)

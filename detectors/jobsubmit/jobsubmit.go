@@ -14,8 +14,8 @@
 // proxy, or that the head hands to an agent, is seen more than once; it is reported for the pair that it came from,
 // and the inner hop says nothing by itself.
 //
-// The dropper rule adds up features of the command, of the runtime_env and of what is found when base64, hex,
-// escapes and shell quoting in them are undone. It does not see what a script that comes from elsewhere does.
+// The dropper rule adds up what the command and the runtime_env would do, as package command reads them. It does not
+// see what a script that comes from elsewhere does.
 //
 // It does not see jobs over gRPC (Ray Client, GCS) or TLS.
 package jobsubmit
@@ -24,7 +24,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/netip"
-	"sort"
 	"strings"
 	"time"
 
@@ -32,6 +31,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/command"
 )
 
 const (
@@ -71,7 +71,7 @@ var rules = []detectors.Rule{
 		ATLAS:          []string{"AML.T0050", "AML.T0049"},
 		ATTACK:         []string{"T1059.004", "T1059.006", "T1105", "T1027.013"},
 		Needs:          "The body of the submission in clear.",
-		FalsePositives: "Jobs that install software by piping a vendor's script into a shell, security tests.",
+		FalsePositives: "Low: scripts that are run from a name over TLS that no list knows as a maker's, from somebody's repository or a bucket; cron jobs; jobs that read keys. Medium: a program from such a place that is run out of /tmp. High: the same without TLS from a name that nobody was seen to look up, or from a public address of one's own that is not among the home networks; security tests and exercises.",
 	},
 	{
 		Name: "jobsubmit/outbound", Note: "Job_Submit_Outbound", Severity: detectors.Critical,
@@ -118,22 +118,27 @@ type sent struct {
 
 type held struct {
 	c   *ray.Call
-	v   *verdict
+	v   *command.Report
 	key jobKey
 }
 
 type detector struct {
-	env  *detectors.Env
-	bus  *detectors.Bus
-	took detectors.Table[netip.Addr, received]
-	jobs detectors.Table[jobKey, sent]
-	wait []held
-	now  capture.Time
+	env   *detectors.Env
+	bus   *detectors.Bus
+	judge *command.Judge
+	names command.Names
+	took  detectors.Table[netip.Addr, received]
+	jobs  detectors.Table[jobKey, sent]
+	wait  []held
+	now   capture.Time
 }
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	d := &detector{env: env, bus: bus}
 	d.took.Limit, d.jobs.Limit = maxHosts, maxJobs
+	d.names.Home = env.Home
+	d.judge = command.New(env.Home, d.names.Inside)
+	detectors.On(bus, d.names.Lookup)
 	detectors.On(bus, d.call)
 	// Anything that moves on in time lets waiting hops go.
 	detectors.On(bus, func(t *http.Transaction) { d.clock(latest(t)) })
@@ -201,7 +206,7 @@ func (d *detector) call(c *ray.Call) {
 		d.remember(c, key, src, dst)
 		return
 	}
-	v := judge(c, d.env.Home)
+	v := assess(d.judge, c)
 	if c.Job && c.Entrypoint != "" {
 		// The inner hop begins later than the outer one and is complete before it: drop what waited for this.
 		for i := range d.wait {
@@ -212,7 +217,7 @@ func (d *detector) call(c *ray.Call) {
 		}
 		*d.jobs.Put(key) = sent{c.Time, dst, c.SubmissionID, balancer}
 	}
-	if c.Job && d.env.Home.Contains(src) && d.env.Home.Contains(dst) && (v.score() >= threshold || len(c.Evasions) > 0) {
+	if c.Job && d.env.Home.Contains(src) && d.env.Home.Contains(dst) && (v.Score() >= lowest || len(c.Evasions) > 0) {
 		// Whoever sent this may be a proxy of ours: wait a moment before it is accused.
 		d.remember(c, key, src, dst)
 		if len(d.wait) >= maxHeld {
@@ -235,7 +240,7 @@ func (d *detector) remember(c *ray.Call, key jobKey, src, dst netip.Addr) {
 	*d.took.Put(dst) = received{c.At, src, key}
 }
 
-func (d *detector) report(c *ray.Call, v *verdict) {
+func (d *detector) report(c *ray.Call, v *command.Report) {
 	if c.Job || c.Cluster {
 		d.external(c, v)
 		d.outbound(c, v)
@@ -258,12 +263,12 @@ func severity(o ray.Outcome, done, unseen, tried, foreign detectors.Severity) (d
 	return tried, detectors.Attempted
 }
 
-func (d *detector) external(c *ray.Call, v *verdict) {
+func (d *detector) external(c *ray.Call, v *command.Report) {
 	src := c.Flow.Orig.Addr()
 	if d.env.Home.Contains(src) || detectors.Special(src) {
 		return
 	}
-	if c.Outcome == ray.NotRay && v.score() < threshold && c.Status < 400 {
+	if c.Outcome == ray.NotRay && v.Score() < threshold && c.Status < 400 {
 		return // somebody else's endpoint took what looks like a job, and answered in its own words
 	}
 	sev, out := severity(c.Outcome, detectors.Critical, detectors.High, detectors.Medium, detectors.Low)
@@ -286,14 +291,14 @@ func (d *detector) external(c *ray.Call, v *verdict) {
 	d.say(c, v, "jobsubmit/external", sev, conf, out, tell(c), "")
 }
 
-func (d *detector) outbound(c *ray.Call, v *verdict) {
+func (d *detector) outbound(c *ray.Call, v *command.Report) {
 	src, dst := c.Flow.Orig.Addr().Unmap(), c.Flow.Resp.Addr().Unmap()
 	if !d.env.Home.Contains(src) || d.env.Home.Contains(dst) || detectors.Special(dst) {
 		return
 	}
 	took := d.took.Get(src)
 	worm := took != nil && c.Time.Sub(took.at.Time) < wormFor
-	if c.Outcome == ray.NotRay && !worm && v.score() < threshold {
+	if c.Outcome == ray.NotRay && !worm && v.Score() < threshold {
 		return
 	}
 	sev, out := severity(c.Outcome, detectors.Critical, detectors.High, detectors.High, detectors.Medium)
@@ -304,7 +309,7 @@ func (d *detector) outbound(c *ray.Call, v *verdict) {
 		if took.what == sha256.Sum256([]byte(c.Entrypoint)) {
 			sub += ", with the same command"
 		}
-	} else if (c.Client == ray.SDK || c.Client == ray.KubeRay) && v.score() < threshold {
+	} else if (c.Client == ray.SDK || c.Client == ray.KubeRay) && v.Score() < threshold {
 		// Somebody's cluster in a cloud, reached by its public address, looks like this.
 		sev, conf = sev-1, 60
 		if c.Auth != "none" {
@@ -318,20 +323,27 @@ func (d *detector) outbound(c *ray.Call, v *verdict) {
 	d.bus.Report(f)
 }
 
-func (d *detector) dropper(c *ray.Call, v *verdict) {
-	score := v.score()
-	if score < threshold {
+func (d *detector) dropper(c *ray.Call, v *command.Report) {
+	score := v.Score()
+	src, dst := c.Flow.Orig.Addr().Unmap(), c.Flow.Resp.Addr().Unmap()
+	foreign := !d.env.Home.Contains(src)
+	outside := foreign || !d.env.Home.Contains(dst)
+	if score < lowest {
 		return
 	}
-	src, dst := c.Flow.Orig.Addr().Unmap(), c.Flow.Resp.Addr().Unmap()
 	var sev detectors.Severity
 	var out detectors.Outcome
-	if !d.env.Home.Contains(src) || !d.env.Home.Contains(dst) {
+	switch {
+	case foreign, outside && score >= threshold:
 		sev, out = severity(c.Outcome, detectors.Critical, detectors.High, detectors.High, detectors.Medium)
-	} else {
+	case score >= command.Certain:
 		sev, out = severity(c.Outcome, detectors.High, detectors.High, detectors.Medium, detectors.Low)
+	case score < threshold: // what users do, too: for the record
+		sev, out = severity(c.Outcome, detectors.Low, detectors.Low, detectors.Low, detectors.Low)
+	default: // a script of somebody's, run by somebody of ours
+		sev, out = severity(c.Outcome, detectors.Medium, detectors.Medium, detectors.Low, detectors.Low)
 	}
-	b := v.best()
+	b := v.Best()
 	what := "job"
 	switch {
 	case c.Cluster:
@@ -339,26 +351,26 @@ func (d *detector) dropper(c *ray.Call, v *verdict) {
 	case !c.Job:
 		what = "Serve application"
 	}
-	msg := fmt.Sprintf("A %s that %s submitted to %s %s", what, src, server(c), b.says)
+	msg := fmt.Sprintf("A %s that %s submitted to %s %s", what, src, server(c), b.Says)
 	if c.Entrypoint != "" {
-		msg += ": " + command(c)
-	} else if b.what != "" {
-		msg += ": " + detectors.Clip(b.what, maxSentence)
+		msg += ": " + entrypoint(c)
+	} else if b.What != "" {
+		msg += ": " + detectors.Clip(b.What, maxSentence)
 	}
 	msg += refused(c)
-	sort.SliceStable(v.found, func(i, j int) bool { return v.found[i].points > v.found[j].points })
-	names := make([]string, 0, len(v.found))
-	for _, f := range v.found {
-		names = append(names, fmt.Sprintf("%s %d", f.name, f.points))
+	facts := v.Sorted()
+	names := make([]string, 0, len(facts))
+	for _, f := range facts {
+		names = append(names, fmt.Sprintf("%s %d", f.Name, f.Points))
 	}
-	f := d.finding(c, v, "jobsubmit/dropper", sev, min(50+score/3, 98), out, msg, "score "+fmt.Sprint(score)+": "+strings.Join(names, ", "))
-	for i, x := range v.found {
+	f := d.finding(c, v, "jobsubmit/dropper", sev, min(50+score/3, 98), out, msg, "score "+fmt.Sprint(score)+": "+strings.Join(names, ", ")+partly(v))
+	for i, x := range facts {
 		if i == 6 {
 			break
 		}
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: x.where + " (" + x.name + ")", Value: detectors.Clip(x.what, maxEvidence), Packet: body(c)})
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: x.Where + " (" + x.Name + ")", Value: detectors.Clip(x.What, maxEvidence), Packet: body(c)})
 	}
-	for i, t := range v.decoded {
+	for i, t := range v.Decoded {
 		if i == 3 {
 			break
 		}
@@ -385,11 +397,11 @@ func (d *detector) browser(c *ray.Call) {
 	var msg string
 	switch out {
 	case detectors.Succeeded:
-		msg = fmt.Sprintf("%s made the browser at %s run a job on %s: %s", upper(page), src, server(c), command(c))
+		msg = fmt.Sprintf("%s made the browser at %s run a job on %s: %s", upper(page), src, server(c), entrypoint(c))
 	case detectors.Unknown:
-		msg = fmt.Sprintf("%s made the browser at %s submit a job to %s: %s (no answer seen)", upper(page), src, server(c), command(c))
+		msg = fmt.Sprintf("%s made the browser at %s submit a job to %s: %s (no answer seen)", upper(page), src, server(c), entrypoint(c))
 	default:
-		msg = fmt.Sprintf("%s made the browser at %s submit a job to %s: %s%s", upper(page), src, server(c), command(c), refused(c))
+		msg = fmt.Sprintf("%s made the browser at %s submit a job to %s: %s%s", upper(page), src, server(c), entrypoint(c), refused(c))
 	}
 	f := d.finding(c, nil, "jobsubmit/browser", sev, b.confidence, out, msg, b.why)
 	f.Evidence = append(f.Evidence, b.evidence...)
@@ -402,7 +414,7 @@ func (d *detector) evasive(c *ray.Call) {
 	}
 	sev, out := severity(c.Outcome, detectors.Medium, detectors.Medium, detectors.Low, detectors.Low)
 	src := c.Flow.Orig.Addr().Unmap()
-	msg := fmt.Sprintf("%s hid a job for %s behind %s: %s%s", src, server(c), describe(c.Evasions), command(c), refused(c))
+	msg := fmt.Sprintf("%s hid a job for %s behind %s: %s%s", src, server(c), describe(c.Evasions), entrypoint(c), refused(c))
 	f := d.finding(c, nil, "jobsubmit/evasive", sev, min(60+15*len(c.Evasions), 95), out, msg, strings.Join(c.Evasions, ", "))
 	for _, e := range c.Evasions {
 		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "encoding", Value: e, Packet: body(c)})
@@ -451,12 +463,12 @@ func describe(ev []string) string {
 	return out[0]
 }
 
-func (d *detector) say(c *ray.Call, v *verdict, rule string, sev detectors.Severity, conf int, out detectors.Outcome, msg, sub string) {
+func (d *detector) say(c *ray.Call, v *command.Report, rule string, sev detectors.Severity, conf int, out detectors.Outcome, msg, sub string) {
 	d.bus.Report(d.finding(c, v, rule, sev, conf, out, msg, sub))
 }
 
 // finding fills what all rules share: the job and the answer as evidence.
-func (d *detector) finding(c *ray.Call, v *verdict, rule string, sev detectors.Severity, conf int, out detectors.Outcome, msg, sub string) *detectors.Finding {
+func (d *detector) finding(c *ray.Call, v *command.Report, rule string, sev detectors.Severity, conf int, out detectors.Outcome, msg, sub string) *detectors.Finding {
 	f := &detectors.Finding{
 		At: c.At, Rule: rule, Severity: sev, Confidence: conf, Outcome: out, Msg: msg, Sub: sub,
 		Src: c.Flow.Orig.Addr().Unmap(), Dst: c.Flow.Resp.Addr().Unmap(), Port: c.Flow.Resp.Port(), Flow: c.Flow, Count: 1,
@@ -475,8 +487,8 @@ func (d *detector) finding(c *ray.Call, v *verdict, rule string, sev detectors.S
 	}
 	ev("request", detectors.Clip(c.Method+" "+c.Prefix+c.Path, 200), c.Packet)
 	ev("entrypoint", c.Entrypoint, body(c))
-	if f.Sub == "" && v != nil && v.score() >= threshold {
-		f.Sub = "the job " + v.best().says
+	if f.Sub == "" && v != nil && v.Score() >= threshold {
+		f.Sub = "the job " + v.Best().Says
 	}
 	for i, u := range c.RuntimeEnv.URIs {
 		if i < 3 {
@@ -507,6 +519,14 @@ func (d *detector) finding(c *ray.Call, v *verdict, rule string, sev detectors.S
 	return f
 }
 
+// partly says that a job was too long or too deep to be read as a whole.
+func partly(v *command.Report) string {
+	if v.Cut {
+		return "; not all of it was read"
+	}
+	return ""
+}
+
 // body is the packet in which the request's body was complete.
 func body(c *ray.Call) uint64 {
 	if p := c.Tx.Request.Done.Packet; p != 0 {
@@ -523,7 +543,7 @@ func tell(c *ray.Call) string {
 		if c.Cluster {
 			what = "a Ray cluster"
 		}
-		said := detectors.Clip(c.Object, 100) + ": " + command(c)
+		said := detectors.Clip(c.Object, 100) + ": " + entrypoint(c)
 		if how && len(c.Pods) > 0 {
 			said = detectors.Clip(c.Object, 100) + ": " + pods(c)
 		}
@@ -537,13 +557,13 @@ func tell(c *ray.Call) string {
 	}
 	switch c.Outcome {
 	case ray.Executed:
-		return fmt.Sprintf("%s ran a job on %s: %s", src, server(c), command(c))
+		return fmt.Sprintf("%s ran a job on %s: %s", src, server(c), entrypoint(c))
 	case ray.Unknown:
-		return fmt.Sprintf("%s submitted a job to %s: %s (no answer seen)", src, server(c), command(c))
+		return fmt.Sprintf("%s submitted a job to %s: %s (no answer seen)", src, server(c), entrypoint(c))
 	case ray.NotRay:
-		return fmt.Sprintf("%s sent a job for Ray to %s, which does not answer as Ray does: %s", src, c.Flow.Resp, command(c))
+		return fmt.Sprintf("%s sent a job for Ray to %s, which does not answer as Ray does: %s", src, c.Flow.Resp, entrypoint(c))
 	}
-	return fmt.Sprintf("%s tried to run a job on %s: %s%s", src, server(c), command(c), refused(c))
+	return fmt.Sprintf("%s tried to run a job on %s: %s%s", src, server(c), entrypoint(c), refused(c))
 }
 
 func server(c *ray.Call) string {
@@ -592,7 +612,7 @@ func pods(c *ray.Call) string {
 	return "image " + detectors.Clip(c.Pods[0].Image, maxSentence)
 }
 
-func command(c *ray.Call) string {
+func entrypoint(c *ray.Call) string {
 	if c.Entrypoint == "" {
 		if c.Unread != "" {
 			return "(command not seen: " + c.Unread + ")"

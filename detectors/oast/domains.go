@@ -1,13 +1,10 @@
 package oast
 
 import (
-	_ "embed"
-	"strconv"
 	"strings"
-)
 
-//go:embed domains.csv
-var domainsCSV string
+	"github.com/raytap/raytap/detectors/data"
+)
 
 type grade string
 
@@ -28,16 +25,8 @@ type services map[string]service
 
 func load() services {
 	m := services{}
-	for line := range strings.Lines(domainsCSV) {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		domain, rest, _ := strings.Cut(line, ",")
-		g, length, _ := strings.Cut(rest, ",")
-		if n, err := strconv.Atoi(length); err == nil {
-			m[domain] = service{domain, grade(g), n}
-		}
+	for _, c := range data.LoadCallbacks() {
+		m[c.Domain] = service{c.Domain, grade(c.Grade), c.Length}
 	}
 	return m
 }

@@ -13,7 +13,7 @@
 //	medium  the same at a request bin or a canary token, or a name that is no random draw, or one that was blocked
 //	low     the machine answers DNS itself and may have asked for another
 //
-// The services' own pages are no finding. The list is domains.csv. It does not see: private servers of the same
+// The services' own pages are no finding. The list is detectors/data/callbacks.csv. It does not see: private servers of the same
 // software that the configuration does not name; names inside an encrypted hello or DNS over HTTPS; calls by address.
 package oast
 

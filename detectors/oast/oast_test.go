@@ -13,6 +13,7 @@ import (
 	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/data"
 )
 
 const (
@@ -177,20 +178,15 @@ func TestPlantedIsForgotten(t *testing.T) {
 
 func TestListIsSound(t *testing.T) {
 	m := load()
-	lines := 0
-	for line := range strings.Lines(domainsCSV) {
-		if line[0] == '#' {
-			continue
-		}
-		lines++
-		d, _, _ := strings.Cut(line, ",")
-		s, ok := m[d]
-		if !ok || d != strings.ToLower(d) || !strings.Contains(d, ".") || s.length < 3 || s.grade != gradeOAST && s.grade != gradeBin && s.grade != gradeCanary {
-			t.Errorf("line %q", line)
+	all := data.LoadCallbacks()
+	for _, c := range all {
+		s, ok := m[c.Domain]
+		if !ok || c.Domain != strings.ToLower(c.Domain) || !strings.Contains(c.Domain, ".") || s.length < 3 || s.grade != gradeOAST && s.grade != gradeBin && s.grade != gradeCanary {
+			t.Errorf("%+v", c)
 		}
 	}
-	if lines != len(m) || lines < 30 {
-		t.Errorf("%d lines, %d domains", lines, len(m))
+	if len(all) != len(m) || len(all) < 30 {
+		t.Errorf("%d lines, %d domains", len(all), len(m))
 	}
 	for _, n := range []string{"github.com", "amazonaws.com", "google.com", "burp.example", "nessus.org", "huntress.com", "pipedream.net", "eu.org"} {
 		if _, _, ok := m.find(n); ok {

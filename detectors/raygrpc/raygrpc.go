@@ -23,7 +23,6 @@ package raygrpc
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
 	"strings"
 	"time"
 
@@ -33,6 +32,7 @@ import (
 	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/command"
 )
 
 const (
@@ -57,6 +57,9 @@ const (
 	wormWindow  = time.Hour
 
 	maxEvidence = 400
+
+	// outsideScore is how little a command from outside must score to be called a dropper's.
+	outsideScore = 40
 )
 
 // Spec is the detector.
@@ -79,7 +82,7 @@ var rules = []detectors.Rule{
 		ATLAS:          []string{"AML.T0050", "AML.T0049"},
 		ATTACK:         []string{"T1059.006", "T1059.004", "T1105"},
 		Needs:          "gRPC to Ray Client or the GCS in clear; the beginning of the pickle.",
-		FalsePositives: "Functions that download data from an address without a name, security tests.",
+		FalsePositives: "Functions that run a script from a name without TLS, or from a public address of one's own that is not among the home networks; security tests. Constants that begin as commands do are taken for commands, whether the function runs them or not.",
 	},
 	{
 		Name: "gcs/external", Note: "Ray_GCS_External", Severity: detectors.Critical,
@@ -175,6 +178,8 @@ type held struct {
 type detector struct {
 	env     *detectors.Env
 	bus     *detectors.Bus
+	judge   *command.Judge
+	names   command.Names
 	members detectors.Table[netip.Addr, member]
 	before  detectors.Table[pair, struct{}]
 	rays    detectors.Table[netip.Addr, struct{}]
@@ -190,6 +195,9 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	d := &detector{env: env, bus: bus}
 	d.members.Limit, d.before.Limit, d.rays.Limit = maxMembers, maxPairs, maxHosts
 	d.took.Limit, d.tries.Limit, d.logins.Limit, d.spread.Limit = maxHosts, maxGuess, maxGuess, maxHosts
+	d.names.Home = env.Home
+	d.judge = command.New(env.Home, d.names.Inside)
+	detectors.On(bus, d.names.Lookup)
 	detectors.On(bus, d.connected)
 	detectors.On(bus, d.call)
 	detectors.On(bus, d.http)
@@ -520,12 +528,23 @@ func near(a, b netip.Addr) bool {
 	return err == nil && p.Contains(b)
 }
 
-// reFetch is what droppers' commands have: reFetch fetches, decodes or opens a connection; reAlien does so from a place
-// without a name, or in a way that only hides.
-var (
-	reFetch = regexp.MustCompile(`(?i)\b(?:curl|wget|aria2c|ftpget|lwp-download)\b[^\n]{0,200}(?:https?|ftp)://|/dev/tcp/|\bnc\b[^\n]{0,80}\s-[a-z]*[ec]\b|\bbash\s+-i\b|base64\s+(?:-d|--decode|-D)\b|stratum\+|\bxmrig\b|\bcrontab\b|/etc/shadow|169\.254\.169\.254`)
-	reAlien = regexp.MustCompile(`(?i)(?:curl|wget|aria2c)\b[^\n]{0,200}//\d{1,3}(?:\.\d{1,3}){3}|(?:curl|wget|base64)\b[^\n]{0,300}\|\s*(?:sudo\s+)?(?:ba|z|da|k|a)?sh\b|(?:curl|wget|base64)\b[^\n]{0,300}\|\s*python|/dev/tcp/|\bnc\b[^\n]{0,80}\s-[a-z]*[ec]\b|\bbash\s+-i\b|stratum\+|\bxmrig\b|169\.254\.169\.254`)
-)
+// commands judges the texts of a call that may be commands, and gives the worst with its report. Constants of code are
+// documentation and messages, too: what does not begin as a command does is none.
+func (d *detector) commands(c *raygrpc.Call) (best string, r *command.Report) {
+	r = d.judge.Begin()
+	for i, s := range append(c.Commands, c.Entrypoint) {
+		t := strings.TrimLeft(s, " \t\n;&|")
+		if t == "" || i < len(c.Commands) && !d.judge.Runs(t) {
+			continue
+		}
+		x := d.judge.Begin()
+		x.Code("command", t)
+		if x.Score() > r.Score() {
+			best, r = s, x
+		}
+	}
+	return best, r
+}
 
 // dropper judges the pickles of a call.
 func (d *detector) dropper(c *raygrpc.Call, src, dst netip.Addr, outside bool) {
@@ -535,14 +554,14 @@ func (d *detector) dropper(c *raygrpc.Call, src, dst netip.Addr, outside bool) {
 	var field, value, says string
 	var conf int
 	runs := len(c.Uses) > 0 || len(c.Globals) > 0
-	best := ""
-	for _, s := range c.Commands {
-		if reAlien.MatchString(s) || best == "" && outside && reFetch.MatchString(s) {
-			best = s
-			if reAlien.MatchString(s) {
-				break
-			}
-		}
+	best, report := d.commands(c)
+	score := report.Score()
+	lowest := command.Suspicious
+	if outside {
+		lowest = outsideScore
+	}
+	if score < lowest {
+		best = ""
 	}
 	switch {
 	case len(c.Calls) > 0:
@@ -570,6 +589,9 @@ func (d *detector) dropper(c *raygrpc.Call, src, dst netip.Addr, outside bool) {
 	if conf == 60 || conf == 70 {
 		done, unseen = detectors.High, detectors.Medium
 	}
+	if best != "" && len(c.Calls) == 0 && !outside && score < command.Certain {
+		done, unseen, tried = detectors.Medium, detectors.Medium, detectors.Low
+	}
 	sev, out := rate(c.Outcome, done, unseen, tried)
 	what := "A pickle"
 	if c.Function != "" {
@@ -584,6 +606,9 @@ func (d *detector) dropper(c *raygrpc.Call, src, dst netip.Addr, outside bool) {
 	f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: detectors.Clip(value, maxEvidence), Packet: at})
 	if len(c.Uses) > 0 && field != "pickle calls" {
 		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "code uses", Value: detectors.Clip(strings.Join(c.Uses, ", "), maxEvidence), Packet: at})
+	}
+	if best != "" && field == "command" {
+		f.Sub = "the command " + report.Best().Says
 	}
 	d.bus.Report(f)
 }

@@ -63,10 +63,13 @@ zeek-diff: build ## our rows beside a real Zeek's over the public captures, chec
 	@tar --zstd -xf $(CORPUS) -C $(ZEEKDIFF)
 	@tar --zstd -xf $(PEERS)/zeek-dev.tar.zst -C $(ZEEKDIFF)/zeek 2>/dev/null || $(PEERS)/zeek.sh $(ZEEKDIFF)/zeek $(ZEEKDIFF)/dev/*
 	@tar --zstd -xf $(PEERS)/zeek-dev-checked.tar.zst -C $(ZEEKDIFF)/zeek-checked 2>/dev/null || ZEEK_ARGS= $(PEERS)/zeek.sh $(ZEEKDIFF)/zeek-checked $(ZEEKDIFF)/dev/*
+	@printf 'order: {wait: 0s}\n' > $(ZEEKDIFF)/as-zeek.yaml
 	@for f in $(ZEEKDIFF)/dev/*; do \
-	  bin/raytap replay --quiet --ignore-checksums --format json --out $(ZEEKDIFF)/raytap/$$(basename $$f) $$f; \
-	  bin/raytap replay --quiet --format json --out $(ZEEKDIFF)/raytap-checked/$$(basename $$f) $$f; \
+	  bin/raytap replay --quiet --config $(ZEEKDIFF)/as-zeek.yaml --checksums ignore --format json --out $(ZEEKDIFF)/raytap/$$(basename $$f) $$f; \
+	  bin/raytap replay --quiet --config $(ZEEKDIFF)/as-zeek.yaml --checksums strict --format json --out $(ZEEKDIFF)/raytap-checked/$$(basename $$f) $$f; \
 	done >/dev/null 2>&1; true
+	@for d in $(ZEEKDIFF)/raytap/* $(ZEEKDIFF)/raytap-checked/*; do for l in http:'"version":"2"' files:'"source":"HTTP2"'; do \
+	  f=$$d/$${l%%:*}.log; test ! -e $$f || sed -i "/$${l#*:}/d" $$f; done; done # what Zeek has no reader of: docs/zeek.md
 	@python3 $(PEERS)/zdiff.py --columns $(ZEEKDIFF)/zeek $(ZEEKDIFF)/raytap | tee $(ZEEKDIFF)/ignored.txt
 	@python3 $(PEERS)/zdiff.py --columns $(ZEEKDIFF)/zeek-checked $(ZEEKDIFF)/raytap-checked | tee $(ZEEKDIFF)/checked.txt
 	@echo "| log | rows of Zeek | agree, checksums ignored | rows of Zeek | agree, checksums checked |"; echo "|---|---|---|---|---|"

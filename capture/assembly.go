@@ -565,6 +565,10 @@ func (f *flow) acked(side uint8, seq uint32) {
 	if seqDelta(seq, e.edge) <= 0 {
 		return
 	}
+	if !e.acted && !e.synced {
+		e.base(seq) // nothing of this side ever comes: that is no loss within a stream
+		return
+	}
 	upTo := seq
 	if e.finned && seqDelta(seq, e.fin) >= 0 {
 		upTo = e.fin - 1

@@ -149,7 +149,7 @@ func (f *flow) data(side uint8, seq uint32, p *Packet) {
 	}
 	doubt := f.Doubted()
 	if seq == e.next {
-		f.deliver(side, end, b, doubt)
+		f.deliver(side, end, b, doubt, live)
 		if e.asm != nil && len(e.asm.ahead) > 0 {
 			f.drain(side)
 		}
@@ -167,13 +167,12 @@ func (f *flow) data(side uint8, seq uint32, p *Packet) {
 func skipBytes(b []byte, n uint32) []byte { return b[min(int(n), len(b)):] }
 
 // deliver hands out the bytes from e.next to end, of which b were captured. doubt is set for those of a packet with a wrong
-// checksum.
-func (f *flow) deliver(side uint8, end uint32, b []byte, doubt bool) {
+// checksum. live says what f.live does, which is a part of what a packet of bulk traffic costs.
+func (f *flow) deliver(side uint8, end uint32, b []byte, doubt, live bool) {
 	e := &f.tcp.ep[side]
 	n := end - e.next
 	seq := e.next
 	e.next, e.holed = end, false
-	live := f.live()
 	if cut := n - uint32(len(b)); cut > 0 && live {
 		f.lost(side, uint64(cut)) // the capture's snap length
 	}
@@ -184,14 +183,21 @@ func (f *flow) deliver(side uint8, end uint32, b []byte, doubt bool) {
 	if st == nil {
 		return
 	}
-	if x := f.more; x != nil && doubt != x.doubt {
+	x := f.more
+	if x != nil || doubt {
+		x = f.extra()
 		was := x.doubt
-		x.doubt = doubt
-		defer func() { x.doubt = was }()
+		x.doubt, x.aside = doubt, x.aside || doubt
+		f.hand(side, st, seq, n, b)
+		x.doubt = was
+		return
 	}
-	if doubt {
-		f.extra().aside = true
-	}
+	f.hand(side, st, seq, n, b)
+}
+
+// hand gives the stream n bytes from seq on, of which b were captured.
+func (f *flow) hand(side uint8, st Stream, seq, n uint32, b []byte) {
+	e := &f.tcp.ep[side]
 	d := f.streamDir(side)
 	if f.more != nil && f.more.disp != nil {
 		f.follow(side, b, n)
@@ -400,7 +406,7 @@ func (f *flow) drain(side uint8) {
 		n++
 		f.unhold(a, len(b.data))
 		if seqDelta(b.end, e.next) > 0 {
-			f.deliver(side, b.end, skipBytes(b.data, e.next-b.seq), b.doubt)
+			f.deliver(side, b.end, skipBytes(b.data, e.next-b.seq), b.doubt, f.live())
 		}
 	}
 	if n > 0 {
@@ -449,7 +455,7 @@ func (f *flow) fill(side uint8, upTo uint32) {
 				f.sh.Counters.Taken++
 				at := f.sh.at
 				f.sh.at = b.at
-				f.deliver(side, end, clip(skipBytes(b.data, e.next-b.seq), end-e.next), b.doubt)
+				f.deliver(side, end, clip(skipBytes(b.data, e.next-b.seq), end-e.next), b.doubt, f.live())
 				f.sh.at = at
 				continue
 			}

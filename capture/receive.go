@@ -33,11 +33,10 @@ func (d doubt) String() string {
 
 // judge says whether the receiver of p, which side sends, takes it. It looks at the connection as it was before p.
 func (f *flow) judge(side uint8, p *Packet) doubt {
-	n := p.PayloadLen()
-	if n == 0 && p.Flags&(FlagSYN|FlagFIN|FlagRST|FlagACK) == FlagACK || f.shadow {
+	if f.shadow {
 		return noDoubt
 	}
-	t := f.tcp
+	n, t := p.PayloadLen(), f.tcp
 	e, peer := &t.ep[side], &t.ep[side^1]
 	if p.HdrLen > 20 || e.hashed {
 		if why := f.options(e, peer, p); why != noDoubt {

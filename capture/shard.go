@@ -332,8 +332,9 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 			if s.expire(f); !f.asleep {
 				f = nil
 			}
-		case f.tcp != nil && f.unbegun() && p.Flags&(FlagSYN|FlagACK|FlagRST) == FlagSYN && f.tcp.wait.follows(side, p):
-		case f.tcp != nil && !f.asleep && f.tcp.reused(f, side, p):
+		case p.Flags&FlagSYN == 0 || f.tcp == nil:
+		case f.unbegun() && p.Flags&(FlagACK|FlagRST) == 0 && f.tcp.wait.follows(side, p):
+		case !f.asleep && f.tcp.reused(f, side, p):
 			if f.stream == nil || !f.tcp.ep[side^1].acted {
 				s.end(f)
 				f = nil
@@ -362,13 +363,13 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 	}
 	s.touched = f
 	if f.tcp != nil {
-		if f.waits(side, p) {
+		if (f.tcp.wait != nil || f.early(side, p)) && f.waits(side, p) {
 			s.touched = nil
 			return
 		}
 		s.packet(f, side, p)
-		if w := f.tcp; w != nil && w.wait != nil {
-			f.release(w.wait)
+		if t := f.tcp; t != nil && t.wait != nil {
+			f.release(t.wait)
 		}
 	} else {
 		s.packet(f, side, p)

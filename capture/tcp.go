@@ -253,7 +253,10 @@ func (f *flow) segment(side uint8, p *Packet) {
 	if x := f.more; x != nil && x.renewal && p.Flags&(FlagSYN|FlagACK|FlagRST) == FlagSYN|FlagACK && p.Ack == x.renewAt {
 		f.renewed(side)
 	}
-	why := f.judge(side, p)
+	why := noDoubt
+	if p.L4Len > p.HdrLen || p.Flags&(FlagSYN|FlagFIN|FlagRST|FlagACK) != FlagACK {
+		why = f.judge(side, p)
+	}
 	e.ttl = max(e.ttl, p.TTL)
 	isOrig := f.dir(side) == Orig
 	n := p.PayloadLen()
@@ -325,7 +328,11 @@ func (f *flow) segment(side uint8, p *Packet) {
 	} else {
 		t.firstSeen |= 2
 	}
-	f.receive(side, p, why)
+	if n > 0 || p.Flags&(FlagSYN|FlagFIN|FlagRST|FlagACK) != FlagACK {
+		f.receive(side, p, why)
+	} else {
+		f.acked(side^1, p.Ack)
+	}
 	f.checkEOF(side)
 	if doClose {
 		f.connectionClosed(side)

@@ -111,7 +111,7 @@ func TestTCPEvasions(t *testing.T) {
 				}
 				if strings.HasPrefix(f.Rule, "jobsubmit/") {
 					command = command || strings.Contains(f.Msg, e.Entrypoint) ||
-						slices.ContainsFunc(f.Evidence, func(v detectors.Evidence) bool { return strings.Contains(v.Value, e.Entrypoint) })
+						slices.ContainsFunc(f.Evidence, func(v detectors.Evidence) bool { return v.Field != "answer" && strings.Contains(v.Value, e.Entrypoint) })
 				}
 			}
 			why, known := open[e.Name]

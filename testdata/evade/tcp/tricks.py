@@ -22,7 +22,9 @@ CMD = R0.index(JOB)
 HALF = 40
 GET = b"GET /api/version HTTP/1.1\r\nHost: 10.0.0.5:8265\r\n\r\n"
 DECOY = GET[:-2] + b"X-Filler: " + b"y" * (N - len(GET) - 12) + b"\r\n\r\n"  # as long as R0
+DECOY2 = DECOY.replace(b"yyyy", b"xxxx")
 OTHER = R0.replace(JOB, HARMLESS)
+OTHER2 = OTHER.replace(b"train", b"tests")
 BIG = lambda n: req(b'{"metadata": {"a": "' + b"A" * n + b'"}, "entrypoint": "' + JOB + b'"}')
 MD5, AO = b"\x13\x12" + b"\0" * 16 + b"\1\1", b"\x1d\x10" + b"\0" * 14
 
@@ -42,6 +44,7 @@ def done(c, t=0.4):
 # Segments that the receiver should not take, or that do not come to it: arguments of seg, given the connection.
 BAD = {
     "ttl1": lambda c: dict(ttl=1),
+    "ttl0": lambda c: dict(ttl=0),
     "badsum": lambda c: dict(cs="bad"),
     "zerosum": lambda c: dict(cs="zero"),
     "partialsum": lambda c: dict(cs="partial"),
@@ -77,12 +80,14 @@ BAD = {
     "ihl15": lambda c: dict(ip=dict(ihl=15)),
     "iplong": lambda c: dict(ip=dict(length=1400)),
     "ipshort": lambda c: dict(ip=dict(length=30)),
+    "iplen0": lambda c: dict(ip=dict(length=0)),
     "ipproto": lambda c: dict(ip=dict(proto=253)),
     "morefrag": lambda c: dict(ip=dict(flags=1)),
     "fragoff": lambda c: dict(ip=dict(frag=64)),
     "doff4": lambda c: dict(off=4),
     "doff15": lambda c: dict(off=15),
     "wrongmac": lambda c: dict(dst=b"\2\0\0\0\x99\x99"),
+    "broadcastmac": lambda c: dict(dst=b"\xff" * 6),
     "vlan": lambda c: dict(vlan=77),
 }
 
@@ -117,7 +122,7 @@ def bad(kind):
         c = w.conn(ts=ts).open()
         shoot(c, kind, DECOY)
         c.seg(P | A, R0)
-        c.seg(P | A, DECOY)
+        c.seg(P | A, DECOY2)
         c.cs = (c.cs + N) & M32
         done(c)
 
@@ -130,6 +135,16 @@ def bad(kind):
         c.send(R0[CMD:])
         done(c)
 
+    def half_between(w):
+        c = w.conn(ts=ts).open()
+        c.send(R0[:CMD])
+        c.rx(0.02)
+        shoot(c, kind, OTHER[CMD:])
+        c.seg(P | A, R0[CMD:])
+        c.seg(P | A, OTHER2[CMD:])
+        c.cs = (c.cs + N - CMD) & M32
+        done(c)
+
     def stamped(w):  # a bad one with a time stamp of the future
         c = w.conn(ts=5000000).open()
         if kind.startswith("paws") or "raw" in BAD[kind](c):
@@ -138,7 +153,7 @@ def bad(kind):
         c.seg(k.pop("fl", P | A), DECOY, opts=c.stamp(1000000), **k)
         c.send(R0)
         done(c)
-    return before, after, between, half, stamped
+    return before, after, between, half, half_between, stamped
 
 
 for k in BAD:
@@ -359,7 +374,7 @@ def ttl_between(w):
     c = w.conn().open()
     c.seg(P | A, DECOY, ttl=1)
     c.seg(P | A, R0, ttl=50)
-    c.seg(P | A, DECOY, ttl=255)
+    c.seg(P | A, DECOY2, ttl=255)
     c.cs += N
     done(c)
 
@@ -370,7 +385,7 @@ def ttl_between_pieces(w):
     for i in range(0, N, 25):
         c.seg(P | A, DECOY[i:i + 25], ttl=1)
         c.seg(P | A, R0[i:i + 25], ttl=60)
-        c.seg(P | A, DECOY[i:i + 25], ttl=64)
+        c.seg(P | A, DECOY2[i:i + 25], ttl=64)
         c.cs += len(R0[i:i + 25])
     done(c)
 
@@ -480,6 +495,69 @@ def ttl_body_decoy(w):  # a length in the head of the bad copy that swallows wha
     c.seg(P | A, d, ttl=1)
     c.rx(0.02)
     c.send(R0)
+    done(c)
+
+
+@trick(True)
+def ttl_many_copies(w):
+    c = w.conn().open()
+    for i in range(12):
+        c.seg(P | A, DECOY.replace(b"yyyy", b"%04d" % i), ttl=1)
+    c.send(R0)
+    done(c)
+
+
+@trick(True)
+def ttl_many_lengths(w):
+    c = w.conn().open()
+    for i in range(1, N, 9):
+        c.seg(P | A, DECOY.replace(b"yyyy", b"%04d" % i)[:i], ttl=1)
+    c.send(R0, 31)
+    done(c)
+
+
+@trick(True)
+def ttl_large_body(w):  # 400 kB behind the bytes that were sent twice
+    c = w.conn().open(wscale=7)
+    q = BIG(400000)
+    c.seg(P | A, DECOY, ttl=1)
+    for i in range(0, len(q), 14000):
+        c.send(q[i:i + 14000])
+        c.rx(0.012)
+    done(c)
+
+
+@trick(True)
+def ttl_end_of_large_body(w):  # 200 kB before the bytes that were sent twice
+    c = w.conn().open(wscale=7)
+    q = BIG(200000)
+    i = q.index(JOB)
+    for j in range(0, i, 14000):
+        c.send(q[j:min(j + 14000, i)])
+        c.rx(0.012)
+    c.seg(P | A, HARMLESS + q[i + len(JOB):], ttl=1)
+    c.rx(0.02)
+    c.send(q[i:])
+    done(c)
+
+
+@trick()
+def many_doubted_first(w):  # many that should not be taken, before one that should not and is
+    c = w.conn(ts=7000000).open()
+    for i in range(200):
+        c.seg(P | A, b"z" * 4, seq=c.cs + i, opts=c.stamp(-50000), ttl=1)
+    c.seg(P | A, R0, opts=c.stamp(-1))
+    c.cs += N
+    done(c)
+
+
+@trick()
+def many_doubted_long(w):
+    c = w.conn(ts=7000000).open()
+    for i in range(70):
+        c.seg(P | A, b"z" * 1000, opts=c.stamp(-50000), ttl=1)
+    c.seg(P | A, R0, opts=c.stamp(-1))
+    c.cs += N
     done(c)
 
 
@@ -1163,6 +1241,47 @@ urgent("ttl1_only", [], lambda c, q, at: (c.seg(P | A, q[:40]), c.seg(P | A | U,
 urgent("fin", [K], lambda c, q, at: c.seg(P | A | U | F, q, urg=at[0] + 1))
 urgent("copy_without", [K], lambda c, q, at: (c.seg(P | A, q, ttl=1), c.seg(P | A | U, q, urg=at[0] + 1)))
 urgent("syn", [], lambda c, q, at: c.seg(P | A, q))
+
+
+@trick()
+def urg_many_before(w):  # pointers beyond all that comes
+    c = w.conn().open()
+    for i in range(20):
+        c.seg(P | A | U, R0[:10], urg=5000 + i, ttl=1)
+    c.seg(P | A | U, R0[:K] + b"Z" + R0[K:], urg=K + 1)
+    c.cs += N + 1
+    done(c)
+
+
+@trick()
+def urg_moved_within_one(w):  # of two pointers behind a hole the further one counts
+    c = w.conn().open()
+    q = R0[:K] + b"Z" + R0[K:]
+    c.seg(P | A | U, q[40:60], seq=c.cs + 40, urg=CMD - 30)
+    c.seg(P | A | U, q[60:], seq=c.cs + 60, urg=K + 1 - 60)
+    c.seg(P | A, q[:40])
+    c.cs += N + 1
+    done(c)
+
+
+@trick()
+def urg_copy_elsewhere(w):  # two copies whose urgent bytes differ
+    c = w.conn().open()
+    q = R0[:K] + b"Z" + R0[K:]
+    c.seg(P | A | U, q, urg=30, ttl=1)
+    c.seg(P | A | U, q, urg=K + 1)
+    c.cs += N + 1
+    done(c)
+
+
+@trick()
+def urg_and_decoy(w):  # urgent data in bytes that were sent twice
+    c = w.conn().open()
+    q = R0[:K] + b"Z" + R0[K:]
+    c.seg(P | A, DECOY + b"\n", ttl=1)
+    c.seg(P | A | U, q, urg=K + 1)
+    c.cs += N + 1
+    done(c)
 
 
 @trick()

@@ -31,9 +31,7 @@ const (
 	preLimit = 16 << 10
 	// Delivered bytes that are kept of a stream that nobody listens to any more.
 	youngLimit = 8 << 10
-	// Urgent bytes that are not delivered yet; Linux has one.
-	urgentLimit = 16
-	spareBufs   = 64
+	spareBufs  = 64
 )
 
 // block is a run of bytes. data is shorter than the run when the capture cut it, nil when nobody wants the bytes.
@@ -61,7 +59,8 @@ type assembly struct {
 	sentSeq uint32  // sequence number of sent[0]
 	pre     []byte  // the beginning of a request that sent has no room for
 	preSeq  uint32
-	urgent  []uint32 // bytes that are out of band, not delivered yet
+	urgent  uint32 // the byte that is out of band, if urged: not delivered yet
+	urged   bool
 }
 
 // Why segments were shaped, beside what judge says.
@@ -144,9 +143,6 @@ func (f *flow) data(side uint8, seq uint32, p *Packet) {
 		f.weird("segment_beyond_window", "", "TCP")
 		return
 	}
-	if p.Flags&FlagURG != 0 && live {
-		f.urge(side, p.Seq, p)
-	}
 	doubt := f.Doubted()
 	if seq == e.next {
 		f.deliver(side, end, b, doubt)
@@ -199,10 +195,19 @@ func (f *flow) deliver(side uint8, end uint32, b []byte, doubt bool) {
 	missing := n - uint32(len(b))
 	if len(b) > 0 {
 		f.keep(side, seq, b)
-		if len(e.asm.urgent) > 0 {
-			b = e.asm.cutUrgent(seq, b, func(b []byte) { st.Data(d, b) })
+		if a := e.asm; a.urged {
+			i := int(seqDelta(a.urgent, seq))
+			a.urged = i >= len(b)
+			if i >= 0 && !a.urged {
+				if i > 0 {
+					st.Data(d, b[:i])
+				}
+				b = b[i+1:]
+			}
 		}
-		st.Data(d, b)
+		if len(b) > 0 {
+			st.Data(d, b)
+		}
 	}
 	if missing > 0 && f.stream == st {
 		f.tcp.forget(f.sh, e)
@@ -262,27 +267,12 @@ func (f *flow) urge(side uint8, seq uint32, p *Packet) {
 	if ptr > 0 {
 		ptr-- // it names the byte behind (net.ipv4.tcp_stdurg = 0)
 	}
-	if a := f.assembly(e); seqDelta(seq+ptr, e.next) >= 0 && len(a.urgent) < urgentLimit {
-		a.urgent = append(a.urgent, seq+ptr)
+	// There is one at a time: a byte that was urgent and is not read yet when the pointer moves on stays in the stream.
+	if a := f.assembly(e); seqDelta(seq+ptr, e.next) >= 0 && (!a.urged || seqDelta(seq+ptr, a.urgent) > 0) {
+		a.urgent, a.urged = seq+ptr, true
 		// A program may ask for it in its place (SO_OOBINLINE).
 		f.shaped(side, p, UrgentData, nil, nil, f.dispute(side, seq, nil, p.TTL))
 	}
-}
-
-// cutUrgent gives say what comes before each urgent byte of b, and returns what comes behind the last.
-func (a *assembly) cutUrgent(seq uint32, b []byte, say func([]byte)) []byte {
-	a.urgent = slices.DeleteFunc(a.urgent, func(u uint32) bool {
-		i := int(seqDelta(u, seq))
-		if i >= 0 && i < len(b) {
-			if i > 0 {
-				say(b[:i])
-			}
-			b, seq = b[i+1:], u+1
-			return true
-		}
-		return i < 0
-	})
-	return b
 }
 
 // letGo drops all bytes held for a stream that wants no more. The runs stay, so that gaps are still counted.

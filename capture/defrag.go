@@ -154,9 +154,6 @@ func (d *Dissector) fragment(p *Packet, f fragment) {
 	if f.dontFrag {
 		d.weirdIP(&frag, "fragment_with_DF", "", "")
 	}
-	if f.off == 0 {
-		g.proto = frag.Proto
-	}
 	end := f.off + frag.L4Len
 	if f.more && frag.IPLen < minOrdinaryFragment {
 		d.weirdIP(&frag, "excessively_small_fragment", "", "")
@@ -198,8 +195,8 @@ func (g *datagram) begin(now Time, frag Packet, hdr int) {
 // take adds a fragment to g, appends the packet if that completes it, and reports whether g is over.
 func (d *Dissector) take(g *datagram, frag *Packet, f fragment) (over bool) {
 	end := f.off + frag.L4Len
-	if f.off == 0 {
-		g.proto = frag.Proto
+	if f.off == 0 && (len(g.parts) == 0 || g.parts[0].off > 0) {
+		g.proto = frag.Proto // a second copy is dropped, and what it says
 	}
 	if !f.more && g.size == 0 {
 		g.size = end

@@ -72,6 +72,10 @@ func (f *flow) judge(side uint8, p *Packet) doubt {
 	return noDoubt
 }
 
+// pawsWindow is how much older than the last a time stamp may be (TCP_PAWS_WINDOW in Linux's include/net/tcp.h). After one of
+// 0 any is taken (tcp_paws_check).
+const pawsWindow = 1
+
 // TCP options.
 const (
 	optEnd    = 0
@@ -111,10 +115,11 @@ func (f *flow) options(e, peer *endpoint, p *Packet) doubt {
 		return doubtHash
 	}
 	if s.stamped && e.stamps && peer.stamps && p.Flags&(FlagSYN|FlagRST) == 0 {
-		if seqDelta(s.stamp, e.recent) < 0 {
+		if e.recent != 0 && seqDelta(s.stamp, e.recent) < -pawsWindow {
 			return doubtStamp
 		}
-		if seqDelta(p.Seq, e.next) <= 0 {
+		// Only what begins where the receiver's last acknowledgement was tells of the time (tcp_replace_ts_recent: rcv_wup).
+		if seqDelta(p.Seq, e.edge) <= 0 && seqDelta(s.stamp, e.recent) > 0 {
 			e.recent = s.stamp
 		}
 	}
@@ -142,6 +147,9 @@ func (f *flow) receive(side uint8, p *Packet, why doubt) {
 	if p.Flags&FlagACK != 0 {
 		f.acked(side^1, p.Ack)
 	}
+	if p.Flags&FlagURG != 0 && e.based && !syn && !rst && f.live() {
+		f.urge(side, seq, p)
+	}
 	switch {
 	case rst:
 		f.reset(side)
@@ -159,11 +167,14 @@ func (f *flow) receive(side uint8, p *Packet, why doubt) {
 		}
 		f.data(side, seq, p)
 	}
-	if p.Flags&FlagFIN != 0 && (!e.finned || seqDelta(seq+uint32(n), e.next) >= 0) {
+	if p.Flags&FlagFIN != 0 {
 		if !e.based {
 			f.base(side, seq)
 		}
-		e.finned, e.fin = true, seq+uint32(n)+1
+		// One that lies before what came is an old segment (tcp_data_queue), unless what came was made up: see gap.
+		if end := seq + uint32(n); seqDelta(end, e.next) >= 0 || e.holed && !e.finned {
+			e.finned, e.fin = true, end+1
+		}
 	}
 }
 

@@ -334,7 +334,8 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 			}
 		case f.tcp != nil && f.unbegun() && p.Flags&(FlagSYN|FlagACK|FlagRST) == FlagSYN && f.tcp.wait.follows(side, p):
 		case f.tcp != nil && !f.asleep && f.tcp.reused(f, side, p):
-			if f.stream == nil || !f.tcp.ep[side^1].acted {
+			t := f.tcp
+			if begun := f.stream != nil || !f.opened && !t.over && t.ep[0].synced && t.ep[1].synced; !begun || !t.ep[side^1].acted {
 				s.end(f)
 				f = nil
 				break

@@ -49,6 +49,7 @@ type aside struct {
 	block
 	at  At
 	why doubt
+	ttl uint8
 }
 
 type assembly struct {
@@ -61,6 +62,7 @@ type assembly struct {
 	preSeq  uint32
 	urgent  uint32 // the byte that is out of band, if urged: not delivered yet
 	urged   bool
+	low     []hops // what came with fewer hops left
 }
 
 // Why segments were shaped, beside what judge says.
@@ -144,6 +146,9 @@ func (f *flow) data(side uint8, seq uint32, p *Packet) {
 		return
 	}
 	doubt := f.Doubted()
+	if p.TTL < e.ttl && live {
+		f.assembly(e).fewer(seq, end, p.TTL)
+	}
 	if seq == e.next {
 		f.deliver(side, end, b, doubt)
 		if e.asm != nil && len(e.asm.ahead) > 0 {
@@ -267,12 +272,17 @@ func (f *flow) urge(side uint8, seq uint32, p *Packet) {
 	if ptr > 0 {
 		ptr-- // it names the byte behind (net.ipv4.tcp_stdurg = 0)
 	}
-	// There is one at a time: a byte that was urgent and is not read yet when the pointer moves on stays in the stream.
-	if a := f.assembly(e); seqDelta(seq+ptr, e.next) >= 0 && (!a.urged || seqDelta(seq+ptr, a.urgent) > 0) {
-		a.urgent, a.urged = seq+ptr, true
-		// A program may ask for it in its place (SO_OOBINLINE).
-		f.shaped(side, p, UrgentData, nil, nil, f.dispute(side, seq, nil, p.TTL))
+	u := seq + ptr
+	if seqDelta(u, e.edge) < 0 {
+		return
 	}
+	// There is one at a time: a byte that was urgent and is not read yet when the pointer moves on stays in the stream.
+	if a := f.assembly(e); seqDelta(u, e.next) >= 0 && (!a.urged || seqDelta(u, a.urgent) > 0) {
+		a.urgent, a.urged = u, true
+	}
+	// A program may ask for it in its place (SO_OOBINLINE).
+	f.shaped(side, p, UrgentData, nil, nil, f.dispute(side, seq, nil, p.TTL))
+	f.more.disp.urge(side, u, p.TTL)
 }
 
 // letGo drops all bytes held for a stream that wants no more. The runs stay, so that gaps are still counted.
@@ -305,7 +315,7 @@ func (f *flow) compare(side uint8, e *endpoint, seq uint32, b []byte, p *Packet)
 	for i := range a.aside {
 		if o := &a.aside[i]; unlike(o.seq, o.data, seq, b) {
 			first, second := sample(o.seq, o.data, seq, b)
-			f.shaped(side, p, o.why.String(), first, second, false)
+			f.shaped(side, p, o.why.String(), first, second, o.why.open() && f.dispute(side, o.seq, o.data, o.ttl))
 		}
 	}
 	first, second, found := []byte(nil), []byte(nil), unlike(a.sentSeq, a.sent, seq, b)

@@ -31,6 +31,12 @@ func (d doubt) String() string {
 	}[d]
 }
 
+// open reports whether the receiver may take such a segment all the same: it may not know of signatures, and what it knows of
+// time and windows comes from packets of which we may have seen others.
+func (d doubt) open() bool {
+	return d == doubtHash || d == doubtStamp || d == doubtWindow || d == doubtOldACK
+}
+
 // judge says whether the receiver of p, which side sends, takes it. It looks at the connection as it was before p.
 func (f *flow) judge(side uint8, p *Packet) doubt {
 	n := p.PayloadLen()
@@ -216,6 +222,16 @@ func (f *flow) setAside(side uint8, p *Packet, why doubt) {
 		return
 	}
 	end := seq + uint32(len(b))
+	if a := e.asm; a != nil && why.open() && seqDelta(end, e.edge) > 0 {
+		c, from := b, seq
+		if d := seqDelta(e.edge, seq); d > 0 {
+			c, from = skipBytes(b, uint32(d)), e.edge
+		}
+		if unlike(a.sentSeq, a.sent, from, c) {
+			first, second := sample(a.sentSeq, a.sent, from, c)
+			f.shaped(side, p, why.String(), first, second, f.dispute(side, from, c, p.TTL))
+		}
+	}
 	if seqDelta(end, e.next) <= 0 || seqDelta(seq, e.next) > beyondLimit {
 		return
 	}
@@ -225,7 +241,7 @@ func (f *flow) setAside(side uint8, p *Packet, why doubt) {
 		return
 	}
 	f.unhold(a, -len(b))
-	a.aside = append(a.aside, aside{block{seq, end, append([]byte(nil), b...), why == doubtChecksum}, f.sh.at, why})
+	a.aside = append(a.aside, aside{block{seq, end, append([]byte(nil), b...), why == doubtChecksum}, f.sh.at, why, p.TTL})
 }
 
 // Unfinisher is a Stream that knows whether something has begun and not ended: a request that is not all there, an answer

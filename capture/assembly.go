@@ -181,6 +181,9 @@ func (f *flow) deliver(side uint8, end uint32, b []byte, doubt bool) {
 	if !live && !f.wakes(side, b) {
 		return
 	}
+	if f.more != nil && f.more.begun != nil {
+		f.resume(side, seq)
+	}
 	st := f.open()
 	if st == nil {
 		return

@@ -84,15 +84,16 @@ type Aside struct {
 	Reading uint8
 }
 
-// shaped tells of segments that were made for two readers, once for each reason in a flow.
+// shapedLimit is how often each reason is told in a flow: the first may be a fault, and hide an intent.
+const shapedLimit = 16
+
+// shaped tells of segments that were made for two readers.
 func (f *flow) shaped(side uint8, p *Packet, why string, first, second []byte, read bool) {
-	x := f.extra()
+	x, n := f.extra(), 0
 	for _, s := range x.said {
-		if s == why {
-			return
-		}
+		n += b2i(s == why)
 	}
-	if len(x.said) >= serviceLimit {
+	if n >= shapedLimit || len(x.said) >= serviceLimit*shapedLimit {
 		return
 	}
 	x.said = append(x.said, why)

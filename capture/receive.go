@@ -1,6 +1,9 @@
 package capture
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // What the receiver of a segment makes of it. The row of conn.log says what Zeek says of a packet, and Zeek believes much;
 // what is read out of a stream must be what the receiver's kernel hands to its program. The rules are those of Linux
@@ -284,9 +287,55 @@ func (f *flow) endReset(side uint8) {
 	if st == nil {
 		return
 	}
+	if e := &f.tcp.ep[f.openSide]; e.asm != nil && f.unfinished(Orig) {
+		f.remember(e)
+	}
 	if e := &f.tcp.ep[side]; !e.didEOF {
 		e.didEOF = true
 		st.End(f.streamDir(side))
 	}
 	f.finish()
+}
+
+const (
+	// What is kept of a request that was cut short, and of all in a shard: 64 MiB over all shards.
+	begunLimit   = 16 << 10
+	shardBegun   = 64 << 20 / ShardCount
+	begunAtLeast = 256 // what one is taken for, however short
+)
+
+// remember keeps the beginning of the request that e is in the middle of: the reset that cut it short may not arrive.
+func (f *flow) remember(e *endpoint) {
+	b := e.asm.sent
+	if f.shadow || len(b) == 0 || len(b) > begunLimit || e.asm.sentSeq+uint32(len(b)) != e.next || f.sh.begun+max(len(b), begunAtLeast) > shardBegun {
+		return
+	}
+	f.forgetBegun()
+	x := f.extra()
+	x.begun, x.begunAt = bytes.Clone(b), e.next
+	f.sh.begun += max(len(b), begunAtLeast)
+}
+
+func (f *flow) forgetBegun() {
+	if x := f.more; x != nil && x.begun != nil {
+		f.sh.begun -= max(len(x.begun), begunAtLeast)
+		x.begun = nil
+	}
+}
+
+// resume opens the stream of a request that goes on where a reset had cut it short, if that is what side sends at seq.
+func (f *flow) resume(side uint8, seq uint32) {
+	x := f.more
+	if b := x.begun; b != nil && side == f.openSide {
+		if seq == x.begunAt && !f.opened {
+			f.opened = true
+			if f.stream = f.sh.cfg.Open(f, f.mid); f.stream != nil {
+				f.tcp.over = false
+				f.tcp.ep[0].didEOF, f.tcp.ep[1].didEOF = false, false
+				f.keep(side, seq-uint32(len(b)), b)
+				f.stream.Data(f.streamDir(side), b)
+			}
+		}
+		f.forgetBegun()
+	}
 }

@@ -133,6 +133,7 @@ type Shard struct {
 	waiting  int // bytes that wait
 	disputes int // second readings
 	sleepers int
+	begun    int // bytes of requests that resets cut short
 	// Of the options that judge has read last.
 	stamp           uint32
 	stamped, hashed bool
@@ -492,6 +493,7 @@ func (s *Shard) cut(f *flow, side uint8, p *Packet) {
 			}
 		}
 	}
+	was.forgetBegun()
 	s.freeTCP(was.tcp)
 	s.arm(f)
 }
@@ -577,7 +579,8 @@ func (s *Shard) expire(f *flow) {
 	if f.tcp != nil {
 		f.flushWaiting()
 	}
-	if f.tcp == nil || f.stream == nil || f.asleep || !f.unfinished(Orig) || s.sleepers >= s.cfg.MaxFlows/sleepShare {
+	cut := f.more != nil && f.more.begun != nil
+	if f.tcp == nil || f.stream == nil && !cut || f.asleep || !cut && !f.unfinished(Orig) || s.sleepers >= s.cfg.MaxFlows/sleepShare {
 		if f.asleep {
 			s.Counters.Unfinished++
 		}
@@ -607,6 +610,9 @@ func (s *Shard) split(f *flow, side uint8, p *Packet) {
 	id := *was.Flow()
 	x := f.extra()
 	f.id, x.cut, f.openSide, f.known = &id, true, was.openSide, true
+	if was.more != nil {
+		x.begun, x.begunAt = was.more.begun, was.more.begunAt
+	}
 	f.tcp.over = was.tcp.over
 	for i := range f.tcp.ep {
 		from, to := &was.tcp.ep[i], &f.tcp.ep[i]
@@ -624,6 +630,7 @@ func (f *flow) renewed(side uint8) {
 	x := f.more
 	at := x.renewAt
 	x.renewal, x.cut = false, false
+	f.forgetBegun()
 	f.secondEnds()
 	if st := f.stream; st != nil {
 		f.stream = nil
@@ -658,6 +665,7 @@ func (s *Shard) end(f *flow) {
 		f.progress(true)
 		s.row(f)
 	}
+	f.forgetBegun()
 	s.disarm(f)
 	s.unlink(f.idx, f.hash)
 	s.freeTCP(f.tcp)

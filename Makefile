@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build test race fuzz evade bench check clean mixes pgo deb zeek-diff compare wire
+.PHONY: build test race fuzz evade evade-tcp bench check clean mixes pgo deb zeek-diff compare wire
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
@@ -28,6 +28,9 @@ fuzz: ## every fuzz target for FUZZTIME
 
 evade: ## every way to write a job in testdata/evade, sent to the aiohttp of PYTHON (several: one for each release); skips without it
 	python3 testdata/evade/run.py check $(PYTHON)
+
+evade-tcp: ## every way to send a job in testdata/evade/tcp, over network namespaces to the kernel and aiohttp; skips without root or packages
+	$(or $(PYTHON),python3) testdata/evade/tcp/tcp.py check
 
 bench: ## packets per CPU second and memory per flow
 	$(GO) test -run '^$$' -bench . -benchmem ./...

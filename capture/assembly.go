@@ -31,9 +31,7 @@ const (
 	preLimit = 16 << 10
 	// Delivered bytes that are kept of a stream that nobody listens to any more.
 	youngLimit = 8 << 10
-	// Urgent bytes that are not delivered yet; Linux has one.
-	urgentLimit = 16
-	spareBufs   = 64
+	spareBufs  = 64
 )
 
 // block is a run of bytes. data is shorter than the run when the capture cut it, nil when nobody wants the bytes.
@@ -51,6 +49,7 @@ type aside struct {
 	block
 	at  At
 	why doubt
+	ttl uint8
 }
 
 type assembly struct {
@@ -61,7 +60,9 @@ type assembly struct {
 	sentSeq uint32  // sequence number of sent[0]
 	pre     []byte  // the beginning of a request that sent has no room for
 	preSeq  uint32
-	urgent  []uint32 // bytes that are out of band, not delivered yet
+	urgent  uint32 // the byte that is out of band, if urged: not delivered yet
+	urged   bool
+	low     []hops // what came with fewer hops left
 }
 
 // Why segments were shaped, beside what judge says.
@@ -144,10 +145,10 @@ func (f *flow) data(side uint8, seq uint32, p *Packet) {
 		f.weird("segment_beyond_window", "", "TCP")
 		return
 	}
-	if p.Flags&FlagURG != 0 && live {
-		f.urge(side, p.Seq, p)
-	}
 	doubt := f.Doubted()
+	if p.TTL < e.ttl && live {
+		f.assembly(e).fewer(seq, end, p.TTL)
+	}
 	if seq == e.next {
 		f.deliver(side, end, b, doubt, live)
 		if e.asm != nil && len(e.asm.ahead) > 0 {
@@ -179,6 +180,9 @@ func (f *flow) deliver(side uint8, end uint32, b []byte, doubt, live bool) {
 	if !live && !f.wakes(side, b) {
 		return
 	}
+	if f.more != nil && f.more.begun != nil {
+		f.resume(side, seq)
+	}
 	st := f.open()
 	if st == nil {
 		return
@@ -205,10 +209,19 @@ func (f *flow) hand(side uint8, st Stream, seq, n uint32, b []byte) {
 	missing := n - uint32(len(b))
 	if len(b) > 0 {
 		f.keep(side, seq, b)
-		if len(e.asm.urgent) > 0 {
-			b = e.asm.cutUrgent(seq, b, func(b []byte) { st.Data(d, b) })
+		if a := e.asm; a.urged {
+			i := int(seqDelta(a.urgent, seq))
+			a.urged = i >= len(b)
+			if i >= 0 && !a.urged {
+				if i > 0 {
+					st.Data(d, b[:i])
+				}
+				b = b[i+1:]
+			}
 		}
-		st.Data(d, b)
+		if len(b) > 0 {
+			st.Data(d, b)
+		}
 	}
 	if missing > 0 && f.stream == st {
 		f.tcp.forget(f.sh, e)
@@ -268,27 +281,17 @@ func (f *flow) urge(side uint8, seq uint32, p *Packet) {
 	if ptr > 0 {
 		ptr-- // it names the byte behind (net.ipv4.tcp_stdurg = 0)
 	}
-	if a := f.assembly(e); seqDelta(seq+ptr, e.next) >= 0 && len(a.urgent) < urgentLimit {
-		a.urgent = append(a.urgent, seq+ptr)
-		// A program may ask for it in its place (SO_OOBINLINE).
-		f.shaped(side, p, UrgentData, nil, nil, f.dispute(side, seq, nil, p.TTL))
+	u := seq + ptr
+	if seqDelta(u, e.edge) < 0 {
+		return
 	}
-}
-
-// cutUrgent gives say what comes before each urgent byte of b, and returns what comes behind the last.
-func (a *assembly) cutUrgent(seq uint32, b []byte, say func([]byte)) []byte {
-	a.urgent = slices.DeleteFunc(a.urgent, func(u uint32) bool {
-		i := int(seqDelta(u, seq))
-		if i >= 0 && i < len(b) {
-			if i > 0 {
-				say(b[:i])
-			}
-			b, seq = b[i+1:], u+1
-			return true
-		}
-		return i < 0
-	})
-	return b
+	// There is one at a time: a byte that was urgent and is not read yet when the pointer moves on stays in the stream.
+	if a := f.assembly(e); seqDelta(u, e.next) >= 0 && (!a.urged || seqDelta(u, a.urgent) > 0) {
+		a.urgent, a.urged = u, true
+	}
+	// A program may ask for it in its place (SO_OOBINLINE).
+	f.shaped(side, p, UrgentData, nil, nil, f.dispute(side, seq, nil, p.TTL))
+	f.more.disp.urge(side, u, p.TTL)
 }
 
 // letGo drops all bytes held for a stream that wants no more. The runs stay, so that gaps are still counted.
@@ -321,7 +324,7 @@ func (f *flow) compare(side uint8, e *endpoint, seq uint32, b []byte, p *Packet)
 	for i := range a.aside {
 		if o := &a.aside[i]; unlike(o.seq, o.data, seq, b) {
 			first, second := sample(o.seq, o.data, seq, b)
-			f.shaped(side, p, o.why.String(), first, second, false)
+			f.shaped(side, p, o.why.String(), first, second, o.why.open() && f.dispute(side, o.seq, o.data, o.ttl))
 		}
 	}
 	first, second, found := []byte(nil), []byte(nil), unlike(a.sentSeq, a.sent, seq, b)

@@ -60,8 +60,9 @@ type datagram struct {
 	// overlap (Linux, inet_frag_queue_insert: IPFRAG_OVERLAP kills the queue, and the fragment with it). Both are completed,
 	// and the checksum of what they carry tells which is a packet.
 	again *datagram
-	done  bool // completed; again goes on
-	clash bool // the fragment that came last shares bytes with others and has some of its own
+	ttl   uint8 // the highest of its fragments
+	done  bool  // completed; again goes on
+	clash bool  // the fragment that came last shares bytes with others and has some of its own
 }
 
 type piece struct {
@@ -154,9 +155,6 @@ func (d *Dissector) fragment(p *Packet, f fragment) {
 	if f.dontFrag {
 		d.weirdIP(&frag, "fragment_with_DF", "", "")
 	}
-	if f.off == 0 {
-		g.proto = frag.Proto
-	}
 	end := f.off + frag.L4Len
 	if f.more && frag.IPLen < minOrdinaryFragment {
 		d.weirdIP(&frag, "excessively_small_fragment", "", "")
@@ -169,11 +167,36 @@ func (d *Dissector) fragment(p *Packet, f fragment) {
 			return
 		}
 	}
+	if f.more && frag.L4Len%8 != 0 {
+		// Linux cuts it (ip_frag_queue), and drops it in IPv6 (ip6_frag_queue).
+		frag.L4Len &^= 7
+		if frag.L4 = frag.L4[:frag.L4Len]; frag.V6 || frag.L4Len == 0 {
+			d.stats.FragmentsLost++
+			return
+		}
+	}
 	before := g.total()
+	if g.again == nil && frag.TTL != g.ttl {
+		// One of them may not arrive, which is the one with fewer hops left.
+		g.again = &datagram{}
+		if frag.TTL > g.ttl {
+			g.again.begin(d.now, frag, hdr)
+		} else {
+			g.again.begin(g.first, g.head, g.hdr)
+			g.again.proto, g.again.ttl = g.proto, g.ttl
+			g.again.size, g.again.held, g.again.parts = g.size, g.held, slices.Clone(g.parts)
+		}
+	}
 	again, over := g.again, false
+	if again != nil && frag.TTL < again.ttl {
+		again = nil
+	} else if again != nil {
+		again.ttl = frag.TTL
+	}
+	g.ttl = max(g.ttl, frag.TTL)
 	if !g.done {
 		g.done = d.take(g, &frag, f)
-		if g.clash && again == nil {
+		if g.clash && g.again == nil {
 			g.again = &datagram{}
 			g.again.begin(d.now, frag, hdr)
 		}
@@ -191,15 +214,15 @@ func (d *Dissector) fragment(p *Packet, f fragment) {
 
 // begin sets g up for its first fragment.
 func (g *datagram) begin(now Time, frag Packet, hdr int) {
-	g.first, g.head, g.hdr, g.proto = now, frag, hdr, frag.Proto
+	g.first, g.head, g.hdr, g.proto, g.ttl = now, frag, hdr, frag.Proto, frag.TTL
 	g.head.L4 = nil
 }
 
 // take adds a fragment to g, appends the packet if that completes it, and reports whether g is over.
 func (d *Dissector) take(g *datagram, frag *Packet, f fragment) (over bool) {
 	end := f.off + frag.L4Len
-	if f.off == 0 {
-		g.proto = frag.Proto
+	if f.off == 0 && (len(g.parts) == 0 || g.parts[0].off > 0) {
+		g.proto = frag.Proto // a second copy is dropped, and what it says
 	}
 	if !f.more && g.size == 0 {
 		g.size = end

@@ -1,12 +1,17 @@
 package capture
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Two copies of the same bytes that differ. The receiver took one of them, and what it took cannot always be told from the
 // wire: a packet may have died behind the tap (its TTL, a checksum that a card was to fill in), or it came to a receiver that
-// puts overlaps together another way. So both are read, and what the server answers tells them apart: one stream has the
-// first copy of every byte, another the last, of those with the highest TTL. (Ptacek and Newsham, Insertion, Evasion, and
-// Denial of Service, 1998.)
+// puts overlaps together another way. So all are read, and what the server answers tells them apart: the flow's own stream
+// has the first copy of every byte, a second the last, of those with the highest TTL. What comes after the copy that was
+// taken is of the past for the receiver, so that where there are three the one in the middle counts: a third stream has the
+// second copy, without the byte that is urgent, a fourth the first of those that have more hops left than what came before. They are made when they differ
+// from those before. (Ptacek and Newsham, Insertion, Evasion, and Denial of Service, 1998.)
 
 const (
 	// Bytes of a message that a second reading may hold until they are acknowledged.
@@ -17,15 +22,42 @@ const (
 	sampleLimit = 64
 )
 
-// dispute is a second reading of one side of a flow.
+// The copies of a byte that are read beside the first.
+const (
+	lastCopy   = iota
+	secondCopy // that of the first segment that differs from the first
+	higherCopy // the first of those that have the most hops left
+	otherCopies
+)
+
+// dispute is what is read of one side of a flow beside its own stream.
 type dispute struct {
-	side   uint8
-	ttl    uint8 // of what was put over the first copies
-	next   uint32
-	buf    []byte // from next on, as the second reading has it; not acknowledged
-	over   []block
-	held   int // bytes of over
-	stream Stream
+	side     uint8
+	ttl      uint8  // of what was put over the first copies, for lastCopy
+	next     uint32 // all have the bytes before it; not acknowledged from there on
+	readings [otherCopies]reading
+	over     []copied // of what the first reading does not have yet
+	held     int      // bytes of over
+	urgent   uint32   // the byte that secondCopy leaves out, if urged
+	urgeTTL  uint8    // of the packet that named it
+	urged    bool
+}
+
+// reading is one choice among copies.
+type reading struct {
+	buf     []byte  // from dispute.next on
+	mark    []uint8 // for each byte of buf: secondCopy: 1 if it is of the second; higherCopy: its TTL
+	apart   uint8   // bits: the readings before it from which it differs
+	given   []byte  // what it had before it differed from all of them,
+	skipped int     // and how much came then that was not kept
+	stream  Stream  // nil until it differs
+}
+
+// copied is another copy of bytes.
+type copied struct {
+	seq  uint32
+	data []byte
+	ttl  uint8
 }
 
 // Shaped says that side sent segments of which two readers can read different bytes: what came when, and why one of them
@@ -48,19 +80,20 @@ type Aside struct {
 	// Doubted: it was read out of packets whose checksums are wrong and which were believed. It is for detectors, not for
 	// the logs that say what Zeek says. Begun says that a SYN with a right checksum was seen.
 	Doubted, Begun bool
-	// Reading is set in flows with two readings: 1 for what the first copies say, 2 for the last.
+	// Reading is set in flows with several readings: 1 for what the first copies say, 2 for the last, 3 for another.
 	Reading uint8
 }
 
-// shaped tells of segments that were made for two readers, once for each reason in a flow.
+// shapedLimit is how often each reason is told in a flow: the first may be a fault, and hide an intent.
+const shapedLimit = 16
+
+// shaped tells of segments that were made for two readers.
 func (f *flow) shaped(side uint8, p *Packet, why string, first, second []byte, read bool) {
-	x := f.extra()
+	x, n := f.extra(), 0
 	for _, s := range x.said {
-		if s == why {
-			return
-		}
+		n += b2i(s == why)
 	}
-	if len(x.said) >= serviceLimit {
+	if n >= shapedLimit || len(x.said) >= serviceLimit*shapedLimit {
 		return
 	}
 	x.said = append(x.said, why)
@@ -97,7 +130,7 @@ func unlike(aSeq uint32, a []byte, bSeq uint32, b []byte) bool {
 	return !bytes.Equal(a, b)
 }
 
-// dispute has b, a second copy of bytes from seq on, read beside the first.
+// dispute has b, another copy of bytes from seq on, read beside the first.
 func (f *flow) dispute(side uint8, seq uint32, b []byte, ttl uint8) bool {
 	x, e := f.extra(), &f.tcp.ep[side]
 	d := x.disp
@@ -108,128 +141,265 @@ func (f *flow) dispute(side uint8, seq uint32, b []byte, ttl uint8) bool {
 			return false
 		}
 		d = &dispute{side: side, next: e.next, ttl: ttl}
+		var sent []byte
 		if len(a.sent) > 0 && a.sentSeq+uint32(len(a.sent)) == e.next {
-			d.next, d.buf = a.sentSeq, bytes.Clone(a.sent)
+			d.next, sent = a.sentSeq, a.sent
 		}
+		d.extend(e, sent)
 		f.sh.disputes++
 		f.sh.Counters.Disputes++
-		d.stream = f.sh.cfg.Open(second{f}, f.mid || f.tcp.over)
-		if len(a.pre) > 0 && d.stream != nil {
-			dir := f.streamDir(side)
-			d.stream.Data(dir, a.pre)
-			if n := seqDelta(d.next, a.preSeq+uint32(len(a.pre))); n > 0 {
-				d.stream.Gap(dir, int64(n))
+		if len(a.pre) > 0 {
+			for i := range d.readings {
+				d.readings[i].given = bytes.Clone(a.pre)
+				d.readings[i].skipped = int(max(seqDelta(d.next, a.preSeq+uint32(len(a.pre))), 0))
 			}
 		}
 		x.disp = d
+		f.secondOpens(lastCopy)
 	}
-	if d.side != side || ttl < d.ttl {
+	if d.side != side {
 		return true
 	}
-	d.ttl = ttl
 	if n := seqDelta(seq, d.next); n < 0 {
 		b, seq = skipBytes(b, uint32(-n)), d.next
 	}
-	d.lay(seq, b)
+	if len(b) == 0 {
+		return true
+	}
+	c := copied{seq, b, ttl}
+	d.lay(c, 0)
+	if end, have := seq+uint32(len(b)), d.next+uint32(len(d.readings[lastCopy].buf)); seqDelta(end, have) > 0 {
+		if n := seqDelta(have, seq); n > 0 {
+			c.seq, c.data = have, b[n:]
+		}
+		if seqDelta(c.seq, d.next) < disputeLimit && d.held+len(c.data) <= disputeLimit {
+			c.data = bytes.Clone(c.data)
+			d.over = append(d.over, c)
+			d.held += len(c.data)
+		}
+	}
 	return true
 }
 
-// lay puts b over what is there, and keeps it for what is not there yet.
-func (d *dispute) lay(seq uint32, b []byte) {
-	at := int(seqDelta(seq, d.next))
-	if at < len(d.buf) {
-		n := copy(d.buf[at:], b)
-		b, at = b[n:], at+n
-	}
-	if len(b) > 0 && at < disputeLimit && d.held+len(b) <= disputeLimit {
-		seq = d.next + uint32(at)
-		d.over = append(d.over, block{seq: seq, end: seq + uint32(len(b)), data: bytes.Clone(b)})
-		d.held += len(b)
-	}
-}
-
-// follow gives the second reading what the first was given: n bytes, of which b were seen.
-func (f *flow) follow(side uint8, b []byte, n uint32) {
-	d := f.more.disp
-	if d.stream == nil {
-		return
-	}
-	if side != d.side {
-		d.stream.Data(f.streamDir(side), b)
-		if missing := n - uint32(len(b)); missing > 0 {
-			d.stream.Gap(f.streamDir(side), int64(missing))
-		}
-		return
-	}
-	old := len(d.buf)
-	at := d.next + uint32(old)
-	d.buf = append(d.buf, b...)
-	for _, o := range d.over {
-		if i := int(seqDelta(o.seq, at)); i < len(b) {
-			if i >= 0 {
-				copy(d.buf[old+i:], o.data)
-			} else if -i < len(o.data) {
-				copy(d.buf[old:], o.data[-i:])
+// extend adds what the first reading has next to all.
+func (d *dispute) extend(e *endpoint, b []byte) {
+	for i := range d.readings {
+		r := &d.readings[i]
+		at := len(r.buf)
+		r.buf = append(r.buf, b...)
+		switch i {
+		case secondCopy:
+			r.mark = append(r.mark, make([]uint8, len(b))...)
+		case higherCopy:
+			for k := range b {
+				r.mark = append(r.mark, e.hops(d.next+uint32(at+k)))
 			}
 		}
 	}
+}
+
+// lay puts c over what is there from the offset from on.
+func (d *dispute) lay(c copied, from int) {
+	at, b := int(seqDelta(c.seq, d.next)), c.data
+	if at < from {
+		b, at = b[min(from-at, len(b)):], from
+	}
+	have := len(d.readings[lastCopy].buf)
+	if at >= have {
+		return
+	}
+	b = b[:min(len(b), have-at)]
+	if c.ttl >= d.ttl {
+		d.ttl = c.ttl
+		copy(d.readings[lastCopy].buf[at:], b)
+	}
+	second, higher := &d.readings[secondCopy], &d.readings[higherCopy]
+	for i, x := range b {
+		if k := at + i; second.mark[k] == 0 {
+			second.buf[k], second.mark[k] = x, 1
+		}
+	}
+	for i, x := range b {
+		if k := at + i; higher.mark[k] < c.ttl {
+			higher.buf[k], higher.mark[k] = x, c.ttl
+		}
+	}
+}
+
+// follow gives the other readings what the first was given: n bytes, of which b were seen.
+func (f *flow) follow(side uint8, b []byte, n uint32) {
+	d := f.more.disp
 	missing := n - uint32(len(b))
-	if missing > 0 || len(d.buf) > disputeLimit {
-		f.secondUpTo(d.next + uint32(len(d.buf)))
+	if side != d.side {
+		d.each(func(st Stream) {
+			st.Data(f.streamDir(side), b)
+			if missing > 0 {
+				st.Gap(f.streamDir(side), int64(missing))
+			}
+		})
+		return
+	}
+	old := len(d.readings[lastCopy].buf)
+	d.extend(&f.tcp.ep[side], b)
+	for _, o := range d.over {
+		d.lay(o, old)
+	}
+	if missing > 0 || len(d.readings[lastCopy].buf) > disputeLimit {
+		f.secondUpTo(d.next + uint32(len(d.readings[lastCopy].buf)))
 	}
 	if missing > 0 {
-		d.stream.Gap(f.streamDir(side), int64(missing))
+		d.each(func(st Stream) { st.Gap(f.streamDir(side), int64(missing)) })
+		for i := range d.readings {
+			d.readings[i].skipped += int(missing)
+		}
 		d.next += missing
 	}
 }
 
-// secondUpTo hands the second reading what it has up to seq: it is acknowledged, so that no other copy counts any more.
+// each calls do with every stream that is there.
+func (d *dispute) each(do func(Stream)) {
+	for i := range d.readings {
+		if st := d.readings[i].stream; st != nil {
+			do(st)
+		}
+	}
+}
+
+// secondOpens makes the stream of a reading, and hands it what it had before.
+func (f *flow) secondOpens(i int) {
+	d := f.more.disp
+	r := &d.readings[i]
+	st := f.sh.cfg.Open(second{f, uint8(2 + min(i, 1))}, f.mid || f.tcp.over)
+	r.stream = st
+	if st != nil && len(r.given) > 0 {
+		st.Data(f.streamDir(d.side), r.given)
+	}
+	if st != nil && r.skipped > 0 {
+		st.Gap(f.streamDir(d.side), int64(r.skipped))
+	}
+	r.given, r.skipped = nil, 0
+}
+
+// secondUpTo hands the other readings what they have up to seq: it is acknowledged, so that no other copy counts any more.
 func (f *flow) secondUpTo(seq uint32) {
 	d := f.more.disp
-	n := min(int(seqDelta(seq, d.next)), len(d.buf))
-	if n <= 0 || d.stream == nil {
+	last := &d.readings[lastCopy]
+	n := min(int(seqDelta(seq, d.next)), len(last.buf))
+	if n <= 0 {
 		return
 	}
-	b := d.buf[:n]
 	d.next += uint32(n)
-	d.buf = d.buf[n:]
-	kept := d.over[:0]
 	d.held = 0
+	kept := d.over[:0]
 	for _, o := range d.over {
-		if seqDelta(o.end, d.next) > 0 {
+		if seqDelta(o.seq+uint32(len(o.data)), d.next) > 0 {
 			kept = append(kept, o)
 			d.held += len(o.data)
 		}
 	}
+	clear(d.over[len(kept):])
 	d.over = kept
-	d.stream.Data(f.streamDir(d.side), b)
+	var now [otherCopies][]byte
+	for i := range d.readings {
+		r := &d.readings[i]
+		now[i], r.buf = r.buf[:n], r.buf[n:]
+		if r.mark != nil {
+			r.mark = r.mark[n:]
+		}
+	}
+	if at := int(seqDelta(d.urgent, d.next-uint32(n))); d.urged && at < n {
+		if d.urged = false; at >= 0 {
+			now[secondCopy] = slices.Concat(now[secondCopy][:at], now[secondCopy][at+1:])
+		}
+	}
+	for i, b := range now {
+		r := &d.readings[i]
+		for k := range i {
+			if r.apart&(1<<k) == 0 && !bytes.Equal(b, now[k]) {
+				if r.apart |= 1 << k; r.apart == 1<<i-1 {
+					f.secondOpens(i)
+				}
+			}
+		}
+		switch {
+		case r.stream != nil:
+			r.stream.Data(f.streamDir(d.side), b)
+		case r.apart == 1<<i-1: // nobody wants it
+		case r.skipped == 0 && len(r.given)+len(b) <= sentLimit:
+			r.given = append(r.given, b...)
+		default:
+			r.skipped += len(b)
+		}
+	}
 }
 
-// secondEnds ends the second reading.
+// urge notes an urgent byte for the reading that leaves it out.
+func (d *dispute) urge(side uint8, at uint32, ttl uint8) {
+	if d != nil && d.side == side && ttl >= d.urgeTTL {
+		d.urgent, d.urgeTTL, d.urged = at, ttl, true
+	}
+}
+
+// secondEnds ends the other readings.
 func (f *flow) secondEnds() {
 	if f.more == nil || f.more.disp == nil {
 		return
 	}
 	d := f.more.disp
-	f.secondUpTo(d.next + uint32(len(d.buf)))
-	st := d.stream
-	d.stream = nil
+	f.secondUpTo(d.next + uint32(len(d.readings[lastCopy].buf)))
 	f.sh.disputes--
-	if st != nil {
-		st.Finish()
+	for i := range d.readings {
+		st := d.readings[i].stream
+		d.readings[i].stream = nil
+		if st != nil {
+			st.Finish()
+		}
 	}
 	f.more.disp = nil
 }
 
-// second is the Host of a second reading: what it says goes to detectors, and changes nothing that the row has.
-type second struct{ *flow }
+// hopsLimit is how many runs with fewer hops left than others are remembered of a side.
+const hopsLimit = 64
+
+// fewer notes that the bytes from seq to end came with fewer hops left than the side has elsewhere.
+func (a *assembly) fewer(seq, end uint32, ttl uint8) {
+	if len(a.low) >= hopsLimit {
+		a.low = append(a.low[:0], a.low[hopsLimit/2:]...)
+	}
+	a.low = append(a.low, hops{seq, end, ttl})
+}
+
+// hops is a run of bytes with the TTL that it came with.
+type hops struct {
+	seq, end uint32
+	ttl      uint8
+}
+
+// hops gives the TTL of the byte seq as it came first.
+func (e *endpoint) hops(seq uint32) uint8 {
+	if e.asm == nil {
+		return e.ttl
+	}
+	for i := range e.asm.low {
+		if h := &e.asm.low[i]; seqDelta(seq, h.seq) >= 0 && seqDelta(seq, h.end) < 0 {
+			return h.ttl
+		}
+	}
+	return e.ttl
+}
+
+// second is the Host of another reading: what it says goes to detectors, and changes nothing that the row has.
+type second struct {
+	*flow
+	reading uint8 // as Aside has it
+}
 
 func (s second) Emit(ev any) {
 	switch ev.(type) {
 	case *Weird, *Progress:
 		return
 	}
-	s.flow.sh.cfg.Emit(&Aside{Event: ev, Doubted: true, Reading: 2})
+	s.flow.sh.cfg.Emit(&Aside{Event: ev, Doubted: true, Reading: s.reading})
 }
 
 func (s second) Service(string) {}

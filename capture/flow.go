@@ -267,6 +267,8 @@ type flowMore struct {
 	aside   bool      // something was read out of one
 	said    []string  // why segments were shaped, as far as it was told
 	disp    *dispute
+	begun   []byte // of a request that a reset cut short, up to begunAt: it goes on if the reset did not arrive
+	begunAt uint32
 	renewal bool // a SYN came within the connection, of which the answer would acknowledge renewAt
 	renewAt uint32
 }
@@ -350,7 +352,7 @@ func (f *flow) fork() *flow {
 	s.more = nil
 	if x := f.more; x != nil {
 		c := *x
-		c.hist, c.strict, c.disp = slices.Clone(x.hist), nil, nil
+		c.hist, c.strict, c.disp, c.begun = slices.Clone(x.hist), nil, nil, nil
 		s.more = &c
 	}
 	if f.tcp != nil {

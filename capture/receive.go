@@ -1,6 +1,9 @@
 package capture
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // What the receiver of a segment makes of it. The row of conn.log says what Zeek says of a packet, and Zeek believes much;
 // what is read out of a stream must be what the receiver's kernel hands to its program. The rules are those of Linux
@@ -29,6 +32,12 @@ func (d doubt) String() string {
 		"a SYN within the connection", "a place beyond the receiver's window", "an acknowledgement of the distant past",
 		"a reset out of sequence", "data in a SYN",
 	}[d]
+}
+
+// open reports whether the receiver may take such a segment all the same: it may not know of signatures, and what it knows of
+// time and windows comes from packets of which we may have seen others.
+func (d doubt) open() bool {
+	return d == doubtHash || d == doubtStamp || d == doubtWindow || d == doubtOldACK
 }
 
 // judge says whether the receiver of p, which side sends, takes it. It looks at the connection as it was before p.
@@ -71,6 +80,10 @@ func (f *flow) judge(side uint8, p *Packet) doubt {
 	return noDoubt
 }
 
+// pawsWindow is how much older than the last a time stamp may be (TCP_PAWS_WINDOW in Linux's include/net/tcp.h). After one of
+// 0 any is taken (tcp_paws_check).
+const pawsWindow = 1
+
 // TCP options.
 const (
 	optEnd    = 0
@@ -110,10 +123,11 @@ func (f *flow) options(e, peer *endpoint, p *Packet) doubt {
 		return doubtHash
 	}
 	if s.stamped && e.stamps && peer.stamps && p.Flags&(FlagSYN|FlagRST) == 0 {
-		if seqDelta(s.stamp, e.recent) < 0 {
+		if e.recent != 0 && seqDelta(s.stamp, e.recent) < -pawsWindow {
 			return doubtStamp
 		}
-		if seqDelta(p.Seq, e.next) <= 0 {
+		// Only what begins where the receiver's last acknowledgement was tells of the time (tcp_replace_ts_recent: rcv_wup).
+		if seqDelta(p.Seq, e.edge) <= 0 && seqDelta(s.stamp, e.recent) > 0 {
 			e.recent = s.stamp
 		}
 	}
@@ -141,6 +155,9 @@ func (f *flow) receive(side uint8, p *Packet, why doubt) {
 	if p.Flags&FlagACK != 0 {
 		f.acked(side^1, p.Ack)
 	}
+	if p.Flags&FlagURG != 0 && e.based && !syn && !rst && f.live() {
+		f.urge(side, seq, p)
+	}
 	switch {
 	case rst:
 		f.reset(side)
@@ -158,11 +175,14 @@ func (f *flow) receive(side uint8, p *Packet, why doubt) {
 		}
 		f.data(side, seq, p)
 	}
-	if p.Flags&FlagFIN != 0 && (!e.finned || seqDelta(seq+uint32(n), e.next) >= 0) {
+	if p.Flags&FlagFIN != 0 {
 		if !e.based {
 			f.base(side, seq)
 		}
-		e.finned, e.fin = true, seq+uint32(n)+1
+		// One that lies before what came is an old segment (tcp_data_queue), unless what came was made up: see gap.
+		if end := seq + uint32(n); seqDelta(end, e.next) >= 0 || e.holed && !e.finned {
+			e.finned, e.fin = true, end+1
+		}
 	}
 }
 
@@ -204,6 +224,16 @@ func (f *flow) setAside(side uint8, p *Packet, why doubt) {
 		return
 	}
 	end := seq + uint32(len(b))
+	if a := e.asm; a != nil && why.open() && seqDelta(end, e.edge) > 0 {
+		c, from := b, seq
+		if d := seqDelta(e.edge, seq); d > 0 {
+			c, from = skipBytes(b, uint32(d)), e.edge
+		}
+		if unlike(a.sentSeq, a.sent, from, c) {
+			first, second := sample(a.sentSeq, a.sent, from, c)
+			f.shaped(side, p, why.String(), first, second, f.dispute(side, from, c, p.TTL))
+		}
+	}
 	if seqDelta(end, e.next) <= 0 || seqDelta(seq, e.next) > beyondLimit {
 		return
 	}
@@ -213,7 +243,7 @@ func (f *flow) setAside(side uint8, p *Packet, why doubt) {
 		return
 	}
 	f.unhold(a, -len(b))
-	a.aside = append(a.aside, aside{block{seq, end, append([]byte(nil), b...), why == doubtChecksum}, f.sh.at, why})
+	a.aside = append(a.aside, aside{block{seq, end, append([]byte(nil), b...), why == doubtChecksum}, f.sh.at, why, p.TTL})
 }
 
 // Unfinisher is a Stream that knows whether something has begun and not ended: a request that is not all there, an answer
@@ -256,9 +286,55 @@ func (f *flow) endReset(side uint8) {
 	if st == nil {
 		return
 	}
+	if e := &f.tcp.ep[f.openSide]; e.asm != nil && f.unfinished(Orig) {
+		f.remember(e)
+	}
 	if e := &f.tcp.ep[side]; !e.didEOF {
 		e.didEOF = true
 		st.End(f.streamDir(side))
 	}
 	f.finish()
+}
+
+const (
+	// What is kept of a request that was cut short, and of all in a shard: 64 MiB over all shards.
+	begunLimit   = 16 << 10
+	shardBegun   = 64 << 20 / ShardCount
+	begunAtLeast = 256 // what one is taken for, however short
+)
+
+// remember keeps the beginning of the request that e is in the middle of: the reset that cut it short may not arrive.
+func (f *flow) remember(e *endpoint) {
+	b := e.asm.sent
+	if f.shadow || len(b) == 0 || len(b) > begunLimit || e.asm.sentSeq+uint32(len(b)) != e.next || f.sh.begun+max(len(b), begunAtLeast) > shardBegun {
+		return
+	}
+	f.forgetBegun()
+	x := f.extra()
+	x.begun, x.begunAt = bytes.Clone(b), e.next
+	f.sh.begun += max(len(b), begunAtLeast)
+}
+
+func (f *flow) forgetBegun() {
+	if x := f.more; x != nil && x.begun != nil {
+		f.sh.begun -= max(len(x.begun), begunAtLeast)
+		x.begun = nil
+	}
+}
+
+// resume opens the stream of a request that goes on where a reset had cut it short, if that is what side sends at seq.
+func (f *flow) resume(side uint8, seq uint32) {
+	x := f.more
+	if b := x.begun; b != nil && side == f.openSide {
+		if seq == x.begunAt && !f.opened {
+			f.opened = true
+			if f.stream = f.sh.cfg.Open(f, f.mid); f.stream != nil {
+				f.tcp.over = false
+				f.tcp.ep[0].didEOF, f.tcp.ep[1].didEOF = false, false
+				f.keep(side, seq-uint32(len(b)), b)
+				f.stream.Data(f.streamDir(side), b)
+			}
+		}
+		f.forgetBegun()
+	}
 }

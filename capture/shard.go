@@ -133,6 +133,7 @@ type Shard struct {
 	waiting  int // bytes that wait
 	disputes int // second readings
 	sleepers int
+	begun    int // bytes of requests that resets cut short
 	// Of the options that judge has read last.
 	stamp           uint32
 	stamped, hashed bool
@@ -335,7 +336,8 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 		case p.Flags&FlagSYN == 0 || f.tcp == nil:
 		case f.unbegun() && p.Flags&(FlagACK|FlagRST) == 0 && f.tcp.wait.follows(side, p):
 		case !f.asleep && f.tcp.reused(f, side, p):
-			if f.stream == nil || !f.tcp.ep[side^1].acted {
+			t := f.tcp
+			if begun := f.stream != nil || !f.opened && !t.over && t.ep[0].synced && t.ep[1].synced; !begun || !t.ep[side^1].acted {
 				s.end(f)
 				f = nil
 				break
@@ -492,6 +494,7 @@ func (s *Shard) cut(f *flow, side uint8, p *Packet) {
 			}
 		}
 	}
+	was.forgetBegun()
 	s.freeTCP(was.tcp)
 	s.arm(f)
 }
@@ -577,7 +580,8 @@ func (s *Shard) expire(f *flow) {
 	if f.tcp != nil {
 		f.flushWaiting()
 	}
-	if f.tcp == nil || f.stream == nil || f.asleep || !f.unfinished(Orig) || s.sleepers >= s.cfg.MaxFlows/sleepShare {
+	cut := f.more != nil && f.more.begun != nil
+	if f.tcp == nil || f.stream == nil && !cut || f.asleep || !cut && !f.unfinished(Orig) || s.sleepers >= s.cfg.MaxFlows/sleepShare {
 		if f.asleep {
 			s.Counters.Unfinished++
 		}
@@ -607,6 +611,9 @@ func (s *Shard) split(f *flow, side uint8, p *Packet) {
 	id := *was.Flow()
 	x := f.extra()
 	f.id, x.cut, f.openSide, f.known = &id, true, was.openSide, true
+	if was.more != nil {
+		x.begun, x.begunAt = was.more.begun, was.more.begunAt
+	}
 	f.tcp.over = was.tcp.over
 	for i := range f.tcp.ep {
 		from, to := &was.tcp.ep[i], &f.tcp.ep[i]
@@ -624,6 +631,7 @@ func (f *flow) renewed(side uint8) {
 	x := f.more
 	at := x.renewAt
 	x.renewal, x.cut = false, false
+	f.forgetBegun()
 	f.secondEnds()
 	if st := f.stream; st != nil {
 		f.stream = nil
@@ -658,6 +666,7 @@ func (s *Shard) end(f *flow) {
 		f.progress(true)
 		s.row(f)
 	}
+	f.forgetBegun()
 	s.disarm(f)
 	s.unlink(f.idx, f.hash)
 	s.freeTCP(f.tcp)

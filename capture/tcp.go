@@ -704,6 +704,9 @@ func (f *flow) checkEOF(side uint8) {
 	if e.didEOF || !e.finned || seqDelta(e.fin-1, e.next) > 0 || f.dataPending(side) {
 		return
 	}
+	if peer := &f.tcp.ep[side^1]; side == f.openSide && peer.acted && seqDelta(e.fin, e.edge) > 0 && f.unfinished(Orig) {
+		return // it may not arrive: within a request it counts when it is acknowledged
+	}
 	e.didEOF = true
 	if st := f.stream; st != nil {
 		st.End(f.streamDir(side))

@@ -231,6 +231,7 @@ func (b *Bus) Report(f *Finding) {
 		f.Evidence = append(f.Evidence, Evidence{Field: "reading", Packet: f.Packet, Value: [...]string{
 			"", "of the first copy of bytes that were sent twice and differ: the receiver may have taken the other",
 			"of the last copy of bytes that were sent twice and differ: the receiver may have taken the first",
+			"of other copies than the first and the last of bytes that were sent more than twice and differ",
 		}[b.Reading]})
 	}
 	b.Publish(f)

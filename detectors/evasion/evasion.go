@@ -22,6 +22,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/raytap/raytap/capture"
@@ -87,7 +88,10 @@ func (d *detector) shaped(s *capture.Shaped) {
 	if f == nil {
 		f = d.flows.Put(s.Flow.UID)
 	}
-	f.odd = append(f.odd, s) // capture tells each reason once
+	if slices.ContainsFunc(f.odd, func(o *capture.Shaped) bool { return o.Why == s.Why }) {
+		return
+	}
+	f.odd = append(f.odd, s)
 	if f.told > detectors.Info {
 		d.tell(f, s.Flow, f.told)
 	}

@@ -1,4 +1,4 @@
-"""A server that reads submissions as Ray's dashboard does (dashboard/modules/job/job_head.py): srv.py PORT."""
+"""A server that reads submissions as Ray's dashboard does (dashboard/modules/job/job_head.py): srv.py PORT [ADDRESS...]."""
 import asyncio
 import logging
 import sys
@@ -24,7 +24,8 @@ async def main():
     app.router.add_get("/api/version", version)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", int(sys.argv[1])).start()
+    for address in sys.argv[2:] or ["127.0.0.1"]:
+        await web.TCPSite(runner, address, int(sys.argv[1])).start()
     print("ready", flush=True)
     await asyncio.Event().wait()
 

@@ -328,7 +328,7 @@ func (f *flow) segment(side uint8, p *Packet) {
 	} else {
 		t.firstSeen |= 2
 	}
-	if n > 0 || p.Flags&(FlagSYN|FlagFIN|FlagRST|FlagACK) != FlagACK {
+	if n > 0 || p.Flags&(FlagSYN|FlagFIN|FlagRST|FlagURG|FlagACK) != FlagACK {
 		f.receive(side, p, why)
 	} else {
 		f.acked(side^1, p.Ack)

@@ -1,0 +1,287 @@
+package raytap
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
+)
+
+// memory is a capture in memory, as a file would be.
+type memory struct{ frames []capture.Frame }
+
+func (m *memory) ReadBatch(b *capture.Batch) error {
+	b.Frames = b.Frames[:0]
+	if len(m.frames) == 0 {
+		return io.EOF
+	}
+	n := min(256, len(m.frames))
+	b.Frames, m.frames = append(b.Frames, m.frames[:n]...), m.frames[n:]
+	return nil
+}
+
+func (m *memory) Close() error { return nil }
+
+// wireFrame is a frame with the flow that it belongs to. Frames without one stay where they are.
+type wireFrame struct {
+	capture.Frame
+	flow uint64
+	resp bool // not of the side that opened the flow
+}
+
+// wireFrames reads a capture into memory and tells the sides of its flows apart.
+func wireFrames(t *testing.T, file string) (all []wireFrame) {
+	t.Helper()
+	src, err := capture.OpenFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	d := capture.NewDissector(capture.DissectConfig{Weird: func(capture.Weird) {}})
+	type side struct {
+		addr [16]byte
+		port uint16
+	}
+	first := map[uint64]side{}
+	var b capture.Batch
+	var ps []capture.Packet
+	for {
+		err := src.ReadBatch(&b)
+		for _, f := range b.Frames {
+			f.Data = slices.Clone(f.Data)
+			x := wireFrame{Frame: f}
+			if ps = d.Dissect(&f, ps[:0]); len(ps) > 0 {
+				if p := &ps[len(ps)-1]; p.Proto == capture.ProtoTCP || p.Proto == capture.ProtoUDP {
+					from := side{p.Src, p.SrcPort}
+					x.flow = capture.FlowHash(p)
+					_, known := first[x.flow]
+					opens := p.Proto == capture.ProtoTCP && p.Flags&(capture.FlagSYN|capture.FlagACK) == capture.FlagSYN
+					if !known || opens {
+						first[x.flow] = from
+					}
+					x.resp = first[x.flow] != from
+				}
+			}
+			all = append(all, x)
+		}
+		if err != nil { // a capture that was cut off is one all the same
+			return all
+		}
+	}
+}
+
+// inOrder gives frames in the order of their times, numbered anew.
+func inOrder(all []wireFrame) []capture.Frame {
+	slices.SortStableFunc(all, func(a, b wireFrame) int { return int(a.Time.Sub(b.Time)) })
+	frames := make([]capture.Frame, len(all))
+	for i := range all {
+		frames[i] = all[i].Frame
+		frames[i].Ordinal = uint64(i + 1)
+	}
+	return frames
+}
+
+// tagged is an Ethernet frame of IPv4 as a switch mirrors it a second time behind a router: with another TTL and a VLAN tag.
+func tagged(f capture.Frame) capture.Frame {
+	if f.Link != 1 || len(f.Data) < 14 {
+		return f
+	}
+	b := slices.Concat(f.Data[:12], []byte{0x81, 0, 0, 100}, f.Data[12:])
+	if ip := b[18:]; len(ip) >= 20 && f.Data[12] == 8 && f.Data[13] == 0 && len(ip) >= int(ip[0]&15)*4 {
+		ip[8]--
+		ip[10], ip[11] = 0, 0
+		sum := uint32(0)
+		for i := 0; i < int(ip[0]&15)*4; i += 2 {
+			sum += uint32(binary.BigEndian.Uint16(ip[i:]))
+		}
+		sum = sum&0xffff + sum>>16
+		binary.BigEndian.PutUint16(ip[10:], ^uint16(sum+sum>>16))
+	}
+	f.Data, f.WireLen = b, f.WireLen+4
+	return f
+}
+
+// twists are what mirror ports and taps do to the frames of a network.
+var twists = []struct {
+	name string
+	any  bool // depends on the seed
+	do   func(all []wireFrame, rng *rand.Rand) []wireFrame
+}{
+	{"twice with another TTL and a tag", false, func(all []wireFrame, _ *rand.Rand) (out []wireFrame) {
+		for _, f := range all {
+			g := f
+			g.Frame = tagged(f.Frame)
+			g.Time = g.Time.Add(30 * time.Microsecond)
+			out = append(out, f, g)
+		}
+		return out
+	}},
+	{"twice", false, func(all []wireFrame, _ *rand.Rand) (out []wireFrame) {
+		for _, f := range all {
+			g := f
+			g.Time = g.Time.Add(5 * time.Microsecond)
+			out = append(out, f, g)
+		}
+		return out
+	}},
+	{"originators late", false, func(all []wireFrame, _ *rand.Rand) []wireFrame { return late(all, false) }},
+	{"responders late", false, func(all []wireFrame, _ *rand.Rand) []wireFrame { return late(all, true) }},
+	{"several queues", true, func(all []wireFrame, rng *rand.Rand) []wireFrame {
+		for i := range all {
+			all[i].Time = all[i].Time.Add(time.Duration(rng.IntN(300)) * time.Microsecond)
+		}
+		return all
+	}},
+	{"one in a hundred lost", true, func(all []wireFrame, rng *rand.Rand) []wireFrame {
+		return slices.DeleteFunc(all, func(wireFrame) bool { return rng.IntN(100) == 0 })
+	}},
+}
+
+// late delays one side of all flows by 2 ms, as a tap does whose ports are buffered each for itself.
+func late(all []wireFrame, resp bool) []wireFrame {
+	for i := range all {
+		if all[i].flow != 0 && all[i].resp == resp {
+			all[i].Time = all[i].Time.Add(2 * time.Millisecond)
+		}
+	}
+	return all
+}
+
+// permuted lets the packets of each flow change places at random within spans of time.
+func permuted(all []wireFrame, span time.Duration, rng *rand.Rand) []wireFrame {
+	type place struct {
+		flow uint64
+		span int64
+	}
+	places := map[place][]int{}
+	var order []place
+	for i, f := range all {
+		if f.flow == 0 {
+			continue
+		}
+		p := place{f.flow, int64(f.Time) / int64(span)}
+		if places[p] == nil {
+			order = append(order, p)
+		}
+		places[p] = append(places[p], i)
+	}
+	for _, p := range order {
+		at := places[p]
+		rng.Shuffle(len(at), func(i, j int) {
+			a, b := &all[at[i]], &all[at[j]]
+			*a, *b = *b, *a
+			a.Time, b.Time = b.Time, a.Time
+		})
+	}
+	return all
+}
+
+// wireCases calls f for every labelled capture, here and beside the project.
+func wireCases(t *testing.T, f func(t *testing.T, file string, all []wireFrame, exp []expectation)) {
+	files, err := filepath.Glob("pcaps/*.pcap*")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no captures in pcaps/")
+	}
+	for _, file := range files {
+		base, _, _ := strings.Cut(file, ".pcap")
+		t.Run(filepath.Base(base), func(t *testing.T) {
+			t.Parallel()
+			all := wireFrames(t, file)
+			if testing.Short() && len(all) > 4000 {
+				t.Skip("a large one")
+			}
+			f(t, file, all, readCase(t, base+".txt"))
+		})
+	}
+}
+
+// seeded is a generator of its own for each file.
+func seeded(file string, seed int) *rand.Rand {
+	h := fnv.New64a()
+	io.WriteString(h, filepath.Base(file))
+	return rand.New(rand.NewPCG(h.Sum64(), uint64(seed)))
+}
+
+// findingsOf runs frames as they are read by default.
+func findingsOf(t *testing.T, frames []capture.Frame) ([]*detectors.Finding, Stats) {
+	t.Helper()
+	e := &ear{}
+	stats, err := run(context.Background(), DefaultConfig(), &memory{frames}, false, []Sink{e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.findings, stats
+}
+
+// TestWireTwists: what is labelled is found in what mirror ports and taps make of it, one severity lower at most where an
+// outcome may be out of sight, and what is quiet stays quiet.
+func TestWireTwists(t *testing.T) {
+	seeds := 5
+	if testing.Short() {
+		seeds = 1
+	}
+	wireCases(t, func(t *testing.T, file string, all []wireFrame, exp []expectation) {
+		for _, tw := range twists {
+			n := 1
+			if tw.any {
+				n = seeds
+			}
+			for seed := range n {
+				findings, _ := findingsOf(t, inOrder(tw.do(slices.Clone(all), seeded(file, seed))))
+				for _, e := range exp {
+					found := false
+					for _, f := range findings {
+						s := f.Severity
+						if e.verb == "must" {
+							s++
+						}
+						found = found || matches(e.rule, f.Rule) && s >= e.severity && matches(e.src, f.Src.String()) && matches(e.dst, f.Dst.String())
+					}
+					if e.verb == "must" && !found || e.verb == "quiet" && found {
+						t.Errorf("%s, seed %d: line %d: %s %s %s > %s %s", tw.name, seed, e.line, e.verb, e.rule, e.src, e.dst, e.severity)
+					}
+				}
+			}
+		}
+	})
+}
+
+// saidSet is the set of what findings say.
+func saidSet(findings []*detectors.Finding) []string {
+	set := map[string]bool{}
+	for _, f := range findings {
+		set[fmt.Sprintf("%s %s > %s %s", f.Rule, f.Src, f.Dst, f.Severity)] = true
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// TestWireOrder: packets of a flow that change places within the time that packets wait change no finding.
+func TestWireOrder(t *testing.T) {
+	seeds := 5
+	if testing.Short() {
+		seeds = 1
+	}
+	wireCases(t, func(t *testing.T, file string, all []wireFrame, _ []expectation) {
+		findings, _ := findingsOf(t, inOrder(slices.Clone(all)))
+		want := saidSet(findings)
+		for _, span := range []time.Duration{5 * time.Millisecond, 50 * time.Millisecond} {
+			for seed := range seeds {
+				findings, stats := findingsOf(t, inOrder(permuted(slices.Clone(all), span, seeded(file, seed))))
+				if got := saidSet(findings); !slices.Equal(got, want) {
+					t.Errorf("within %v, seed %d: got\n  %s\nwant\n  %s\n%+v", span, seed, strings.Join(got, "\n  "), strings.Join(want, "\n  "), stats.Flow)
+				}
+			}
+		}
+	})
+}

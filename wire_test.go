@@ -279,7 +279,18 @@ func TestWireOrder(t *testing.T) {
 			for seed := range seeds {
 				findings, stats := findingsOf(t, inOrder(permuted(slices.Clone(all), span, seeded(file, seed))))
 				if got := saidSet(findings); !slices.Equal(got, want) {
-					t.Errorf("within %v, seed %d: got\n  %s\nwant\n  %s\n%+v", span, seed, strings.Join(got, "\n  "), strings.Join(want, "\n  "), stats.Flow)
+					var lost, more []string
+					for _, s := range want {
+						if !slices.Contains(got, s) {
+							lost = append(lost, s)
+						}
+					}
+					for _, s := range got {
+						if !slices.Contains(want, s) {
+							more = append(more, s)
+						}
+					}
+					t.Errorf("within %v, seed %d: lost %q, instead %q; %+v", span, seed, lost, more, stats.Flow)
 				}
 			}
 		}

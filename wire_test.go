@@ -296,3 +296,44 @@ func TestWireOrder(t *testing.T) {
 		}
 	})
 }
+
+// TestWireUndisturbed: where nothing is missing and all is in its place, nothing waits but what comes of a connection in the
+// first moment after its beginning was missed. So no finding comes later for what is done about other wires.
+func TestWireUndisturbed(t *testing.T) {
+	wireCases(t, func(t *testing.T, file string, all []wireFrame, _ []expectation) {
+		switch name := filepath.Base(file); {
+		case strings.HasPrefix(name, "loss-"), strings.HasPrefix(name, "wire-"), strings.HasPrefix(name, "later-"):
+			t.Skip("something is missing, or not in its place")
+		}
+		frames := inOrder(slices.Clone(all))
+		_, stats := findingsOf(t, frames)
+		wait := DefaultConfig().Order.Wait
+		begun := map[uint64]capture.Time{} // of flows whose SYN was not seen: when waiting for it is over
+		bound := uint64(0)
+		d := capture.NewDissector(capture.DissectConfig{Weird: func(capture.Weird) {}})
+		var ps []capture.Packet
+		for i := range frames {
+			ps = d.Dissect(&frames[i], ps[:0])
+			for j := range ps {
+				p := &ps[j]
+				if p.Proto != capture.ProtoTCP {
+					continue
+				}
+				h := capture.FlowHash(p)
+				until, known := begun[h]
+				switch {
+				case p.Flags&(capture.FlagSYN|capture.FlagACK) == capture.FlagSYN:
+					begun[h] = 0
+				case !known:
+					begun[h] = p.Time.Add(wait)
+					bound++
+				case p.Time < until:
+					bound++
+				}
+			}
+		}
+		if w := &stats.Flow; w.Waited > bound {
+			t.Errorf("%d packets waited, %d of them in the first %v of connections without a beginning; %d in vain", w.Waited, bound, wait, w.WaitTime)
+		}
+	})
+}

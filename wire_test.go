@@ -337,3 +337,36 @@ func TestWireUndisturbed(t *testing.T) {
 		}
 	})
 }
+
+// TestWireOffload: what a network card was to fill in is right by default: rows are those of a run that looks at no
+// checksum, and the run says how many packets there were.
+func TestWireOffload(t *testing.T) {
+	files, err := filepath.Glob("pcaps/wire-offload-*.pcap.gz")
+	if err != nil || len(files) < 4 {
+		t.Fatal(err, files)
+	}
+	for _, file := range files {
+		cfg := DefaultConfig()
+		auto, stats := listen(t, cfg, file)
+		cfg.Checksums = "ignore"
+		ignored, _ := listen(t, cfg, file)
+		for _, log := range []string{"conn", "http", "dns", "files", "ray", "weird", "notice"} {
+			if a, b := fmt.Sprint(auto.rows[log]), fmt.Sprint(ignored.rows[log]); a != b {
+				t.Errorf("%s: %s.log has\n%s\nand with no checksum looked at\n%s", file, log, a, b)
+			}
+		}
+		if len(auto.rows["http"]) == 0 || stats.Flow.Offloaded == 0 || stats.Flow.BadChecksum != 0 {
+			t.Errorf("%s: %d rows of http, %d offloaded, %d bad", file, len(auto.rows["http"]), stats.Flow.Offloaded, stats.Flow.BadChecksum)
+		}
+		for _, l := range stats.Losses() {
+			if l.N > 0 {
+				t.Errorf("%s: offloading is no loss: %+v", file, l)
+			}
+		}
+		cfg.Checksums = "strict"
+		strict, _ := listen(t, cfg, file)
+		if got, want := fmt.Sprint(len(strict.findings)), fmt.Sprint(len(auto.findings)); got != want {
+			t.Errorf("%s: %s findings, with checksums as Zeek's %s", file, want, got)
+		}
+	}
+}

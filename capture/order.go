@@ -87,9 +87,16 @@ func (f *flow) early(side uint8, p *Packet) bool {
 		return t.ep[side].synced && !t.oneSided && p.Flags&FlagSYN == 0
 	}
 	if seqDelta(p.Ack, peer.next) <= 0 || seqDelta(p.Ack, peer.edge) <= 0 {
-		return false
+		return t.ep[side].beyond(peer, p)
 	}
 	return !(peer.finned && p.Ack == peer.fin && peer.next == peer.fin-1)
+}
+
+// beyond reports whether p, which e sends, has data beyond what peer, as far as was seen, has offered room for: a segment that
+// is none of the connection's, or one that was sent when more had been offered, in a packet that is still to come.
+func (e *endpoint) beyond(peer *endpoint, p *Packet) bool {
+	return peer.window > 0 && seqDelta(p.Seq, peer.winAck+peer.window) >= 0 && seqDelta(p.Seq, e.next) > 0 && p.PayloadLen() > 0 &&
+		e.synced && peer.synced // the scales of both windows are known
 }
 
 // waits takes p, which side sends, if it has to wait.

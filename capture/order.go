@@ -83,20 +83,16 @@ func (f *flow) early(side uint8, p *Packet) bool {
 	}
 	t := f.tcp
 	peer := &t.ep[side^1]
+	if peer.synced && !t.ep[side].based && !t.oneSided && p.Flags&FlagSYN == 0 {
+		return true // before the answer to the SYN, which says where the bytes of this side begin
+	}
 	if !peer.based { // nothing of the other side yet: of a connection whose SYN was seen its answer must come first
 		return t.ep[side].synced && !t.oneSided && p.Flags&FlagSYN == 0
 	}
 	if seqDelta(p.Ack, peer.next) <= 0 || seqDelta(p.Ack, peer.edge) <= 0 {
-		return t.ep[side].beyond(peer, p)
+		return false
 	}
 	return !(peer.finned && p.Ack == peer.fin && peer.next == peer.fin-1)
-}
-
-// beyond reports whether p, which e sends, has data beyond what peer, as far as was seen, has offered room for: a segment that
-// is none of the connection's, or one that was sent when more had been offered, in a packet that is still to come.
-func (e *endpoint) beyond(peer *endpoint, p *Packet) bool {
-	return peer.window > 0 && seqDelta(p.Seq, peer.winAck+peer.window) >= 0 && seqDelta(p.Seq, e.next) > 0 && p.PayloadLen() > 0 &&
-		e.synced && peer.synced // the scales of both windows are known
 }
 
 // waits takes p, which side sends, if it has to wait.
@@ -217,7 +213,7 @@ func (f *flow) force(w *waiting) {
 		}
 	}
 	if first >= 0 {
-		if !f.tcp.ep[first^1].based {
+		if !f.tcp.ep[first^1].based || !f.tcp.ep[first].based {
 			f.tcp.oneSided = true
 		}
 		f.takeHeld(w, uint8(first))

@@ -227,11 +227,11 @@ func findingsOf(t *testing.T, frames []capture.Frame) ([]*detectors.Finding, Sta
 // lossTakes are draws in which what a finding is made of is among the packets that are lost, without another copy: the one packet
 // that has the job, a block of the compressed headers, the beginning of a connection that is read by its beginning.
 var lossTakes = map[string]bool{
-	"egress-http.pcap.gz 0 one in a hundred lost":          true, // the head of the upload
-	"attack-job-h2.pcap.gz 0 one in a hundred lost":        true, // a frame with headers: what HPACK holds behind it is not known
-	"attack-client.pcap.gz 4 one in a hundred lost":        true,
-	"attack-gcs-ray1.10.0.pcap.gz 0 one in a hundred lost": true,
-	"benign-quoted.pcap.gz 3 one in a hundred lost":        true, // the greeting of the mail server: the miner's lines in the mail are a stream's then
+	"egress-http.pcap.gz 0 one in a hundred lost":          true, // the request line and the head of the upload
+	"attack-job-h2.pcap.gz 0 one in a hundred lost":        true, // a block of headers: what HPACK holds behind it is not known
+	"attack-client.pcap.gz 0 one in a hundred lost":        true, // the headers of the call that opens Ray Client's stream
+	"attack-gcs-ray1.10.0.pcap.gz 4 one in a hundred lost": true, // the head of the job: its answer proves one, two severities lower
+	"benign-quoted.pcap.gz 3 one in a hundred lost":        true, // EHLO: nothing says that what is quoted is in a mail
 }
 
 // TestWireTwists: what is labelled is found in what mirror ports and taps make of it, one severity lower at most where an

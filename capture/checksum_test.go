@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -143,6 +144,27 @@ func TestVerifiedByTheCard(t *testing.T) {
 			if ok := got[len(got)-1].ChecksumOK(); ok != (verified && c.want || right) {
 				t.Errorf("%s, verified %v: %v", c.name, verified, ok)
 			}
+		}
+	}
+}
+
+// TestOffloadedBeyond64K: the sum that Linux leaves to a card has all of a length that the IP header has no room for
+// (__tcp_v4_send_check, tcp4_gro_complete).
+func TestOffloadedBeyond64K(t *testing.T) {
+	for _, n := range []int{20, 65535, 65536, 69235, 200000} {
+		p := &Packet{Proto: ProtoTCP, L4: make([]byte, n), L4Len: n, HdrLen: 20}
+		p.Src[12], p.Src[15], p.Dst[12], p.Dst[15] = 203, 5, 10, 5
+		sum := uint32(203<<8+5+10<<8+5+ProtoTCP) + uint32(n&0xffff+n>>16)
+		for sum>>16 != 0 {
+			sum = sum&0xffff + sum>>16
+		}
+		binary.BigEndian.PutUint16(p.L4[16:], uint16(sum))
+		if !p.Offloaded() {
+			t.Errorf("%d bytes: %#04x is not taken for the sum of the pseudo header", n, sum)
+		}
+		p.L4[17] ^= 1
+		if p.Offloaded() {
+			t.Errorf("%d bytes: a wrong sum is taken for it", n)
 		}
 	}
 }

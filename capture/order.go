@@ -27,6 +27,8 @@ const (
 	// Bytes that wait in a shard at most, with what Go needs for them: 64 MiB over all shards.
 	shardWaiting = 64 << 20 / ShardCount
 	heldCost     = 256
+	// Packets among which one is looked for that comes before another, so that giving up costs the same however many wait.
+	behindLooks = 64
 )
 
 // held is a packet that waits.
@@ -81,6 +83,9 @@ func (f *flow) early(side uint8, p *Packet) bool {
 	}
 	t := f.tcp
 	peer := &t.ep[side^1]
+	if peer.synced && !t.ep[side].based && !t.oneSided && p.Flags&FlagSYN == 0 {
+		return true // before the answer to the SYN, which says where the bytes of this side begin
+	}
 	if !peer.based { // nothing of the other side yet: of a connection whose SYN was seen its answer must come first
 		return t.ep[side].synced && !t.oneSided && p.Flags&FlagSYN == 0
 	}
@@ -196,17 +201,37 @@ func (f *flow) force(w *waiting) {
 	}
 	first := -1
 	for side, q := range w.q {
-		if len(q) > 0 && (first < 0 || q[0].Ordinal < w.q[first][0].Ordinal) {
+		switch {
+		case len(q) == 0:
+		case first < 0:
 			first = side
+		default: // what the other acknowledges comes before it; where each does, or neither, that which came first
+			a, b := f.behind(uint8(first), w), f.behind(uint8(side), w)
+			if a != b && a || a == b && q[0].Ordinal < w.q[first][0].Ordinal {
+				first = side
+			}
 		}
 	}
 	if first >= 0 {
-		if !f.tcp.ep[first^1].based {
+		if !f.tcp.ep[first^1].based || !f.tcp.ep[first].based {
 			f.tcp.oneSided = true
 		}
 		f.takeHeld(w, uint8(first))
 	}
 	f.release(w)
+}
+
+// behind reports whether the first packet that waits of side acknowledges bytes of another that waits.
+func (f *flow) behind(side uint8, w *waiting) bool {
+	ack := w.q[side][0].Ack
+	e := &f.tcp.ep[side^1]
+	for _, h := range w.q[side^1][:min(len(w.q[side^1]), behindLooks)] {
+		end := h.Seq + uint32(h.PayloadLen())
+		if h.PayloadLen() > 0 && seqDelta(h.Seq, ack) < 0 && (!e.based || seqDelta(end, e.next) > 0) {
+			return true
+		}
+	}
+	return false
 }
 
 // begun gives up to wait for the beginning: each side begins with the first of its bytes that was seen.

@@ -94,7 +94,7 @@ type tcpConn struct {
 	firstSeen     uint8 // bit 0 the originator, bit 1 the responder
 	partial       bool
 	closeDeferred bool
-	oneSided      bool // the other side's packets do not come: nothing waits for them
+	oneSided      bool // a side does not come, or its SYN does not: nothing waits for that
 	over          bool // the stream was told of its end; if more comes another begins
 	wait          *waiting
 }

@@ -155,6 +155,9 @@ func (o *outputs) values(s *raytap.Stats) metrics.Values {
 	for _, l := range s.Losses() {
 		v.Losses = append(v.Losses, metrics.Loss{Cause: l.Name, Unit: l.Unit, N: l.N})
 	}
+	for _, n := range s.Notes() {
+		v.Notes = append(v.Notes, metrics.Note{What: n.Name, Unit: n.Unit, N: n.N})
+	}
 	for _, c := range o.logs.Counts() {
 		v.Logs = append(v.Logs, metrics.Log{Name: c.Log, Rows: c.Rows, Lost: c.Lost})
 	}

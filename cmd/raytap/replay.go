@@ -256,7 +256,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		}
 	}
 	if !cfg.Quiet {
-		if err := people.Report(stdout, totals(&stats, elapsed)); err != nil {
+		if err := people.Report(stdout, totals(&stats, cfg.Checksums, elapsed)); err != nil {
 			fail(fmt.Errorf("cannot print the findings: %w", err))
 		}
 	}
@@ -287,8 +287,9 @@ func sourceOf(files []string) string {
 	return name
 }
 
-func totals(s *raytap.Stats, elapsed time.Duration) terminal.Totals {
+func totals(s *raytap.Stats, checksums string, elapsed time.Duration) terminal.Totals {
 	t := terminal.Totals{Packets: s.Packets, Bytes: s.Bytes, Flows: s.Flow.Flows, First: s.First, Last: s.Last, Elapsed: elapsed}
+	t.Offloaded, t.OffloadedAside = s.Flow.Offloaded, checksums == "strict"
 	for _, l := range s.Losses() {
 		t.Losses = append(t.Losses, terminal.Loss(l))
 	}

@@ -262,7 +262,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 		fail(err)
 	}
 	if !cfg.Quiet {
-		if err := people.Report(out, totals(&stats, time.Since(start))); err != nil {
+		if err := people.Report(out, totals(&stats, cfg.Checksums, time.Since(start))); err != nil {
 			fail(fmt.Errorf("cannot print the findings: %w", err))
 		}
 	}

@@ -62,6 +62,7 @@ type Values struct {
 	Weirds, Panics           uint64
 	LastPacket               time.Time // zero: none yet
 	Losses                   []Loss
+	Notes                    []Note
 	Logs                     []Log
 	Outputs                  []Output
 }
@@ -77,6 +78,12 @@ type Interface struct {
 type Loss struct {
 	Cause, Unit string
 	N           uint64
+}
+
+// Note is something about the wire that is no loss.
+type Note struct {
+	What, Unit string
+	N          uint64
 }
 
 // Log is what became of the rows of a log.
@@ -248,6 +255,7 @@ var (
 	freezes    = desc("ring_freezes_total", "Times that the ring was full.", "interface")
 	up         = desc("interface_up", "1 if the interface is there and its link is up.", "interface")
 	lost       = desc("lost_total", "What was lost, by cause, in packets, bytes, flows, rows and the like.", "cause", "unit")
+	noted      = desc("wire_total", "What the wire is like and is no loss, by kind, in packets, flows and the like.", "kind", "unit")
 	rows       = desc("log_rows_total", "Rows of a log.", "log")
 	rowsLost   = desc("log_rows_lost_total", "Rows of a log that could not be written.", "log")
 	sent       = desc("output_sent_total", "Findings that were sent on.", "output")
@@ -258,7 +266,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range [...]*prometheus.Desc{
-		packets, bytes, filtered, flows, active, weirds, panics, lastPacket, received, drops, freezes, up, lost, rows, rowsLost, sent, dropped, waiting,
+		packets, bytes, filtered, flows, active, weirds, panics, lastPacket, received, drops, freezes, up, lost, noted, rows, rowsLost, sent, dropped, waiting,
 	} {
 		to <- d
 	}
@@ -302,6 +310,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	}
 	for _, l := range v.Losses {
 		count(lost, l.N, l.Cause, l.Unit)
+	}
+	for _, n := range v.Notes {
+		count(noted, n.N, n.What, n.Unit)
 	}
 	for _, l := range v.Logs {
 		count(rows, l.Rows, l.Name)

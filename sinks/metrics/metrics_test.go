@@ -73,6 +73,7 @@ func TestScrape(t *testing.T) {
 		Packets: 1000, Bytes: 1 << 40, Filtered: 5, Flows: 70, ActiveFlows: 12, Weirds: 3, Panics: 1,
 		LastPacket: time.Unix(1700000000, 500e6),
 		Losses:     []Loss{{"gap_bytes", "bytes", 99}},
+		Notes:      []Note{{"packets_waited", "packets", 12}},
 		Logs:       []Log{{"conn", 70, 4}, {"notice", 4, 0}},
 		Outputs:    []Output{{"webhook", 3, 1, 2}},
 	})
@@ -88,7 +89,7 @@ func TestScrape(t *testing.T) {
 		`raytap_interface_packets_total{interface="eth1"} 600`, `raytap_kernel_drops_total{interface="eth1"} 7`,
 		`raytap_kernel_drops_total{interface="eth2"} 0`, `raytap_ring_freezes_total{interface="eth1"} 2`,
 		`raytap_interface_up{interface="eth1"} 1`, `raytap_interface_up{interface="eth2"} 0`,
-		`raytap_lost_total{cause="gap_bytes",unit="bytes"} 99`,
+		`raytap_lost_total{cause="gap_bytes",unit="bytes"} 99`, `raytap_wire_total{kind="packets_waited",unit="packets"} 12`,
 		`raytap_log_rows_total{log="conn"} 70`, `raytap_log_rows_lost_total{log="conn"} 4`, `raytap_log_rows_lost_total{log="notice"} 0`,
 		`raytap_output_sent_total{output="webhook"} 3`, `raytap_output_dropped_total{output="webhook"} 1`, `raytap_output_waiting{output="webhook"} 2`,
 		`raytap_findings_total{rule="a/b",severity="high"} 3`, `raytap_findings_total{rule="a/b",severity="medium"} 1`,

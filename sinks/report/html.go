@@ -55,6 +55,11 @@ var losses = [...]struct{ name, says string }{
 	{"gap_bytes", "bytes are missing in TCP streams"},
 	{"buffer_full_bytes", "bytes were dropped for room"},
 	{"flows_evicted", "flows were ended for room"},
+	{"waits_cut_short", "times a flow had too many packets that waited for what they answer"},
+	{"no_room_to_wait", "packets found no room to wait for what they answer"},
+	{"doubted_no_room", "segments that a receiver should not take were not kept for want of room"},
+	{"copies_no_room", "flows have copies of the same bytes that differ, of which one was read"},
+	{"unfinished_requests", "flows were given up in the middle of a request"},
 	{"decoder_panics", "flows lost their decoder to a fault of raytap"},
 	{"pkts_dropped", "packets were dropped by the kernel"},
 }
@@ -550,6 +555,9 @@ func (r *Report) limits() []limit {
 				any = true
 				say("%s %s.", terminal.Number(n), l.says)
 			}
+		}
+		if n := count(r.stats, "checksums_offloaded"); n > 0 {
+			all = append(all, limit{terminal.Number(n) + " packets have a checksum that was left to a network card, as where a host captures its own traffic.", true})
 		}
 		if !any {
 			all = append(all, limit{"Nothing was lost between the capture and the decoders.", true})

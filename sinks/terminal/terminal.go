@@ -150,6 +150,8 @@ type Totals struct {
 	Packets, Bytes, Flows uint64
 	First, Last           capture.Time
 	Losses                []Loss        // those of none are left out
+	Offloaded             uint64        // packets whose checksum was left to a network card
+	OffloadedAside        bool          // rows leave those out
 	Elapsed               time.Duration // that the run took, 0 if it is not to be told
 }
 
@@ -302,6 +304,17 @@ func (s *Sink) totals(t Totals) string {
 		p = append(p, "nothing lost")
 	} else {
 		p = append(p, "lost: "+strings.Join(lost, ", "))
+	}
+	if t.Offloaded > 0 {
+		is, are := "checksum was", "it is"
+		if t.Offloaded != 1 {
+			is, are = "checksums were", "they are"
+		}
+		meaning := "as on a host that captures its own traffic: " + are + " taken for right"
+		if t.OffloadedAside {
+			meaning = "as on a host that captures its own traffic: detection reads them, conn.log is counted without them"
+		}
+		p = append(p, count(t.Offloaded, "packet")+" whose "+is+" left to a network card ("+meaning+")")
 	}
 	if t.Elapsed > 0 {
 		p = append(p, Number(uint64(float64(t.Packets)/t.Elapsed.Seconds()))+" packets/s")

@@ -57,6 +57,22 @@ info      2023-11-14 22:13:21  D [mining/stratum, packet 1]
 	}
 }
 
+// TestOffloadedIsNoLoss: what a network card was to fill in is said for what it is.
+func TestOffloadedIsNoLoss(t *testing.T) {
+	for _, c := range []struct {
+		totals Totals
+		want   string
+	}{
+		{Totals{Packets: 3000, Flows: 2, Offloaded: 1200}, "; nothing lost; 1,200 packets whose checksums were left to a network card (as on a host that captures its own traffic: they are taken for right)\n"},
+		{Totals{Packets: 3000, Flows: 2, Offloaded: 1}, "; nothing lost; 1 packet whose checksum was left to a network card (as on a host that captures its own traffic: it is taken for right)\n"},
+		{Totals{Packets: 3000, Flows: 2, Offloaded: 2, OffloadedAside: true}, "; nothing lost; 2 packets whose checksums were left to a network card (as on a host that captures its own traffic: detection reads them, conn.log is counted without them)\n"},
+	} {
+		if got := report(t, Options{}, c.totals); !strings.HasSuffix(got, c.want) {
+			t.Errorf("%q, want at the end %q", got, c.want)
+		}
+	}
+}
+
 func TestNothingFound(t *testing.T) {
 	want := "0 packets; 0 bytes; 0 flows; no findings; nothing lost\n"
 	if got := report(t, Options{}, Totals{}); got != want {

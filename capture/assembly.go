@@ -579,6 +579,9 @@ func (f *flow) acked(side uint8, seq uint32) {
 		return
 	}
 	upTo := seq
+	if e.finned && seqDelta(seq, e.fin) > 0 && seqDelta(e.next, e.fin) >= 0 {
+		e.finned = false // it took what came in the FIN's place
+	}
 	if e.finned && seqDelta(seq, e.fin) >= 0 {
 		upTo = e.fin - 1
 	}

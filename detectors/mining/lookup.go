@@ -144,7 +144,7 @@ func pages(name string) bool {
 	if err != nil {
 		return false
 	}
-	switch strings.TrimSuffix(strings.TrimSuffix(name, domain), ".") {
+	switch strings.TrimRight(strings.TrimSuffix(strings.TrimSuffix(name, domain), "."), "0123456789") {
 	case "", "www", "m", "api", "blog", "docs", "doc", "help", "support", "forum", "status", "static", "assets", "cdn", "stats":
 		return true
 	}

@@ -207,6 +207,7 @@ func TestPagesOfAPool(t *testing.T) {
 		want []string // rule and severity
 	}{
 		{"the pages' own name", []any{answer("www.f2pool.com", "198.51.100.44"), bytes("443")}, []string{"mining/pool low"}},
+		{"its interface for programs", []any{answer("api2.nicehash.com", "198.51.100.44")}, []string{"mining/pool low"}},
 		{"the domain itself", []any{answer("supportxmr.com", "198.51.100.44"), bytes("443")}, []string{"mining/pool low"}},
 		{"a browser, under the name for miners", []any{answer("xmr.2miners.com", "198.51.100.44"), tlsTo("xmr.2miners.com", "h2", "http/1.1")}, []string{"mining/pool low"}},
 		{"the domain itself, at a miner's port", []any{answer("supportxmr.com", "198.51.100.44"), bytes("3333")}, []string{"mining/pool low", "mining/pool medium"}},

@@ -425,7 +425,7 @@ func TestUnknownEtherTypesAreInStats(t *testing.T) {
 	dir := folder(t, map[string]string{"a.pcap": string(b)})
 	r := invoke(t, dir, nil, "replay", "--out=logs", "a.pcap")
 	r.expect(t, 0, "lost: 8 packets unknown ethertype", "")
-	if s := read(t, dir, "logs", "stats.log"); !strings.Contains(s, "\tunknown_ethertypes\n") || !strings.Contains(s, "\t0x88b5=7,0x88b6=1\n") {
+	if s := read(t, dir, "logs", "stats.log"); !strings.Contains(s, "\tunknown_ethertypes\thome_in_doubt\n") || !strings.Contains(s, "\t0x88b5=7,0x88b6=1\t-\n") {
 		t.Errorf("stats.log %q", s)
 	}
 	if s := read(t, dir, "logs", "weird.log"); strings.Count(s, "unknown_ether_type\t0x88b5\t") != 1 || strings.Count(s, "unknown_ether_type\t0x88b6\t") != 1 {

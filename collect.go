@@ -31,6 +31,7 @@ type collector struct {
 	err      error
 
 	findings, weirds, rows uint64
+	doubt                  *homeDoubt // nil: home was said
 
 	clock, flushed capture.Time
 	flushedAt      uint64 // findings, when that was
@@ -41,6 +42,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.repeat = detectors.NewSuppressor(func(f *detectors.Finding) {
 		c.findings++
 		f.Mask()
+		c.doubt.finding(f)
 		c.say(f)
 	})
 	c.bus = detectors.NewBus(c.repeat.Report)
@@ -54,6 +56,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	for _, d := range Detectors() {
 		d.New(c.env, c.bus)
 	}
+	c.doubt = newHomeDoubt(&e.cfg, e.home, c.bus)
 	c.tunnels = newTunnelLog(c.say)
 	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: hashLimit}), c.event)
 	return c
@@ -125,6 +128,7 @@ func (c *collector) take(b *batch) {
 	c.stats = b.stats
 	c.stats.Flow, c.stats.ActiveFlows, c.stats.ShedBodies, c.stats.Panics = c.sums.Flow, c.sums.ActiveFlows, c.sums.ShedBodies, c.sums.Panics
 	c.stats.Findings, c.stats.Weirds, c.stats.Rows, c.stats.RowsLost = c.findings, c.weirds, c.rows, rowsLost(c.sinks)
+	c.stats.Outsiders = c.doubt.outsiders()
 	if e.cfg.Progress != nil {
 		e.cfg.Progress(c.stats)
 	}
@@ -169,6 +173,7 @@ func (c *collector) end() (Stats, error) {
 	c.bus.End(capture.At{Time: c.stats.Last, Packet: c.stats.Packets})
 	c.repeat.Flush()
 	c.stats.Findings, c.stats.Weirds, c.stats.RowsLost = c.findings, c.weirds, rowsLost(c.sinks)
+	c.stats.Outsiders = c.doubt.outsiders()
 	rest := &statsRow{c.stats.Last, c.stats}
 	if c.e.live {
 		rest, _ = c.span.end(c.stats, c.clock)

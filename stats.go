@@ -22,6 +22,9 @@ type Stats struct {
 
 	ActiveFlows int // in the tables; while a run goes on, this, Flow and what workers count else are a second old at most
 
+	// Networks that may be home though nobody said so; at most four.
+	Outsiders []Outsider
+
 	// Of a live source.
 	Live       capture.LiveStats
 	ShedBodies uint64 // bodies not looked into, under overload
@@ -139,4 +142,9 @@ func (r *statsRow) Row(w capture.Fields) {
 	for _, l := range r.s.bounds() {
 		w.Count(l.Name, l.N, true)
 	}
+	var nets []string
+	for _, o := range r.s.Outsiders {
+		nets = append(nets, o.Network.String())
+	}
+	w.Vector("home_in_doubt", "string", nets, nets != nil)
 }

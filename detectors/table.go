@@ -1,5 +1,7 @@
 package detectors
 
+import "iter"
+
 // Table is a bounded map for a detector's state: when it is full, the entry that was not touched for longest makes
 // room. The zero value with a Limit is ready.
 type Table[K comparable, V any] struct {
@@ -39,6 +41,21 @@ func (t *Table[K, V]) Peek(k K) *V {
 		return &t.slots[i].val
 	}
 	return nil
+}
+
+// All goes through the entries, the one that was touched last first, and touches none. The table must not be changed
+// meanwhile.
+func (t *Table[K, V]) All() iter.Seq2[K, *V] {
+	return func(yield func(K, *V) bool) {
+		if len(t.slots) == 0 {
+			return
+		}
+		for i := t.slots[0].next; i != 0; i = t.slots[i].next {
+			if !yield(t.slots[i].key, &t.slots[i].val) {
+				return
+			}
+		}
+	}
 }
 
 // Oldest gives the key and the value of the entry that was not touched for longest; nil if there is none.

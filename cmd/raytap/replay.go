@@ -290,6 +290,9 @@ func sourceOf(files []string) string {
 func totals(s *raytap.Stats, checksums string, elapsed time.Duration) terminal.Totals {
 	t := terminal.Totals{Packets: s.Packets, Bytes: s.Bytes, Flows: s.Flow.Flows, First: s.First, Last: s.Last, Elapsed: elapsed}
 	t.Offloaded, t.OffloadedAside = s.Flow.Offloaded, checksums == "strict"
+	for _, o := range s.Outsiders {
+		t.Doubts = append(t.Doubts, o.String())
+	}
 	for _, l := range s.Losses() {
 		t.Losses = append(t.Losses, terminal.Loss(l))
 	}

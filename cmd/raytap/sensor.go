@@ -192,8 +192,13 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	reload := make(chan *raytap.Config, 1)
 	manager := newManager()
 	var unsaved error
+	doubted := false
 	progress := func(s raytap.Stats) {
 		now := time.Now()
+		if len(s.Outsiders) > 0 && !doubted {
+			doubted = true
+			notice(s.Outsiders[0].String())
+		}
 		up.Store(s.Live.Down == 0 || s.Live.Down < s.Live.Links)
 		logs.tick(now, &s)
 		manager.alive(now)

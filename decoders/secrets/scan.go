@@ -37,6 +37,7 @@ type Match struct {
 	Verified bool        // a checksum or an inner structure was right
 	Example  bool        // a placeholder, a documentation's example, or a sequence of the alphabet
 	Auth     bool        // it stood where a request authenticates itself
+	Same     uint64      // equal for equal values of one rule, in this process alone
 }
 
 type scanner struct {
@@ -182,8 +183,8 @@ func (s *scan) add(b []byte, v0, v1 int, r *Rule, m Match) {
 	if slices.Contains(s.seen, key) {
 		return
 	}
-	m.Rule, m.Length, m.Name = r, len(v), nameBefore(b, v0)
-	m.Example = example(v) && !m.Verified
+	m.Rule, m.Length, m.Name, m.Same = r, len(v), nameBefore(b, v0), key
+	m.Example = example(v) && !m.Verified || published(v)
 	if strings.HasPrefix(strings.ToLower(m.Name), "x-amz-") {
 		return // a presigned URL: it has the id of the key and no key
 	}

@@ -16,15 +16,21 @@
 // segments of a film) is no heartbeat. Everything is judged by packet time as calls come, most of all at the end of
 // flows; a series that is only complete when the capture ends is judged then, since flows end with it.
 //
-//	medium  regular
-//	low     regular, but many machines call there, or a page in a browser does, or it looks like a health check, a
-//	        scrape of metrics or a check of certificates; or only five calls
+//	medium  regular, and there is a sign beside it: a job from outside before, or an ill place (named.go): nobody gave it
+//	        a name, or one that anybody can have by the hour, or its client disguises itself
+//	low     regular alone: agents, trackers, runners and registries call their servers under a name all day, and
+//	        programs theirs in protocols that are known; many machines call there (one finding for the place), or a page
+//	        in a browser does, or it looks like a health check, a scrape of metrics or a check of certificates; or only
+//	        five calls, where twelve would take more than a day
 //
 // Services that everybody calls by the clock are in quiet.txt. They are left out when the DNS said that the address is
 // theirs; a name in a request alone is the client's word, and makes it low.
 //
+// What was said of a place is said once a day while it changes (half as often, twice as much), and once a week while it
+// does not.
+//
 // It does not see: heartbeats inside a connection that stays open, over UDP (and so over QUIC and DNS), inside the home
-// networks (a proxy at home hides who is called), faster than one in two seconds or with much jitter; destinations in
+// networks (a proxy at home hides who is called), faster than one in two seconds or with much jitter, or that report more than Config.Request each time; destinations in
 // quiet.txt; a client that asks for another Host each time.
 package beacon
 
@@ -57,6 +63,7 @@ type Config struct {
 	Calls      int           `yaml:"calls"`       // at least, for a score
 	Span       time.Duration `yaml:"span"`        // of packet time from first to last, at least
 	Answer     uint64        `yaml:"answer"`      // median bytes of an answer, at most
+	Request    uint64        `yaml:"request"`     // median bytes of what is sent, at most
 	Prevalence int           `yaml:"prevalence"`  // machines that call a place, from which it is everybody's
 	AfterJob   time.Duration `yaml:"after_job"`   // how long after a foreign job five calls are enough
 	ShortEvery time.Duration `yaml:"short_every"` // shortest period of five calls
@@ -65,11 +72,12 @@ type Config struct {
 
 // Default is what holds when nothing is said. RITA calls 0.9 high; of the four parts two are almost given for a series
 // that is its own range, so the intervals are asked for on their own too. Twelve calls make eleven intervals, of which
-// chance aligns few. An order to a bot has a kilobyte, a segment of a film hundreds of them. Five of a network's
+// chance aligns few. An order to a bot has a kilobyte, a segment of a film hundreds of them; a bot
+// that has nothing to tell sends less than a page of telemetry. Five of a network's
 // machines with the same implant would be found by what brought it.
 func Default() Config {
 	return Config{
-		Score: 0.9, Time: 0.9, Calls: 12, Span: 45 * time.Second, Answer: 64 << 10, Prevalence: 5,
+		Score: 0.9, Time: 0.9, Calls: 12, Span: 45 * time.Second, Answer: 64 << 10, Request: 32 << 10, Prevalence: 5,
 		AfterJob: 24 * time.Hour, ShortEvery: 20 * time.Second,
 	}
 }
@@ -108,8 +116,10 @@ const (
 	shortCalls = 5
 	nearJob    = 0.10
 	nearAlone  = 0.05
-	// What was said is said again after a day.
+	// What was said is said again after a day if it changed by half, and after a week if it did not.
 	sayAgain = 24 * time.Hour
+	saySame  = 7 * sayAgain
+	changed  = 1.5
 )
 
 // Spec registers the detector.
@@ -122,8 +132,9 @@ func Spec() detectors.Spec {
 			ATLAS:  []string{"AML.T0072"},
 			ATTACK: []string{"T1071.001", "T1053.003", "T1029"},
 			Needs:  "HTTP in clear text, or the headers of TCP flows from their beginning; a dozen calls, or five after a foreign job.",
-			FalsePositives: "Telemetry, updates and health checks of services that are not in the built-in list, web pages that poll: put the place " +
-				"on the allow-list.",
+			FalsePositives: "Calls by the clock to a bare address or under a name below a cheap top-level domain, in a protocol that is not known: " +
+				"put the place on the allow-list. Names are believed when the look-up was seen, or none was; a page in a browser that " +
+				"hides which it is.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := newDetector(env, bus)
@@ -151,9 +162,13 @@ type beat struct {
 
 // Flags of calls that are less suspicious.
 const (
-	page  = 1 << iota // a page in a browser made it
-	watch             // a health check or the like, by its own account
-	claim             // it names a service of quiet.txt, and nobody else says so
+	page   = 1 << iota // a page in a browser made it
+	watch              // a health check or the like, by its own account
+	claim              // it names a service of quiet.txt, and nobody else says so
+	named              // it goes under a name that nothing speaks against
+	spoken             // in a protocol that is known and has a log of its own
+
+	flags = 5
 )
 
 // pair is a series of calls, by time.
@@ -162,6 +177,21 @@ type pair struct {
 	next  int // rate when there are so many
 	said  detectors.Severity
 	at    capture.Time // when it was said
+	every time.Duration
+	size  uint32
+}
+
+// caller is who calls a place.
+type callers struct {
+	who  []netip.Addr
+	said capture.Time // of the place, when many call it
+}
+
+// hello is what a client said when it opened a TLS connection.
+type hello struct {
+	name    string
+	browser bool // it has what browsers' have: HTTP/2 and an encrypted inner hello
+	bad     bool // the server's certificate has another name
 }
 
 type job struct {
@@ -179,8 +209,8 @@ type detector struct {
 	pairs   detectors.Table[pairKey, pair]
 	names   detectors.Table[netip.Addr, string]
 	usual   detectors.Table[netip.Addr, struct{}] // addresses that a name of quiet.txt has
-	hosts   detectors.Table[string, string]       // server names of TLS connections, by flow
-	who     detectors.Table[string, []netip.Addr] // callers of a place
+	hosts   detectors.Table[string, hello]        // of TLS connections, by flow
+	who     detectors.Table[string, callers]      // of a place
 	jobs    detectors.Table[netip.Addr, job]
 }
 
@@ -190,8 +220,8 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 		pairs: detectors.Table[pairKey, pair]{Limit: maxPairs},
 		names: detectors.Table[netip.Addr, string]{Limit: maxNames},
 		usual: detectors.Table[netip.Addr, struct{}]{Limit: maxNames},
-		hosts: detectors.Table[string, string]{Limit: maxHellos},
-		who:   detectors.Table[string, []netip.Addr]{Limit: maxPlaces},
+		hosts: detectors.Table[string, hello]{Limit: maxHellos},
+		who:   detectors.Table[string, callers]{Limit: maxPlaces},
 		jobs:  detectors.Table[netip.Addr, job]{Limit: maxJobs},
 	}
 	detectors.Configure(env, bus, "beacon", Default(), d.set)
@@ -252,7 +282,11 @@ func (d *detector) lookup(t *dns.Transaction) {
 // hello notes whom a TLS connection is for.
 func (d *detector) hello(s *tls.Session) {
 	if s.ServerName != "" && len(s.ServerName) <= maxHost && d.foreign(s.Flow) {
-		d.hosts.Store(s.Flow.UID, strings.ToLower(s.ServerName))
+		d.hosts.Store(s.Flow.UID, hello{
+			name:    strings.ToLower(s.ServerName),
+			browser: s.ECH && slices.Contains(s.Offered, "h2"),
+			bad:     s.NameChecked && !s.NameMatches,
+		})
 	}
 }
 
@@ -310,6 +344,9 @@ func (d *detector) request(t *http.Transaction) {
 	if r.Header.Has("Referer") || r.Header.Has("Sec-Fetch-Mode") || r.Header.Has("X-Requested-With") {
 		b.soft |= page
 	}
+	if d.believed(t.Flow.Resp.Addr(), name) && !disguised(r) {
+		b.soft |= named
+	}
 	if watching(r) || strings.HasPrefix(name, "ocsp.") || strings.HasPrefix(name, "crl.") ||
 		strings.EqualFold(r.Header.Get("Content-Type"), "application/ocsp-request") {
 		b.soft |= watch
@@ -341,6 +378,9 @@ func watching(r *http.Request) bool {
 			return true
 		}
 	}
+	if strings.HasPrefix(ua, "nginx/") || strings.Contains(ua, "health check") || strings.Contains(ua, "HealthCheck") {
+		return true // NGINX Plus, Azure, HAProxy and others say what they do
+	}
 	path, _, _ := strings.Cut(r.Target, "?")
 	for _, s := range [...]string{"/metrics", "/healthz", "/livez", "/readyz", "/health", "/ping", "/api/version", "/api/cluster_status"} {
 		if strings.HasSuffix(path, s) {
@@ -365,19 +405,33 @@ func (d *detector) conn(c *capture.Conn) {
 		return
 	}
 	call := beat{at: f.Start, up: clampSize(c.Bytes[capture.Orig]), down: clampSize(c.Bytes[capture.Resp])}
-	if host, ok := d.hosts.Load(f.UID); ok {
+	if h, ok := d.hosts.Load(f.UID); ok {
 		d.hosts.Drop(f.UID)
-		if d.known(host) {
+		if d.known(h.name) {
 			if d.usual.Get(f.Resp.Addr()) != nil {
 				return
 			}
 			call.soft |= claim
 		}
-		d.add(pairKey{src: f.Orig.Addr(), host: host, tls: true}, host, call, c.At, f)
+		if h.browser {
+			call.soft |= page
+		}
+		if !h.bad && d.believed(f.Resp.Addr(), h.name) {
+			call.soft |= named
+		}
+		d.add(pairKey{src: f.Orig.Addr(), host: h.name, tls: true}, h.name, call, c.At, f)
 		return
 	}
-	if name, _ := d.names.Load(f.Resp.Addr()); d.known(name) {
+	name, _ := d.names.Load(f.Resp.Addr())
+	if d.known(name) {
 		return
+	}
+	if spokenBy(c.Services) {
+		call.soft |= spoken
+	}
+	// What the tap did not see whole (a short snap length) is taken for what its port is for.
+	if name != "" && !ill(name) && unread(c) && usualPort(f.Resp.Port()) {
+		call.soft |= named
 	}
 	d.add(pairKey{src: f.Orig.Addr(), place: f.Resp}, f.Resp.String(), call, c.At, f)
 }
@@ -386,11 +440,11 @@ func clampSize(n uint64) uint32 { return uint32(min(n, 1<<32-1)) }
 
 // add puts a call into its series and judges that.
 func (d *detector) add(k pairKey, place string, b beat, at capture.At, f *capture.Flow) {
-	callers := d.who.Put(place)
-	if len(*callers) < maxCallers && !slices.Contains(*callers, k.src) {
-		*callers = append(*callers, k.src)
+	who := d.who.Put(place)
+	if len(who.who) < maxCallers && !slices.Contains(who.who, k.src) {
+		who.who = append(who.who, k.src)
 	}
-	prevalence := len(*callers)
+	prevalence := len(who.who)
 
 	p := d.pairs.Get(k)
 	if p == nil {
@@ -416,11 +470,26 @@ func (d *detector) add(k pairKey, place string, b beat, at capture.At, f *captur
 		return
 	}
 	v, ok := d.judge(k, p.calls, prevalence)
-	if !ok || v.severity <= p.said && at.Time.Sub(p.at) < sayAgain {
+	if !ok || v.severity <= p.said && at.Time.Sub(p.at) < p.wait(&v) {
 		return
 	}
-	p.said, p.at = v.severity, at.Time
+	if v.many {
+		if who.said != 0 && at.Time.Sub(who.said) < saySame {
+			return
+		}
+		who.said = at.Time
+	}
+	p.said, p.at, p.every, p.size = v.severity, at.Time, v.period, v.size
 	d.report(k, v, at, f)
+}
+
+// wait is how long after the last time something no worse is said of a series.
+func (p *pair) wait(v *verdict) time.Duration {
+	differ := func(a, b float64) bool { return a > changed*b || b > changed*a }
+	if v.hint || !differ(float64(v.period), float64(p.every)) && !differ(float64(v.size), float64(p.size)) {
+		return saySame
+	}
+	return sayAgain
 }
 
 // verdict is what is made of a series.
@@ -434,6 +503,8 @@ type verdict struct {
 	score      Score
 	job        *job
 	why        string // why it is only low
+	many       bool   // because many machines call it
+	hint       bool   // five calls
 }
 
 func (d *detector) judge(k pairKey, calls []beat, prevalence int) (v verdict, ok bool) {
@@ -445,7 +516,7 @@ func (d *detector) judge(k pairKey, calls []beat, prevalence int) (v verdict, ok
 	v.beats, v.span = len(beats), last.Sub(first)
 	gaps := make([]time.Duration, 0, len(beats)-1)
 	ups, downs := make([]uint32, 0, len(beats)), make([]uint32, 0, len(beats))
-	soft := [3]int{}
+	soft := [flags]int{}
 	for i := range beats {
 		if i > 0 {
 			gaps = append(gaps, beats[i].at.Sub(beats[i-1].at))
@@ -462,23 +533,28 @@ func (d *detector) judge(k pairKey, calls []beat, prevalence int) (v verdict, ok
 	slices.Sort(ups)
 	slices.Sort(downs)
 	v.period, v.size = sorted[len(sorted)/2], ups[len(ups)/2]
-	if uint64(downs[len(downs)/2]) > d.cfg.Answer {
+	if uint64(downs[len(downs)/2]) > d.cfg.Answer || uint64(v.size) > d.cfg.Request {
 		return v, false
+	}
+	if j := d.jobs.Get(k.src); j != nil && last > j.at.Time && first.Sub(j.at.Time) <= d.cfg.AfterJob {
+		given := *j
+		v.job = &given
 	}
 	v.severity, v.confidence = detectors.Medium, 70
 	switch {
 	case prevalence >= d.cfg.Prevalence:
-		v.severity, v.why = detectors.Low, fmt.Sprintf("at least %d machines call it", prevalence)
+		v.severity, v.many, v.why = detectors.Low, true, fmt.Sprintf("at least %d machines call it", prevalence)
 	case 2*soft[0] > len(beats):
 		v.severity, v.why = detectors.Low, "a page in a browser asks"
 	case 2*soft[1] > len(beats):
 		v.severity, v.why = detectors.Low, "it looks like a health check, a scrape of metrics or a check of certificates"
 	case 2*soft[2] > len(beats):
 		v.severity, v.why = detectors.Low, "it names a service that is called by the clock, for an address that was not looked up"
-	}
-	if j := d.jobs.Get(k.src); j != nil && last > j.at.Time && first.Sub(j.at.Time) <= d.cfg.AfterJob {
-		given := *j
-		v.job = &given
+	case v.job != nil:
+	case 2*soft[3] > len(beats):
+		v.severity, v.why = detectors.Low, "it goes by a name, as agents and runners do, and nothing else speaks against it"
+	case 2*soft[4] > len(beats):
+		v.severity, v.why = detectors.Low, "it speaks a protocol of its own, which has its log"
 	}
 	if v.beats >= d.cfg.Calls && v.span >= d.cfg.Span && d.regular(beats, gaps, &v) {
 		if v.score.Total >= 0.97 {
@@ -486,7 +562,9 @@ func (d *detector) judge(k pairKey, calls []beat, prevalence int) (v verdict, ok
 		}
 		return v, true
 	}
-	if v.period < d.cfg.ShortEvery {
+	v.hint = true
+	// A series that has twelve calls within the day is told of then.
+	if v.period < d.cfg.ShortEvery || v.job == nil && time.Duration(d.cfg.Calls)*v.period <= sayAgain {
 		return v, false
 	}
 	near := nearAlone
@@ -564,6 +642,9 @@ func (d *detector) report(k pairKey, v verdict, at capture.At, f *capture.Flow) 
 			{Field: "calls", Value: fmt.Sprint(v.beats), Packet: at.Packet},
 		},
 		Key: rule + "|" + k.src.String() + "|" + to,
+	}
+	if v.many {
+		finding.Key = rule + "|" + to
 	}
 	if v.score.Total > 0 {
 		finding.Sub = fmt.Sprintf("regularity %.2f: intervals %.2f, sizes %.2f, evenness %.2f, duration %.2f",

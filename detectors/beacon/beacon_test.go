@@ -126,7 +126,73 @@ func TestBeacons(t *testing.T) {
 			w.job("10.20.0.10", node)
 			w.every(5, 15*time.Minute, 0, raw(w, 443, "SF", 517))
 		}, "medium", "gave it a job"},
-		{"five calls alone are a hint", func(w *net) { w.every(5, 15*time.Minute, 10*time.Second, raw(w, 443, "SF", 517)) }, "low", "5 times"},
+		{"five calls alone are a hint", func(w *net) { w.every(5, 4*time.Hour, 10*time.Second, raw(w, 443, "SF", 517)) }, "low", "5 times"},
+		{"five calls of a series that is told of the same day", func(w *net) { w.every(5, 15*time.Minute, 10*time.Second, raw(w, 443, "SF", 517)) }, "", ""},
+		{"a tracker, by its name", func(w *net) {
+			w.named("tracker.vendor.example", c2)
+			w.every(30, 10*time.Second, 0, func() { w.tls(c2, "tracker.vendor.example") })
+		}, "low", "tracker.vendor.example"},
+		{"a runner that nobody was seen to look up", func(w *net) {
+			w.every(30, 50*time.Second, 0, func() { w.tls(c2, "runner.vendor.example") })
+		}, "low", "runner.vendor.example"},
+		{"a package manager", func(w *net) {
+			w.named("mirror.vendor.example", c2)
+			w.every(30, 30*time.Minute, 0, func() {
+				w.get(node, c2, "/dists/x/InRelease", 500, "Host", "mirror.vendor.example", "User-Agent", "Debian APT-HTTP/1.3 (2.6.1)")
+			})
+		}, "low", "mirror.vendor.example"},
+		{"a health check of a balancer, by address", func(w *net) {
+			w.every(30, 5*time.Second, 0, func() { w.get(node, c2, "/status", 2, "Host", c2, "User-Agent", "nginx/1.24.0 (health check)") })
+		}, "low", c2},
+		{"a repository over SSH", func(w *net) {
+			w.named("git.vendor.example", c2)
+			w.every(30, time.Minute, 0, func() {
+				c := w.conn(node, c2, 22, "SF", 3500, 3100)
+				c.Services = []string{"ssh"}
+				w.bus.Publish(c)
+			})
+		}, "low", "git.vendor.example"},
+		{"a broker, with a short snap length", func(w *net) {
+			w.named("broker.vendor.example", c2)
+			w.every(30, time.Minute, 0, func() {
+				c := w.conn(node, c2, 8883, "SF", 500, 300)
+				c.Missed = 200
+				w.bus.Publish(c)
+			})
+		}, "low", "broker.vendor.example"},
+		{"telemetry of a rack, by the minute", func(w *net) { w.every(30, time.Minute, 0, raw(w, 4317, "SF", 200_000)) }, "", ""},
+
+		{"a tracker's name, after a job from outside", func(w *net) {
+			w.named("tracker.vendor.example", c2)
+			w.job(attacker, node)
+			w.every(30, time.Minute, 0, func() { w.tls(c2, "tracker.vendor.example") })
+		}, "medium", "gave it a job before"},
+		{"a name below a cheap top-level domain", func(w *net) {
+			w.named("api.update-host.top", c2)
+			w.every(30, 15*time.Minute, 0, func() { w.tls(c2, "api.update-host.top") })
+		}, "medium", "update-host.top"},
+		{"a tunnel's name", func(w *net) {
+			w.named("a1b2.ngrok-free.app", c2)
+			w.every(30, 15*time.Minute, 0, func() { w.tls(c2, "a1b2.ngrok-free.app") })
+		}, "medium", "ngrok"},
+		{"a name of somebody else's, for an address that was looked up as ill", func(w *net) {
+			w.named("x.update-host.top", c2)
+			w.every(30, time.Minute, 0, func() { w.tls(c2, "www.vendor.example") })
+		}, "medium", "www.vendor.example"},
+		{"a name that nobody looked up, where others were", func(w *net) {
+			w.named("other.example", "198.51.100.5")
+			w.every(30, time.Minute, 0, func() { w.tls(c2, "www.vendor.example") })
+		}, "medium", "www.vendor.example"},
+		{"a browser that is none", func(w *net) {
+			w.named("cdn.vendor.example", c2)
+			w.every(30, time.Minute, 0, func() {
+				w.get(node, c2, "/pixel.gif", 1, "Host", "cdn.vendor.example", "User-Agent", "Mozilla/5.0 (Windows NT 10.0; Win64; x64)")
+			})
+		}, "medium", "cdn.vendor.example"},
+		{"a named place, in a protocol that is not known", func(w *net) {
+			w.named("srv.vendor.example", c2)
+			w.every(30, time.Minute, 0, raw(w, 4444, "SF", 64))
+		}, "medium", "srv.vendor.example"},
 		{"a name is told", func(w *net) {
 			w.named("evil.example", c2)
 			w.every(20, time.Minute, 0, raw(w, 443, "SF", 517))
@@ -218,6 +284,32 @@ func TestBeacons(t *testing.T) {
 				t.Errorf("%s %q (%s)", f.Severity, f.Msg, f.Sub)
 			}
 		})
+	}
+}
+
+// TestOneFindingADay holds that what goes on for weeks is said once while it stays the same, and again when it changes.
+func TestOneFindingADay(t *testing.T) {
+	w := newNet(Default())
+	get := func() { w.get(node, c2, "/gate", 20, "Host", c2) }
+	w.every(6*24*6, 10*time.Minute, 20*time.Second, get)
+	if n := len(w.said); n != 1 {
+		t.Errorf("%d findings in six days of the same", n)
+	}
+	w.every(3*24*60, time.Minute, time.Second, get)
+	if n := len(w.said); n < 2 || n > 4 {
+		t.Errorf("%d findings after its period changed", n)
+	}
+}
+
+func TestManyCallersAreOneFinding(t *testing.T) {
+	w := newNet(Default())
+	w.every(30, time.Minute, 0, func() {
+		for i := range 40 {
+			w.get(fmt.Sprint("10.20.0.", i+20), c2, "/alive", 20, "Host", "telemetry.example")
+		}
+	})
+	if n := len(w.said); n != 1 {
+		t.Errorf("%d findings", n)
 	}
 }
 

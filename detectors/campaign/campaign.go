@@ -456,6 +456,9 @@ func (d *detector) recall(x *incident, src, dst netip.Addr) {
 
 // followed takes what may be the consequence of an entry.
 func (d *detector) followed(f *detectors.Finding, k kind, src, dst netip.Addr, srcHome bool) {
+	if f.Rule == "secrets/leak" && f.Severity < detectors.Medium {
+		return // an example, or a request that authenticates itself: no step of anything
+	}
 	who, other := src, dst
 	if !srcHome || k.group == gFetch && d.home(dst) {
 		who, other = dst, src

@@ -307,6 +307,10 @@ func TestHonestTrafficIsNoChain(t *testing.T) {
 			s.job(attacker, head, "python t.py", succeeded).find("new/thing", head, pool, detectors.High, observed).
 				find("new/other", head, evil, detectors.Critical, observed)
 		},
+		"an example of a key goes to the host that the job names": func(s *scene) {
+			s.job(ci, head, "python ask.py http://198.51.100.77/v1", succeeded).find("secrets/leak", head, evil, detectors.Low, succeeded)
+			s.find("secrets/leak", worker, evil, detectors.Low, succeeded).find("mining/pool", worker, pool, detectors.Low, observed)
+		},
 		"a node outside joins and is called": func(s *scene) {
 			s.find("raynode/foreign", attacker, head, detectors.Critical, succeeded, attacker).conn(head, attacker, 8076)
 		},

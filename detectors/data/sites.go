@@ -18,6 +18,7 @@ const (
 	Share    Site = "share"
 	Paste    Site = "paste"
 	Tunnel   Site = "tunnel"
+	Code     Site = "code"
 	Hub      Site = "hub"
 	Store    Site = "store"
 	Packages Site = "packages"

@@ -14,7 +14,7 @@ func TestSites(t *testing.T) {
 	}
 	for domain, class := range sites() {
 		switch class {
-		case Share, Paste, Tunnel, Hub, Store, Packages:
+		case Share, Paste, Tunnel, Code, Hub, Store, Packages:
 		default:
 			t.Errorf("%s: %q is no class", domain, class)
 		}

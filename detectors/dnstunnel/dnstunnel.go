@@ -2,18 +2,24 @@
 //
 // In: *dns.Transaction. Out: findings of egress/dns_tunnel: a home machine asked for many different long names below one
 // registrable domain (by the public suffix list), or below none, within a window of packet time. What is counted are the bytes of the
-// names in front of that domain, each name once: a tunnel cannot repeat a name, since a cache would answer. Src is the
-// client, Dst the resolver it asked.
+// names in front of that domain, each name once: a tunnel cannot repeat a name, since a cache would answer. A word that
+// many of the names have in common (a service, a cluster, the key of a customer) is no data. Src is the client, Dst the
+// resolver it asked.
 //
 //	high    names as long as encoded data is, and kilobytes of them
 //	medium  less of it; or large answers to many names
-//	low     the machine answers DNS itself and may ask for others
+//	low     the machine answers DNS itself and may ask for others; or the names look like something else (shape.go):
+//	        one digest or GUID each, services of RFC 8552, machines of the site's own
+//
+// Within an hour of a job from outside the looks of a name excuse nothing. What a resolver asks for a client that was
+// spoken of is not said again.
 //
 // Look-ups that are data by design are left out: addresses written backwards (block lists, reverse zones), names of the
 // local network, multicast, and the domains in quiet.txt.
 //
 // It does not see: DNS over TLS, HTTPS or QUIC; a tunnel that is slower than its bounds in every window, such as one
-// that only waits for commands; a tunnel spread over many domains; one below a domain in quiet.txt.
+// that only waits for commands; a tunnel spread over many domains; one below a domain in quiet.txt. A tunnel that sends
+// one piece of a digest's length in each name, compressed or encrypted, some in a second, is low.
 package dnstunnel
 
 import (
@@ -29,6 +35,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/dns"
+	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -67,8 +74,13 @@ const (
 	maxPairs = 8192
 	// maxNames bounds the names of a pair that are told apart; beyond it a name counts as new.
 	maxNames = 256
-	// maxRelays bounds the machines known to answer DNS.
-	maxRelays = 1024
+	// maxRelays bounds the machines known to answer DNS, maxDomains the domains of which it is remembered whether they
+	// are the site's own and who was found to tunnel below them, maxJobs the machines that got a job from outside.
+	maxRelays  = 1024
+	maxDomains = 4096
+	maxJobs    = 1024
+	// How long after a job from outside the looks of names excuse nothing.
+	jobFor = time.Hour
 	// high is how many times the bytes make it high: at 6 kB it is no accident of one page.
 	high = 4
 	// Of names that ask for TXT, NULL and their like (tunnels want large answers) half the bytes are enough.
@@ -82,6 +94,7 @@ const (
 	downNames = 50
 	// A message with a question is longer than the name by its header, type and class, and the name's first and last byte.
 	questionSize = 12 + 4 + 2
+	rcodeAbsent  = 3 // NXDOMAIN
 	// What is said again: ten times as much.
 	muchMore = 10
 )
@@ -96,11 +109,13 @@ func Spec() detectors.Spec {
 			ATLAS:  []string{"AML.T0025", "AML.T0072"},
 			ATTACK: []string{"T1048.003", "T1071.004", "T1132"},
 			Needs:  "DNS in clear text between the machine and its resolver.",
-			FalsePositives: "Reputation, antivirus and measurement services that are not in the built-in list, delivery networks with long names: " +
-				"put their domain on the allow-list. Resolvers whose clients the tap does not see.",
+			FalsePositives: "Services that put more than one digest into a name, or encoded data that is no digest (measurement, tracking, licences), " +
+				"and delivery networks with long random names, unless they are in the built-in list: put their domain on the allow-list. " +
+				"Resolvers whose clients the tap does not see, until they are seen to answer.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := newDetector(env, bus)
+			detectors.On(bus, d.call)
 			detectors.On(bus, d.lookup)
 		},
 	}
@@ -117,7 +132,9 @@ type pair struct {
 	first   uint64 // packet
 	names   map[uint64]struct{}
 	unique  int
-	bytes   uint64 // of different names
+	bytes   uint64 // of different names, without the words that many have
+	words   words
+	looks   looks
 	queries int
 	rare    int // for types that tunnels like
 	down    uint64
@@ -134,6 +151,15 @@ type detector struct {
 	quiet  map[string]bool
 	pairs  detectors.Table[pairKey, pair]
 	relays detectors.Table[netip.Addr, struct{}]
+	zones  detectors.Table[string, zone]
+	jobs   detectors.Table[netip.Addr, capture.Time] // the last one from outside
+}
+
+// zone is what is known of a domain from all its long names.
+type zone struct {
+	inside, outside int // names with addresses at home, and with others
+	said            capture.Time
+	by              netip.Addr
 }
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
@@ -141,6 +167,8 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 		env: env, bus: bus,
 		pairs:  detectors.Table[pairKey, pair]{Limit: maxPairs},
 		relays: detectors.Table[netip.Addr, struct{}]{Limit: maxRelays},
+		zones:  detectors.Table[string, zone]{Limit: maxDomains},
+		jobs:   detectors.Table[netip.Addr, capture.Time]{Limit: maxJobs},
 	}
 	detectors.Configure(env, bus, "dns_tunnel", Default(), d.set)
 	return d
@@ -155,6 +183,13 @@ func (d *detector) set(c Config) {
 	}
 	for _, a := range d.cfg.Allow {
 		d.quiet[strings.ToLower(strings.Trim(a, "."))] = true
+	}
+}
+
+// call notes who got a job from outside.
+func (d *detector) call(c *ray.Call) {
+	if c.Flow != nil && c.Job && c.Outcome == ray.Executed && !d.env.Home.Contains(c.Flow.Orig.Addr()) {
+		d.jobs.Store(c.Flow.Resp.Addr(), c.Time)
 	}
 }
 
@@ -204,12 +239,8 @@ func (d *detector) lookup(t *dns.Transaction) {
 		p.names[h] = struct{}{}
 	}
 	p.unique++
-	for i := range len(sub) {
-		if c := sub[i]; c != '.' {
-			p.bytes++
-			p.chars[c&127]++
-		}
-	}
+	p.take(sub, d.verdict(t))
+	d.placed(t, k.domain, p)
 	p.example = t.Query
 	d.judge(t, k, p)
 }
@@ -324,6 +355,7 @@ func (d *detector) judge(t *dns.Transaction, k pairKey, p *pair) {
 	entropy := p.entropy()
 	encoded := mean >= float64(d.cfg.Length) && entropy >= minEntropy
 	sev := detectors.Info
+	why := d.excuse(t, k, p, mean, entropy)
 	switch {
 	case encoded && p.bytes >= high*need && mean >= 1.2*float64(d.cfg.Length):
 		sev = detectors.High
@@ -337,7 +369,21 @@ func (d *detector) judge(t *dns.Transaction, k pairKey, p *pair) {
 	if sev <= p.said && p.bytes < muchMore*p.saidAt {
 		return
 	}
+	relay := d.relays.Get(k.client) != nil
+	z := d.zones.Put(k.domain)
+	if relay && z.by.IsValid() && z.by != k.client && t.Time.Sub(z.said) <= d.cfg.Window {
+		return // it asks for somebody who was spoken of
+	}
+	if relay || why != "" {
+		sev = detectors.Low
+		if p.said >= detectors.Low && p.bytes < muchMore*p.saidAt {
+			return
+		}
+	}
 	p.said, p.saidAt = sev, p.bytes
+	if !relay {
+		z.said, z.by = t.Time, k.client
+	}
 	at := t.At
 	if t.Reply.Packet != 0 {
 		at = t.Reply
@@ -359,9 +405,10 @@ func (d *detector) judge(t *dns.Transaction, k pairKey, p *pair) {
 	if !t.Answered {
 		f.Outcome = detectors.Unknown
 	}
-	if d.relays.Get(k.client) != nil {
-		f.Severity, f.Confidence = detectors.Low, 40
-		f.Sub = "it answers DNS itself and may ask for others; "
+	if relay {
+		f.Confidence, f.Sub = 40, "it answers DNS itself and may ask for others; "
+	} else if why != "" {
+		f.Confidence, f.Sub = 30, why+"; "
 	}
 	below := "below " + detectors.Clip(k.domain, 120)
 	if k.domain == noDomain {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/dns"
+	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -49,6 +50,173 @@ func (w *net) ask(src, name string, qtype uint16, reply int) {
 		},
 		Query: name, Type: qtype, Class: 1, Asked: true, Answered: true, RCode: 3, QuerySize: len(name) + 18, ReplySize: len(name) + 18 + reply,
 	})
+}
+
+// told asks like ask, with a pause, and is given addresses or, without any, a text.
+func (w *net) told(src, name string, qtype uint16, pause time.Duration, addrs ...string) {
+	w.n++
+	w.now = w.now.Add(pause)
+	t := &dns.Transaction{
+		At: capture.At{Time: w.now, Packet: w.n}, Reply: capture.At{Time: w.now, Packet: w.n + 1},
+		Flow: &capture.Flow{
+			UID: "C1", Proto: capture.ProtoUDP, Orig: netip.AddrPortFrom(netip.MustParseAddr(src), 40000),
+			Resp: netip.AddrPortFrom(netip.MustParseAddr(resolver), 53),
+		},
+		Query: name, Type: qtype, Class: 1, Asked: true, Answered: true, QuerySize: len(name) + 18, ReplySize: len(name) + 60,
+	}
+	for _, a := range addrs {
+		t.Answers = append(t.Answers, dns.Answer{Name: name, Type: 1, Addr: netip.MustParseAddr(a)})
+	}
+	if len(addrs) == 0 {
+		t.Answers = append(t.Answers, dns.Answer{Name: name, Type: qtype, Data: "v=1"})
+	}
+	w.bus.Publish(t)
+}
+
+func (w *net) job(by string) {
+	w.bus.Publish(&ray.Call{
+		At: capture.At{Time: w.now, Packet: w.n}, Job: true, Outcome: ray.Executed,
+		Flow: &capture.Flow{Orig: netip.MustParseAddrPort(by + ":40000"), Resp: netip.MustParseAddrPort(client + ":8265")},
+	})
+}
+
+// guid is one made of random octets.
+func (w *net) guid() string {
+	h := hex.EncodeToString(w.data(16))
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// TestHonestNames has what names are made of by those who hide nothing, and beside each what it must not excuse.
+func TestHonestNames(t *testing.T) {
+	const typeA, typeTXT, typeSRV, typeCNAME = 1, 16, 33, 5
+	slow := 3 * time.Second
+	text := func(i, n int) string { // of a file of settings, in hexadecimal
+		s := strings.Repeat("export AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG; db_password=hunter2 user=root host=10.20.0.5\n", 40)
+		return hex.EncodeToString([]byte(s[i*n : (i+1)*n]))
+	}
+	tests := []struct {
+		name     string
+		do       func(w *net)
+		severity string
+	}{
+		{"a block list of digests, with a customer's key", func(w *net) {
+			for range 120 {
+				w.told(client, hex.EncodeToString(w.data(20))+".0123456789abcdef0123456789.mail.vendor.org", typeA, slow, "127.0.0.2")
+			}
+		}, "low"},
+		{"keys of mail, in base32", func(w *net) {
+			for range 60 {
+				w.told(client, w.b32(20)+"._domainkey.sender.org", typeTXT, slow)
+			}
+		}, "low"},
+		{"validation of certificates", func(w *net) {
+			for range 60 {
+				w.told(client, "_"+hex.EncodeToString(w.data(16))+".apps.customer.org", typeCNAME, slow)
+			}
+		}, "low"},
+		{"domain controllers", func(w *net) {
+			for range 100 {
+				w.told(client, "_ldap._tcp."+w.guid()+".domains._msdcs.ad.corp.org", typeSRV, slow)
+			}
+		}, "low"},
+		{"pods of a cluster under the site's own domain", func(w *net) {
+			for range 300 {
+				w.told(client, "raycluster-"+w.b32(3)+"-worker-gpu-group-"+w.b32(3)+".raycluster-headless.ml-team.svc.k8s.corp.org", typeA, time.Second, "10.20.1.7")
+			}
+		}, ""},
+		{"long names of machines at home", func(w *net) {
+			for range 100 {
+				w.told(client, "vm-"+w.b32(20)+".compute.corp.org", typeA, time.Second, "10.20.1.7")
+			}
+		}, "low"},
+		{"buckets of tenants", func(w *net) {
+			for range 100 {
+				w.told(client, "tenant-"+hex.EncodeToString(w.data(8))+"-backups.s3.eu-central-1.objects.org", typeA, time.Second, "198.51.100.9")
+			}
+		}, ""},
+		{"addresses and a certificate's digest", func(w *net) {
+			id := hex.EncodeToString(w.data(16))
+			for i := range 200 {
+				w.told(client, fmt.Sprintf("192-168-%d-%d.%s.direct.org", i, 7*i%250, id), typeA, time.Second, "192.168.1.7")
+			}
+		}, ""},
+
+		{"text of a digest's length", func(w *net) {
+			for i := range 60 {
+				w.told(client, text(i, 20)+".x.evil.org", typeA, slow, "127.0.0.2")
+			}
+		}, "medium"},
+		{"of a digest's length, after a job from outside", func(w *net) {
+			w.job("203.0.113.66")
+			for range 120 {
+				w.told(client, hex.EncodeToString(w.data(20))+".x.evil.org", typeA, slow, "127.0.0.2")
+			}
+		}, "medium"},
+		{"two digests in a name", func(w *net) {
+			for range 100 {
+				w.told(client, hex.EncodeToString(w.data(20))+"."+hex.EncodeToString(w.data(20))+".evil.org", typeA, slow, "127.0.0.2")
+			}
+		}, "high"},
+		{"data below the label of a service", func(w *net) {
+			for range 60 {
+				w.told(client, w.b32(30)+"."+w.b32(30)+"._domainkey.evil.org", typeTXT, slow)
+			}
+		}, "high"},
+		{"a digest's length, and addresses outside", func(w *net) {
+			for range 60 {
+				w.told(client, hex.EncodeToString(w.data(20))+".x.evil.org", typeA, slow, "198.51.100.77")
+			}
+		}, "medium"},
+		{"with a constant tail", func(w *net) {
+			for range 60 {
+				w.told(client, w.b32(35)+".session-1.node-a.c2.evil.org", typeTXT, time.Second)
+			}
+		}, "high"},
+		{"in words of a long list", func(w *net) {
+			for range 60 {
+				var s []string
+				for _, b := range w.data(16) {
+					s = append(s, fmt.Sprintf("w%c%c%x", 'a'+b%26, 'a'+b/26, b))
+				}
+				w.told(client, strings.Join(s[:8], "-")+"."+strings.Join(s[8:], "-")+".evil.org", typeTXT, time.Second)
+			}
+		}, "high"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newNet(Default())
+			tt.do(w)
+			got := ""
+			for _, f := range w.said {
+				got = f.Severity.String()
+			}
+			if got != tt.severity {
+				t.Errorf("%q, want %q", got, tt.severity)
+				for _, f := range w.said {
+					t.Logf("%s %q (%s)", f.Severity, f.Msg, f.Sub)
+				}
+			}
+		})
+	}
+}
+
+func TestResolversTwinIsNotSaidAgain(t *testing.T) {
+	const head = "10.20.0.1"
+	w := newNet(Default())
+	w.bus.Publish(&dns.Transaction{Flow: &capture.Flow{Orig: netip.MustParseAddrPort("10.20.0.7:5"), Resp: netip.MustParseAddrPort(head + ":53")}, Query: "x.org", Answered: true})
+	for range 60 {
+		name := w.b32(60) + ".t.evil.org"
+		w.told(head, name, 16, time.Millisecond)
+		w.told(client, name, 16, time.Millisecond)
+	}
+	for _, f := range w.said {
+		if f.Src.String() == head && f.Severity > detectors.Low {
+			t.Errorf("said of the resolver: %s %q", f.Severity, f.Msg)
+		}
+	}
+	if n := len(w.said); n == 0 || w.said[n-1].Src.String() != client || w.said[n-1].Severity != detectors.High {
+		t.Errorf("%d findings", n)
+	}
 }
 
 func (w *net) data(n int) []byte {

@@ -382,8 +382,8 @@ func (d *detector) dropper(c *ray.Call, v *command.Report) {
 func (d *detector) browser(c *ray.Call) {
 	q := c.Tx.Request
 	b := foreignPage(q, c)
-	if b.why == "" {
-		return
+	if b.why == "" || b.weak && d.names.Inside(b.page) {
+		return // a name that only ever was an address at home: a portal of one's own, and no page of anybody else's
 	}
 	sev, out := severity(c.Outcome, detectors.Critical, detectors.High, detectors.High, detectors.Low)
 	if b.weak {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
@@ -509,6 +510,36 @@ func TestBrowsers(t *testing.T) {
 	} {
 		if f := find(watch(t, h), "jobsubmit/browser"); f != nil {
 			t.Errorf("%s: %s", name, f.Msg)
+		}
+	}
+}
+
+// TestPortalOfOnesOwn: a public name that was only ever looked up as an address at home is no page of anybody else's.
+func TestPortalOfOnesOwn(t *testing.T) {
+	const name = "ray.corp-portal.example"
+	portal := ran(dev, head, "User-Agent: Mozilla/5.0 (X11; Linux x86_64) Chrome/156.0.0.0 Safari/537.36\nHost: "+name+"\nOrigin: http://"+name+"\nContent-Type: application/json\n", job("python a.py"))
+	for _, c := range []struct {
+		name  string
+		addrs []string
+		want  bool
+	}{
+		{"an address at home", []string{head}, false},
+		{"one outside, and then one at home", []string{"198.51.100.77", head}, true},
+		{"one at home, and then one outside", []string{head, "198.51.100.77"}, true},
+		{"nobody looked it up", nil, true},
+	} {
+		home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+		var found []*detectors.Finding
+		bus := detectors.NewBus(func(f *detectors.Finding) { found = append(found, f) })
+		Spec().New(&detectors.Env{Home: home}, bus)
+		for _, a := range c.addrs {
+			bus.Publish(&dns.Transaction{Query: name, NameID: 7, Type: 1, Answered: true, Answers: []dns.Answer{{Name: name, Type: 1, Addr: netip.MustParseAddr(a)}}})
+		}
+		x := portal.tx()
+		bus.Publish(x)
+		bus.Publish(ray.Interpret(x))
+		if got := find(found, "jobsubmit/browser") != nil; got != c.want {
+			t.Errorf("%s: said %v, want %v", c.name, got, c.want)
 		}
 	}
 }

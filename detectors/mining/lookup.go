@@ -3,9 +3,14 @@ package mining
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
@@ -91,18 +96,81 @@ func (d *detector) lookup(t *dns.Transaction) {
 	if !d.env.Home.Contains(src) {
 		sev, confidence = detectors.Low, min(confidence, 40)
 	}
+	if sev > detectors.Low && first.IsValid() && alias == "" && pages(name) {
+		sev, confidence = detectors.Low, 40
+		end += "; so its pages are called, too"
+		t.Addresses(func(a netip.Addr, _ time.Duration) bool {
+			d.asked.Store([2]netip.Addr{src, a}, page{name, entry})
+			return true
+		})
+	}
 	at := t.At
 	if t.Reply.Packet != 0 {
 		at = t.Reply
 	}
-	d.bus.Report(&detectors.Finding{
+	f := &detectors.Finding{
 		At: at, Rule: rulePool, Severity: sev, Confidence: confidence, Outcome: outcome,
 		Msg: fmt.Sprintf("%s looks up mining pool %s%s", src, detectors.Clip(name, 120), end),
 		Sub: "listed as " + entry + " (" + string(grade) + ")",
 		Src: src, Dst: t.Flow.Resp.Addr(), Port: t.Flow.Resp.Port(), Flow: t.Flow,
 		Evidence: []detectors.Evidence{{Field: "query", Value: detectors.Clip(name, 255), Packet: t.Packet}},
 		Key:      rulePool + "|" + src.String() + "|" + entry,
-	})
+	}
+	if sev <= detectors.Low || !first.IsValid() {
+		d.bus.Report(f)
+		return
+	}
+	if len(d.wait) >= maxHeld {
+		d.bus.Report(d.wait[0].finding)
+		d.wait = slices.Delete(d.wait, 0, 1)
+	}
+	d.wait = append(d.wait, held{f, entry})
+}
+
+// page is what a machine looked up that may be a pool's pages.
+type page struct{ name, entry string }
+
+// held is a finding of a look-up, until it is clear what the name was wanted for.
+type held struct {
+	finding *detectors.Finding
+	entry   string
+}
+
+// pages says whether a name is one that a pool's web pages have: the domain itself, and what is usual before it. Miners
+// are given it by few pools, and then call other ports.
+func pages(name string) bool {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	domain, err := publicsuffix.EffectiveTLDPlusOne(name)
+	if err != nil {
+		return false
+	}
+	switch strings.TrimRight(strings.TrimSuffix(strings.TrimSuffix(name, domain), "."), "0123456789") {
+	case "", "www", "m", "api", "blog", "docs", "doc", "help", "support", "forum", "status", "static", "assets", "cdn", "stats":
+		return true
+	}
+	return false
+}
+
+// read takes back what was held of a client's look-ups of a pool whose pages it reads.
+func (d *detector) read(client netip.Addr, entry string) {
+	d.wait = slices.DeleteFunc(d.wait, func(h held) bool { return h.finding.Src == client && h.entry == entry })
+}
+
+// tick says what nobody explained.
+func (d *detector) tick(at capture.At) {
+	n := 0
+	for n < len(d.wait) && at.Time.Sub(d.wait[n].finding.Time) > holdFor {
+		d.bus.Report(d.wait[n].finding)
+		n++
+	}
+	d.wait = slices.Delete(d.wait, 0, n)
+}
+
+func (d *detector) end(capture.At) {
+	for _, h := range d.wait {
+		d.bus.Report(h.finding)
+	}
+	d.wait = nil
 }
 
 func rcode(c uint16) string {

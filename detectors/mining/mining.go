@@ -8,12 +8,14 @@
 //
 //	high    a home machine got work or has shares accepted; another's shares were accepted through our network
 //	medium  a home machine tried: no answer, or refused; another got work
-//	low     anything less, and calls over HTTP that nobody answered
+//	low     anything less: calls over HTTP that nobody answered, and words of the protocol without a miner's name, a
+//	        wallet, work or a pool that is known
 //
 // mining/pool says that a machine asked for a pool by name, or called one: a look-up, a Host header, a CONNECT or SOCKS
 // target, the server name of a TLS session that asks for no web protocol. The names come from the embedded list; what only is an address on that list is a hint (low), because such
 // entries outlive the pools behind them. A look-up that was answered with NXDOMAIN or a sinkhole is low, too: somebody
-// tries, and somebody else took care of it. Doubtful entries and web browsers on a pool's pages are low.
+// tries, and somebody else took care of it. Doubtful entries and web browsers on a pool's pages are low. A look-up waits some seconds for what follows: who then
+// reads pages wanted these. The names of a pool's pages alone are low, until another port of theirs is called.
 //
 // mining/tls says that an encrypted session has the shape of one (tls.go): low, or medium if nobody is named in its hello
 // or the pool is known. That is a likeness and no more.
@@ -59,6 +61,11 @@ const (
 	maxResolvers = 1024
 	// maxHinted bounds the pairs that were hinted at by address.
 	maxHinted = 4096
+	// maxAsked bounds the pairs of a client and the address of a pool's pages.
+	maxAsked = 4096
+	// A look-up is held for holdFor, at most maxHeld of them: a browser that was given the address calls at once.
+	holdFor = 10 * time.Second
+	maxHeld = 256
 	// A session that lasted this long is worth a second sentence, with its counts, when it ends.
 	longSession = time.Hour
 )
@@ -84,7 +91,7 @@ func Spec() detectors.Spec {
 			ATLAS:    []string{"AML.T0048.000"},
 			ATTACK:   []string{"T1496.001"},
 			Needs:    "DNS, HTTP or SOCKS in clear text, with a name on the list of pools; for hints the address.",
-			FalsePositives: "People who read a pool's web pages; resolvers that ask for others and whose clients the tap does not see; " +
+			FalsePositives: "People who read the pages of a pool that has them under the name that miners call, over QUIC or from a cache; resolvers that ask for others and whose clients the tap does not see; " +
 				"addresses that had another owner when the list was made (low).",
 		}, {
 			Name:     ruleTLS,
@@ -112,6 +119,8 @@ type detector struct {
 	targets   detectors.Table[string, string]          // flow to host:port behind the proxy
 	resolvers detectors.Table[netip.Addr, struct{}]    // who answers DNS
 	hinted    detectors.Table[[2]netip.Addr, struct{}] // pairs
+	asked     detectors.Table[[2]netip.Addr, page]     // clients and addresses of pages
+	wait      []held
 }
 
 // said is what was said of a session.
@@ -128,6 +137,7 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 		targets:   detectors.Table[string, string]{Limit: maxTargets},
 		resolvers: detectors.Table[netip.Addr, struct{}]{Limit: maxResolvers},
 		hinted:    detectors.Table[[2]netip.Addr, struct{}]{Limit: maxHinted},
+		asked:     detectors.Table[[2]netip.Addr, page]{Limit: maxAsked},
 	}
 }
 
@@ -141,6 +151,8 @@ func subscribe(env *detectors.Env, bus *detectors.Bus) {
 	detectors.On(bus, d.hello)
 	detectors.On(bus, d.rhythm)
 	detectors.On(bus, d.progress)
+	bus.OnTick(holdFor/5, d.tick)
+	bus.OnEnd(d.end)
 }
 
 // session judges what a session said so far.
@@ -186,6 +198,12 @@ func (d *detector) judge(s *stratum.Session, miner netip.Addr) (detectors.Severi
 		sev, outcome, confidence = detectors.High, detectors.Succeeded, 97
 	case stratum.Refused:
 		outcome = detectors.Attempted
+	}
+	if sev == detectors.Medium && !s.Address.Checked && s.Agent == "" && s.Jobs == 0 && s.Accepted == 0 && s.Transport == "tcp" {
+		// Words of the protocol alone: others have a login, too.
+		if _, pool := d.resolved.Load(s.Flow.Dst(s.Client).Addr()); !pool {
+			sev, confidence = detectors.Low, 50
+		}
 	}
 	if s.Transport == "http" && s.Outcome != stratum.Working && s.Outcome != stratum.Accepted {
 		sev, confidence = detectors.Low, 60
@@ -335,7 +353,7 @@ func (d *detector) http(t *http.Transaction) {
 	case connect:
 		call.verb = "asks proxy " + t.Flow.Resp.String() + " for mining pool"
 	case browser:
-		call.verb, call.weak = "browses the pages of mining pool", true
+		call.verb, call.weak, call.page = "browses the pages of mining pool", true, true
 	}
 	switch {
 	case t.Response == nil:
@@ -382,12 +400,16 @@ type call struct {
 	grade    data.Grade
 	verb     string
 	weak     bool // refused, or only read about
+	page     bool // its pages are read
 	outcome  detectors.Outcome
 	evidence detectors.Evidence
 }
 
 func (d *detector) call(c call) {
 	sev, confidence := detectors.Medium, 85
+	if c.page {
+		d.read(c.flow.Orig.Addr(), c.entry)
+	}
 	if c.weak || c.grade != data.Pool {
 		sev, confidence = detectors.Low, 50
 	}
@@ -408,10 +430,22 @@ func (d *detector) call(c call) {
 func (d *detector) progress(p *capture.Progress) {
 	f := p.Flow
 	if f == nil || f.Proto != capture.ProtoTCP || p.Guessed || p.Bytes[capture.Orig] == 0 ||
-		!d.env.Home.Contains(f.Orig.Addr()) || d.env.Home.Contains(f.Resp.Addr()) || !d.pools.Addr(f.Resp) {
+		!d.env.Home.Contains(f.Orig.Addr()) || d.env.Home.Contains(f.Resp.Addr()) {
 		return
 	}
 	pair := [2]netip.Addr{f.Orig.Addr(), f.Resp.Addr()}
+	if port := f.Resp.Port(); d.asked.Len() > 0 && port != 80 && port != 443 {
+		if q := d.asked.Get(pair); q != nil {
+			c := call{at: p.At, flow: f, name: q.name + " (" + f.Resp.String() + ")", entry: q.entry, grade: data.Pool, verb: "calls mining pool",
+				outcome: detectors.Observed, evidence: detectors.Evidence{Field: "address", Value: f.Resp.String(), Packet: p.Packet}}
+			d.asked.Drop(pair)
+			d.call(c)
+			return
+		}
+	}
+	if !d.pools.Addr(f.Resp) {
+		return
+	}
 	if _, ok := d.hinted.Load(pair); ok {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/stratum"
+	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
 )
@@ -37,6 +38,7 @@ func setup(t *testing.T) *bench {
 
 // take returns what was found since the last call, one line each.
 func (b *bench) take() []string {
+	b.bus.End(capture.At{}) // what is held until something follows
 	var out []string
 	for _, f := range b.out {
 		out = append(out, fmt.Sprintf("%s %s %s %s>%s: %s", f.Rule, f.Severity, f.Outcome, f.Src, f.Dst, f.Msg))
@@ -188,6 +190,60 @@ func TestLookups(t *testing.T) {
 		if got := strings.Join(b.take(), "\n"); got != tt.want {
 			t.Errorf("%s: found %q\nwant %q", tt.name, got, tt.want)
 		}
+	}
+}
+
+// TestPagesOfAPool: what follows a look-up says what it was for.
+func TestPagesOfAPool(t *testing.T) {
+	tlsTo := func(name string, offered ...string) any {
+		return &tls.Session{At: capture.At{Time: 2e9, Packet: 9}, Flow: flow("10.20.0.11:4000", "198.51.100.44:443"), ServerName: name, Offered: offered, Answered: true}
+	}
+	bytes := func(port string) any {
+		return &capture.Progress{At: capture.At{Time: 3e9, Packet: 12}, Flow: flow("10.20.0.11:4001", "198.51.100.44:"+port), Bytes: [2]uint64{200, 300}}
+	}
+	for _, tt := range []struct {
+		name string
+		evs  []any
+		want []string // rule and severity
+	}{
+		{"the pages' own name", []any{answer("www.f2pool.com", "198.51.100.44"), bytes("443")}, []string{"mining/pool low"}},
+		{"its interface for programs", []any{answer("api2.nicehash.com", "198.51.100.44")}, []string{"mining/pool low"}},
+		{"the domain itself", []any{answer("supportxmr.com", "198.51.100.44"), bytes("443")}, []string{"mining/pool low"}},
+		{"a browser, under the name for miners", []any{answer("xmr.2miners.com", "198.51.100.44"), tlsTo("xmr.2miners.com", "h2", "http/1.1")}, []string{"mining/pool low"}},
+		{"the domain itself, at a miner's port", []any{answer("supportxmr.com", "198.51.100.44"), bytes("3333")}, []string{"mining/pool low", "mining/pool medium"}},
+		{"a miner over TLS", []any{answer("xmr.2miners.com", "198.51.100.44"), tlsTo("xmr.2miners.com")}, []string{"mining/pool medium", "mining/pool medium"}},
+		{"nothing follows", []any{answer("pool.supportxmr.com", "198.51.100.44")}, []string{"mining/pool medium"}},
+	} {
+		b := setup(t)
+		for _, ev := range tt.evs {
+			switch ev := ev.(type) {
+			case *dns.Transaction:
+				b.bus.Publish(ev)
+			case *tls.Session:
+				b.bus.Publish(ev)
+			case *capture.Progress:
+				b.bus.Publish(ev)
+			}
+		}
+		got := b.take()
+		ok := len(got) == len(tt.want)
+		for i := range got {
+			ok = ok && strings.HasPrefix(got[i], tt.want[i])
+		}
+		if !ok {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestWordsAloneAreNoMining: a login in JSON that nobody answers with work, without wallet and miner.
+func TestWordsAloneAreNoMining(t *testing.T) {
+	b := setup(t)
+	s := xmrig("10.20.0.11:4", "198.51.100.44:7000", stratum.Tried)
+	s.Login, s.Agent, s.Address = "alice", "", stratum.Address{}
+	b.bus.Publish(&s)
+	if got := b.take(); len(got) != 1 || !strings.HasPrefix(got[0], "mining/stratum low ") {
+		t.Errorf("%v", got)
 	}
 }
 

@@ -18,7 +18,7 @@ func (d *detector) hello(s *tls.Session) {
 	}
 	// Browsers ask for HTTP; so does whoever reads a pool's pages or its API. Miners offer no protocol.
 	web := len(s.Offered) > 0
-	c := call{at: s.At, flow: s.Flow, name: s.ServerName, entry: entry, grade: grade, verb: "calls mining pool", weak: web,
+	c := call{at: s.At, flow: s.Flow, name: s.ServerName, entry: entry, grade: grade, verb: "calls mining pool", weak: web, page: web,
 		outcome: detectors.Unknown, evidence: detectors.Evidence{Field: "server name", Value: detectors.Clip(s.ServerName, 255), Packet: s.Packet}}
 	if web {
 		c.verb = "reads the pages of mining pool"

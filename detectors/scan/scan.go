@@ -10,16 +10,20 @@
 //
 // Beside the test there must be a number of failures that suits the direction: a stranger needs only a few, and fewest on
 // the ports of Ray; a home machine needs many on one port, since clusters, load balancers and monitoring talk for a
-// while to machines that are gone; towards the outside it needs most of all.
+// while to machines that are gone; towards the outside it needs most of all. A home machine that answered this one
+// before and does not now is gone, and no failure. What a rack or a list of targets has is low; a sweep goes on, and is
+// medium.
 //
 // A failure is a SYN that was refused or not answered. A SYN whose answer was reset at once, which is what scanners do,
 // counts as one when it comes from outside. Src is the scanner; Dst of scan/hosts is the machine that was tried last.
 //
 //	scan/hosts  high    a home machine tries machines outside on Ray's ports: a worm
-//	            medium  a home machine tries any others; a stranger tries Ray's ports, or found something
-//	            low     a stranger found nothing and does not look for Ray
+//	            medium  a home machine tries many others (Config.HomeMany), or others outside; a stranger tries Ray's
+//	                    ports, or found something
+//	            low     a home machine tries some others, which is medium within an hour of a job from outside; it reaches nobody outside at all on the web's ports, or has the
+//	                    ports of a peer-to-peer program; a stranger found nothing and does not look for Ray
 //	scan/ports  medium  between home machines
-//	            low     all else
+//	            low     all else; also a short range in one piece, and ports that workers are given by chance
 //
 // It does not see: scans over UDP and ICMP; a scan slower than its bounds in every Window; scans of which only one
 // direction passes the tap; a scan of hosts that all answer.
@@ -34,6 +38,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -46,7 +51,8 @@ type Config struct {
 	Window       time.Duration `yaml:"window"`        // of packet time, after which a source starts anew
 	Hosts        int           `yaml:"hosts"`         // failed at, by a stranger
 	RayHosts     int           `yaml:"ray_hosts"`     // the same on Ray's ports
-	HomeHosts    int           `yaml:"home_hosts"`    // by a home machine at others, on one port
+	HomeHosts    int           `yaml:"home_hosts"`    // by a home machine at others, on one port; half of it on Ray's
+	HomeMany     int           `yaml:"home_many"`     // the same from which on it is no list of machines that are gone
 	OutsideHosts int           `yaml:"outside_hosts"` // by a home machine outside, on one port
 	Ports        int           `yaml:"ports"`         // of one machine, by a stranger
 	HomePorts    int           `yaml:"home_ports"`    // of one machine, by a home machine
@@ -55,7 +61,8 @@ type Config struct {
 }
 
 // Default is what holds when nothing is said. The four chances are those of the paper. Three of our hosts on Ray's ports
-// are no typing error; a cluster that lost a rack tries ten nodes that are gone, but hardly each on the same port; a
+// are no typing error; who lost a rack, a dozen clusters or the laptops of a team tries all of them on one port, but hardly
+// 32, and whoever sweeps a network passes that in its first /26; a
 // machine behind a firewall that drops is denied 15 sites on one port only when something sweeps. Fifteen ports of one
 // host is what Zeek's scan policy took for a scan, and FTP's passive ports stay under it.
 //
@@ -64,7 +71,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		Benign: 0.8, Scanner: 0.2, Detect: 0.99, FalseAlarm: 0.01, Window: 30 * time.Minute,
-		Hosts: 4, RayHosts: 3, HomeHosts: 10, OutsideHosts: 15, Ports: 5, HomePorts: 15,
+		Hosts: 4, RayHosts: 3, HomeHosts: 10, HomeMany: 32, OutsideHosts: 15, Ports: 5, HomePorts: 15,
 		RayPorts: []int{8265, 52365, 10001, 8076, 44217, 44227},
 	}
 }
@@ -85,6 +92,9 @@ func (c *Config) Check() error {
 	if _, err := detectors.ParseNetworks(c.Allow); err != nil {
 		return err
 	}
+	if c.HomeMany > maxContacts {
+		return fmt.Errorf("home_many: %d is more than %d", c.HomeMany, maxContacts)
+	}
 	return nil
 }
 
@@ -99,6 +109,11 @@ const (
 	// maxContacts bounds what is remembered of one: four times what any bar asks for. Beyond it contacts are counted
 	// and not told apart.
 	maxContacts = 64
+	// maxKnown bounds the pairs of home machines of which one answered the other.
+	maxKnown = 1 << 15
+	// maxJobs bounds the machines that got a job from outside, after which, for jobFor, a few failures are enough.
+	maxJobs = 1024
+	jobFor  = time.Hour
 	// maxOpen bounds the open ports that a sentence names.
 	maxOpen = 6
 	// A home machine that is refused by others at random hosts and ports: so many pairs, on so many ports of so many
@@ -108,6 +123,13 @@ const (
 	randomPorts = 3
 	// A worm's sweep outside on Ray's ports.
 	wormHosts = 5
+	// Who finds a fifth of his targets there, and takes a second or more for each, goes through a list that he was given.
+	listShare = 5
+	// Ports from here on are given by chance: to Ray's workers from 10002 (ray start --min-worker-port), to others by
+	// the kernel.
+	chancePorts = 10000
+	// A range in one piece is one that a program looks through for its peer; beyond this many it is a scan all the same.
+	rangePorts = 48
 )
 
 // Spec registers the detector.
@@ -120,23 +142,27 @@ func Spec() detectors.Spec {
 			ATLAS:  []string{"AML.T0006", "AML.T0006.002"},
 			ATTACK: []string{"T1595.001", "T1046", "T1018"},
 			Needs:  "Both directions of TCP packets, headers only; for bars see the configuration.",
-			FalsePositives: "Inventories and monitoring by their owners (put them on the allow-list); peer-to-peer programs; " +
-				"clients of a cluster that lost many nodes at once.",
+			FalsePositives: "Inventories by their owners, and monitoring of dozens of machines that were gone before the capture began " +
+				"(put them on the allow-list); peer-to-peer programs on ports of their own choice.",
 		}, {
 			Name: rulePorts, Note: "Scan_Ports", Severity: detectors.Low,
 			Says:           "A machine tries many ports of another and mostly fails.",
 			ATLAS:          []string{"AML.T0006"},
 			ATTACK:         []string{"T1595.001", "T1046"},
 			Needs:          "Both directions of TCP packets, headers only.",
-			FalsePositives: "Inventories by their owners; programs that probe a range of ports for a free or open one.",
+			FalsePositives: "Inventories by their owners; programs that probe a long range of ports, or scattered ones, for a free or open one.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{
 				home: env.Home, bus: bus,
 				sources: detectors.Table[sourceKey, source]{Limit: maxSources},
 				pairs:   detectors.Table[pairKey, source]{Limit: maxPairs},
+				known:   detectors.Table[pairKey, struct{}]{Limit: maxKnown},
+				jobs:    detectors.Table[netip.Addr, capture.Time]{Limit: maxJobs},
+				out:     detectors.Table[netip.Addr, struct{}]{Limit: maxSources},
 			}
 			detectors.Configure(env, bus, "scan", Default(), d.set)
+			detectors.On(bus, d.call)
 			detectors.On(bus, d.conn)
 		},
 	}
@@ -218,6 +244,16 @@ type detector struct {
 	up, down, guilty, clean float64
 	sources                 detectors.Table[sourceKey, source]
 	pairs                   detectors.Table[pairKey, source]
+	known                   detectors.Table[pairKey, struct{}]        // home machines of which the second answered the first
+	out                     detectors.Table[netip.Addr, struct{}]     // home machines that somebody outside answered
+	jobs                    detectors.Table[netip.Addr, capture.Time] // those that got a job from outside, the last one
+}
+
+// call notes who got a job from outside.
+func (d *detector) call(c *ray.Call) {
+	if c.Flow != nil && c.Job && c.Outcome == ray.Executed && !d.home.Contains(c.Flow.Orig.Addr()) {
+		d.jobs.Store(c.Flow.Resp.Addr(), c.Time)
+	}
 }
 
 func (d *detector) ray(port uint16) bool { return slices.Contains(d.cfg.RayPorts, int(port)) }
@@ -270,6 +306,10 @@ func (d *detector) add(s *source, c *capture.Conn, how fate, perPort, stranger b
 		s.contacts = append(s.contacts, contact{c.Flow.Resp, how})
 	} else {
 		s.more++
+		// A good name must not be a place to hide: what failed counts more than what did not.
+		if i := slices.IndexFunc(s.contacts, func(k contact) bool { return k.fate == served }); i >= 0 && how.failed() {
+			s.contacts[i] = contact{c.Flow.Resp, how}
+		}
 	}
 	if !first {
 		return true
@@ -288,7 +328,9 @@ type tally struct {
 	pairs, failedPairs    int
 	hosts, failedHosts    int
 	ports, failedPorts    int
-	rayHosts              int // failed at on one of Ray's ports
+	rayHosts              int    // failed at on one of Ray's ports
+	service               int    // ports that failed and are not given by chance
+	low, high             uint16 // of the ports that failed
 	ray                   bool
 	open, openRay         []netip.AddrPort
 	lastFailed, lastTried netip.AddrPort
@@ -323,6 +365,15 @@ func (d *detector) count(s *source, stranger bool) (t tally) {
 		if k.fate.failed() || k.fate == probed && stranger {
 			t.failedPairs++
 			bump(&t.failedHosts, &badHosts[h])
+			if port := k.dst.Port(); badPorts[p] == 0 {
+				if port < chancePorts && !ray {
+					t.service++
+				}
+				if t.low == 0 || port < t.low {
+					t.low = port
+				}
+				t.high = max(t.high, port)
+			}
 			bump(&t.failedPorts, &badPorts[p])
 			if ray {
 				bump(&t.rayHosts, &rayHosts[h])
@@ -350,19 +401,13 @@ func (d *detector) hosts(c *capture.Conn, how fate, from, to bool) {
 		d.strange(c, s, how)
 		return
 	}
+	if d.gone(src, dst.Addr(), how, to) {
+		return
+	}
 	s := of(&d.sources, sourceKey{src, dst.Port(), !to}, how, false)
-	if d.add(s, c, how, false, false) && how.failed() && s.walk >= d.guilty && !s.told {
+	if d.add(s, c, how, false, false) && how.failed() && s.walk >= d.guilty && s.said < detectors.Medium {
 		t := d.count(s, false)
-		bar, sev := d.cfg.HomeHosts, detectors.Medium
-		switch {
-		case !to && t.ray:
-			bar, sev = wormHosts, detectors.High
-		case !to:
-			bar = d.cfg.OutsideHosts
-		case t.ray:
-			bar = max(d.cfg.HomeHosts/2, 1)
-		}
-		if t.failedHosts >= bar {
+		if sev := d.sweep(s, t, c, to); sev > s.said {
 			d.say(c, s, t, ruleHosts, sev, 80)
 		}
 	}
@@ -370,12 +415,68 @@ func (d *detector) hosts(c *capture.Conn, how fate, from, to bool) {
 		s := of(&d.sources, sourceKey{src: src}, how, false)
 		if d.add(s, c, how, false, false) && how.failed() && !s.told && len(s.contacts) >= randomPairs {
 			t := d.count(s, false)
-			if t.failedPairs >= randomPairs && t.failedHosts >= randomHosts && t.failedPorts >= randomPorts &&
+			if t.failedPairs >= randomPairs && t.failedHosts >= randomHosts && t.service >= randomPorts &&
 				5*t.failedPairs >= 4*len(s.contacts) {
 				d.say(c, s, t, ruleHosts, detectors.Medium, 75)
 			}
 		}
 	}
+}
+
+// gone notes who answered whom, and says whether a failure is that of a home machine that once did.
+func (d *detector) gone(src, dst netip.Addr, how fate, home bool) bool {
+	switch {
+	case how == served && home:
+		d.known.Put(pairKey{src, dst})
+	case how == served:
+		d.out.Put(src)
+	case how.failed() && home:
+		return d.known.Get(pairKey{src, dst}) != nil
+	}
+	return false
+}
+
+// sweep weighs what a home machine tried on one port.
+func (d *detector) sweep(s *source, t tally, c *capture.Conn, to bool) detectors.Severity {
+	port := c.Flow.Resp.Port()
+	few, many, top := d.cfg.HomeHosts, d.cfg.HomeMany, detectors.Medium
+	switch {
+	case !to && t.ray:
+		few, many, top = wormHosts, wormHosts, detectors.High
+	case !to:
+		few, many = d.cfg.OutsideHosts, d.cfg.OutsideHosts
+		if web(port) && d.out.Get(c.Flow.Orig.Addr()) == nil || peers(port) {
+			top = detectors.Low // nothing gets out, or a program that asks a list of strangers
+		}
+	case t.ray:
+		few, many = max(few/2, 1), max(many/2, 1)
+		fallthrough
+	default:
+		if listShare*len(t.open) >= t.hosts && c.Flow.Start.Sub(s.since).Seconds() >= float64(t.hosts) {
+			top = detectors.Low
+		}
+	}
+	if at, ok := d.jobs.Load(c.Flow.Orig.Addr()); ok && s.since.Sub(at) <= jobFor && c.Flow.Start >= at {
+		many, top = few, max(top, detectors.Medium)
+	}
+	switch {
+	case t.failedHosts >= many:
+		return top
+	case t.failedHosts >= few:
+		return min(top, detectors.Low)
+	}
+	return detectors.Info
+}
+
+func web(p uint16) bool { return p == 80 || p == 443 }
+
+// peers says whether a port is a peer-to-peer program's own: BitTorrent's, IPFS's, and those of the large currencies.
+func peers(p uint16) bool {
+	switch p {
+	case 51413, 4001, 8333, 18080, 30303:
+		return true
+	}
+	return p >= 6881 && p <= 6889
 }
 
 // strange judges a source outside.
@@ -412,7 +513,7 @@ func (d *detector) strange(c *capture.Conn, s *source, how fate) {
 func (d *detector) ports(c *capture.Conn, how fate, from, to bool) {
 	src, dst := c.Flow.Orig.Addr(), c.Flow.Resp
 	s := of(&d.pairs, pairKey{src, dst.Addr()}, how, !from && how == probed)
-	if !d.add(s, c, how, true, !from) || s.told || s.walk < d.guilty {
+	if !d.add(s, c, how, true, !from) || s.said >= detectors.Medium || s.told && (!from || !to) || s.walk < d.guilty {
 		return
 	}
 	bar, sev := d.cfg.Ports, detectors.Low
@@ -426,6 +527,9 @@ func (d *detector) ports(c *capture.Conn, how fate, from, to bool) {
 		return
 	}
 	if t := d.count(s, !from); t.failedPorts >= bar {
+		if from && to && (t.service == 0 || t.low >= 1024 && int(t.high-t.low) < 2*t.failedPorts && t.failedPorts < rangePorts) {
+			sev = detectors.Low
+		}
 		d.say(c, s, t, rulePorts, sev, 80)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -49,6 +50,13 @@ func (w *net) conn(src, dst string, port int, state string) {
 		c.State = "S0"
 	}
 	w.bus.Publish(c)
+}
+
+// job has a stranger give a machine one.
+func (w *net) job(to string) {
+	w.bus.Publish(&ray.Call{At: capture.At{Time: w.now, Packet: w.n}, Job: true, Outcome: ray.Executed, Flow: &capture.Flow{
+		Orig: netip.AddrPortFrom(netip.MustParseAddr(stranger), 40000), Resp: netip.AddrPortFrom(netip.MustParseAddr(to), 8265),
+	}})
 }
 
 func ip(prefix string, i int) string { return fmt.Sprint(prefix, ".", i+1) }
@@ -104,15 +112,111 @@ func TestScans(t *testing.T) {
 			}
 		}, "medium", ""},
 		{"a home machine sweeps its own network", func(w *net) {
+			for i := range 40 {
+				w.conn(node, ip(inside, i+20), 22, "REJ")
+			}
+		}, "medium", ""},
+		{"a home machine looks for Ray at home", func(w *net) {
+			for i := range 20 {
+				w.conn(node, ip(inside, i+20), 8265, "REJ")
+			}
+		}, "medium", ""},
+		{"a few machines, after a job from outside", func(w *net) {
+			w.job(node)
 			for i := range 12 {
 				w.conn(node, ip(inside, i+20), 22, "REJ")
 			}
 		}, "medium", ""},
+		{"a machine whose neighbours answer sweeps others", func(w *net) {
+			for i := range 12 {
+				w.conn(node, ip(inside, i+20), 22, "SF")
+			}
+			for i := range 40 {
+				w.conn(node, ip("10.20.9", i), 22, "S0")
+			}
+		}, "medium", ""},
+		{"nothing gets out, and SSH is tried", func(w *net) {
+			for i := range 20 {
+				w.conn(node, ip(outside, i), 22, "S0")
+			}
+		}, "medium", ""},
+		{"services of one machine, those of a list", func(w *net) {
+			for _, p := range []int{21, 22, 23, 25, 80, 110, 111, 135, 139, 143, 443, 445, 993, 995, 1723, 3306, 3389, 5900, 8080} {
+				w.conn(node, "10.20.0.99", p, "REJ")
+			}
+		}, "", "medium"},
+		{"many ports of one machine in a row", func(w *net) {
+			for i := range 60 {
+				w.conn(node, "10.20.0.99", 2000+i, "REJ")
+			}
+		}, "", "medium"},
+
+		{"printers that sleep", func(w *net) {
+			for range 2 {
+				for i := range 12 {
+					w.conn(node, ip("10.20.5", i+10), 9100, "S0")
+				}
+			}
+		}, "low", ""},
+		{"laptops, of which most are off", func(w *net) {
+			for i := range 50 {
+				state := "S0"
+				if i%4 == 0 {
+					state = "SF"
+				}
+				w.conn(node, ip("10.20.4", i+10), 10050, state)
+				w.now = w.now.Add(5 * time.Second)
+			}
+		}, "low", ""},
+		{"clusters that are suspended", func(w *net) {
+			for range 10 {
+				for i := range 8 {
+					w.conn(node, ip("10.20.2", i+10), 8265, "REJ")
+				}
+			}
+		}, "low", ""},
+		{"nodes that answered and were taken away", func(w *net) {
+			for i := range 60 {
+				w.conn(node, ip(inside, i+20), 52365, "SF")
+			}
+			for range 5 {
+				for i := range 60 {
+					w.conn(node, ip(inside, i+20), 52365, "S0")
+					w.conn(node, ip(inside, i+20), 10002+i*13, "REJ")
+				}
+			}
+		}, "", ""},
+		{"workers of nodes that were gone before", func(w *net) {
+			for i := range 40 {
+				w.conn(node, ip(inside, i%12+20), 10002+i*31, "REJ")
+			}
+		}, "", ""},
+		{"a dead node's workers", func(w *net) {
+			for i := range 40 {
+				w.conn(node, "10.20.0.99", 10002+i*31, "REJ")
+			}
+		}, "", "low"},
+		{"a range that is looked through for a free port", func(w *net) {
+			for i := range 31 {
+				w.conn(node, "10.20.0.99", 9000+i, "REJ")
+			}
+		}, "", "low"},
+		{"a node without a way out", func(w *net) {
+			for i := range 60 {
+				w.conn(node, ip(outside, i), 443, "S0")
+			}
+		}, "low", ""},
+		{"a file-sharing program on its own port", func(w *net) {
+			w.conn(node, ip(outside, 200), 443, "SF")
+			for i := range 60 {
+				w.conn(node, ip(outside, i), 6881, "S0")
+			}
+		}, "low", ""},
 		{"a machine of good name is broken into", func(w *net) {
 			for i := range 40 {
 				w.conn(node, ip(inside, i+20), 22, "SF")
 			}
-			for i := range 20 {
+			for i := range 60 {
 				w.conn(node, ip(inside, i+100), 22, "S0")
 			}
 		}, "medium", ""},

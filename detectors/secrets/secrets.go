@@ -5,11 +5,13 @@
 //
 //	high    a key, token or password whose shape leaves no doubt left for outside; or an environment with some kind of
 //	        key in it; or keys of several providers under their names, even if each alone looks like an example
-//	medium  what has the shape of a key; an environment without one
+//	medium  what has the shape of a key; an environment without one, within an hour of a job from outside
 //	low     keys where a request authenticates itself, or to their own provider: read on the way, not stolen;
-//	        examples; what counts only beside others. A Host that says so is believed as data.Claims has it
+//	        examples; what counts only beside others; an environment without a key, as logs have it. A Host that says so
+//	        is believed as data.Claims has it
 //
-// Credentials between two machines at home, between two outside, and those that come in are no finding. Evidence has
+// Credentials between two machines at home, between two outside, those that come in, and those that an answer repeats to
+// the one that sent them are no finding. What is low is one finding for a place and what it is, whoever sends it. Evidence has
 // the kind, the name, the public prefix and the length of a value. It does not see what decoders/secrets does not.
 package secrets
 
@@ -19,8 +21,10 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
@@ -38,6 +42,9 @@ const (
 	maxEvidence = 8
 	// Longest name or path that is shown.
 	maxShown = 80
+	// Machines whose last job from outside is remembered, and for how long what leaves may be its doing.
+	maxJobs = 1024
+	jobFor  = time.Hour
 )
 
 // Config are the settings, the section `secrets` of the configuration file.
@@ -77,11 +84,11 @@ func Spec() detectors.Spec {
 			ATTACK: []string{"T1552.001", "T1041"},
 			Needs: "HTTP/1 in clear text (the first 256 KiB of a request's body, 64 KiB of an answer's), or a bare stream of text; " +
 				"a value whose format is known, or several under their names.",
-			FalsePositives: "Services outside that are rightly given credentials over plain HTTP (put them on the allow-list); posted documentation " +
-				"that shows the settings of several providers with made-up values.",
+			FalsePositives: "Services outside that are rightly given credentials over plain HTTP in a body or a target (put them on the allow-list); posted " +
+				"documentation that shows the settings of several providers with made-up values.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			d := &detector{env: env, bus: bus}
+			d := &detector{env: env, bus: bus, jobs: detectors.Table[netip.Addr, capture.Time]{Limit: maxJobs}}
 			d.known = data.NewClaims(d.trusted)
 			detectors.Configure(env, bus, "secrets", Default(), func(c Config) {
 				d.allow, d.names = nil, nil
@@ -95,6 +102,7 @@ func Spec() detectors.Spec {
 				}
 			})
 			detectors.On(bus, d.known.Lookup)
+			detectors.On(bus, d.call)
 			detectors.On(bus, d.seen)
 		},
 	}
@@ -105,7 +113,15 @@ type detector struct {
 	bus   *detectors.Bus
 	allow []*detectors.Networks
 	names []string
-	known *data.Claims // of providers, and of what is allowed by name
+	known *data.Claims                              // of providers, and of what is allowed by name
+	jobs  detectors.Table[netip.Addr, capture.Time] // the last one from outside, by the machine that got it
+}
+
+// call notes who got a job from outside.
+func (d *detector) call(c *ray.Call) {
+	if c.Flow != nil && c.Job && c.Outcome == ray.Executed && !d.env.Home.Contains(c.Flow.Orig.Addr()) {
+		d.jobs.Store(c.Flow.Resp.Addr(), c.Time)
+	}
 }
 
 func (d *detector) seen(s *secrets.Seen) {
@@ -142,14 +158,15 @@ func (d *detector) judge(s *secrets.Seen, dir capture.Dir) {
 	}
 	var ms []*secrets.Match
 	for i := range s.Matches {
-		if s.Matches[i].Dir == dir {
+		if s.Matches[i].Dir == dir && (dir == capture.Orig || !sent(s, &s.Matches[i])) {
 			ms = append(ms, &s.Matches[i])
 		}
 	}
 	if len(ms) == 0 {
 		return
 	}
-	w := weigh(ms, host)
+	at, job := d.jobs.Load(src.Addr())
+	w := weigh(ms, host, job && s.Time.Sub(at) <= jobFor)
 	f := &detectors.Finding{
 		At: s.At, Rule: rule, Severity: w.severity, Confidence: w.confidence, Outcome: outcome(s, dir),
 		Src: src.Addr(), Dst: dst.Addr(), Port: s.Flow.Resp.Port(), Flow: s.Flow,
@@ -170,6 +187,12 @@ func (d *detector) judge(s *secrets.Seen, dir capture.Dir) {
 	}
 	f.Msg = fmt.Sprintf("%s %s %s %s %s in clear text%s", src.Addr(), what, list(ms), to, party(dst, dir), w.why)
 	f.Sub = sub(s, ms)
+	if f.Severity <= detectors.Low {
+		f.Key = rule + "|" + list(ms) + "|" + dst.String()
+		if dir == capture.Resp {
+			f.Key = rule + "|" + list(ms) + "|from " + src.String()
+		}
+	}
 	d.bus.Report(f)
 }
 
@@ -181,7 +204,14 @@ func outcome(s *secrets.Seen, dir capture.Dir) detectors.Outcome {
 	return detectors.Unknown
 }
 
-func weigh(ms []*secrets.Match, host string) weight {
+// sent says whether the client itself sent the value that an answer repeats.
+func sent(s *secrets.Seen, m *secrets.Match) bool {
+	return slices.ContainsFunc(s.Matches, func(o secrets.Match) bool { return o.Dir == capture.Orig && o.Rule == m.Rule && o.Same == m.Same }) &&
+		m.Rule.ID != "environment" // which has no value of its own
+}
+
+// weigh adds up what there is; after says that the machine got a job from outside before.
+func weigh(ms []*secrets.Match, host string, after bool) weight {
 	w := weight{severity: detectors.Low, confidence: 40}
 	raise := func(s detectors.Severity, c int, why string) {
 		if s > w.severity || s == w.severity && c > w.confidence {
@@ -206,6 +236,8 @@ func weigh(ms []*secrets.Match, host string) weight {
 				raise(detectors.Low, 60, ", to authenticate a request")
 			}
 		case m.Example || m.Rule.Grade == secrets.Weak:
+		case m.Rule.ID == "environment" && !after:
+			raise(detectors.Low, 50, "")
 		case m.Rule.Grade == secrets.Strong && m.Verified:
 			raise(detectors.High, 97, "")
 		case m.Rule.Grade == secrets.Strong:

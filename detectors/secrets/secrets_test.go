@@ -1,6 +1,7 @@
 package secrets
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
+	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
 )
@@ -80,7 +82,10 @@ func TestLeak(t *testing.T) {
 		{"a key with its name", message{src: node, dst: outside, body: "aws_secret_access_key=" + secret}, "high", "AWS secret key"},
 		{"job logs read from outside", message{src: outside, dst: node, answer: `{"logs":"` + strings.ReplaceAll(environment, "\n", `\n`) + `AWS_SECRET_ACCESS_KEY=` + secret + `\n"}`},
 			"high", node + " gave an AWS secret key and the environment of a process away to " + outside},
-		{"an environment and nothing in it", message{src: node, dst: outside, body: environment}, "medium", ""},
+		{"an environment and nothing in it", message{src: node, dst: outside, body: environment}, "low", ""},
+		{"an answer that repeats what the client sent", message{src: outside, dst: node, body: `{"key":"` + key + `"}`, answer: `{"echo":{"key":"` + key + `"}}`}, "", ""},
+		{"an answer with another of the same kind", message{src: outside, dst: node, body: "t=" + key[:len(key)-4] + "aBcD", answer: `{"token":"` + key + `"}`}, "high", "Hugging Face"},
+		{"a key of a documentation", message{src: node, dst: outside, body: "see STRIPE_KEY=sk_test_4eC39HqLyjWDarjtT1zdp7dc and eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIiwiaWF0IjoxNTE2MjM5MDIyfQ.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"}, "low", ""},
 		{"an environment with a named secret", message{src: node, dst: outside, body: environment + "DB_PASSWORD=Tr0ub4dor3xYz9\n"}, "high", "the environment of a process"},
 		{"made up, but a whole list of them", message{src: node, dst: outside, body: made + "OPENAI_API_KEY=sk-proj-AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfGh\n"}, "high", "a list of settings"},
 		{"the same, and nobody answers", message{src: node, dst: outside, silent: true, body: made + "OPENAI_API_KEY=sk-proj-AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfGh\n"}, "medium", ""},
@@ -119,6 +124,44 @@ func TestLeak(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestEnvironmentAfterAJob: what a log may have is what a job from outside was given for.
+func TestEnvironmentAfterAJob(t *testing.T) {
+	job := &ray.Call{At: capture.At{Time: 1e18 - 60e9, Packet: 1}, Job: true, Outcome: ray.Executed,
+		Flow: &capture.Flow{Orig: netip.MustParseAddrPort("203.0.113.66:40000"), Resp: netip.MustParseAddrPort(node + ":8265")}}
+	m := message{src: node, dst: outside, body: environment}
+	if f := judge(t, Config{}, m, job); f == nil || f.Severity != detectors.Medium {
+		t.Errorf("%+v", f)
+	}
+	old := *job
+	old.Time -= capture.Time(2 * 3600e9)
+	if f := judge(t, Config{}, m, &old); f == nil || f.Severity != detectors.Low {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestOnePlaceIsOneFinding: fifty clients that authenticate to one gateway are one line, two that lose a key are two.
+func TestOnePlaceIsOneFinding(t *testing.T) {
+	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	for _, tt := range []struct {
+		m    message
+		want int
+	}{
+		{message{dst: outside, host: "gateway.example", header: http.Header{{Name: "Authorization", Value: "Bearer " + key}}}, 1},
+		{message{dst: outside, body: "t=" + key}, 50},
+	} {
+		n := 0
+		bus := detectors.NewBus(detectors.NewSuppressor(func(*detectors.Finding) { n++ }).Report)
+		Spec().New(&detectors.Env{Home: home}, bus)
+		for i := range 50 {
+			tt.m.src = fmt.Sprintf("10.20.1.%d", i+1)
+			bus.Publish(secrets.NewReader(nil).Interpret(tt.m.tx()))
+		}
+		if n != tt.want {
+			t.Errorf("%d findings, want %d", n, tt.want)
+		}
 	}
 }
 

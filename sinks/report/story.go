@@ -165,6 +165,7 @@ type verdict struct {
 	Sentences []string
 	Scope     string
 	Caveat    string
+	Doubts    []string // of what counts as inside
 }
 
 func (r *Report) verdict(steps []step) verdict {
@@ -180,7 +181,7 @@ func (r *Report) verdict(steps []step) verdict {
 			signs = true
 		}
 	}
-	v := verdict{Caveat: r.caveat()}
+	v := verdict{Caveat: r.caveat(), Doubts: r.doubts()}
 	switch {
 	case hit:
 		v.Level, v.Headline = "hit", "Yes: we were hit."
@@ -265,7 +266,38 @@ func (r *Report) scope() string {
 func (r *Report) Verdict() (headline, text string) {
 	steps, _ := r.steps()
 	v := r.verdict(steps)
-	return v.Headline, strings.Join(v.Sentences, " ")
+	return v.Headline, strings.Join(append(v.Doubts, v.Sentences...), " ")
+}
+
+// doubts tells of networks that the run took for outside because nobody said what is home, though a Ray cluster talks
+// there.
+func (r *Report) doubts() (all []string) {
+	for _, f := range r.stats {
+		if f.Name != "home_in_doubt" {
+			continue
+		}
+		for _, v := range f.Values {
+			p, err := netip.ParsePrefix(v)
+			if err != nil || r.inside(p.Addr()) {
+				continue
+			}
+			n := uint64(0)
+			for i := range r.Findings {
+				if x := &r.Findings[i]; x.Severity >= detectors.Low && (p.Contains(x.Src) || p.Contains(x.Dst)) {
+					n++
+				}
+			}
+			what := plural(n, "finding") + " rest on " + v + " being outside, but machines"
+			switch n {
+			case 0:
+				what = v + " counts as outside, and what is done to it is not judged, but machines"
+			case 1:
+				what = "1 finding rests on " + v + " being outside, but machines"
+			}
+			all = append(all, what+" there talk as a Ray cluster does: run it again with --home "+v+" (and your other networks) if it is yours.")
+		}
+	}
+	return all
 }
 
 func addresses(n int) string {

@@ -147,6 +147,7 @@ func (s *Sink) Paragraph(w io.Writer, head, text string) error {
 
 // Totals are what the last line tells.
 type Totals struct {
+	Doubts                []string // of what the findings rest on; printed before them
 	Packets, Bytes, Flows uint64
 	First, Last           capture.Time
 	Losses                []Loss        // those of none are left out
@@ -167,6 +168,12 @@ func (s *Sink) Report(w io.Writer, t Totals) error {
 	s.sort()
 	s.worst()
 	var b bytes.Buffer
+	for _, d := range t.Doubts {
+		s.line(&b, []span{{"note", bold}, {"  ", ""}}, Clean(d), "")
+	}
+	if len(t.Doubts) > 0 {
+		b.WriteByte('\n')
+	}
 	for _, x := range s.incidents[:min(len(s.incidents), maxIncidents)] {
 		s.story(&b, x)
 	}
@@ -176,7 +183,7 @@ func (s *Sink) Report(w io.Writer, t Totals) error {
 	if s.dropped > 0 {
 		s.line(&b, nil, fmt.Sprintf("and %s more, which notice.log has", Number(s.dropped)), "")
 	}
-	if b.Len() > 0 {
+	if len(s.kept)+len(s.incidents) > 0 {
 		b.WriteByte('\n')
 	}
 	s.line(&b, nil, s.totals(t), "")

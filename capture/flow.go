@@ -267,6 +267,7 @@ type flowMore struct {
 	aside   bool      // something was read out of one
 	said    []string  // why segments were shaped, as far as it was told
 	disp    *dispute
+	account account
 	renewal bool // a SYN came within the connection, of which the answer would acknowledge renewAt
 	renewAt uint32
 }

@@ -48,6 +48,10 @@ type Counters struct {
 	WaitPackets  uint64 // times that too many of a direction waited
 	WaitFull     uint64 // packets that found no room to wait
 	Unfinished   uint64 // flows whose unfinished request was given up
+	Work         uint64 // units of work that decoders asked for and did: see Worker
+	WorkDenied   uint64 // times that they asked for more than there was
+	Overworked   uint64 // flows in which that happened
+	Yielded      uint64 // times that what was kept for a flow was given up, to keep something for another
 
 	// The estimate of what a capture lost, as Zeek's capture_loss makes it: of the acknowledgements seen in established
 	// connections, those for bytes that were never seen.
@@ -79,6 +83,10 @@ func (c *Counters) Add(o *Counters) {
 	c.WaitPackets += o.WaitPackets
 	c.WaitFull += o.WaitFull
 	c.Unfinished += o.Unfinished
+	c.Work += o.Work
+	c.WorkDenied += o.WorkDenied
+	c.Overworked += o.Overworked
+	c.Yielded += o.Yielded
 	c.Acks += o.Acks
 	c.Gaps += o.Gaps
 	c.AckedBytes += o.AckedBytes
@@ -133,6 +141,8 @@ type Shard struct {
 	waiting  int // bytes that wait
 	disputes int // second readings
 	sleepers int
+	common   common
+	room     Room
 	// Of the options that judge has read last.
 	stamp           uint32
 	stamped, hashed bool
@@ -143,7 +153,9 @@ func NewShard(cfg FlowConfig) *Shard {
 	if cfg.MaxFlows <= 0 {
 		cfg.MaxFlows = DefaultMaxFlows / ShardCount
 	}
-	return &Shard{cfg: cfg, now: clockStart, table: make([]slotRef, 64), wheel: make([]int32, wheelSlots)}
+	s := &Shard{cfg: cfg, now: clockStart, table: make([]slotRef, 64), wheel: make([]int32, wheelSlots)}
+	s.room.denied = &s.Counters.Yielded
+	return s
 }
 
 // Len is the number of flows in the table.

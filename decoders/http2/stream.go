@@ -366,6 +366,20 @@ func (v view) Doubted() bool {
 	return ok && x.Doubted()
 }
 
+// Spend implements capture.Worker.
+func (v view) Spend(units int) bool {
+	w, ok := v.Context.(capture.Worker)
+	return !ok || w.Spend(units)
+}
+
+// Room implements capture.Worker.
+func (v view) Room() *capture.Room {
+	if w, ok := v.Context.(capture.Worker); ok {
+		return w.Room()
+	}
+	return nil
+}
+
 // plain makes an exchange of s: it is no gRPC. What was read of it before that was known comes first.
 func (d *decoder) plain(s *stream) {
 	s.grpc = noGRPC

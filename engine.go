@@ -68,8 +68,14 @@ type batch struct {
 	last    bool
 	err     error
 	done    sync.WaitGroup
-	ftp     bool         // data connections were arranged lately
-	closes  int          // no frames: the shard of this number, from 1, ends
+	ftp     bool // data connections were arranged lately
+	closes  int  // no frames: the shard of this number, from 1, ends
+	// used is how many flows were in the table of each shard behind the batch, usedAt the packets up to there. A batch
+	// comes back when all are done with it, and the batches in turn, so the next one that it is knows of the same one in
+	// every run: limit, what the shards may hold from here on, goes by that.
+	used    [capture.ShardCount]int32
+	usedAt  uint64
+	limit   [capture.ShardCount]int32
 	counted bool         // the workers bring their counts: once in a second of packet time, and at the end
 	counts  []workCounts // by worker
 
@@ -124,6 +130,9 @@ func newEngine(cfg Config, src capture.Source, sinks []Sink) (*engine, error) {
 			return nil, err
 		}
 		cfg.Indicators = intel.NewLive(set)
+	}
+	if cfg.MaxFlows <= 0 {
+		cfg.MaxFlows = capture.DefaultMaxFlows
 	}
 	n := cfg.Workers
 	if n <= 0 {
@@ -219,9 +228,9 @@ func (b *batch) reset() {
 }
 
 // deal hashes the packets and notes whose they are.
-func (b *batch) deal(workers int) {
+func (b *batch) deal(seed *capture.Seed, workers int) {
 	for i := range b.packets {
-		h := capture.FlowHash(&b.packets[i])
+		h := seed.Hash(&b.packets[i])
 		b.hashes = append(b.hashes, h)
 		w := int(h%capture.ShardCount) % workers
 		b.work[w] = append(b.work[w], int32(i))

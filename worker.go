@@ -81,6 +81,11 @@ func (w *worker) take(b *batch) {
 			}
 		}
 	}
+	for i, s := range w.shards {
+		if s != nil && b.limit[i] > 0 {
+			s.SetLimit(int(b.limit[i]))
+		}
+	}
 	for i, t := 0, 0; i <= len(b.work[w.id]); {
 		i, t = w.run(i, t)
 	}
@@ -88,6 +93,11 @@ func (w *worker) take(b *batch) {
 	if n := b.closes - 1; n >= 0 && w.shards[n] != nil {
 		w.pos = 2 * (b.pos + 1)
 		w.guarded(uint32(n), func(s *capture.Shard) { s.Close(w.end) })
+	}
+	for i, s := range w.shards {
+		if s != nil {
+			b.used[i] = int32(s.Len())
+		}
 	}
 	if b.counted {
 		b.counts[w.id] = w.count()

@@ -13,7 +13,7 @@ const ShardCount = 64
 
 // FlowConfig is what the shards of a run share. Emit and Open are called on the goroutine that drives the shard.
 type FlowConfig struct {
-	MaxFlows    int // of one shard; 0 means DefaultMaxFlows / ShardCount
+	MaxFlows    int // of one shard as long as SetLimit says nothing else; 0 means DefaultMaxFlows / ShardCount
 	Checksums   Checksums
 	Wait        time.Duration                 // how long a packet of TCP waits for what it acknowledges; 0: not at all, as in Zeek
 	WaitPackets int                           // how many of a flow and a direction do
@@ -130,8 +130,10 @@ type Shard struct {
 	free     []int32
 	tcpSlabs [][]tcpConn
 	tcpFree  []*tcpConn
-	wheel    []int32  // by slot, place in the slab + 1 of the first flow
+	limit    int // flows that there is room for
+	wheels   [ranks]wheel
 	swept    int64    // seconds: slots before it are empty
+	crowded  bool     // more flows are lone than there is room for: they do not stay
 	buffered int      // bytes held for reassembly
 	bufs     [][]byte // spare buffers of delivered bytes
 	spare    []*assembly
@@ -153,7 +155,7 @@ func NewShard(cfg FlowConfig) *Shard {
 	if cfg.MaxFlows <= 0 {
 		cfg.MaxFlows = DefaultMaxFlows / ShardCount
 	}
-	s := &Shard{cfg: cfg, now: clockStart, table: make([]slotRef, 64), wheel: make([]int32, wheelSlots)}
+	s := &Shard{cfg: cfg, limit: cfg.MaxFlows, now: clockStart, table: make([]slotRef, 64)}
 	s.room.denied = &s.Counters.Yielded
 	return s
 }
@@ -260,70 +262,7 @@ func (s *Shard) Advance(at At) {
 	for ; s.swept < second; s.swept++ {
 		s.sweep(int(s.swept % wheelSlots))
 	}
-}
-
-// sweep looks at every flow of a slot: ends it, or moves it to where it is due now.
-func (s *Shard) sweep(slot int) {
-	for i := s.wheel[slot]; i != 0; {
-		f := s.flow(i - 1)
-		i = f.wnext
-		if f.over() {
-			s.expire(f)
-		} else {
-			s.arm(f)
-		}
-	}
-}
-
-// arm puts a flow into the slot of its deadline. A flow that is seen again is not moved: its slot comes, and then it
-// is put where it is due, so that a packet costs the timer nothing.
-func (s *Shard) arm(f *flow) {
-	if f.shadow {
-		return
-	}
-	s.disarm(f)
-	due := int64(f.deadline())/1e9 + 1
-	now := int64(s.now) / 1e9
-	due = min(max(due, now+1, s.swept), now+wheelSlots-2)
-	slot := int32(due % wheelSlots)
-	f.slot, f.wprev, f.wnext = slot, 0, s.wheel[slot]
-	if f.wnext != 0 {
-		s.flow(f.wnext - 1).wprev = f.idx + 1
-	}
-	s.wheel[slot] = f.idx + 1
-}
-
-func (s *Shard) disarm(f *flow) {
-	if f.slot < 0 {
-		return
-	}
-	if f.wprev != 0 {
-		s.flow(f.wprev - 1).wnext = f.wnext
-	} else {
-		s.wheel[f.slot] = f.wnext
-	}
-	if f.wnext != 0 {
-		s.flow(f.wnext - 1).wprev = f.wprev
-	}
-	f.slot = -1
-}
-
-// evict makes room in a full table: it ends the flow whose time-out is nearest. Within a class of flows that is the
-// least recently seen; between classes, half-open and closed connections go before established ones, so that a flood
-// of SYNs pushes out SYNs.
-func (s *Shard) evict() {
-	for second := s.swept; second < s.swept+wheelSlots; second++ {
-		slot := int32(second % wheelSlots)
-		for i := s.wheel[slot]; i != 0; {
-			f := s.flow(i - 1)
-			i = f.wnext
-			if s.arm(f); f.slot == slot {
-				s.Counters.Evicted++
-				s.end(f)
-				return
-			}
-		}
-	}
+	s.thin()
 }
 
 // Packet takes the next packet of this shard. h is its FlowHash.
@@ -436,8 +375,10 @@ func (f *flow) take(side uint8, p *Packet) {
 }
 
 func (s *Shard) begin(k *flowKey, h uint64, side uint8, p *Packet) *flow {
-	if s.used >= s.cfg.MaxFlows {
-		s.evict()
+	for range evictAtOnce {
+		if s.used < s.limit || !s.evict() {
+			break
+		}
 	}
 	f := s.newFlow()
 	f.key, f.hash = *k, h

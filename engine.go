@@ -99,6 +99,8 @@ type engine struct {
 	workers   []*worker
 	collect   *collector
 	recover   bool
+	// standAfter is how long workers and collector of a live source may take for one step before that is said.
+	standAfter time.Duration
 	// apart says whether workers and collector have goroutines of their own for the next batch, or the reader does it all.
 	// fill is how full the source is, in percent.
 	apart func(fill int) bool
@@ -139,7 +141,7 @@ func newEngine(cfg Config, src capture.Source, sinks []Sink) (*engine, error) {
 		n = runtime.GOMAXPROCS(0)
 	}
 	n = min(n, capture.ShardCount)
-	e := &engine{cfg: cfg, src: src, home: home, local: cfg.local(), balancers: home}
+	e := &engine{standAfter: standAfter, cfg: cfg, src: src, home: home, local: cfg.local(), balancers: home}
 	if trust := cfg.ProxyProtocol.Trust; len(trust) > 0 {
 		if e.balancers, err = detectors.ParseNetworks(trust); err != nil {
 			return nil, err

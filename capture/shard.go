@@ -676,6 +676,16 @@ func (s *Shard) Quarantine(p *Packet, h uint64) {
 	}
 }
 
+// Identify gives the flow that p belongs to.
+func (s *Shard) Identify(p *Packet, h uint64) *Flow {
+	k, side := orient(p)
+	if f := s.find(&k, h); f != nil {
+		return f.row()
+	}
+	f := flow{sh: s, key: k, origSide: side, start: p.Time} // it is over
+	return f.identity()
+}
+
 // Close ends all flows, in order of their beginning.
 func (s *Shard) Close(at At) {
 	s.now = max(s.now, at.Time)

@@ -1,6 +1,8 @@
 package raytap
 
 import (
+	"fmt"
+
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
@@ -30,6 +32,8 @@ type collector struct {
 	sums     Stats // what the workers had counted last
 	err      error
 
+	watch *watch
+
 	findings, weirds, rows uint64
 	doubt                  *homeDoubt // nil: home was said
 
@@ -38,7 +42,7 @@ type collector struct {
 }
 
 func newCollector(e *engine, sinks []Sink) *collector {
-	c := &collector{e: e, sinks: sinks, at: make([]int, len(e.workers)+1), odd: newWeirdFilter()}
+	c := &collector{e: e, sinks: sinks, at: make([]int, len(e.workers)+1), odd: newWeirdFilter(), watch: e.newWatch()}
 	c.repeat = detectors.NewSuppressor(func(f *detectors.Finding) {
 		c.findings++
 		f.Mask()
@@ -115,7 +119,9 @@ func (c *collector) event(ev any, aside, begun bool) {
 // take brings what the workers have put into the batch to detectors and sinks, and the batch's frames back to the source.
 func (c *collector) take(b *batch) {
 	e := c.e
+	c.watch.begin()
 	c.merge(b)
+	c.watch.end()
 	if e.live {
 		c.joined.Advance(b.clock)
 	}
@@ -164,8 +170,19 @@ func (c *collector) merge(b *batch) {
 		x := &lists[best][c.at[best]]
 		c.bus.Reading = x.reading
 		c.event(x.ev, x.aside, x.begun)
+		c.stood(x)
 		c.at[best]++
 	}
+}
+
+// stood says that detectors and outputs stood still, if they did, over an event.
+func (c *collector) stood(x *event) {
+	s := c.watch.stood()
+	if s == nil {
+		return
+	}
+	s.At, s.Stage = capture.At{Time: c.clock}, fmt.Sprintf("detectors and outputs, over a %T", x.ev)
+	c.event(s, false, false)
 }
 
 // end says what is left to say.

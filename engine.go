@@ -68,8 +68,14 @@ type batch struct {
 	last    bool
 	err     error
 	done    sync.WaitGroup
-	ftp     bool         // data connections were arranged lately
-	closes  int          // no frames: the shard of this number, from 1, ends
+	ftp     bool // data connections were arranged lately
+	closes  int  // no frames: the shard of this number, from 1, ends
+	// used is how many flows were in the table of each shard behind the batch, usedAt the packets up to there. A batch
+	// comes back when all are done with it, and the batches in turn, so the next one that it is knows of the same one in
+	// every run: limit, what the shards may hold from here on, goes by that.
+	used    [capture.ShardCount]int32
+	usedAt  uint64
+	limit   [capture.ShardCount]int32
 	counted bool         // the workers bring their counts: once in a second of packet time, and at the end
 	counts  []workCounts // by worker
 
@@ -93,6 +99,8 @@ type engine struct {
 	workers   []*worker
 	collect   *collector
 	recover   bool
+	// standAfter is how long workers and collector of a live source may take for one step before that is said.
+	standAfter time.Duration
 	// apart says whether workers and collector have goroutines of their own for the next batch, or the reader does it all.
 	// fill is how full the source is, in percent.
 	apart func(fill int) bool
@@ -125,12 +133,15 @@ func newEngine(cfg Config, src capture.Source, sinks []Sink) (*engine, error) {
 		}
 		cfg.Indicators = intel.NewLive(set)
 	}
+	if cfg.MaxFlows <= 0 {
+		cfg.MaxFlows = capture.DefaultMaxFlows
+	}
 	n := cfg.Workers
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
 	n = min(n, capture.ShardCount)
-	e := &engine{cfg: cfg, src: src, home: home, local: cfg.local(), balancers: home}
+	e := &engine{standAfter: standAfter, cfg: cfg, src: src, home: home, local: cfg.local(), balancers: home}
 	if trust := cfg.ProxyProtocol.Trust; len(trust) > 0 {
 		if e.balancers, err = detectors.ParseNetworks(trust); err != nil {
 			return nil, err
@@ -219,9 +230,9 @@ func (b *batch) reset() {
 }
 
 // deal hashes the packets and notes whose they are.
-func (b *batch) deal(workers int) {
+func (b *batch) deal(seed *capture.Seed, workers int) {
 	for i := range b.packets {
-		h := capture.FlowHash(&b.packets[i])
+		h := seed.Hash(&b.packets[i])
 		b.hashes = append(b.hashes, h)
 		w := int(h%capture.ShardCount) % workers
 		b.work[w] = append(b.work[w], int32(i))

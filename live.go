@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"reflect"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/raytap/raytap/capture"
@@ -64,6 +65,58 @@ func (r *reader) heed(b *batch) {
 		r.e.collect.reload(next)
 	default:
 	}
+}
+
+// standAfter is a standstill.
+const standAfter = time.Second
+
+// watch tells when what it watches does not get on. A step costs the load of a word.
+type watch struct {
+	after time.Duration
+	late  atomic.Bool
+	timer *time.Timer
+	since time.Time
+	spent time.Duration
+}
+
+// newWatch makes a watch of a live run; nil otherwise, where what is said must not depend on the machine.
+func (e *engine) newWatch() *watch {
+	if !e.live {
+		return nil
+	}
+	w := &watch{after: e.standAfter}
+	w.timer = time.AfterFunc(w.after, func() { w.late.Store(true) })
+	w.timer.Stop()
+	return w
+}
+
+// begin says that the next step begins.
+func (w *watch) begin() {
+	if w != nil {
+		w.since, w.spent = time.Now(), cpuTime()
+		w.late.Store(false)
+		w.timer.Reset(w.after)
+	}
+}
+
+// end says that there is nothing to do.
+func (w *watch) end() {
+	if w != nil {
+		w.timer.Stop()
+	}
+}
+
+// stood tells, behind a step, whether that took too long; the next one begins then.
+func (w *watch) stood() *capture.Standstill {
+	if w == nil || !w.late.Load() {
+		return nil
+	}
+	x := &capture.Standstill{Took: time.Since(w.since), Ran: cpuTime() - w.spent}
+	w.begin()
+	if x.Took < w.after {
+		return nil // the timer was that of an earlier step
+	}
+	return x
 }
 
 // wait lets the source's clock move on behind the batch's packets, and a minute end.

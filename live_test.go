@@ -9,10 +9,12 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/intel"
 )
@@ -474,4 +476,59 @@ func (c *talk) frame(side int, flags byte, text string) {
 	b = append(b, text...)
 	n := len(c.frames)
 	c.frames = append(c.frames, capture.Frame{Time: 1763916000e9 + capture.Time(n)*1e5, Ordinal: uint64(n + 1), Data: b, WireLen: len(b), Link: 1, NoChecksum: true})
+}
+
+// TestStandstillIsSaid: a decoder that takes long over one flow makes a finding about that flow, while all else is found as
+// before; what is read of a file says nothing of the machine.
+func TestStandstillIsSaid(t *testing.T) {
+	frames := allFrames(t, "shadowray")
+	for _, live := range []bool{true, false} {
+		var src capture.Source = &fakeLive{frames: frames, per: 20}
+		if !live {
+			file, err := capture.OpenFile("pcaps/shadowray.pcap.gz")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			src = file
+		}
+		cfg := DefaultConfig()
+		k := &kept{}
+		e, err := newEngine(cfg, src, []Sink{k})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const after = 50 * time.Millisecond
+		e.standAfter = after
+		var slow atomic.Pointer[capture.Flow]
+		for _, w := range e.workers {
+			if w.watch != nil {
+				w.watch.after = after
+			}
+			w.interp = append(w.interp, func(ev any) any {
+				if x, ok := ev.(*http.Transaction); ok && slow.CompareAndSwap(nil, x.Flow) {
+					for begin := time.Now(); time.Since(begin) < 3*after; {
+					}
+				}
+				return nil
+			})
+		}
+		if _, err := e.run(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, ev := range k.all {
+			if f, ok := ev.(*detectors.Finding); ok && f.Rule == "sensor/standstill" {
+				if f.Flow != nil && f.Flow.UID == slow.Load().UID {
+					n++
+				}
+			}
+		}
+		if live != (n == 1) {
+			t.Errorf("live %v: %d findings about the flow", live, n)
+		}
+		if len(k.rules("jobsubmit/")) == 0 {
+			t.Error("no job was found")
+		}
+	}
 }

@@ -2,6 +2,8 @@ package raytap
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math"
@@ -31,6 +33,8 @@ type reader struct {
 	tickAt  capture.Time
 	ftpAt   capture.Time // when data connections were arranged last
 	apart   bool
+	seed    capture.Seed // of the flow hash
+	seeded  bool
 
 	// Of a live source.
 	reportAt capture.Time
@@ -85,8 +89,10 @@ func (r *reader) run(ctx context.Context) {
 		}
 		b.ftp = r.clock.Sub(r.ftpAt) <= services.ExpectFor
 		b.clock = r.clock
-		b.deal(len(e.workers))
+		b.deal(&r.seed, len(e.workers))
 		r.pos += uint64(len(b.packets))
+		capture.Limits(&b.limit, &b.used, e.cfg.MaxFlows, int(r.pos-b.usedAt))
+		b.usedAt = r.pos
 		r.stats.Dissect = r.dissect.Stats()
 		b.stats = r.stats
 		if b.report {
@@ -104,6 +110,10 @@ func (r *reader) run(ctx context.Context) {
 // frames dissects the batch's frames.
 func (r *reader) frames(b *batch) error {
 	s := &r.stats
+	if !r.seeded && len(b.Frames) > 0 {
+		r.seeded = true
+		r.seed = r.key(b)
+	}
 	for i := range b.Frames {
 		f := &b.Frames[i]
 		s.Packets++
@@ -135,6 +145,19 @@ func (r *reader) frames(b *batch) error {
 		}
 	}
 	return nil
+}
+
+// key makes the key of the flow hash. Of a capture it is the same in every run, so that all that the order of flows and
+// the room for them decides is, too, and comes from its first frame, which who sends packets does not know beforehand to
+// the microsecond. A sensor that takes frames off the wire has a random one.
+func (r *reader) key(b *batch) capture.Seed {
+	n := b.Frames[0].Seed()
+	if r.e.live && !b.Waits {
+		var random [8]byte
+		_, _ = rand.Read(random[:]) // never fails: crypto/rand
+		n ^= binary.LittleEndian.Uint64(random[:])
+	}
+	return capture.NewSeed(n)
 }
 
 // match applies the filter, compiled for the frame's link type when that is first seen.

@@ -103,7 +103,7 @@ func exchangesOf(c *http.Connection) func() http2.Exchange {
 // event it made of ev, or nil.
 func Interpreters(home *detectors.Networks) []func(ev any) any {
 	reader := secretReader(home)
-	var calls router
+	calls := newRouter()
 	return []func(any) any{
 		func(ev any) any {
 			if t, ok := ev.(*http.Transaction); ok {
@@ -151,7 +151,7 @@ const jsonRPC = 8 << 10
 
 // keepBody says how much of an HTTP body the interpreters want.
 func keepBody(leaks *secrets.Reader) func(t *http.Transaction, resp bool) int {
-	var calls router
+	calls := newRouter()
 	return func(t *http.Transaction, resp bool) int {
 		n := max(calls.keepBody(t, resp), leaks.KeepBody(t, resp))
 		if r := t.Request; r != nil && r.Method == "POST" {

@@ -1,9 +1,8 @@
 package raytap
 
 import (
+	"hash/maphash"
 	"strings"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/raytap/raytap/decoders/aiservices"
 	"github.com/raytap/raytap/decoders/http"
@@ -14,6 +13,7 @@ import (
 // theirs, and answers in which nothing was found. Most of a web server's traffic is the same few of both, and to find out
 // that they are nothing is a fifth of what a transaction costs. It belongs to one goroutine.
 type router struct {
+	seed    maphash.Seed // of places: strangers choose paths
 	paths   [1 << 10]plainPath
 	answers [1 << 10]plainAnswer
 }
@@ -32,6 +32,8 @@ type plainAnswer struct {
 	sha256 string
 }
 
+func newRouter() *router { return &router{seed: maphash.MakeSeed()} }
+
 // pathOf gives a request's target without its query.
 func pathOf(q *http.Request) string {
 	path, _, _ := strings.Cut(q.Target, "?")
@@ -43,7 +45,7 @@ func (r *router) nobodys(path string) bool {
 	if path == "" {
 		return false // unknown
 	}
-	at := &r.paths[xxhash.Sum64String(path)%uint64(len(r.paths))]
+	at := &r.paths[maphash.String(r.seed, path)%uint64(len(r.paths))]
 	if at.path != path {
 		// The path is of one allocation with a long query, perhaps.
 		*at = plainPath{strings.Clone(path), !ray.Routed(path) && !aiservices.Routed(path)}
@@ -65,7 +67,7 @@ func (r *router) answerOf(t *http.Transaction, path string) (a plainAnswer, at *
 			return a, nil
 		}
 	}
-	return a, &r.answers[(xxhash.Sum64String(path)^a.fields)%uint64(len(r.answers))]
+	return a, &r.answers[(maphash.String(r.seed, path)^a.fields)%uint64(len(r.answers))]
 }
 
 // interpret reads t as a call to Ray, or as what a product like it says of itself; nil if it is neither.

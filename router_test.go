@@ -28,7 +28,7 @@ func TestRouterForgetsNothing(t *testing.T) {
 	fields := []string{"Content-Type: text/html\r\nServer: nginx\r\n", "Content-Type: application/json\r\nServer: Python/3.11 aiohttp/3.9.5\r\n", "Server: llama.cpp\r\n"}
 	rng := rand.New(rand.NewPCG(3, 4))
 	spec := http.Spec(http.Options{KeepBody: func(*http.Transaction, bool) int { return 8 << 10 }, Files: file.NewCache(file.Options{HashLimit: hashLimit})})
-	var used router
+	used := newRouter()
 	calls, memory := 0, 0
 	for range 400 {
 		var steps []decodertest.Step
@@ -48,7 +48,7 @@ func TestRouterForgetsNothing(t *testing.T) {
 			if _, at := used.answerOf(tx, pathOf(tx.Request)); at != nil {
 				memory++
 			}
-			got, want := asText(used.interpret(tx)), asText(new(router).interpret(tx))
+			got, want := asText(used.interpret(tx)), asText(newRouter().interpret(tx))
 			if got != want {
 				t.Fatalf("%s %q: %s, alone %s", tx.Request.Target, tx.Response.Body.Data, got, want)
 			}

@@ -90,6 +90,8 @@ func (s *Stats) losses() []Loss {
 		{"buffer_full_bytes", s.Flow.Dropped, "bytes"},
 		{"flows_evicted", s.Flow.Evicted, "flows"},
 		{"decoder_panics", s.Panics, "flows"},
+		{"work_limit", s.Flow.Overworked, "flows"},
+		{"memory_limit", s.Flow.Yielded, "times"},
 		{"dropped_by_kernel", s.Live.Dropped, "packets"},
 		{"ring_full", s.Live.Freezes, "times"},
 		{"snapped", s.Live.Snapped, "packets"},

@@ -26,11 +26,12 @@ type worker struct {
 	shed   capture.ShedLevel
 	bodies uint64 // that were not looked into
 	end    capture.At
+	watch  *watch
 }
 
 // newWorker makes worker id of n.
 func newWorker(e *engine, id, n int) *worker {
-	w := &worker{e: e, id: id, in: make(chan *batch, cap(e.free)), shards: make([]*capture.Shard, capture.ShardCount), interp: Interpreters(e.home)}
+	w := &worker{e: e, id: id, in: make(chan *batch, cap(e.free)), shards: make([]*capture.Shard, capture.ShardCount), interp: Interpreters(e.home), watch: e.newWatch()}
 	fc := capture.FlowConfig{
 		MaxFlows: e.cfg.MaxFlows / capture.ShardCount, Checksums: e.cfg.checksums(), Emit: w.emit,
 		Wait: e.cfg.Order.Wait, WaitPackets: e.cfg.Order.Packets,
@@ -73,12 +74,19 @@ func newWorker(e *engine, id, n int) *worker {
 // take drives the worker's shards with the batch.
 func (w *worker) take(b *batch) {
 	w.batch = b
+	w.watch.begin()
+	defer w.watch.end()
 	if w.shed != b.shed {
 		w.shed = b.shed
 		for _, s := range w.shards {
 			if s != nil {
 				s.Shed = b.shed
 			}
+		}
+	}
+	for i, s := range w.shards {
+		if s != nil && b.limit[i] > 0 {
+			s.SetLimit(int(b.limit[i]))
 		}
 	}
 	for i, t := 0, 0; i <= len(b.work[w.id]); {
@@ -88,6 +96,11 @@ func (w *worker) take(b *batch) {
 	if n := b.closes - 1; n >= 0 && w.shards[n] != nil {
 		w.pos = 2 * (b.pos + 1)
 		w.guarded(uint32(n), func(s *capture.Shard) { s.Close(w.end) })
+	}
+	for i, s := range w.shards {
+		if s != nil {
+			b.used[i] = int32(s.Len())
+		}
 	}
 	if b.counted {
 		b.counts[w.id] = w.count()
@@ -149,14 +162,32 @@ func (w *worker) run(i, t int) (nextI, nextT int) {
 			at := b.ticks[t].at
 			w.pos = 2*(b.pos+uint64(b.ticks[t].n)+1) - 1
 			w.eachShard(func(s *capture.Shard) { s.Advance(at) })
+			w.stood(nil, 0, at)
 		}
 		if i >= len(mine) {
 			return i + 1, t
 		}
 		w.shard = uint32(b.hashes[n] % capture.ShardCount)
 		w.pos = 2 * (b.pos + uint64(n) + 1)
-		w.shards[w.shard].Packet(&b.packets[n], b.hashes[n])
+		p := &b.packets[n]
+		w.shards[w.shard].Packet(p, b.hashes[n])
+		if w.watch != nil && w.watch.late.Load() {
+			w.stood(p, b.hashes[n], capture.At{Time: p.Time, Packet: p.Ordinal})
+		}
 	}
+}
+
+// stood says that the worker stood still, if it did, over packet p or, with nil, over flows that ended.
+func (w *worker) stood(p *capture.Packet, h uint64, at capture.At) {
+	x := w.watch.stood()
+	if x == nil {
+		return
+	}
+	x.At, x.Stage = at, "flows and decoders"
+	if p != nil {
+		x.Flow = w.shards[w.shard].Identify(p, h)
+	}
+	w.emit(x)
 }
 
 // eachShard calls f for the worker's shards.

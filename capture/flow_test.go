@@ -15,15 +15,37 @@ func randomKey(r *rand.Rand) (k flowKey) {
 	return k
 }
 
-// TestFlowHashIsXXHash: the hash chooses shards and orders flows that end together, so it may never change.
-func TestFlowHashIsXXHash(t *testing.T) {
+// TestFlowHash: every bit of a key and of the seed changes half of the bits of the hash, in both halves: the lower ones
+// choose the shard, the upper ones the place.
+func TestFlowHash(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 10000 {
+	seed := NewSeed(7)
+	var changed [64]int
+	n := 0
+	count := func(x uint64) {
+		n++
+		for i := range changed {
+			changed[i] += int(x >> i & 1)
+		}
+	}
+	for range 200 {
 		k := randomKey(r)
-		var b [40]byte
-		k.bytes(&b)
-		if got, want := k.hash(), xxhash.Sum64(b[:]); got != want {
-			t.Fatalf("hash of %x is %x, want %x", b, got, want)
+		k.lo, k.hi = [16]byte{10: 0xff, 0xff, 10, 0, byte(r.Uint32()), byte(r.Uint32())}, [16]byte{10: 0xff, 0xff, 198, 51, 100, 1}
+		h := seed.hash(&k)
+		for bit := range 32 {
+			o := k
+			o.lo[12+bit/8] ^= 1 << (bit % 8)
+			count(h ^ seed.hash(&o))
+			o = k
+			o.hiPort ^= 1 << (bit % 16)
+			count(h ^ seed.hash(&o))
+		}
+		other := NewSeed(8)
+		count(h ^ other.hash(&k))
+	}
+	for i, c := range changed {
+		if f := float64(c) / float64(n); f < 0.45 || f > 0.55 {
+			t.Errorf("bit %d changed in %.2f", i, f)
 		}
 	}
 }
@@ -50,12 +72,13 @@ func TestFlowKeyEqual(t *testing.T) {
 
 func BenchmarkFlowHash(b *testing.B) {
 	k := randomKey(rand.New(rand.NewPCG(5, 6)))
-	b.Run("written out", func(b *testing.B) {
+	seed := NewSeed(1)
+	b.Run("keyed", func(b *testing.B) {
 		for range b.N {
-			k.loPort += uint16(k.hash())
+			k.loPort += uint16(seed.hash(&k))
 		}
 	})
-	b.Run("library", func(b *testing.B) {
+	b.Run("xxhash", func(b *testing.B) {
 		for range b.N {
 			var buf [40]byte
 			k.bytes(&buf)
@@ -67,22 +90,22 @@ func BenchmarkFlowHash(b *testing.B) {
 // BenchmarkTable opens flows in one shard's table, finds each and takes it out again.
 func BenchmarkTable(b *testing.B) {
 	const flows = 8192
-	s := NewShard(FlowConfig{})
+	s, seed := NewShard(FlowConfig{}), NewSeed(1)
 	r := rand.New(rand.NewPCG(7, 8))
 	keys := make([]flowKey, 0, flows)
 	for len(keys) < flows {
-		if k := randomKey(r); k.hash()%ShardCount == 0 {
+		if k := randomKey(r); seed.hash(&k)%ShardCount == 0 {
 			keys = append(keys, k)
 		}
 	}
 	for i := range keys {
 		f := s.newFlow()
-		f.key, f.hash = keys[i], keys[i].hash()
+		f.key, f.hash = keys[i], seed.hash(&keys[i])
 		s.insert(f.idx, f.hash)
 	}
 	b.ResetTimer()
 	for i := range b.N {
-		f := s.find(&keys[i%flows], keys[i%flows].hash())
+		f := s.find(&keys[i%flows], seed.hash(&keys[i%flows]))
 		s.unlink(f.idx, f.hash)
 		s.insert(f.idx, f.hash)
 	}

@@ -18,6 +18,16 @@ type Loss struct {
 	ShedBytes uint64 // bytes of bulk flows left out
 }
 
+// Standstill says that a live run got no further for a while, by the clock of the machine: what passed meanwhile was read
+// late, or lost.
+type Standstill struct {
+	At
+	Flow  *Flow         // whose packet was at hand; nil: none was
+	Stage string        // what stood still
+	Took  time.Duration // for how long
+	Ran   time.Duration // processor time that the process had of it
+}
+
 // Kernel is the share of the frames that the kernel could not hand over, in percent.
 func (l *Loss) Kernel() float64 { return percent(l.Live.Dropped, l.Live.Received) }
 

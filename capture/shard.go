@@ -13,7 +13,7 @@ const ShardCount = 64
 
 // FlowConfig is what the shards of a run share. Emit and Open are called on the goroutine that drives the shard.
 type FlowConfig struct {
-	MaxFlows    int // of one shard; 0 means DefaultMaxFlows / ShardCount
+	MaxFlows    int // of one shard as long as SetLimit says nothing else; 0 means DefaultMaxFlows / ShardCount
 	Checksums   Checksums
 	Wait        time.Duration                 // how long a packet of TCP waits for what it acknowledges; 0: not at all, as in Zeek
 	WaitPackets int                           // how many of a flow and a direction do
@@ -48,6 +48,10 @@ type Counters struct {
 	WaitPackets  uint64 // times that too many of a direction waited
 	WaitFull     uint64 // packets that found no room to wait
 	Unfinished   uint64 // flows whose unfinished request was given up
+	Work         uint64 // units of work that decoders asked for and did: see Worker
+	WorkDenied   uint64 // times that they asked for more than there was
+	Overworked   uint64 // flows in which that happened
+	Yielded      uint64 // times that what was kept for a flow was given up, to keep something for another
 
 	// The estimate of what a capture lost, as Zeek's capture_loss makes it: of the acknowledgements seen in established
 	// connections, those for bytes that were never seen.
@@ -79,6 +83,10 @@ func (c *Counters) Add(o *Counters) {
 	c.WaitPackets += o.WaitPackets
 	c.WaitFull += o.WaitFull
 	c.Unfinished += o.Unfinished
+	c.Work += o.Work
+	c.WorkDenied += o.WorkDenied
+	c.Overworked += o.Overworked
+	c.Yielded += o.Yielded
 	c.Acks += o.Acks
 	c.Gaps += o.Gaps
 	c.AckedBytes += o.AckedBytes
@@ -122,8 +130,10 @@ type Shard struct {
 	free     []int32
 	tcpSlabs [][]tcpConn
 	tcpFree  []*tcpConn
-	wheel    []int32  // by slot, place in the slab + 1 of the first flow
+	limit    int // flows that there is room for
+	wheels   [ranks]wheel
 	swept    int64    // seconds: slots before it are empty
+	crowded  bool     // more flows are lone than there is room for: they do not stay
 	buffered int      // bytes held for reassembly
 	bufs     [][]byte // spare buffers of delivered bytes
 	spare    []*assembly
@@ -134,6 +144,8 @@ type Shard struct {
 	disputes int // second readings
 	sleepers int
 	begun    int // bytes of requests that resets cut short
+	common   common
+	room     Room
 	// Of the options that judge has read last.
 	stamp           uint32
 	stamped, hashed bool
@@ -144,7 +156,9 @@ func NewShard(cfg FlowConfig) *Shard {
 	if cfg.MaxFlows <= 0 {
 		cfg.MaxFlows = DefaultMaxFlows / ShardCount
 	}
-	return &Shard{cfg: cfg, now: clockStart, table: make([]slotRef, 64), wheel: make([]int32, wheelSlots)}
+	s := &Shard{cfg: cfg, limit: cfg.MaxFlows, now: clockStart, table: make([]slotRef, 64)}
+	s.room.denied = &s.Counters.Yielded
+	return s
 }
 
 // Len is the number of flows in the table.
@@ -249,70 +263,7 @@ func (s *Shard) Advance(at At) {
 	for ; s.swept < second; s.swept++ {
 		s.sweep(int(s.swept % wheelSlots))
 	}
-}
-
-// sweep looks at every flow of a slot: ends it, or moves it to where it is due now.
-func (s *Shard) sweep(slot int) {
-	for i := s.wheel[slot]; i != 0; {
-		f := s.flow(i - 1)
-		i = f.wnext
-		if f.over() {
-			s.expire(f)
-		} else {
-			s.arm(f)
-		}
-	}
-}
-
-// arm puts a flow into the slot of its deadline. A flow that is seen again is not moved: its slot comes, and then it
-// is put where it is due, so that a packet costs the timer nothing.
-func (s *Shard) arm(f *flow) {
-	if f.shadow {
-		return
-	}
-	s.disarm(f)
-	due := int64(f.deadline())/1e9 + 1
-	now := int64(s.now) / 1e9
-	due = min(max(due, now+1, s.swept), now+wheelSlots-2)
-	slot := int32(due % wheelSlots)
-	f.slot, f.wprev, f.wnext = slot, 0, s.wheel[slot]
-	if f.wnext != 0 {
-		s.flow(f.wnext - 1).wprev = f.idx + 1
-	}
-	s.wheel[slot] = f.idx + 1
-}
-
-func (s *Shard) disarm(f *flow) {
-	if f.slot < 0 {
-		return
-	}
-	if f.wprev != 0 {
-		s.flow(f.wprev - 1).wnext = f.wnext
-	} else {
-		s.wheel[f.slot] = f.wnext
-	}
-	if f.wnext != 0 {
-		s.flow(f.wnext - 1).wprev = f.wprev
-	}
-	f.slot = -1
-}
-
-// evict makes room in a full table: it ends the flow whose time-out is nearest. Within a class of flows that is the
-// least recently seen; between classes, half-open and closed connections go before established ones, so that a flood
-// of SYNs pushes out SYNs.
-func (s *Shard) evict() {
-	for second := s.swept; second < s.swept+wheelSlots; second++ {
-		slot := int32(second % wheelSlots)
-		for i := s.wheel[slot]; i != 0; {
-			f := s.flow(i - 1)
-			i = f.wnext
-			if s.arm(f); f.slot == slot {
-				s.Counters.Evicted++
-				s.end(f)
-				return
-			}
-		}
-	}
+	s.thin()
 }
 
 // Packet takes the next packet of this shard. h is its FlowHash.
@@ -427,8 +378,10 @@ func (f *flow) take(side uint8, p *Packet) {
 }
 
 func (s *Shard) begin(k *flowKey, h uint64, side uint8, p *Packet) *flow {
-	if s.used >= s.cfg.MaxFlows {
-		s.evict()
+	for range evictAtOnce {
+		if s.used < s.limit || !s.evict() {
+			break
+		}
 	}
 	f := s.newFlow()
 	f.key, f.hash = *k, h
@@ -731,6 +684,16 @@ func (s *Shard) Quarantine(p *Packet, h uint64) {
 	if f := s.find(&k, h); f != nil {
 		f.opened, f.stream = true, nil
 	}
+}
+
+// Identify gives the flow that p belongs to.
+func (s *Shard) Identify(p *Packet, h uint64) *Flow {
+	k, side := orient(p)
+	if f := s.find(&k, h); f != nil {
+		return f.row()
+	}
+	f := flow{sh: s, key: k, origSide: side, start: p.Time} // it is over
+	return f.identity()
 }
 
 // Close ends all flows, in order of their beginning.

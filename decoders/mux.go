@@ -942,6 +942,20 @@ func (m *Mux) Doubted() bool {
 	return ok && h.Doubted()
 }
 
+// Spend implements capture.Worker.
+func (m *Mux) Spend(units int) bool {
+	h, ok := m.host.(capture.Worker)
+	return !ok || h.Spend(units)
+}
+
+// Room implements capture.Worker. Of a host without budgets it is nil.
+func (m *Mux) Room() *capture.Room {
+	if h, ok := m.host.(capture.Worker); ok {
+		return h.Room()
+	}
+	return nil
+}
+
 // Skip implements Context.
 func (m *Mux) Skip() { m.host.Skip() }
 
@@ -964,3 +978,6 @@ func (n nest) Service(name string) { n.outer.Confirm(name) }
 func (n nest) Refute(name string)  { n.outer.Refute(name) }
 func (n nest) Skip()               { n.outer.Skip() }
 func (n nest) Flip() bool          { return false }
+
+func (n nest) Spend(units int) bool { return n.outer.Spend(units) }
+func (n nest) Room() *capture.Room  { return n.outer.Room() }

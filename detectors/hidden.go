@@ -31,14 +31,15 @@ var (
 
 // Hidden calls f with the texts that a command hides in base64, hexadecimal, escapes, reversal or rot13, unpacked if
 // they are gzip or zlib, until f returns false: one layer, in the order of their places. What decodes to no text is
-// left out. The caller bounds s and how deep it looks.
-func Hidden(s string, f func(t string) bool) {
+// left out. The caller bounds s and how deep it looks; limit bounds what comes out, in bytes.
+func Hidden(s string, limit int, f func(t string) bool) {
 	n, more := 0, true
 	try := func(b []byte) {
-		if len(b) == 0 || n >= maxHidden || !more {
+		if len(b) == 0 || n >= maxHidden || !more || limit <= 0 {
 			return
 		}
-		if b = inflate(b); printable(b) {
+		b = inflate(b, min(maxOutput, limit))
+		if limit -= len(b); printable(b) {
 			n++
 			more = f(string(b))
 		}
@@ -187,7 +188,7 @@ func fromOctal(m string) []byte {
 }
 
 // inflate undoes gzip and zlib, which droppers put under base64; the output is bounded.
-func inflate(b []byte) []byte {
+func inflate(b []byte, limit int) []byte {
 	if len(b) < 8 {
 		return b
 	}
@@ -205,7 +206,7 @@ func inflate(b []byte) []byte {
 	if r == nil {
 		return b
 	}
-	out, _ := io.ReadAll(io.LimitReader(r, maxOutput)) // what came before a damage counts
+	out, _ := io.ReadAll(io.LimitReader(r, int64(limit))) // what came before a damage counts
 	if len(out) == 0 {
 		return b
 	}

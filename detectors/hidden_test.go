@@ -30,18 +30,18 @@ func TestHidden(t *testing.T) {
 		{"bytes that are no text", "echo " + b64([]byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\xff\xfe")), ""},
 	} {
 		var got []string
-		Hidden(c.in, func(s string) bool { got = append(got, s); return true })
+		Hidden(c.in, 1<<20, func(s string) bool { got = append(got, s); return true })
 		if c.want == "" && len(got) > 0 || c.want != "" && !slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, c.want) }) {
 			t.Errorf("%s: %q", c.trap, got)
 		}
 	}
 	n := 0
-	Hidden(strings.Repeat(b64([]byte(cmd+"#"))+" ", 1000), func(string) bool { n++; return true })
+	Hidden(strings.Repeat(b64([]byte(cmd+"#"))+" ", 1000), 1<<20, func(string) bool { n++; return true })
 	if n != maxHidden {
 		t.Errorf("%d texts of a thousand, want %d", n, maxHidden)
 	}
 	n = 0
-	Hidden(strings.Repeat(b64([]byte(cmd))+" ", 10), func(string) bool { n++; return n < 3 })
+	Hidden(strings.Repeat(b64([]byte(cmd))+" ", 10), 1<<20, func(string) bool { n++; return n < 3 })
 	if n != 3 {
 		t.Errorf("called %d times after it said no more", n)
 	}

@@ -219,14 +219,17 @@ type sink struct {
 	cut     int64  // this length
 	multi   multipart
 	coded   int64        // bytes that went into the stages
-	expands bool         // the limit of expansion was met
+	expands bool         // the limit of expansion, of work or of room was met
 	short   bool         // what was held for a coding was cut
 	asked   bool         // a request that somebody wants to see
 	tx      *Transaction // of such a one
 	beyond  Follower
+	yielded bool // nothing more is kept: others needed the room
+	tenant  capture.Tenant
 }
 
 func (s *sink) open(d *decoder, body *Body, f *framing, want int, remain int64, resp bool) {
+	s.tenant.Leave()
 	*s = sink{d: d, want: want, resp: resp, file: s.file, stages: s.stages[:0]}
 	s.file.Open(d.opt.Files)
 	s.multi.open(f, d.opt.Files)
@@ -278,6 +281,7 @@ func (s *sink) raw(body *Body, b []byte, whole bool) {
 		s.keep(b)
 	}
 	if len(s.stages) == 0 {
+		s.account()
 		return
 	}
 	limit := min(s.want, maxEarly)
@@ -294,6 +298,7 @@ func (s *sink) raw(body *Body, b []byte, whole bool) {
 	if err := s.stages[0].write(b); err != nil {
 		s.fail(err)
 	}
+	s.account()
 }
 
 // inflateOn goes on behind a loss as Zeek does: as if nothing were missing, until that cannot be, but without what the
@@ -332,6 +337,8 @@ func (s *sink) fail(err error) {
 	case errExpansion:
 		s.expands = true
 		s.d.weird("HTTP_expansion_limit", "")
+	case errWork: // the flow says so
+		s.expands = true
 	default:
 		s.d.weird("inflate_failed", "")
 	}
@@ -383,6 +390,8 @@ func (t *rowTap) finish() error {
 
 func (t *rowTap) release(*pools) {}
 
+func (t *rowTap) held() int { return 0 }
+
 // limit says when enough was decoded.
 func (s *sink) limit(n int64) error {
 	free := int64(expandFree)
@@ -397,16 +406,18 @@ func (s *sink) limit(n int64) error {
 
 func (s *sink) finish() error  { return nil }
 func (s *sink) release(*pools) {}
+func (s *sink) held() int      { return 0 }
 
 // keep keeps what is wanted of b.
 func (s *sink) keep(b []byte) {
-	if s.holed {
+	if s.holed || s.yielded {
 		return
 	}
 	n := min(s.want-len(s.data), len(b))
 	if n > 0 {
 		if s.data == nil && s.first > 0 {
-			s.data = make([]byte, 0, s.first)
+			// As much as was announced, once a quarter of it is there.
+			s.data = make([]byte, 0, min(s.first, max(4*len(b), 2<<10)))
 		}
 		s.data = append(s.data, b[:n]...)
 	}
@@ -579,7 +590,7 @@ func (s *sink) close(d *decoder, body *Body) {
 		body.Undecoded, body.Decoded = true, body.Len
 	}
 	if s.want > 0 {
-		body.Truncated = int64(len(body.Data)) < body.Decoded || s.holed || s.broken
+		body.Truncated = int64(len(body.Data)) < body.Decoded || s.holed || s.broken || s.yielded
 	}
 	if s.asked && s.decoded > expandFree && s.decoded > s.coded*maxRatio {
 		d.expanded += s.decoded
@@ -613,6 +624,7 @@ func (s *sink) close(d *decoder, body *Body) {
 	if s.shut {
 		body.rowLen = s.cut
 	}
+	s.tenant.Leave()
 	*s = sink{file: s.file, stages: s.stages[:0]}
 }
 
@@ -624,8 +636,11 @@ func object(b []byte) bool {
 
 // letGo gives the stages back to the pools.
 func (s *sink) letGo(p *pools) {
+	s.tenant.Leave()
 	for i, st := range s.stages {
-		st.release(p)
-		s.stages[i] = nil
+		if st != nil {
+			st.release(p)
+			s.stages[i] = nil
+		}
 	}
 }

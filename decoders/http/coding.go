@@ -11,6 +11,8 @@ import (
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/raytap/raytap/capture"
 )
 
 const (
@@ -29,6 +31,10 @@ const (
 	maxHeldCoding = 1 << 20
 	// The same of a request that somebody wants to see: what comes behind it is not seen.
 	maxHeldRequest = 8 << 20
+	// Units of work that a byte of theirs takes, whatever comes out: it may be one of the tables that come before data.
+	heldWork = 8
+	// What is left of a body that had to make room for others.
+	yieldKeep = 1 << 10
 	// Windows of zstd: RFC 9659 allows 8 MiB over HTTP.
 	maxZstdWindow = 8 << 20
 )
@@ -36,6 +42,7 @@ const (
 var (
 	errExpansion = errors.New("http: content coding expands too far")
 	errCoding    = errors.New("http: content coding is broken")
+	errWork      = errors.New("http: content coding takes more work than its flow may ask for")
 )
 
 // stage removes one content coding and writes to the next stage.
@@ -45,12 +52,14 @@ type stage interface {
 	// finish says that there are no more.
 	finish() error
 	release(p *pools)
+	// held is how many bytes it holds on to.
+	held() int
 }
 
 // pools keep decoders: those of codings between bodies, ours between flows. They are shared by the flows of one Spec.
 type pools struct {
-	inflate, brotli, zstd, http sync.Pool
-	blocks                      *blocks
+	inflate, small, window, brotli, zstd, http sync.Pool
+	blocks                                     *blocks
 }
 
 // plan builds the stages for a Content-Encoding. A coding that is unknown, or not worth it because nobody wants the
@@ -73,7 +82,7 @@ func (s *sink) plan(f *framing, resp bool) {
 		}
 		s.rowOnly = true
 		t := &rowTap{s: s}
-		t.from = &inflateStage{next: t, pools: s.d.pools}
+		t.from = &inflateStage{next: t, payer: s, pools: s.d.pools}
 		s.stages = append(s.stages, t.from)
 		return
 	}
@@ -91,12 +100,12 @@ func (s *sink) plan(f *framing, resp bool) {
 		}
 		switch c := names[i]; {
 		case inflates(c):
-			z := &inflateStage{next: next, pools: s.d.pools}
+			z := &inflateStage{next: next, payer: s, pools: s.d.pools}
 			if next = z; tap != nil {
 				tap.from = z
 			}
 		default:
-			h := &heldStage{next: next, pools: s.d.pools, room: maxHeldCoding, short: &s.short, zstd: !strings.EqualFold(c, "br")}
+			h := &heldStage{next: next, payer: s, pools: s.d.pools, room: maxHeldCoding, short: &s.short, zstd: !strings.EqualFold(c, "br")}
 			if !resp {
 				h.room = maxHeldRequest
 			}
@@ -154,17 +163,18 @@ func identity(e string) bool { return strings.EqualFold(e, "identity") }
 // they wait for it they would hold windows of many megabytes that a few bytes announced.
 type heldStage struct {
 	next  stage
+	payer *sink
 	pools *pools
 	room  int // for what is held
-	held  []byte
+	body  []byte
 	short *bool // what was told of a body that is longer
 	over  bool
 	zstd  bool
 }
 
 func (h *heldStage) write(b []byte) error {
-	n := min(len(b), h.room-len(h.held))
-	h.held = append(h.held, b[:n]...)
+	n := min(len(b), h.room-len(h.body))
+	h.body = append(h.body, b[:n]...)
 	if n < len(b) {
 		h.over, *h.short = true, true
 	}
@@ -172,10 +182,13 @@ func (h *heldStage) write(b []byte) error {
 }
 
 func (h *heldStage) finish() error {
+	if err := h.payer.spend(heldWork * len(h.body)); err != nil {
+		return err
+	}
 	if h.zstd && h.room == maxHeldRequest && h.narrow() {
 		return h.wide()
 	}
-	src := bytes.NewReader(h.held)
+	src := bytes.NewReader(h.body)
 	var r io.Reader
 	if h.zstd {
 		z, _ := h.pools.zstd.Get().(*zstd.Decoder)
@@ -212,6 +225,9 @@ func (h *heldStage) finish() error {
 		n, err := r.Read(buf[:])
 		if n > 0 {
 			some = true
+			if err := h.payer.spend(n); err != nil {
+				return err
+			}
 			if err := h.next.write(buf[:n]); err != nil {
 				return err
 			}
@@ -231,7 +247,7 @@ func (h *heldStage) finish() error {
 // further than ours is decoded all the same. A frame that is a window as a whole (RFC 8878 section 3.1.1.1.2) has no other:
 // then it says so.
 func (h *heldStage) narrow() (whole bool) {
-	b := h.held
+	b := h.body
 	for len(b) >= 8 && b[0]&0xf0 == 0x50 && b[1] == 0x2a && b[2] == 0x4d && b[3] == 0x18 { // a frame to skip
 		n := uint64(binary.LittleEndian.Uint32(b[4:])) + 8
 		if n > uint64(len(b)) {
@@ -259,7 +275,10 @@ func (h *heldStage) wide() error {
 		return errCoding
 	}
 	defer z.Close()
-	b, err := z.DecodeAll(h.held, nil)
+	b, err := z.DecodeAll(h.body, nil)
+	if err := h.payer.spend(len(b)); err != nil {
+		return err
+	}
 	switch {
 	case len(b) > 0:
 		if err := h.next.write(b); err != nil {
@@ -273,4 +292,46 @@ func (h *heldStage) wide() error {
 	return h.next.finish()
 }
 
-func (h *heldStage) release(*pools) { h.held = nil }
+func (h *heldStage) release(*pools) { h.body = nil }
+
+func (h *heldStage) held() int { return cap(h.body) }
+
+// spend asks the flow for work.
+func (s *sink) spend(units int) error {
+	if w, ok := s.d.ctx.(capture.Worker); ok && !w.Spend(units) {
+		return errWork
+	}
+	return nil
+}
+
+// account says how much is kept of the body at hand, so that there is room for it.
+func (s *sink) account() {
+	if s.yielded {
+		return
+	}
+	n := cap(s.data) + cap(s.early)
+	for _, st := range s.stages {
+		n += st.held()
+	}
+	if n == 0 && s.tenant == (capture.Tenant{}) {
+		return
+	}
+	w, ok := s.d.ctx.(capture.Worker)
+	if !ok {
+		return
+	}
+	if r := w.Room(); r != nil {
+		r.Keep(&s.tenant, s, n)
+	}
+}
+
+// Yield implements capture.Keeper: others need the room. What is kept of the body is cut to what says what it is.
+func (s *sink) Yield() {
+	s.letGo(s.d.pools)
+	s.data = append([]byte(nil), s.data[:min(len(s.data), yieldKeep)]...)
+	s.early = append([]byte(nil), s.early[:min(len(s.early), yieldKeep)]...)
+	if s.yielded = true; len(s.stages) > 0 {
+		s.broken, s.expands = true, true
+	}
+	s.d.weird("HTTP_body_memory_limit", "")
+}

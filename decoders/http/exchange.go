@@ -58,8 +58,7 @@ func (t *Transaction) HTTP2() bool {
 
 // Lengths in Held of what is opened for a body.
 const (
-	heldBody    = 4 << 10  // what names a file
-	heldInflate = 40 << 10 // its window
+	heldBody = 4 << 10 // what names a file
 )
 
 // Open begins an exchange.
@@ -360,10 +359,8 @@ func (x *Exchange) Held() int {
 		}
 		n += heldBody + cap(h.sink.data) + cap(h.sink.early)
 		for _, s := range h.sink.stages {
-			if z, ok := s.(*heldStage); ok {
-				n += cap(z.held)
-			} else {
-				n += heldInflate
+			if s != nil {
+				n += s.held()
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"hash/adler32"
 	"hash/crc32"
 	"math/bits"
+	"sync"
 )
 
 // inflater removes DEFLATE (RFC 1951) in a gzip (RFC 1952), zlib (RFC 1950) or no wrapper, told by its first bytes: a
@@ -13,20 +14,26 @@ import (
 //
 // Unlike the decoders of the standard library it is pushed: bytes are written as they arrive, cut anywhere, and what
 // can be decoded goes to the next stage before write returns. It holds a window and tables, nothing of the input.
+//
+// The window and the tables are made when there are bytes for them.
 type inflater struct {
 	next  stage
+	payer *sink // whom to ask for work; nil: it is free
+	work  int   // units that were not asked for yet
+	pools *pools
 	state inflateState
 	acc   uint64 // bits not used yet, the next one lowest
 	n     uint   // how many
 	final bool   // the block is the last
 
-	window [2 * windowSize]byte // decoded bytes; the last windowSize before pos may be referred to
+	window []byte // decoded bytes; the last windowSize before pos may be referred to
 	pos    int
 	sent   int // window[:sent] was passed on
 
-	stored int // bytes left of a stored block
-	lit    huffman
-	dist   huffman
+	stored int         // bytes left of a stored block
+	lit    *huffman    // of the block at hand
+	dist   *huffman    //
+	codes  *[2]huffman // of its own
 	// while a block's code lengths are read
 	nlit, ndist, nclen, got int
 	lens                    [286 + 32 + 138]uint8
@@ -41,12 +48,41 @@ type inflater struct {
 	trailer [8]byte
 	ntrail  int
 
-	fixed   bool   // lit and dist are those of blocks with fixed codes
 	members int    // that have ended
 	unread  []byte // of the input, behind the end of one; borrowed during write
 }
 
-const windowSize = 32 << 10
+const (
+	windowSize = 32 << 10
+	// Windows begin small: most bodies are, and a thousand that never go on shall not take 64 KiB each.
+	smallWindow = 4 << 10
+	// Units of work that the two tables of a block take, which may be all that there is in it.
+	blockWork = 1 << 10
+)
+
+// fixedCodes are those of RFC 1951 section 3.2.6. They are never written to again.
+var fixedCodes = sync.OnceValue(func() *[2]huffman {
+	var lens [288]uint8
+	for i := range lens {
+		switch {
+		case i < 144:
+			lens[i] = 8
+		case i < 256:
+			lens[i] = 9
+		case i < 280:
+			lens[i] = 7
+		default:
+			lens[i] = 8
+		}
+	}
+	var codes [2]huffman
+	codes[0].build(lens[:])
+	for i := range 32 { // the last two never occur
+		lens[i] = 5
+	}
+	codes[1].build(lens[:32])
+	return &codes
+})
 
 type inflateState uint8
 
@@ -81,12 +117,13 @@ func (z *inflater) reset(next stage) {
 	z.pos, z.sent, z.stored = 0, 0, 0
 	z.wrap, z.header, z.flags, z.skip, z.sum, z.size, z.ntrail = rawDeflate, z.header[:0], 0, 0, nil, 0, 0
 	z.hcrc = 0
-	z.fixed, z.members, z.unread = false, 0, nil
+	z.members, z.unread, z.work = 0, nil, 0
 }
 
 // inflateStage is an inflater that is there once there are bytes for it: what a head promises costs nothing yet.
 type inflateStage struct {
 	next  stage
+	payer *sink
 	pools *pools
 	z     *inflater
 }
@@ -97,6 +134,7 @@ func (i *inflateStage) write(b []byte) error {
 			i.z = &inflater{}
 		}
 		i.z.reset(i.next)
+		i.z.pools, i.z.payer = i.pools, i.payer
 	}
 	return i.z.write(b)
 }
@@ -110,10 +148,59 @@ func (i *inflateStage) finish() error {
 
 func (i *inflateStage) release(p *pools) {
 	if i.z != nil {
-		i.z.next = nil
+		i.z.next, i.z.payer = nil, nil
+		i.z.setWindow(nil)
+		i.z.lit, i.z.dist = nil, nil
 		p.inflate.Put(i.z)
 		i.z = nil
 	}
+}
+
+func (i *inflateStage) held() int {
+	if i.z == nil {
+		return 0
+	}
+	return i.z.held()
+}
+
+// held is how many bytes it holds on to.
+func (z *inflater) held() int {
+	const bare, codes = 1 << 10, 6 << 10
+	n := bare + len(z.window)
+	if z.codes != nil {
+		n += codes
+	}
+	return n
+}
+
+// setWindow exchanges the window.
+func (z *inflater) setWindow(w []byte) {
+	switch len(z.window) {
+	case smallWindow:
+		z.pools.small.Put((*[smallWindow]byte)(z.window))
+	case 2 * windowSize:
+		z.pools.window.Put((*[2 * windowSize]byte)(z.window))
+	}
+	z.window = w
+}
+
+// open makes sure that there is a window.
+func (z *inflater) open() {
+	if z.window == nil {
+		w, _ := z.pools.small.Get().(*[smallWindow]byte)
+		if w == nil {
+			w = new([smallWindow]byte)
+		}
+		z.window = w[:]
+	}
+}
+
+// own gives the tables of a block that has its own.
+func (z *inflater) own() *[2]huffman {
+	if z.codes == nil {
+		z.codes = new([2]huffman)
+	}
+	return z.codes
 }
 
 // later says that the first of several streams has ended.
@@ -145,7 +232,7 @@ func (z *inflater) write(b []byte) error {
 			if z.members == 0 {
 				return err
 			}
-			if err == errExpansion {
+			if err == errExpansion || err == errWork {
 				return err
 			}
 			z.state = zOver
@@ -312,6 +399,7 @@ var codeOrder = [19]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2,
 
 // decode takes deflated bytes. Every step either has all the bits it needs or takes none.
 func (z *inflater) decode(b []byte) error {
+	z.work += len(b)
 	b = z.fill(b)
 	for {
 		switch z.state {
@@ -334,29 +422,11 @@ func (z *inflater) decode(b []byte) error {
 				z.take(z.n & 7)
 				z.state = zStored
 			case 1:
-				if z.state = zData; z.fixed {
-					continue
-				}
-				z.fixed = true
-				for i := range 288 {
-					switch {
-					case i < 144:
-						z.lens[i] = 8
-					case i < 256:
-						z.lens[i] = 9
-					case i < 280:
-						z.lens[i] = 7
-					default:
-						z.lens[i] = 8
-					}
-				}
-				z.lit.build(z.lens[:288])
-				for i := range 32 { // the last two never occur
-					z.lens[i] = 5
-				}
-				z.dist.build(z.lens[:32])
+				z.open()
+				codes := fixedCodes()
+				z.lit, z.dist, z.state = &codes[0], &codes[1], zData
 			case 2:
-				z.state, z.nclen, z.fixed = zLengths, 0, false
+				z.state, z.nclen = zLengths, 0
 			default:
 				return z.broken()
 			}
@@ -369,6 +439,9 @@ func (z *inflater) decode(b []byte) error {
 				return z.broken()
 			}
 			z.stored, z.state = int(n), zStoredData
+			if n > 0 {
+				z.open()
+			}
 		case zStoredData:
 			for z.stored > 0 && z.n >= 8 {
 				z.put(byte(z.take(8)))
@@ -412,7 +485,7 @@ func (z *inflater) decode(b []byte) error {
 				z.lens[codeOrder[z.got]] = uint8(z.take(3))
 				z.got++
 			}
-			if !z.lit.build(z.lens[:19]) {
+			if z.lit = &z.own()[0]; !z.lit.build(z.lens[:19]) {
 				return z.broken()
 			}
 			z.got, z.state = 0, zCodes
@@ -458,9 +531,16 @@ func (z *inflater) decode(b []byte) error {
 			if z.got != z.nlit+z.ndist || z.lens[256] == 0 {
 				return z.broken()
 			}
+			z.dist = &z.codes[1]
 			if !z.lit.build(z.lens[:z.nlit]) || !z.dist.build(z.lens[z.nlit:z.nlit+z.ndist]) {
 				return z.broken()
 			}
+			if z.work += blockWork; z.work >= blockWork<<4 {
+				if err := z.pay(); err != nil {
+					return err
+				}
+			}
+			z.open()
 			z.state = zData
 		case zData:
 			var err error
@@ -620,6 +700,15 @@ func (z *inflater) room() error {
 	if err := z.flush(); err != nil {
 		return err
 	}
+	if len(z.window) < 2*windowSize {
+		w, _ := z.pools.window.Get().(*[2 * windowSize]byte)
+		if w == nil {
+			w = new([2 * windowSize]byte)
+		}
+		copy(w[:], z.window[:z.pos])
+		z.setWindow(w[:])
+		return nil
+	}
 	copy(z.window[:windowSize], z.window[z.pos-windowSize:z.pos])
 	z.pos, z.sent = windowSize, windowSize
 	return nil
@@ -628,6 +717,10 @@ func (z *inflater) room() error {
 // flush passes on what was decoded.
 func (z *inflater) flush() error {
 	out := z.window[z.sent:z.pos]
+	z.work += len(out)
+	if err := z.pay(); err != nil {
+		return err
+	}
 	if len(out) == 0 {
 		return nil
 	}
@@ -637,6 +730,15 @@ func (z *inflater) flush() error {
 		z.size += uint32(len(out))
 	}
 	return z.next.write(out)
+}
+
+// pay asks for the work that was done.
+func (z *inflater) pay() error {
+	n := z.work
+	if z.work = 0; n == 0 || z.payer == nil {
+		return nil
+	}
+	return z.payer.spend(n)
 }
 
 // broken passes on what there was before the mistake.

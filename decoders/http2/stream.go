@@ -190,7 +190,7 @@ func (d *decoder) headers(dir capture.Dir, h *half, sid uint32, flags byte, bloc
 	if more {
 		d.say(listTruncated)
 	}
-	if pushed {
+	if fields = d.worth(fields, len(block)); pushed {
 		return
 	}
 	if !d.sure {
@@ -364,6 +364,43 @@ func (v view) Flow() *capture.Flow { return v.d.flow() }
 func (v view) Doubted() bool {
 	x, ok := v.Context.(decoders.Doubter)
 	return ok && x.Doubted()
+}
+
+// Spend implements capture.Worker.
+func (v view) Spend(units int) bool {
+	w, ok := v.Context.(capture.Worker)
+	return !ok || w.Spend(units)
+}
+
+// Room implements capture.Worker.
+func (v view) Room() *capture.Room {
+	if w, ok := v.Context.(capture.Worker); ok {
+		return w.Room()
+	}
+	return nil
+}
+
+// worth drops fields that are longer than what said them is worth: a byte repeats four kilobytes of the table. What a
+// request is for stays, as do short fields.
+func (d *decoder) worth(fields []Field, block int) []Field {
+	// Fields are looked through in a few places, at a thirtieth of the time that a unit is.
+	const perUnit, long = 32, 256
+	n := 0
+	for i := range fields {
+		n += len(fields[i].Name) + len(fields[i].Value)
+	}
+	w, ok := d.ctx.(capture.Worker)
+	if n <= 4*block+long || !ok || w.Spend(n/perUnit) {
+		return fields
+	}
+	d.say(listTruncated)
+	out := fields[:0]
+	for _, f := range fields {
+		if strings.HasPrefix(f.Name, ":") || len(f.Value) <= long {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // plain makes an exchange of s: it is no gRPC. What was read of it before that was known comes first.

@@ -143,6 +143,7 @@ type detector struct {
 	bus    *detectors.Bus
 	allow  *detectors.Networks
 	shared map[string]bool
+	meter  detectors.Meter  // for what texts hide
 	tech   map[string][]int // tactics of a technique, by their place in the matrix
 
 	open    []*incident // in the order they began
@@ -366,12 +367,13 @@ func (d *detector) entered(f *detectors.Finding, k kind, src, dst netip.Addr, sr
 		*d.guilty.Put(src) = x
 	}
 	if (outside || spread || page) && !k.peer {
-		c := collector{budget: maxBudget}
+		var texts []string
 		for _, e := range f.Evidence {
 			if !headers[strings.ToLower(e.Field)] {
-				c.text(e.Value, 0)
+				texts = append(texts, e.Value)
 			}
 		}
+		c := d.collect(f.At, texts)
 		x = d.register(x, j, c.all)
 		if outside {
 			x = d.name(x, j, host{addr: src}, false, true)
@@ -379,6 +381,21 @@ func (d *detector) entered(f *detectors.Finding, k kind, src, dst netip.Addr, sr
 	}
 	d.recall(x, src, dst)
 	d.changed(x)
+}
+
+// collect takes the hosts out of texts.
+func (d *detector) collect(at capture.At, texts []string) *collector {
+	size := 0
+	for _, s := range texts {
+		size += len(s)
+	}
+	all, free := d.meter.Grant(at.Time, size, maxBudget)
+	c := &collector{budget: all}
+	for _, s := range texts {
+		c.text(s, 0)
+	}
+	d.meter.Used(all-max(c.budget, 0), free)
+	return c
 }
 
 // headers are evidence that names whoever asked and the server, and not what is to be run.
@@ -625,23 +642,17 @@ func (d *detector) call(c *ray.Call) {
 		j.what = what
 		d.handed(x, j)
 	}
-	col := collector{budget: maxBudget}
-	col.text(c.Entrypoint, 0)
 	e := &c.RuntimeEnv
-	for _, t := range [][]string{e.URIs, e.Packages, {e.PyExec, e.SetupHook, e.Image}} {
-		for _, s := range t {
-			col.text(s, 0)
-		}
-	}
+	texts := slices.Concat([]string{c.Entrypoint}, e.URIs, e.Packages, []string{e.PyExec, e.SetupHook, e.Image})
 	for _, p := range c.Pods {
-		col.text(p.Command, 0)
-		col.text(p.Image, 0)
+		texts = append(texts, p.Command, p.Image)
 	}
 	for _, t := range [][]ray.Param{e.Loads, e.Commands} {
 		for _, p := range t {
-			col.text(p.Value, 0)
+			texts = append(texts, p.Value)
 		}
 	}
+	col := d.collect(c.At, texts)
 	d.changed(d.register(x, j, col.all))
 }
 

@@ -79,7 +79,7 @@ func (c *collector) text(s string, depth int) {
 		return
 	}
 	for _, t := range []string{s, plain} {
-		detectors.Hidden(t, func(t string) bool {
+		detectors.Hidden(t, c.budget, func(t string) bool {
 			c.text(t, depth+1)
 			return c.budget > 0
 		})

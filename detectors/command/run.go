@@ -103,7 +103,7 @@ func (w *walk) decoded(lang string, v value, how, src string) {
 	switch {
 	case v.from&fromText != 0: // it stands here and cannot be read
 		found := false
-		detectors.Hidden(w.src, func(t string) bool {
+		detectors.Hidden(w.src, maxRead, func(t string) bool {
 			if t != w.src && w.r.charge(len(t)) {
 				h := *w
 				h.hidden, h.where = true, "decoded "+strings.TrimPrefix(w.where, "decoded ")

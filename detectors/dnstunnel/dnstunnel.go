@@ -25,12 +25,12 @@ package dnstunnel
 import (
 	_ "embed"
 	"fmt"
+	"hash/maphash"
 	"math"
 	"net/netip"
 	"strings"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/raytap/raytap/capture"
@@ -149,6 +149,7 @@ type detector struct {
 	env    *detectors.Env
 	bus    *detectors.Bus
 	quiet  map[string]bool
+	seed   maphash.Seed // of the names of a pair
 	pairs  detectors.Table[pairKey, pair]
 	relays detectors.Table[netip.Addr, struct{}]
 	zones  detectors.Table[string, zone]
@@ -164,7 +165,7 @@ type zone struct {
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 	d := &detector{
-		env: env, bus: bus,
+		env: env, bus: bus, seed: maphash.MakeSeed(),
 		pairs:  detectors.Table[pairKey, pair]{Limit: maxPairs},
 		relays: detectors.Table[netip.Addr, struct{}]{Limit: maxRelays},
 		zones:  detectors.Table[string, zone]{Limit: maxDomains},
@@ -231,7 +232,7 @@ func (d *detector) lookup(t *dns.Transaction) {
 		p.rare++
 		p.down += uint64(max(t.ReplySize-max(t.QuerySize, len(t.Query)+questionSize), 0))
 	}
-	h := xxhash.Sum64String(sub)
+	h := maphash.String(d.seed, sub)
 	if _, ok := p.names[h]; ok {
 		return
 	}

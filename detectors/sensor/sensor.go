@@ -5,6 +5,10 @@
 // acknowledgements in TCP connections for bytes that nobody saw. The latter is the idea of Zeek's capture_loss: it sees
 // what a mirror port or a tap dropped before the frames came here.
 //
+// In, too: *capture.Standstill, whenever a live capture got no further for more than a second by the clock of the machine.
+// Out: findings of sensor/standstill, with the flow whose packet was at hand. Whoever makes a sensor stand still knows of
+// it, and does something meanwhile.
+//
 // It does not see: loss on a link without established TCP connections, unless the kernel dropped the frames; what a
 // filter or a mirror leaves out by whole connections.
 package sensor
@@ -42,7 +46,10 @@ const (
 	minFrames = 100
 )
 
-const rule = "sensor/loss"
+const (
+	rule       = "sensor/loss"
+	standstill = "sensor/standstill"
+)
 
 // Spec registers the detector.
 func Spec() detectors.Spec {
@@ -54,11 +61,18 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1562"},
 			Needs:          "A live capture: the kernel's counts, or both directions of TCP connections.",
 			FalsePositives: "Connections whose directions take different ways, of which the tap sees one.",
+		}, {
+			Name: standstill, Note: "Sensor_Standstill", Severity: detectors.Medium,
+			Says:           "The sensor stood still for more than a second: what passed meanwhile was read late, or lost.",
+			ATTACK:         []string{"T1562", "T1499"},
+			Needs:          "A live capture.",
+			FalsePositives: "A machine that was suspended, or whose processors and disks others keep busy: the evidence says how much of the time the sensor ran.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{bus: bus}
 			detectors.Configure(env, bus, "sensor", Default(), func(c Config) { d.cfg = c })
 			detectors.On(bus, d.loss)
+			detectors.On(bus, d.stood)
 		},
 	}
 }
@@ -90,4 +104,27 @@ func (d *detector) loss(l *capture.Loss) {
 			{Field: "sensor", Value: fmt.Sprintf("%d flows evicted, %d bodies and new flows and %d bytes of bulk flows shed, %d rows lost", l.Evicted, l.Shed, l.ShedBytes, l.Rows)},
 		},
 	})
+}
+
+func (d *detector) stood(s *capture.Standstill) {
+	f := &detectors.Finding{
+		At: s.At, Rule: standstill, Severity: detectors.Medium, Confidence: 90, Outcome: detectors.Observed, Flow: s.Flow,
+		Key: standstill + " " + s.Stage,
+		Evidence: []detectors.Evidence{
+			{Field: "stood", Value: fmt.Sprintf("%.1f s, of which it ran for %.1f s", s.Took.Seconds(), s.Ran.Seconds())},
+			{Field: "stage", Value: s.Stage},
+		},
+	}
+	why := ""
+	if s.Ran < s.Took/2 {
+		why = ", most of it without a processor"
+	}
+	if s.Flow != nil {
+		f.Src, f.Dst, f.Port = s.Flow.Orig.Addr(), s.Flow.Resp.Addr(), s.Flow.Resp.Port()
+		f.Key += " " + s.Flow.UID
+		f.Msg = fmt.Sprintf("The sensor stood still for %.1f seconds%s, over a packet between %s and %s", s.Took.Seconds(), why, s.Flow.Orig, s.Flow.Resp)
+	} else {
+		f.Msg = fmt.Sprintf("The sensor stood still for %.1f seconds%s, in %s", s.Took.Seconds(), why, s.Stage)
+	}
+	d.bus.Report(f)
 }

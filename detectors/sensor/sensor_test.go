@@ -1,6 +1,7 @@
 package sensor
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -77,5 +78,29 @@ func TestReloadMovesTheBound(t *testing.T) {
 	bus.Publish(&detectors.Reload{Env: env})
 	if bus.Publish(&l); found != 0 {
 		t.Error("the old bound holds")
+	}
+}
+
+// TestStandstill: a standstill is told with the flow that was read, once a flow, and one that was the machine's says so.
+func TestStandstill(t *testing.T) {
+	var found []*detectors.Finding
+	bus := detectors.NewBus(func(f *detectors.Finding) { found = append(found, f) })
+	Spec().New(&detectors.Env{}, bus)
+	flow := &capture.Flow{UID: "C1", Orig: netip.MustParseAddrPort("192.0.2.7:4000"), Resp: netip.MustParseAddrPort("10.0.0.5:8265")}
+	bus.Publish(&capture.Standstill{Flow: flow, Stage: "flows and decoders", Took: 70 * time.Second, Ran: 69 * time.Second})
+	bus.Publish(&capture.Standstill{Stage: "detectors and outputs", Took: 2 * time.Second, Ran: time.Second / 10})
+	if len(found) != 2 {
+		t.Fatalf("%d findings", len(found))
+	}
+	for i, want := range []string{
+		"stood still for 70.0 seconds, over a packet between 192.0.2.7:4000 and 10.0.0.5:8265",
+		"stood still for 2.0 seconds, most of it without a processor, in detectors and outputs",
+	} {
+		if !strings.Contains(found[i].Msg, want) || found[i].Rule != standstill {
+			t.Errorf("%+v", found[i])
+		}
+	}
+	if found[0].Flow != flow || found[0].Src != flow.Orig.Addr() || found[0].Port != 8265 {
+		t.Errorf("%+v", found[0])
 	}
 }

@@ -93,7 +93,7 @@ func TestLaterBeginnings(t *testing.T) {
 		{"HTTP behind an environment", []decodertest.Step{c(anEnv + prose + prose + prose), s("ok\n"), c(aRequest), s(anAnswer)}, "secrets http"},
 		{"HTTP behind a loss", []decodertest.Step{c("\x80"), {Dir: capture.Orig, Gap: 1000}, c(junk(3000)), s(anAnswer), c(aRequest), s(anAnswer)}, "http-answer http"},
 		{"stratum behind lines", []decodertest.Step{c("HELO pool\n" + aMiner), s("\n\n" + aPool)}, "stratum"},
-		{"stratum behind blanks", []decodertest.Step{c(strings.Repeat("\n", 9000)), c(aMiner), s(aPool)}, "stratum"},
+		{"stratum behind blanks", []decodertest.Step{c(strings.Repeat("\n", 9000)), c(aMiner), s(aPool), c(aShare), s(anOK)}, "stratum"},
 		{"stratum behind binary", []decodertest.Step{c(junk(9000)), c(aMiner), s(aPool)}, "stratum"},
 		{"TLS behind a line", []decodertest.Step{c("upgrade!\n"), s("go\n"), c(hello())}, "tls"},
 		{"HTTP for a balancer", []decodertest.Step{c("PROXY TCP4 192.0.2.1 10.0.0.2 1 2\r\n" + aRequest), s(anAnswer)}, "http"},

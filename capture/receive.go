@@ -70,7 +70,8 @@ func (f *flow) judge(side uint8, p *Packet) doubt {
 		return doubtNoACK
 	}
 	if e.synced && peer.synced { // the scales of both windows are known
-		if peer.window > 0 && seqDelta(p.Seq, peer.winAck+peer.window) >= 0 && seqDelta(p.Seq, e.next) > 0 {
+		// By two windows: the packet that moved it on may have been lost before the tap, or comes later.
+		if w := min(peer.window, widest); w > 0 && seqDelta(p.Seq, peer.winAck+2*w) >= 0 && seqDelta(p.Seq, e.next) > 0 {
 			return doubtWindow
 		}
 		if peer.based && seqDelta(p.Ack, peer.edge) < -(0xffff<<e.scale) {
@@ -83,6 +84,9 @@ func (f *flow) judge(side uint8, p *Packet) doubt {
 // pawsWindow is how much older than the last a time stamp may be (TCP_PAWS_WINDOW in Linux's include/net/tcp.h). After one of
 // 0 any is taken (tcp_paws_check).
 const pawsWindow = 1
+
+// widest is the largest there is (RFC 7323 section 2.3).
+const widest = 1<<30 - 1
 
 // TCP options.
 const (

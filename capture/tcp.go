@@ -314,7 +314,7 @@ func (f *flow) segment(side uint8, p *Packet) {
 	if n > 0 && !rst && delta > 0 {
 		// By sequence numbers, or what came in another order would not be counted.
 		d := int(delta) - b2i(fin) - b2i(syn)
-		if delta > tooLargeSeqDelta || why != noDoubt {
+		if delta > tooLargeSeqDelta || why != noDoubt && why != doubtWindow {
 			d = min(d, n)
 		}
 		f.add(side, d)

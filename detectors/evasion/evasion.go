@@ -49,8 +49,8 @@ func Spec() detectors.Spec {
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "TCP_Evasion", Severity: detectors.Medium,
 			Says:   "Somebody sent TCP segments of which a sensor and the receiver can read different things.",
-			ATLAS:  []string{"AML.T0015"},
-			ATTACK: []string{"T1562.006", "T1205"},
+			ATLAS:  []string{"AML.T0049"},
+			ATTACK: []string{"T1562", "T1027"},
 			Needs:  "both copies on the wire where the tap is, in a connection in which HTTP or Ray is read.",
 			FalsePositives: "Middle boxes that rewrite what they send again (some load balancers and WAN optimizers); two taps on both sides of one that " +
 				"translates contents; captures of two connections with the same addresses and numbers, merged.",

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/bare"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
@@ -85,6 +86,7 @@ func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 		socks.Spec(),
 		rayredis.Spec(),
 		websocket.Spec(),
+		bare.Spec(files),
 		shell.Spec(),
 		services.Spec(services.Options{Follow: map[string]func(decoders.Context) decoders.Follower{
 			"smb": smb.New(files), "smtp": mail.SMTP(files), "pop3": mail.POP3(files),

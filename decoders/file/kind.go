@@ -72,7 +72,7 @@ func kindOf(b []byte, mime string) Kind {
 		return Safetensors
 	case onnx(b):
 		return ONNX
-	case pickle(b):
+	case pickle(b), b0(b) == 'c' && Runs(b[:min(len(b), 256)]) != "": // of protocol 0: GLOBAL comes first where something is run
 		return Pickle
 	}
 	return None
@@ -135,4 +135,11 @@ func pickle(b []byte) bool {
 		return b[2] == 0x95 && binary.LittleEndian.Uint64(b[3:]) < 1<<40
 	}
 	return bytes.IndexByte([]byte("}](cX\x8a\x8c"), b[2]) >= 0
+}
+
+func b0(b []byte) byte {
+	if len(b) == 0 {
+		return 0
+	}
+	return b[0]
 }

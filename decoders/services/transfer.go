@@ -116,7 +116,7 @@ func (w *watch) goesOn(dir capture.Dir) bool {
 		return false
 	}
 	switch w.Mux.Decoder() {
-	case "", "services", "secrets": // nobody's, or text of any kind
+	case "", "services", "secrets", "bare": // nobody's, or text of any kind, or a file by itself
 	default:
 		w.drop()
 		return false

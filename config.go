@@ -33,6 +33,7 @@ import (
 	"github.com/raytap/raytap/detectors/secrets"
 	"github.com/raytap/raytap/detectors/sensor"
 	interactive "github.com/raytap/raytap/detectors/shell"
+	"github.com/raytap/raytap/detectors/tunnel"
 	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/zeek"
 )
@@ -132,6 +133,7 @@ type Config struct {
 	OAST      oast.Config        `yaml:"oast"`
 	Scan      scan.Config        `yaml:"scan"`
 	Shell     interactive.Config `yaml:"shell"`
+	Tunnel    tunnel.Config      `yaml:"tunnel"`
 
 	// Of a sensor: where what it says goes.
 	Rotate  Rotate  `yaml:"rotate"`
@@ -167,6 +169,7 @@ func (c *Config) settings() map[string]any {
 		"oast":       &c.OAST,
 		"scan":       &c.Scan,
 		"shell":      &c.Shell,
+		"tunnel":     &c.Tunnel,
 		"intel":      c.Indicators,
 		"sensor":     &c.Sensor,
 	}
@@ -190,6 +193,7 @@ func DefaultConfig() Config {
 		OAST:      oast.Default(),
 		Scan:      scan.Default(),
 		Shell:     interactive.Default(),
+		Tunnel:    tunnel.Default(),
 		Rotate:    defaultRotate(),
 		Syslog:    defaultSyslog(),
 		Webhook:   defaultWebhook(),

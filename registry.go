@@ -16,6 +16,7 @@ import (
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/decoders/rayredis"
+	"github.com/raytap/raytap/decoders/relay"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/decoders/shell"
@@ -43,6 +44,7 @@ import (
 	leak "github.com/raytap/raytap/detectors/secrets"
 	"github.com/raytap/raytap/detectors/sensor"
 	interactive "github.com/raytap/raytap/detectors/shell"
+	"github.com/raytap/raytap/detectors/tunnel"
 )
 
 // Decoders lists what looks for its protocol in the bytes of a flow, in the order in which they are asked: strict
@@ -78,6 +80,7 @@ func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 		proxy.Spec(proxy.Options{Trusts: func(from, to netip.Addr) bool { return balancers.Contains(from) && home.Contains(to) }}),
 		http.Spec(one),
 		http2.Spec(two),
+		relay.Spec(),
 		tls.Spec(files),
 		tls.DatagramSpec(files),
 		quic.Spec(),
@@ -186,6 +189,7 @@ func Detectors() []detectors.Spec {
 		beacon.Spec(),
 		interactive.Spec(),
 		evasion.Spec(),
+		tunnel.Spec(),
 		sensor.Spec(),
 		assets.Spec(),
 		leak.Spec(),

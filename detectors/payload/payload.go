@@ -199,7 +199,7 @@ func (d *detector) cause(at capture.Time, victim netip.Addr, host string) (j *jo
 }
 
 func (d *detector) fetched(t *http.Transaction) {
-	if t.Response == nil || t.Request == nil || t.Flow == nil || t.Response.Status/100 != 2 {
+	if t.Request == nil || t.Flow == nil {
 		return
 	}
 	victim, server := t.Flow.Orig.Addr(), t.Flow.Resp.Addr()
@@ -209,7 +209,7 @@ func (d *detector) fetched(t *http.Transaction) {
 		}
 		return
 	}
-	if d.env.Home.Contains(server) {
+	if t.Response == nil || t.Response.Status/100 != 2 || d.env.Home.Contains(server) {
 		return
 	}
 	if what := pulled(t); what != "" {

@@ -105,10 +105,18 @@ func (d *detector) session(s *shell.Session) {
 		f.Evidence = append(f.Evidence, detectors.Evidence{Field: e.Field, Value: e.Value, Packet: s.Packet})
 		seen = append(seen, fmt.Sprintf("%s %q", e.Field, e.Value))
 	}
-	if path, ok := d.upgraded.Load(s.Flow.UID); ok {
+	if s.Half {
+		f.Severity = min(f.Severity, detectors.Medium)
+		f.Confidence = min(f.Confidence, 75)
+		f.Msg += "; a part of the conversation was seen"
+	}
+	// Consoles are given out by servers. Who calls out and is commanded then is no console.
+	if path, ok := d.upgraded.Load(s.Flow.UID); ok && s.Flow.Dst(0) == victim {
 		f.Severity = min(f.Severity, detectors.Medium)
 		f.Msg += ", behind an upgrade of HTTP"
 		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "upgraded", Value: detectors.Clip(path, 160), Packet: s.Packet})
+	} else if ok {
+		f.Msg += ", over a WebSocket or another upgrade of HTTP"
 	}
 	f.Sub = strings.Join(seen, ", ")
 	d.bus.Report(f)

@@ -36,6 +36,9 @@ var imap = [...]string{"CAPABILITY", "LOGIN ", "AUTHENTICATE ", "STARTTLS", "NOO
 
 // foreign says that the beginning of a direction cannot be a shell's or its master's. What is foreign once stays so.
 func foreign(b []byte) bool {
+	if inJSON(b) {
+		return false
+	}
 	high := 0
 	for i, c := range b[:min(len(b), textHead)] {
 		switch {
@@ -104,7 +107,7 @@ func certain(out, in []byte, final bool) (Session, bool) {
 			}
 		}
 	}
-	var banner, strongPrompt, barePrompt, likely, alone, second string
+	var banner, strongPrompt, barePrompt, likely, alone, second, echo, echoOf string
 	var echoed []string
 	strong, bare, pairs, since := 0, 0, 0, 0
 	var likelyOf uint32
@@ -171,9 +174,11 @@ func certain(out, in []byte, final bool) (Session, bool) {
 			}
 		}
 		if cmd == "" && len(echoed) > 0 {
-			if cmd, _, sure = answers(line, echoed); sure && strong >= 2 && final && len(cmds) == 0 {
-				s.Half = true
-				return done(Evidence{"prompt", strongPrompt}, Evidence{"command", cmd}, Evidence{"answer", line})
+			if cmd, _, sure = answers(line, echoed); sure && echo == "" {
+				echo, echoOf = line, cmd
+				if u := idUser(line); u != "" {
+					s.User = u
+				}
 			}
 			cmd = ""
 		}
@@ -205,6 +210,10 @@ func certain(out, in []byte, final bool) (Session, bool) {
 	// The last prompt, behind the last answer, has no end of line: it was seen above. Bare prompts count with it.
 	if pairs >= 1 && bare >= 2 && known >= 2 && 2*known >= len(cmds) {
 		return done(Evidence{"prompt", barePrompt}, Evidence{"command", firstKnown}, Evidence{"answer", likely})
+	}
+	if final && echo != "" && strong >= 2 && len(cmds) == 0 {
+		s.Half = true
+		return done(Evidence{"prompt", strongPrompt}, Evidence{"command", echoOf}, Evidence{"answer", echo})
 	}
 	// Half of a session: answers that nothing but a command gives, in the first lines, with commands that are usual, or two of
 	// them where the other direction shows nothing at all.
@@ -250,11 +259,11 @@ func Answer(b []byte) (line, command string) {
 	b = b[:min(len(b), headLimit)]
 	for l := range bytes.Lines(b) {
 		t := strings.TrimSpace(string(l[:min(len(l), 2*maxLine)]))
-		if i := strings.Index(t, "uid="); i > 0 && i <= 64 && isID(t[i:]) {
+		if i := strings.Index(t, "uid="); i > 0 && i <= 64 && isID(t[i:]) && named(t[i:]) {
 			t = t[i:] // behind the name of a field
 		}
 		switch {
-		case isID(t):
+		case isID(t) && named(t):
 			return excerpt(t), "id"
 		case telltale(t):
 			return excerpt(t), "uname -a"
@@ -263,6 +272,11 @@ func Answer(b []byte) (line, command string) {
 		}
 	}
 	return "", ""
+}
+
+// named says that an id has a name behind its number.
+func named(l string) bool {
+	return strings.HasPrefix(strings.TrimLeft(l[len("uid="):], "0123456789"), "(")
 }
 
 // bannerLines is how many lines may stand between a greeting and the first prompt: Windows has one with its owner.

@@ -122,7 +122,7 @@ func asked(b []byte) bool {
 
 // judge tries both directions as the commanded one.
 func judge(orig, resp []byte, final bool) (Session, bool) {
-	orig, resp = orig[:min(len(orig), headLimit)], resp[:min(len(resp), headLimit)]
+	orig, resp = unwrapped(orig[:min(len(orig), headLimit)]), unwrapped(resp[:min(len(resp), headLimit)])
 	if s, ok := certain(orig, resp, final); ok {
 		s.Commanded = capture.Orig
 		return s, true
@@ -142,7 +142,8 @@ type decoder struct {
 	sure  bool
 	ended [2]bool
 	last  capture.At
-	looks int // windows that were looked at
+	dir   capture.Dir // of what came last
+	looks int         // windows that were looked at
 }
 
 const (
@@ -160,10 +161,11 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 	if !d.sure {
 		d.last = d.ctx.At()
 		// Behind a long answer the next command opens another window.
-		if full := len(d.heads[dir.Peer()]) >= headLimit; full && d.looks < maxLooks && asked(b) {
+		if turn := d.dir != dir; turn && len(d.heads[dir.Peer()]) >= headLimit && d.looks < maxLooks {
 			d.looks++
 			d.heads = [2][]byte{d.heads[0][:0], d.heads[1][:0]}
 		}
+		d.dir = dir
 		h := d.heads[dir]
 		d.heads[dir] = append(h, b[:min(len(b), headLimit-len(h))]...)
 		more = len(d.heads[dir]) > len(h)

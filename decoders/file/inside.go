@@ -5,6 +5,7 @@ import (
 	"compress/bzip2"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"io"
 	"strconv"
 	"strings"
@@ -328,6 +329,81 @@ func inBase64(b []byte) *Inside {
 	if mime := Sniff(head); mime == "application/x-gzip" || mime == "application/zip" {
 		if e := look(out, mime, kindOf(head, mime)); e != nil {
 			e.Form = "base64 and " + e.Form
+			return e
+		}
+	}
+	return nil
+}
+
+const (
+	// How far into a text what is coded may begin: behind the names of a few fields.
+	codedWithin = 512
+	// So much of it says what it is.
+	codedHead = 4 << 10
+)
+
+// Coded gives the model, program or script that a text holds in base64 or hexadecimal, from one of its first fields on; nil
+// if there is none. b is the beginning of the text.
+func Coded(b []byte) *Inside {
+	for i := 0; i < min(len(b), codedWithin); {
+		n := run(b[i:])
+		if n >= 1<<10 {
+			return coding(b[i : i+min(n, codedHead)])
+		}
+		i += n + 1
+	}
+	return nil
+}
+
+// run is how many characters of base64 b begins with, line ends and their escapes among them, up to what is needed.
+func run(b []byte) int {
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c|0x20 >= 'a' && c|0x20 <= 'z', c >= '0' && c <= '9', c == '+', c == '/', c == '-', c == '_':
+		case c == '\n' && i > 0, c == '\r' && i > 0, c == '\\' && i > 0 && i+1 < len(b) && b[i+1] == 'n':
+		default:
+			return i
+		}
+		if i >= codedHead {
+			return i
+		}
+	}
+	return len(b)
+}
+
+func coding(b []byte) *Inside {
+	in := make([]byte, 0, len(b))
+	hexa := true
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '\n', c == '\r':
+		case c == '\\':
+			i++ // and its letter
+		case c == '-':
+			in, hexa = append(in, '+'), false
+		case c == '_':
+			in, hexa = append(in, '/'), false
+		default:
+			in = append(in, c)
+			hexa = hexa && (c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f')
+		}
+	}
+	out := make([]byte, len(in))
+	form, n := "base64", 0
+	if hexa {
+		form = "hexadecimal"
+		n, _ = hex.Decode(out, in[:len(in)/2*2])
+	} else {
+		n, _ = base64.RawStdEncoding.Decode(out, in[:len(in)/4*4])
+	}
+	out = out[:n]
+	if e := entry(out, form, ""); e != nil {
+		return e
+	}
+	head := out[:min(len(out), sniffLen)]
+	if mime := Sniff(head); mime == "application/x-gzip" || mime == "application/zip" {
+		if e := look(out, mime, kindOf(head, mime)); e != nil {
+			e.Form = form + " and " + e.Form
 			return e
 		}
 	}

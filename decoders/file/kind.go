@@ -72,6 +72,8 @@ func kindOf(b []byte, mime string) Kind {
 		return Safetensors
 	case onnx(b):
 		return ONNX
+	case mime == "" && behind(b) != None:
+		return behind(b)
 	case pickle(b), b0(b) == 'c' && Runs(b[:min(len(b), 256)]) != "": // of protocol 0: GLOBAL comes first where something is run
 		return Pickle
 	}
@@ -142,4 +144,22 @@ func b0(b []byte) byte {
 		return 0
 	}
 	return b[0]
+}
+
+// maxBefore is how much may stand before a model that somebody hides by it.
+const maxBefore = 64
+
+// behind tells a model behind some bytes that mean nothing, by marks that are long enough not to come by chance.
+func behind(b []byte) Kind {
+	if len(b) < 2 {
+		return None
+	}
+	head := b[1:min(len(b), maxBefore+32)]
+	if i := bytes.Index(head, []byte("GGUF")); i >= 0 && len(head) >= i+8 && head[i+4] >= 1 && head[i+4] <= 3 && string(head[i+5:i+8]) == "\x00\x00\x00" {
+		return GGUF
+	}
+	if i := bytes.Index(head, []byte("\x00\x00\x00\x00{\"")); i >= 4 && safetensors(b[1+i-4:]) {
+		return Safetensors
+	}
+	return None
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 
+	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/bare"
 	"github.com/raytap/raytap/decoders/dns"
@@ -92,12 +93,40 @@ func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 		bare.Spec(files),
 		shell.Spec(),
 		services.Spec(services.Options{Follow: map[string]func(decoders.Context) decoders.Follower{
-			"smb": smb.New(files), "smtp": mail.SMTP(files), "pop3": mail.POP3(files),
+			"smb": smb.New(files), "smtp": both(mail.SMTP(files), secrets.Text()), "pop3": mail.POP3(files),
 			services.Text: secrets.Text(),
 		}}),
 		secrets.Spec(),
 	}
 }
+
+// both makes what lets two follow a conversation.
+func both(one, two func(decoders.Context) decoders.Follower) func(decoders.Context) decoders.Follower {
+	return func(ctx decoders.Context) decoders.Follower { return pair{one(ctx), two(ctx)} }
+}
+
+type pair struct{ one, two decoders.Follower }
+
+func (p pair) Data(dir capture.Dir, b []byte) {
+	if !p.one.Done() {
+		p.one.Data(dir, b)
+	}
+	if !p.two.Done() {
+		p.two.Data(dir, b)
+	}
+}
+
+func (p pair) Gap(dir capture.Dir, n int64) {
+	p.one.Gap(dir, n)
+	p.two.Gap(dir, n)
+}
+
+func (p pair) End(dir capture.Dir) {
+	p.one.End(dir)
+	p.two.End(dir)
+}
+
+func (p pair) Done() bool { return p.one.Done() && p.two.Done() }
 
 // exchangesOf makes the exchanges of a connection's streams.
 func exchangesOf(c *http.Connection) func() http2.Exchange {
@@ -128,6 +157,15 @@ func Interpreters(home *detectors.Networks) []func(ev any) any {
 			}
 			if r := raygrpc.Interpret(c); r != nil {
 				return r
+			}
+			return nil
+		},
+		func(ev any) any {
+			switch ev := ev.(type) {
+			case *http2.Call:
+				return reader.Messages(ev)
+			case *http2.Part:
+				return reader.Messages(&ev.Call)
 			}
 			return nil
 		},

@@ -25,6 +25,7 @@ import (
 	"github.com/raytap/raytap/detectors/campaign"
 	"github.com/raytap/raytap/detectors/dnstunnel"
 	"github.com/raytap/raytap/detectors/egress"
+	"github.com/raytap/raytap/detectors/flood"
 	"github.com/raytap/raytap/detectors/intel"
 	"github.com/raytap/raytap/detectors/model"
 	"github.com/raytap/raytap/detectors/oast"
@@ -134,6 +135,7 @@ type Config struct {
 	Scan      scan.Config        `yaml:"scan"`
 	Shell     interactive.Config `yaml:"shell"`
 	Tunnel    tunnel.Config      `yaml:"tunnel"`
+	Flood     flood.Config       `yaml:"flood"`
 
 	// Of a sensor: where what it says goes.
 	Rotate  Rotate  `yaml:"rotate"`
@@ -170,6 +172,7 @@ func (c *Config) settings() map[string]any {
 		"scan":       &c.Scan,
 		"shell":      &c.Shell,
 		"tunnel":     &c.Tunnel,
+		"flood":      &c.Flood,
 		"intel":      c.Indicators,
 		"sensor":     &c.Sensor,
 	}
@@ -194,6 +197,7 @@ func DefaultConfig() Config {
 		Scan:      scan.Default(),
 		Shell:     interactive.Default(),
 		Tunnel:    tunnel.Default(),
+		Flood:     flood.Default(),
 		Rotate:    defaultRotate(),
 		Syslog:    defaultSyslog(),
 		Webhook:   defaultWebhook(),

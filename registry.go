@@ -33,14 +33,17 @@ import (
 	"github.com/raytap/raytap/detectors/dnstunnel"
 	"github.com/raytap/raytap/detectors/egress"
 	"github.com/raytap/raytap/detectors/evasion"
+	"github.com/raytap/raytap/detectors/flood"
 	"github.com/raytap/raytap/detectors/intel"
 	"github.com/raytap/raytap/detectors/jobsubmit"
 	"github.com/raytap/raytap/detectors/mining"
 	"github.com/raytap/raytap/detectors/model"
 	"github.com/raytap/raytap/detectors/oast"
 	"github.com/raytap/raytap/detectors/payload"
+	"github.com/raytap/raytap/detectors/probe"
 	"github.com/raytap/raytap/detectors/rayapi"
 	grpc "github.com/raytap/raytap/detectors/raygrpc"
+	"github.com/raytap/raytap/detectors/redis"
 	"github.com/raytap/raytap/detectors/scan"
 	leak "github.com/raytap/raytap/detectors/secrets"
 	"github.com/raytap/raytap/detectors/sensor"
@@ -228,6 +231,9 @@ func Detectors() []detectors.Spec {
 		interactive.Spec(),
 		evasion.Spec(),
 		tunnel.Spec(),
+		redis.Spec(),
+		flood.Spec(),
+		probe.Spec(),
 		sensor.Spec(),
 		assets.Spec(),
 		leak.Spec(),

@@ -3,6 +3,7 @@ package raytap
 import (
 	"bytes"
 	"net/netip"
+	"strings"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
@@ -166,9 +167,9 @@ func Interpreters(home *detectors.Networks) []func(ev any) any {
 		func(ev any) any {
 			switch ev := ev.(type) {
 			case *http2.Call:
-				return reader.Messages(ev)
+				return returned(reader, ev)
 			case *http2.Part:
-				return reader.Messages(&ev.Call)
+				return returned(reader, &ev.Call)
 			}
 			return nil
 		},
@@ -187,6 +188,21 @@ func Interpreters(home *detectors.Networks) []func(ev any) any {
 			return nil
 		},
 	}
+}
+
+// returned reads what a call of Ray Client returned to somebody outside: the values of objects.
+func returned(reader *secrets.Reader, c *http2.Call) any {
+	if !c.GRPC || len(c.ResponseMessages) == 0 || !strings.HasPrefix(c.Service, "ray.rpc.Raylet") || !reader.Gives(c.Flow) {
+		return nil
+	}
+	list := make([]secrets.Message, len(c.ResponseMessages))
+	for i := range list {
+		list[i] = secrets.Message{At: c.ResponseMessages[i].At, Data: c.ResponseMessages[i].Data}
+	}
+	if s := reader.Messages(c.At, c.Flow, "Ray Client", list); s != nil {
+		return s
+	}
+	return nil
 }
 
 // hashLimit is the length beyond which files are not digested: model weights by the gigabyte, whose digests nobody has.

@@ -79,6 +79,7 @@ type Call struct {
 	Session string
 
 	takeover string // see Takeover
+	told     bool   // it is no row
 }
 
 // Log implements capture.Record.
@@ -422,16 +423,20 @@ func (d *decoder) command(p *part) error {
 	}
 	c.takeover = takeover(name, p)
 	kind := name + " " + kindOf(key)
-	if c.takeover != "" {
-		kind = c.takeover
-	}
-	if d.calls[kind] || len(d.calls) >= maxCalls {
+	told := d.calls[kind]
+	if told && c.takeover != "" && !d.calls[c.takeover] && len(d.calls) < maxCalls {
+		c.told = true // there is a row of its kind
+		d.calls[c.takeover] = true
+	} else if told || len(d.calls) >= maxCalls {
 		c = nil
 	} else {
 		if d.calls == nil {
 			d.calls = map[string]bool{}
 		}
 		d.calls[kind] = true
+		if c.takeover != "" {
+			d.calls[c.takeover] = true
+		}
 	}
 	if ray && !d.ray {
 		d.ray = true
@@ -496,7 +501,9 @@ func (d *decoder) answer(p *part) {
 // say emits a call, or holds it until it is certain that this is Ray's.
 func (d *decoder) say(c *Call) {
 	if c != nil {
-		d.held = append(d.held, c)
+		if !c.told {
+			d.held = append(d.held, c)
+		}
 		if c.takeover != "" {
 			d.ctx.Emit(&Takeover{At: c.At, Flow: d.ctx.Flow(), Command: c.takeover, Outcome: c.Outcome})
 		}

@@ -29,7 +29,6 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/http2"
 )
 
 const (
@@ -211,31 +210,35 @@ func (r *Reader) Interpret(t *http.Transaction) any {
 	return nil
 }
 
-// Messages reads what a gRPC call that concerns code and objects of Ray returns to a machine for which leaves says yes:
-// what ray.get() gave away over Ray Client. It returns *Seen or nil. Pickles are looked at as they are, for their strings
-// stand in them whole, and with names and values side by side.
-func (r *Reader) Messages(c *http2.Call) any {
-	if c == nil || !c.GRPC || !strings.HasPrefix(c.Service, "ray.rpc.Raylet") || !r.wants(c.Flow, capture.Resp) {
-		return nil
-	}
+// Message is one of those that an answer is made of.
+type Message struct {
+	capture.At
+	Data []byte // its beginning
+}
+
+// Gives says whether what the server of a flow answers is to be read.
+func (r *Reader) Gives(f *capture.Flow) bool { return r.wants(f, capture.Resp) }
+
+// Messages reads what the server of a flow answered, in messages that hold pickles: what ray.get() gave away over Ray
+// Client. They are looked at as they are, for their strings stand in them whole, and with names and values side by side.
+// over names what carried them. It returns nil if there is nothing.
+func (r *Reader) Messages(at capture.At, f *capture.Flow, over string, list []Message) *Seen {
 	s := scan{scanner: builtin()}
-	at := c.At
-	for i := range c.ResponseMessages {
-		m := &c.ResponseMessages[i]
+	for i := range list {
+		b := list[i].Data[:min(len(list[i].Data), maxAnswered)]
 		before := len(s.matches)
-		b := m.Data[:min(len(m.Data), maxAnswered)]
 		s.text(b, Match{Dir: capture.Resp, Where: "message"})
 		if p := unpickle(b); p != nil {
 			s.text(p, Match{Dir: capture.Resp, Where: "message", Form: "pickle"})
 		}
 		if len(s.matches) > before && before == 0 {
-			at = m.At
+			at = list[i].At
 		}
 	}
 	if len(s.matches) == 0 {
 		return nil
 	}
-	return &Seen{At: at, Flow: c.Flow, Over: "Ray Client", Matches: s.matches, More: s.more}
+	return &Seen{At: at, Flow: f, Over: over, Matches: s.matches, More: s.more}
 }
 
 func (s *scan) body(b []byte, limit int, dir capture.Dir) {

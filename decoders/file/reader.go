@@ -95,6 +95,7 @@ type Reader struct {
 
 // Open begins a file.
 func (r *Reader) Open(c *Cache) {
+	r.shut()
 	*r = Reader{c: c, held: r.held[:0], undone: c.opt.HashLimit <= 0}
 }
 

@@ -97,7 +97,7 @@ func (r *Reader) KeepBody(t *http.Transaction, resp bool) int {
 		}
 		return maxAnswered
 	case other: // a short file of no type: a key, what a server gives away that it does not know
-		if n, err := strconv.ParseUint(x.Header.Get("Content-Length"), 10, 32); err == nil && n <= maxUntyped {
+		if n, err := strconv.ParseUint(x.Header.Get("Content-Length"), 10, 32); err == nil && n <= maxUntyped && !x.Header.Has("Content-Encoding") {
 			if !r.wants(t.Flow, capture.Resp) {
 				return 0
 			}

@@ -25,6 +25,7 @@ import (
 	"github.com/raytap/raytap/detectors/campaign"
 	"github.com/raytap/raytap/detectors/dnstunnel"
 	"github.com/raytap/raytap/detectors/egress"
+	"github.com/raytap/raytap/detectors/flood"
 	"github.com/raytap/raytap/detectors/intel"
 	"github.com/raytap/raytap/detectors/model"
 	"github.com/raytap/raytap/detectors/oast"
@@ -33,6 +34,7 @@ import (
 	"github.com/raytap/raytap/detectors/secrets"
 	"github.com/raytap/raytap/detectors/sensor"
 	interactive "github.com/raytap/raytap/detectors/shell"
+	"github.com/raytap/raytap/detectors/tunnel"
 	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/zeek"
 )
@@ -132,6 +134,8 @@ type Config struct {
 	OAST      oast.Config        `yaml:"oast"`
 	Scan      scan.Config        `yaml:"scan"`
 	Shell     interactive.Config `yaml:"shell"`
+	Tunnel    tunnel.Config      `yaml:"tunnel"`
+	Flood     flood.Config       `yaml:"flood"`
 
 	// Of a sensor: where what it says goes.
 	Rotate  Rotate  `yaml:"rotate"`
@@ -167,6 +171,8 @@ func (c *Config) settings() map[string]any {
 		"oast":       &c.OAST,
 		"scan":       &c.Scan,
 		"shell":      &c.Shell,
+		"tunnel":     &c.Tunnel,
+		"flood":      &c.Flood,
 		"intel":      c.Indicators,
 		"sensor":     &c.Sensor,
 	}
@@ -190,6 +196,8 @@ func DefaultConfig() Config {
 		OAST:      oast.Default(),
 		Scan:      scan.Default(),
 		Shell:     interactive.Default(),
+		Tunnel:    tunnel.Default(),
+		Flood:     flood.Default(),
 		Rotate:    defaultRotate(),
 		Syslog:    defaultSyslog(),
 		Webhook:   defaultWebhook(),

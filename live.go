@@ -234,7 +234,7 @@ func (c *collector) flush() {
 
 // reloadable are the keys that take effect while a run goes on.
 var reloadable = []string{
-	"home", "intel", "campaign", "egress", "model", "payload", "assets", "secrets", "sensor", "beacon", "dns_tunnel", "oast", "scan", "shell",
+	"home", "intel", "campaign", "egress", "model", "payload", "assets", "secrets", "sensor", "beacon", "dns_tunnel", "oast", "scan", "shell", "tunnel", "flood",
 }
 
 // Changes lists the keys whose values differ in a new configuration: those that Reload brings into effect, and those

@@ -33,6 +33,8 @@ func TestEachDecoderIsReached(t *testing.T) {
 		"http":      {"GET / HTTP/1.1\r\nHost: a\r\n\r\n"},
 		"http2":     {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
 		"ssl":       {clientHello},
+		"relay":     {"{\"Hello\":0}\x00", "{\"Hello\":41234}\x00"},
+		"bare":      {"", "\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x3e\x00"},
 		"stratum":   {`{"id":1,"method":"mining.subscribe","params":["cpuminer/2.5.1"]}` + "\n"},
 		"dns":       {"\x00\x1d\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07example\x03com\x00\x00\x01\x00\x01"},
 		"socks":     {"\x05\x01\x00\x05\x01\x00\x01\xc0\x00\x02\x01\x00\x50", "\x05\x00"},

@@ -3,8 +3,11 @@ package raytap
 import (
 	"bytes"
 	"net/netip"
+	"strings"
 
+	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/bare"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
@@ -15,6 +18,7 @@ import (
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/decoders/rayredis"
+	"github.com/raytap/raytap/decoders/relay"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/decoders/shell"
@@ -30,18 +34,22 @@ import (
 	"github.com/raytap/raytap/detectors/dnstunnel"
 	"github.com/raytap/raytap/detectors/egress"
 	"github.com/raytap/raytap/detectors/evasion"
+	"github.com/raytap/raytap/detectors/flood"
 	"github.com/raytap/raytap/detectors/intel"
 	"github.com/raytap/raytap/detectors/jobsubmit"
 	"github.com/raytap/raytap/detectors/mining"
 	"github.com/raytap/raytap/detectors/model"
 	"github.com/raytap/raytap/detectors/oast"
 	"github.com/raytap/raytap/detectors/payload"
+	"github.com/raytap/raytap/detectors/probe"
 	"github.com/raytap/raytap/detectors/rayapi"
 	grpc "github.com/raytap/raytap/detectors/raygrpc"
+	"github.com/raytap/raytap/detectors/redis"
 	"github.com/raytap/raytap/detectors/scan"
 	leak "github.com/raytap/raytap/detectors/secrets"
 	"github.com/raytap/raytap/detectors/sensor"
 	interactive "github.com/raytap/raytap/detectors/shell"
+	"github.com/raytap/raytap/detectors/tunnel"
 )
 
 // Decoders lists what looks for its protocol in the bytes of a flow, in the order in which they are asked: strict
@@ -77,6 +85,7 @@ func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 		proxy.Spec(proxy.Options{Trusts: func(from, to netip.Addr) bool { return balancers.Contains(from) && home.Contains(to) }}),
 		http.Spec(one),
 		http2.Spec(two),
+		relay.Spec(),
 		tls.Spec(files),
 		tls.DatagramSpec(files),
 		quic.Spec(),
@@ -85,14 +94,43 @@ func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 		socks.Spec(),
 		rayredis.Spec(),
 		websocket.Spec(),
+		bare.Spec(files),
 		shell.Spec(),
 		services.Spec(services.Options{Follow: map[string]func(decoders.Context) decoders.Follower{
-			"smb": smb.New(files), "smtp": mail.SMTP(files), "pop3": mail.POP3(files),
+			"smb": smb.New(files), "smtp": both(mail.SMTP(files), secrets.Text()), "pop3": mail.POP3(files),
 			services.Text: secrets.Text(),
 		}}),
 		secrets.Spec(),
 	}
 }
+
+// both makes what lets two follow a conversation.
+func both(one, two func(decoders.Context) decoders.Follower) func(decoders.Context) decoders.Follower {
+	return func(ctx decoders.Context) decoders.Follower { return pair{one(ctx), two(ctx)} }
+}
+
+type pair struct{ one, two decoders.Follower }
+
+func (p pair) Data(dir capture.Dir, b []byte) {
+	if !p.one.Done() {
+		p.one.Data(dir, b)
+	}
+	if !p.two.Done() {
+		p.two.Data(dir, b)
+	}
+}
+
+func (p pair) Gap(dir capture.Dir, n int64) {
+	p.one.Gap(dir, n)
+	p.two.Gap(dir, n)
+}
+
+func (p pair) End(dir capture.Dir) {
+	p.one.End(dir)
+	p.two.End(dir)
+}
+
+func (p pair) Done() bool { return p.one.Done() && p.two.Done() }
 
 // exchangesOf makes the exchanges of a connection's streams.
 func exchangesOf(c *http.Connection) func() http2.Exchange {
@@ -127,6 +165,15 @@ func Interpreters(home *detectors.Networks) []func(ev any) any {
 			return nil
 		},
 		func(ev any) any {
+			switch ev := ev.(type) {
+			case *http2.Call:
+				return returned(reader, ev)
+			case *http2.Part:
+				return returned(reader, &ev.Call)
+			}
+			return nil
+		},
+		func(ev any) any {
 			if t, ok := ev.(*http.Transaction); ok {
 				if s := stratum.FromHTTP(t); s != nil {
 					return s
@@ -141,6 +188,21 @@ func Interpreters(home *detectors.Networks) []func(ev any) any {
 			return nil
 		},
 	}
+}
+
+// returned reads what a call of Ray Client returned to somebody outside: the values of objects.
+func returned(reader *secrets.Reader, c *http2.Call) any {
+	if !c.GRPC || len(c.ResponseMessages) == 0 || !strings.HasPrefix(c.Service, "ray.rpc.Raylet") || !reader.Gives(c.Flow) {
+		return nil
+	}
+	list := make([]secrets.Message, len(c.ResponseMessages))
+	for i := range list {
+		list[i] = secrets.Message{At: c.ResponseMessages[i].At, Data: c.ResponseMessages[i].Data}
+	}
+	if s := reader.Messages(c.At, c.Flow, "Ray Client", list); s != nil {
+		return s
+	}
+	return nil
 }
 
 // hashLimit is the length beyond which files are not digested: model weights by the gigabyte, whose digests nobody has.
@@ -184,6 +246,10 @@ func Detectors() []detectors.Spec {
 		beacon.Spec(),
 		interactive.Spec(),
 		evasion.Spec(),
+		tunnel.Spec(),
+		redis.Spec(),
+		flood.Spec(),
+		probe.Spec(),
 		sensor.Spec(),
 		assets.Spec(),
 		leak.Spec(),

@@ -9,7 +9,7 @@
 // digested once. Longer ones are digested as they come, up to Options.HashLimit.
 //
 // A file that comes in pieces over several flows is one, as far as the decoder says what they belong to (Piece, Joined).
-// It does not see what is inside archives.
+// Archives are looked into by one level (Inside), as far as their first 64 KiB go.
 package file
 
 import (
@@ -36,15 +36,17 @@ type File struct {
 	Kind       Kind   // by its first bytes, for detectors
 	Name       string
 	HasName    bool
-	Seen       int64  // bytes
-	Total      int64  // announced; 0 if it was not
-	Missing    int64  // bytes lost to gaps
-	Overflow   int64  // of these, bytes that were not waited for any longer
-	TimedOut   bool   // its end was never seen
-	Resumed    bool   // it came behind a loss after which Zeek reads no more
-	Checked    bool   // it began in a packet with a right checksum, as far as the decoder says so
-	Unnamed    bool   // what it looks like is not known yet when the message that it came in is logged, as Zeek has it
-	Head       []byte // the beginning, of files with a Kind only
+	Seen       int64   // bytes
+	Total      int64   // announced; 0 if it was not
+	Missing    int64   // bytes lost to gaps
+	Overflow   int64   // of these, bytes that were not waited for any longer
+	TimedOut   bool    // its end was never seen
+	Resumed    bool    // it came behind a loss after which Zeek reads no more
+	Checked    bool    // it began in a packet with a right checksum, as far as the decoder says so
+	Unnamed    bool    // what it looks like is not known yet when the message that it came in is logged, as Zeek has it
+	Head       []byte  // the beginning, of files with a Kind only
+	Unmarked   bool    // a Script by what it does: it has no first line that says so
+	Inside     *Inside // what stands in a container; nil if it is none or holds nothing of interest
 	Digests
 }
 

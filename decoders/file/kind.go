@@ -72,7 +72,9 @@ func kindOf(b []byte, mime string) Kind {
 		return Safetensors
 	case onnx(b):
 		return ONNX
-	case pickle(b):
+	case mime == "" && behind(b) != None:
+		return behind(b)
+	case pickle(b), b0(b) == 'c' && Runs(b[:min(len(b), 256)]) != "": // of protocol 0: GLOBAL comes first where something is run
 		return Pickle
 	}
 	return None
@@ -135,4 +137,29 @@ func pickle(b []byte) bool {
 		return b[2] == 0x95 && binary.LittleEndian.Uint64(b[3:]) < 1<<40
 	}
 	return bytes.IndexByte([]byte("}](cX\x8a\x8c"), b[2]) >= 0
+}
+
+func b0(b []byte) byte {
+	if len(b) == 0 {
+		return 0
+	}
+	return b[0]
+}
+
+// maxBefore is how much may stand before a model that somebody hides by it.
+const maxBefore = 64
+
+// behind tells a model behind some bytes that mean nothing, by marks that are long enough not to come by chance.
+func behind(b []byte) Kind {
+	if len(b) < 2 {
+		return None
+	}
+	head := b[1:min(len(b), maxBefore+32)]
+	if i := bytes.Index(head, []byte("GGUF")); i >= 0 && len(head) >= i+8 && head[i+4] >= 1 && head[i+4] <= 3 && string(head[i+5:i+8]) == "\x00\x00\x00" {
+		return GGUF
+	}
+	if i := bytes.Index(head, []byte("\x00\x00\x00\x00{\"")); i >= 4 && safetensors(b[1+i-4:]) {
+		return Safetensors
+	}
+	return None
 }

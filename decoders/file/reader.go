@@ -18,6 +18,8 @@ const (
 	maxHeld = 32 << 10
 	// Files that are held at once, by one worker: 32 MiB. Those beyond are digested as they come.
 	maxHolding = 1024
+	// Containers that are looked into at once, by one worker, beside those that are held: 4 MiB.
+	maxOpen = 64
 	// Digests that one worker remembers: 2 x 4,096 of 100 bytes.
 	maxKnown = 4096
 	// Contents that are kept whole, by their length and first bytes, and the memory for them: what comes again is compared
@@ -41,6 +43,7 @@ type Cache struct {
 	seed       maphash.Seed
 	young, old map[identity]*content // what is asked for moves to the young; when they are many, the old are forgotten
 	holding    int
+	open       int // containers that are kept for a look
 	buffers    [][]byte
 	digests    []*digests
 	starts     [startSlots]*content // that are kept, by how they begin
@@ -59,6 +62,9 @@ type content struct {
 	Digests
 	mime  string
 	kind  Kind
+	plain bool // Unmarked
+	coded bool // a text that may be a program in base64
+	in    *Inside
 	bytes []byte // itself, of one that came twice and is kept in starts; never changed
 	used  bool   // since another one wanted its slot
 }
@@ -81,12 +87,15 @@ type Reader struct {
 	named  bool
 	undone bool // cannot be digested any more
 	total  int64
+	deep   []byte   // the beginning of a container that is not held
+	opens  bool     // and there is more to come of it
 	like   *content // as far as the file is there it is this, and nothing of it is held
 	bytes  []byte   // of like
 }
 
 // Open begins a file.
 func (r *Reader) Open(c *Cache) {
+	r.shut()
 	*r = Reader{c: c, held: r.held[:0], undone: c.opt.HashLimit <= 0}
 }
 
@@ -199,6 +208,22 @@ func (r *Reader) add(b []byte) {
 	if r.stream != nil {
 		r.stream.write(b)
 	}
+	if r.opens {
+		r.deepen(b)
+	}
+}
+
+// deepen keeps the next bytes of a container, the last of what was seen, unless they are kept already.
+func (r *Reader) deepen(b []byte) {
+	at := int64(len(r.deep)) - (r.f.Seen - int64(len(b)))
+	if at < 0 || r.f.Missing > 0 {
+		r.opens = false // something is missing before it
+		return
+	}
+	if at < int64(len(b)) {
+		r.deep = append(r.deep, b[at:min(at+int64(InsideLen-len(r.deep)), int64(len(b)))]...)
+	}
+	r.opens = len(r.deep) < InsideLen
 }
 
 // Gap says that the next n bytes are missing.
@@ -245,6 +270,10 @@ func (r *Reader) Close() []*File {
 	if len(r.held) > 0 {
 		r.name(r.held)
 	}
+	if r.deep != nil {
+		r.f.Inside = look(r.deep, r.f.MIME, r.f.Kind)
+		r.shut()
+	}
 	r.stop()
 	r.begun, r.like, r.bytes = false, nil, nil
 	one := &struct {
@@ -270,6 +299,7 @@ func (r *Reader) SoFar() []*File {
 
 // Drop forgets the file and gives back what it holds.
 func (r *Reader) Drop() {
+	r.shut()
 	r.stop()
 	r.begun, r.like, r.bytes = false, nil, nil
 }
@@ -320,12 +350,47 @@ func (r *Reader) name(b []byte) {
 	if r.named {
 		return
 	}
-	mime := Sniff(b[:min(len(b), sniffLen)])
-	r.called(b, mime, kindOf(b[:min(len(b), sniffLen)], mime))
+	k := known(b)
+	r.called(b, &k)
+	if k.container() && r.c != nil && r.c.open < maxOpen {
+		r.c.open++
+		r.deep, r.opens = append([]byte(nil), b[:min(len(b), InsideLen)]...), len(b) < InsideLen
+	}
 }
 
-func (r *Reader) called(b []byte, mime string, kind Kind) {
-	r.named, r.f.MIME, r.f.Kind = true, mime, kind
+// shut gives up the look into a container.
+func (r *Reader) shut() {
+	if r.deep != nil {
+		r.c.open--
+		r.deep, r.opens = nil, false
+	}
+}
+
+// known says what a file is by its first bytes.
+func known(b []byte) (k content) {
+	b = b[:min(len(b), sniffLen)]
+	k.mime = Sniff(b)
+	if k.kind = kindOf(b, k.mime); k.kind == None && k.mime == "text/plain" && unmarked(b) {
+		k.kind, k.plain = Script, true
+	}
+	k.coded = k.kind == None && k.mime == "text/plain" && coded(b)
+	return k
+}
+
+// container says that it may be worth a look inside.
+func (k *content) container() bool {
+	switch k.kind {
+	case Archive, PyTorch:
+		return true
+	case None:
+		return k.coded || k.mime == "application/x-debian-package" || k.mime == "application/x-rpm"
+	}
+	return false
+}
+
+func (r *Reader) called(b []byte, k *content) {
+	kind := k.kind
+	r.named, r.f.MIME, r.f.Kind, r.f.Unmarked, r.f.Inside = true, k.mime, kind, k.plain, k.in
 	if kind != None {
 		r.f.Head = append([]byte(nil), b[:min(len(b), HeadLen)]...)
 	}
@@ -340,7 +405,7 @@ func (r *Reader) take(b []byte) {
 func (r *Reader) is(k *content, b []byte) {
 	r.f.Digests = k.Digests
 	if !r.named {
-		r.called(b, k.mime, k.kind)
+		r.called(b, k)
 	}
 }
 
@@ -363,9 +428,12 @@ func (c *Cache) known(b []byte) *content {
 	k := c.old[id]
 	if k == nil {
 		m, s1, s256 := md5.Sum(b), sha1.Sum(b), sha256.Sum256(b)
-		head := b[:min(len(b), sniffLen)]
-		k = &content{Digests: inHex(m[:], s1[:], s256[:]), mime: Sniff(head)}
-		k.kind = kindOf(head, k.mime)
+		is := known(b)
+		is.Digests = inHex(m[:], s1[:], s256[:])
+		if is.container() {
+			is.in = look(b, is.mime, is.kind)
+		}
+		k = &is
 	}
 	if len(c.young) >= maxKnown {
 		c.young, c.old = map[identity]*content{}, c.young

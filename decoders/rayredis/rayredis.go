@@ -77,6 +77,9 @@ type Call struct {
 	Version string         // of Ray
 	Python  string
 	Session string
+
+	takeover string // see Takeover
+	told     bool   // it is no row
 }
 
 // Log implements capture.Record.
@@ -173,6 +176,40 @@ func command(b []byte) decoders.Verdict {
 
 // answers says whether b could be what a server says, perhaps from the middle of it.
 func answers(b []byte) bool { return len(b) == 0 || strings.IndexByte("+-:$*_#,(!=%~>|", b[0]) >= 0 }
+
+// Takeover is a command to any Redis by which others get to run code on its machine or write its files: it is told whether
+// or not the Redis is Ray's. Fields are bounded excerpts.
+type Takeover struct {
+	capture.At
+	Flow    *capture.Flow
+	Command string // "SLAVEOF 198.51.100.77 8886", "CONFIG SET dir", "MODULE LOAD ./exp.so", "PSYNC"
+	Outcome Outcome
+}
+
+// takeover says whether a command is one, and how it reads. REPLICAOF NO ONE ends what such a command began.
+func takeover(name string, p *part) string {
+	a, b := strings.ToUpper(string(p.args[1][:min(len(p.args[1]), 16)])), strings.ToLower(string(p.args[2][:min(len(p.args[2]), 32)]))
+	switch name {
+	case "SLAVEOF", "REPLICAOF":
+		if a == "NO" || p.n < 3 {
+			return ""
+		}
+		return name + " " + shown(p.args[1]) + " " + shown(p.args[2])
+	case "CONFIG":
+		if a == "SET" && (b == "dir" || b == "dbfilename" || b == "enable-module-command" || b == "protected-mode") {
+			return "CONFIG SET " + b
+		}
+	case "MODULE":
+		if a == "LOAD" || a == "LOADEX" {
+			return "MODULE " + a + " " + shown(p.args[2])
+		}
+	case "SYSTEM.EXEC", "SYSTEM.REV":
+		return name + " " + shown(p.args[1])
+	case "PSYNC", "SYNC":
+		return name
+	}
+	return ""
+}
 
 type state uint8
 
@@ -384,14 +421,22 @@ func (d *decoder) command(p *part) error {
 	if c.Auth = d.auth; c.Auth == "" && !d.mid {
 		c.Auth = "none"
 	}
+	c.takeover = takeover(name, p)
 	kind := name + " " + kindOf(key)
-	if d.calls[kind] || len(d.calls) >= maxCalls {
+	told := d.calls[kind]
+	if told && c.takeover != "" && !d.calls[c.takeover] && len(d.calls) < maxCalls {
+		c.told = true // there is a row of its kind
+		d.calls[c.takeover] = true
+	} else if told || len(d.calls) >= maxCalls {
 		c = nil
 	} else {
 		if d.calls == nil {
 			d.calls = map[string]bool{}
 		}
 		d.calls[kind] = true
+		if c.takeover != "" {
+			d.calls[c.takeover] = true
+		}
 	}
 	if ray && !d.ray {
 		d.ray = true
@@ -401,6 +446,8 @@ func (d *decoder) command(p *part) error {
 		return errNotRay
 	}
 	switch {
+	case c != nil && strings.HasSuffix(c.takeover, "SYNC"): // the answer is the whole of the other's data
+		d.say(c)
 	case d.deaf || len(d.wait) >= maxWait:
 		d.deaf = true
 		d.flush()
@@ -454,7 +501,12 @@ func (d *decoder) answer(p *part) {
 // say emits a call, or holds it until it is certain that this is Ray's.
 func (d *decoder) say(c *Call) {
 	if c != nil {
-		d.held = append(d.held, c)
+		if !c.told {
+			d.held = append(d.held, c)
+		}
+		if c.takeover != "" {
+			d.ctx.Emit(&Takeover{At: c.At, Flow: d.ctx.Flow(), Command: c.takeover, Outcome: c.Outcome})
+		}
 	}
 	if !d.ray {
 		return

@@ -23,6 +23,9 @@ func bulk(s string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(s), s) }
 func said(events []any) (s []string) {
 	for _, e := range events {
 		c, ok := e.(*Call)
+		if _, other := e.(*Takeover); other {
+			continue // see TestTakeover
+		}
 		if !ok {
 			s = append(s, fmt.Sprintf("%T", e))
 			continue
@@ -64,6 +67,30 @@ func TestDriverOfAnOldRay(t *testing.T) {
 	for _, e := range decodertest.Run(t, Spec(), driver...) {
 		if strings.Contains(decodertest.Snapshot(e), defaultPassword) {
 			t.Errorf("the password is in %s", decodertest.Snapshot(e))
+		}
+	}
+}
+
+// A command that takes a Redis over is told of whether or not it is Ray's.
+func TestTakeover(t *testing.T) {
+	for _, x := range []struct {
+		steps []decodertest.Step
+		want  string
+	}{
+		{[]decodertest.Step{cmd("SLAVEOF", "198.51.100.77", "8886"), decodertest.S("+OK\r\n")}, "SLAVEOF 198.51.100.77 8886 executed"},
+		{[]decodertest.Step{cmd("MODULE", "LOAD", "./exp.so"), decodertest.S("-ERR no\r\n")}, "MODULE LOAD ./exp.so rejected"},
+		{[]decodertest.Step{cmd("PING"), decodertest.S("+PONG\r\n"), cmd("PSYNC", "?", "-1"), decodertest.S("+FULLRESYNC a 1\r\n")}, "PSYNC unknown"},
+		{[]decodertest.Step{cmd("SLAVEOF", "NO", "ONE"), decodertest.S("+OK\r\n")}, ""},
+		{[]decodertest.Step{cmd("CONFIG", "SET", "maxmemory", "1gb"), decodertest.S("+OK\r\n")}, ""},
+	} {
+		got := ""
+		for _, ev := range decodertest.Run(t, Spec(), x.steps...) {
+			if e, ok := ev.(*Takeover); ok {
+				got = e.Command + " " + string(e.Outcome)
+			}
+		}
+		if got != x.want {
+			t.Errorf("%q, not %q", got, x.want)
 		}
 	}
 }

@@ -12,14 +12,18 @@
 // entropy. A value that somebody made up (EXAMPLE, abcdefgh) is marked, not dropped: who judges sees the company it
 // keeps. Text is looked at as it is and unwrapped once: gzip, base64, percent encoding, JSON's escapes.
 //
-// It does not see: anything encrypted; bodies beyond the bound; HTTP/2; streams that another decoder reads (what is
-// printed in a shell session, mail, FTP); archives other than tar, gzip and both; two wrappings but base64 over gzip;
+// Of Ray Client it reads what objects hold (Reader.Messages), and along with mail what is sent (Text).
+//
+// It does not see: anything encrypted; bodies beyond the bound; other gRPC; streams that another decoder reads (what is
+// printed in a shell session, FTP's commands); archives other than tar, gzip and both; two wrappings but base64 over gzip;
 // keys without a shape, such as bare 40-character AWS secrets without their name.
 package secrets
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/raytap/raytap/capture"
@@ -33,6 +37,8 @@ const (
 	maxSent = 256 << 10
 	// maxAnswered is the same for an answer: job logs with an environment in them, files that a server gives away.
 	maxAnswered = 64 << 10
+	// maxUntyped is the same for an answer that does not say it is text.
+	maxUntyped = 16 << 10
 	// maxHeader bounds the value of a header.
 	maxHeader = 8 << 10
 	// maxTarget bounds the request-target.
@@ -44,6 +50,7 @@ type Seen struct {
 	capture.At // of the message's first byte
 	Flow       *capture.Flow
 	Tx         *http.Transaction // nil: a bare stream
+	Over       string            // what carried it, if that is neither HTTP nor a bare stream
 	Matches    []Match
 	More       int // matches beyond those that are listed
 }
@@ -83,14 +90,22 @@ func (r *Reader) KeepBody(t *http.Transaction, resp bool) int {
 	if x == nil || x.Status >= 300 || x.Status < 200 || r.opaque.Has(x.FieldsID()) {
 		return 0
 	}
-	if kind(x.Header.Get("Content-Type")) != text {
-		r.opaque.Add(x.FieldsID())
-		return 0
+	switch kind(x.Header.Get("Content-Type")) {
+	case text:
+		if !r.wants(t.Flow, capture.Resp) {
+			return 0
+		}
+		return maxAnswered
+	case other: // a short file of no type: a key, what a server gives away that it does not know
+		if n, err := strconv.ParseUint(x.Header.Get("Content-Length"), 10, 32); err == nil && n <= maxUntyped && !x.Header.Has("Content-Encoding") {
+			if !r.wants(t.Flow, capture.Resp) {
+				return 0
+			}
+			return maxUntyped
+		}
 	}
-	if !r.wants(t.Flow, capture.Resp) {
-		return 0
-	}
-	return maxAnswered
+	r.opaque.Add(x.FieldsID())
+	return 0
 }
 
 type content uint8
@@ -158,8 +173,23 @@ func (r *Reader) Interpret(t *http.Transaction) any {
 		if id := r.FieldsID(); !clean.Has(id) {
 			before := len(s.matches)
 			for i := range r.Header {
-				if h := &r.Header[i]; len(h.Value) >= 20 && !skipHeader(h.Name) {
-					s.text([]byte(h.Value[:min(len(h.Value), maxHeader)]), Match{Where: "header " + h.Name, Auth: authHeader(h.Name)})
+				h := &r.Header[i]
+				if len(h.Value) < 20 {
+					continue
+				}
+				cookie := strings.EqualFold(h.Name, "Cookie")
+				v := []byte(h.Value[:min(len(h.Value), maxHeader)])
+				if !skipHeader(h.Name) {
+					s.text(v, Match{Where: "header " + h.Name, Auth: authHeader(h.Name)})
+				}
+				// A cookie is a session with the site itself; what is wrapped in it is something else.
+				if len(v) >= minBase64 && (cookie || !skipHeader(h.Name)) {
+					if _, value, ok := bytes.Cut(v, []byte("=")); cookie && ok {
+						v = value
+					}
+					if d := unbase64(v); d != nil && texty(d) {
+						s.text(d, Match{Where: "header " + h.Name, Form: "base64"})
+					}
 				}
 			}
 			if len(s.matches) == before && !s.capped {
@@ -178,6 +208,37 @@ func (r *Reader) Interpret(t *http.Transaction) any {
 		return &capture.Weird{At: t.At, Flow: t.Flow, Name: "secrets_scan_limit"}
 	}
 	return nil
+}
+
+// Message is one of those that an answer is made of.
+type Message struct {
+	capture.At
+	Data []byte // its beginning
+}
+
+// Gives says whether what the server of a flow answers is to be read.
+func (r *Reader) Gives(f *capture.Flow) bool { return r.wants(f, capture.Resp) }
+
+// Messages reads what the server of a flow answered, in messages that hold pickles: what ray.get() gave away over Ray
+// Client. They are looked at as they are, for their strings stand in them whole, and with names and values side by side.
+// over names what carried them. It returns nil if there is nothing.
+func (r *Reader) Messages(at capture.At, f *capture.Flow, over string, list []Message) *Seen {
+	s := scan{scanner: builtin()}
+	for i := range list {
+		b := list[i].Data[:min(len(list[i].Data), maxAnswered)]
+		before := len(s.matches)
+		s.text(b, Match{Dir: capture.Resp, Where: "message"})
+		if p := unpickle(b); p != nil {
+			s.text(p, Match{Dir: capture.Resp, Where: "message", Form: "pickle"})
+		}
+		if len(s.matches) > before && before == 0 {
+			at = list[i].At
+		}
+	}
+	if len(s.matches) == 0 {
+		return nil
+	}
+	return &Seen{At: at, Flow: f, Over: over, Matches: s.matches, More: s.more}
 }
 
 func (s *scan) body(b []byte, limit int, dir capture.Dir) {

@@ -406,3 +406,13 @@ func BenchmarkScan(b *testing.B) {
 		})
 	}
 }
+
+func TestUnpickle(t *testing.T) {
+	p := "\x80\x05\x95\x00\x01\x00\x00\x00\x00\x00\x00}\x94(\x8c\x04PATH\x94\x8c\x08/usr/bin\x94\x8c\x04HOME\x94\x8c\x05/root\x94u."
+	if got := string(unpickle([]byte(p))); !strings.Contains(got, "PATH=/usr/bin\n") || !strings.Contains(got, "\nHOME=/root\n") {
+		t.Errorf("%q", got)
+	}
+	if got := unpickle([]byte("\x80\x04\x8c\x05posix\x94\x8c\x06system\x94.")); got != nil {
+		t.Errorf("%q", got)
+	}
+}

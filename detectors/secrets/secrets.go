@@ -158,7 +158,8 @@ func (d *detector) judge(s *secrets.Seen, dir capture.Dir) {
 	}
 	var ms []*secrets.Match
 	for i := range s.Matches {
-		if s.Matches[i].Dir == dir && (dir == capture.Orig || !sent(s, &s.Matches[i])) {
+		// The list of a machine's users is worth a word where a server gives it away, as by a path that leads out of its files.
+		if s.Matches[i].Dir == dir && (dir == capture.Orig || !sent(s, &s.Matches[i])) && (s.Matches[i].Rule.ID != "passwd" || s.Tx != nil && dir == capture.Resp) {
 			ms = append(ms, &s.Matches[i])
 		}
 	}
@@ -320,6 +321,9 @@ func show(m *secrets.Match) string {
 
 func sub(s *secrets.Seen, ms []*secrets.Match) string {
 	n := fmt.Sprintf("%d in all", len(ms)+s.More)
+	if s.Over != "" {
+		return n + ", over " + s.Over
+	}
 	if s.Tx == nil || s.Tx.Request == nil {
 		return n + ", over a bare connection"
 	}

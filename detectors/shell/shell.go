@@ -1,6 +1,8 @@
 // Package shell finds machines that are commanded through a shell over a bare connection.
 //
-// In: *shell.Session of decoders/shell; *http.Transaction, to know the consoles of containers. Out: findings of shell/interactive, one for a session as soon as it is certain.
+// In: *shell.Session of decoders/shell; *http.Transaction, to know the consoles of containers, and for commands that are
+// fetched and whose answers are posted; *tls.Rhythm and *dns.Transaction for a keyboard behind TLS. Out: findings of
+// shell/interactive, one for a session as soon as it is certain, and of shell/encrypted, low.
 // Src is the commanded machine, Dst the one that commands, whoever opened the connection.
 //
 //	high    a home machine is commanded
@@ -16,13 +18,19 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
+	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/shell"
 	"github.com/raytap/raytap/detectors"
 )
 
-const rule = "shell/interactive"
+const (
+	rule          = "shell/interactive"
+	ruleEncrypted = "shell/encrypted"
+)
 
 // maxUpgraded bounds the connections known to have left HTTP for something else; they live seconds to days.
 const maxUpgraded = 4096
@@ -53,12 +61,23 @@ func Spec() detectors.Spec {
 			Needs: "A TCP connection in clear text on any port, with a greeting and prompt of the shell, or a command and its answer, " +
 				"within the first 4 KiB of each direction. Not TLS, SSH, telnet, or a console that asks for a name.",
 			FalsePositives: "A shell over netcat or socat that the machine's owner set up to debug it; exercises.",
+		}, {
+			Name: ruleEncrypted, Note: "Shell_Encrypted", Severity: detectors.Low,
+			Says:           "A home machine called a bare address by TLS and answers to what somebody seems to type there.",
+			ATLAS:          []string{"AML.T0072"},
+			ATTACK:         []string{"T1573", "T1571"},
+			Needs:          "TLS without a server name or ALPN, to an address that nobody looked up, and its first 24 records.",
+			FalsePositives: "Agents that wait for orders in a protocol of their own over TLS.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			d := &detector{env: env, bus: bus, upgraded: detectors.Table[string, string]{Limit: maxUpgraded}}
+			d := &detector{env: env, bus: bus, upgraded: detectors.Table[string, string]{Limit: maxUpgraded},
+				polls: detectors.Table[place, int]{Limit: maxPolled}, named: detectors.Table[netip.Addr, bool]{Limit: maxPolled}}
 			detectors.Configure(env, bus, "shell", Default(), func(c Config) { d.allow, _ = detectors.ParseNetworks(c.Allow) })
 			detectors.On(bus, d.request)
 			detectors.On(bus, d.session)
+			detectors.On(bus, d.poll)
+			detectors.On(bus, d.keyboard)
+			detectors.On(bus, d.lookup)
 		},
 	}
 }
@@ -68,6 +87,24 @@ type detector struct {
 	bus      *detectors.Bus
 	allow    *detectors.Networks
 	upgraded detectors.Table[string, string] // by flow: the path that was asked for
+	polls    detectors.Table[place, int]
+	asked    decoders.Memo                     // names
+	named    detectors.Table[netip.Addr, bool] // addresses that somebody looked up
+}
+
+func (d *detector) lookup(t *dns.Transaction) {
+	if d.asked.Has(t.NameID) {
+		return // nearly all: its addresses are known
+	}
+	if t.Answered {
+		d.asked.Add(t.NameID)
+	}
+	t.Addresses(func(a netip.Addr, _ time.Duration) bool {
+		if d.named.Get(a) == nil {
+			d.named.Store(a, true)
+		}
+		return true
+	})
 }
 
 func (d *detector) request(t *http.Transaction) {
@@ -105,10 +142,18 @@ func (d *detector) session(s *shell.Session) {
 		f.Evidence = append(f.Evidence, detectors.Evidence{Field: e.Field, Value: e.Value, Packet: s.Packet})
 		seen = append(seen, fmt.Sprintf("%s %q", e.Field, e.Value))
 	}
-	if path, ok := d.upgraded.Load(s.Flow.UID); ok {
+	if s.Half {
+		f.Severity = min(f.Severity, detectors.Medium)
+		f.Confidence = min(f.Confidence, 75)
+		f.Msg += "; a part of the conversation was seen"
+	}
+	// Consoles are given out by servers. Who calls out and is commanded then is no console.
+	if path, ok := d.upgraded.Load(s.Flow.UID); ok && s.Flow.Dst(0) == victim {
 		f.Severity = min(f.Severity, detectors.Medium)
 		f.Msg += ", behind an upgrade of HTTP"
 		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "upgraded", Value: detectors.Clip(path, 160), Packet: s.Packet})
+	} else if ok {
+		f.Msg += ", over a WebSocket or another upgrade of HTTP"
 	}
 	f.Sub = strings.Join(seen, ", ")
 	d.bus.Report(f)

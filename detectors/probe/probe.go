@@ -1,0 +1,215 @@
+// Package probe finds who tries things at services: paths that no dashboard has, metrics that tell of a cluster, passwords
+// of SSH.
+//
+// In: *http.Transaction and *ray.Call, to know what is Ray; *capture.Conn of SSH. Out: findings of probe/paths,
+// probe/metrics and probe/logins, all low: each is somebody's first look, or one of many on the Internet. Src is who tries.
+//
+// It does not see: a scanner that asks for what Ray has, which is rayapi's; who guesses over TLS; slow guessing.
+package probe
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/http"
+	"github.com/raytap/raytap/decoders/ray"
+	"github.com/raytap/raytap/detectors"
+)
+
+const (
+	rulePaths   = "probe/paths"
+	ruleMetrics = "probe/metrics"
+	ruleLogins  = "probe/logins"
+)
+
+const (
+	window = 5 * time.Minute
+	// Pairs that are counted at once, and services known to be Ray's.
+	maxPairs = 8192
+	// Different paths that a dashboard does not have: a person who mistypes gives up, a page has two or three.
+	minPaths  = 12
+	keepPaths = 64
+	// Connections of SSH that end before anybody could work: a list of passwords.
+	minLogins    = 30
+	maxLogin     = 10 * time.Second
+	maxLoginSize = 8 << 10
+	share        = 0.9
+)
+
+// Spec registers the detector.
+func Spec() detectors.Spec {
+	return detectors.Spec{
+		Name: "probe",
+		Rules: []detectors.Rule{{
+			Name: rulePaths, Note: "Probe_Paths", Severity: detectors.Low,
+			Says:           "A machine outside asked a Ray service for many paths that it does not have, as scanners of vulnerabilities do.",
+			ATLAS:          []string{"AML.T0006"},
+			ATTACK:         []string{"T1595.002"},
+			Needs:          "HTTP in clear text with the answers' status.",
+			FalsePositives: "Scanners that the owner pays for; a page of another product behind the same address.",
+		}, {
+			Name: ruleMetrics, Note: "Probe_Metrics", Severity: detectors.Low,
+			Says:           "A machine outside read the metrics of Ray, which tell its nodes, sessions and load.",
+			ATLAS:          []string{"AML.T0006"},
+			ATTACK:         []string{"T1595.002"},
+			Needs:          "HTTP in clear text with the beginning of the answer's body.",
+			FalsePositives: "A monitoring of one's own from an address that is not home.",
+		}, {
+			Name: ruleLogins, Note: "Probe_Logins", Severity: detectors.Low,
+			Says:           "A machine opens many short connections of SSH to another, as who guesses passwords does.",
+			ATTACK:         []string{"T1110"},
+			Needs:          "The packets' headers, of port 22 or where SSH was recognized.",
+			FalsePositives: "Tools that run a command a connection without keeping it; monitoring of many kinds of one machine.",
+		}},
+		New: func(env *detectors.Env, bus *detectors.Bus) {
+			d := &detector{
+				env: env, bus: bus, rays: detectors.Table[netip.AddrPort, bool]{Limit: maxPairs},
+				paths: detectors.Table[pair, paths]{Limit: maxPairs}, logins: detectors.Table[pair, logins]{Limit: maxPairs},
+			}
+			detectors.On(bus, d.call)
+			detectors.On(bus, d.request)
+			detectors.On(bus, d.conn)
+		},
+	}
+}
+
+type pair struct {
+	src netip.Addr
+	dst netip.AddrPort
+}
+
+type paths struct {
+	since capture.Time
+	seen  []uint64 // of those that are not there
+	all   int
+	gone  int
+	said  bool
+}
+
+type logins struct {
+	since capture.Time
+	all   int
+	short int
+	said  bool
+}
+
+type detector struct {
+	env    *detectors.Env
+	bus    *detectors.Bus
+	rays   detectors.Table[netip.AddrPort, bool]
+	paths  detectors.Table[pair, paths]
+	logins detectors.Table[pair, logins]
+}
+
+func (d *detector) call(c *ray.Call) {
+	if c.Flow != nil && d.rays.Get(c.Flow.Resp) == nil {
+		d.rays.Store(c.Flow.Resp, true)
+	}
+}
+
+// rayPorts hardly anything but Ray's HTTP servers has.
+var rayPorts = [...]uint16{8265, 52365}
+
+func (d *detector) request(t *http.Transaction) {
+	q, r := t.Request, t.Response
+	if q == nil || r == nil || t.Flow == nil {
+		return
+	}
+	src, dst := t.Flow.Orig.Addr(), t.Flow.Resp
+	if d.env.Home.Contains(src) || !d.env.Home.Contains(dst.Addr()) {
+		return
+	}
+	path, _, _ := strings.Cut(q.Target, "?")
+	if path == "/metrics" && r.Status == 200 {
+		d.metrics(t)
+		return
+	}
+	if !slices.Contains(rayPorts[:], dst.Port()) && d.rays.Peek(dst) == nil {
+		return
+	}
+	k := pair{src, dst}
+	n := d.paths.Get(k)
+	if n == nil {
+		n = d.paths.Put(k)
+	}
+	if n.since == 0 || q.Time.Sub(n.since) > window {
+		*n = paths{since: q.Time}
+	}
+	n.all++
+	if r.Status != 404 && r.Status != 405 || n.said {
+		return
+	}
+	n.gone++
+	if h := xxhash.Sum64String(path); len(n.seen) < keepPaths && !slices.Contains(n.seen, h) {
+		n.seen = append(n.seen, h)
+	}
+	if len(n.seen) < minPaths || 2*n.gone < n.all {
+		return
+	}
+	n.said = true
+	d.bus.Report(&detectors.Finding{
+		At: r.At, Rule: rulePaths, Severity: detectors.Low, Confidence: 80, Outcome: detectors.Attempted,
+		Src: src, Dst: dst.Addr(), Port: dst.Port(), Flow: t.Flow,
+		Evidence: []detectors.Evidence{{Field: "path", Value: detectors.Clip(path, 120), Packet: q.Packet}},
+		Msg:      fmt.Sprintf("%s asked the Ray service at %s for %d paths that it does not have, %s the last of them", src, dst, len(n.seen), detectors.Clip(path, 80)),
+	})
+}
+
+// marks stand in the metrics of Ray's exporters.
+var marks = [...]string{`SessionName="session_`, "# HELP ray_", "# HELP autoscaler_"}
+
+func (d *detector) metrics(t *http.Transaction) {
+	b := t.Response.Body.Data
+	b = b[:min(len(b), 4<<10)]
+	if !slices.ContainsFunc(marks[:], func(m string) bool { return bytes.Contains(b, []byte(m)) }) {
+		return
+	}
+	src, dst := t.Flow.Orig.Addr(), t.Flow.Resp
+	d.bus.Report(&detectors.Finding{
+		At: t.Response.At, Rule: ruleMetrics, Severity: detectors.Low, Confidence: 90, Outcome: detectors.Succeeded,
+		Src: src, Dst: dst.Addr(), Port: dst.Port(), Flow: t.Flow,
+		Evidence: []detectors.Evidence{{Field: "metrics", Value: detectors.Clip(string(b), 120), Packet: t.Response.Packet}},
+		Msg:      fmt.Sprintf("%s, outside the home networks, read the metrics of Ray at %s", src, dst),
+	})
+}
+
+const sshPort = 22
+
+func (d *detector) conn(c *capture.Conn) {
+	if c.Flow == nil || c.Flow.Proto != capture.ProtoTCP || c.Guessed || c.Flow.Resp.Port() != sshPort && !slices.Contains(c.Services, "ssh") {
+		return
+	}
+	src, dst := c.Flow.Orig.Addr(), c.Flow.Resp
+	if !d.env.Home.Contains(src) && !d.env.Home.Contains(dst.Addr()) {
+		return
+	}
+	k := pair{src, dst}
+	n := d.logins.Get(k)
+	if n == nil {
+		n = d.logins.Put(k)
+	}
+	if n.since == 0 || c.Flow.Start.Sub(n.since) > window {
+		*n = logins{since: c.Flow.Start, said: n.said}
+	}
+	n.all++
+	if c.Bytes[0] > 0 && c.Bytes[1] > 0 && c.Bytes[0]+c.Bytes[1] <= maxLoginSize && c.Duration <= maxLogin {
+		n.short++
+	}
+	if n.said || n.short < minLogins || float64(n.short) < share*float64(n.all) {
+		return
+	}
+	n.said = true
+	d.bus.Report(&detectors.Finding{
+		At: c.At, Rule: ruleLogins, Severity: detectors.Low, Confidence: 60, Outcome: detectors.Unknown,
+		Src: src, Dst: dst.Addr(), Port: dst.Port(), Flow: c.Flow,
+		Evidence: []detectors.Evidence{{Field: "connections", Value: fmt.Sprint(n.short), Packet: c.Packet}},
+		Msg:      fmt.Sprintf("%s opened %d short connections of SSH to %s within %s, as who guesses passwords does", src, n.short, dst, detectors.Span(c.Time.Sub(n.since))),
+	})
+}

@@ -290,6 +290,12 @@ func TestWireOrder(t *testing.T) {
 		if strings.Contains(file, "egress-tcp") || strings.Contains(file, "egress-http") {
 			t.Skip("bulk: segments that come before the packet that opens the window for them are doubted, and half of the bytes are not counted while they move")
 		}
+		switch name := filepath.Base(file); {
+		case strings.HasPrefix(name, "attack-scan"):
+			t.Skip("which of many hosts and ports is the one that makes a scan of it hangs on the order of connections, which nothing tells")
+		case strings.HasPrefix(name, "tunnel-wireguard"), strings.HasPrefix(name, "attack-shell-udp"):
+			t.Skip("datagrams have no order of their own")
+		}
 		findings, _ := findingsOf(t, inOrder(slices.Clone(all)))
 		want := saidSet(findings)
 		for _, span := range []time.Duration{5 * time.Millisecond, 50 * time.Millisecond} {

@@ -328,10 +328,10 @@ func (f *flow) segment(side uint8, p *Packet) {
 	} else {
 		t.firstSeen |= 2
 	}
-	if n > 0 || p.Flags&(FlagSYN|FlagFIN|FlagRST|FlagURG|FlagACK) != FlagACK {
+	if p.Flags&(FlagSYN|FlagFIN|FlagRST|FlagURG|FlagACK) != FlagACK || why != noDoubt || n > 0 && !e.based {
 		f.receive(side, p, why)
-	} else {
-		f.acked(side^1, p.Ack)
+	} else if f.acked(side^1, p.Ack); n > 0 {
+		f.data(side, p.Seq, p)
 	}
 	f.checkEOF(side)
 	if doClose {

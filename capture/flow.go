@@ -263,7 +263,7 @@ type flow struct {
 	payload  [2]uint64 // new payload bytes by headers, retransmissions not counted twice
 	untold   [2]uint32 // of those, what Progress did not say yet
 	toldAt   Time
-	sums     [2]sumState
+	offloads [2]bool  // sides whose checksums were left to a network card, and that was said
 	hist     [12]byte // its first letters; the rest is in more
 	histLen  uint8
 	// All pointers in one line of the cache: it is the only one that the garbage collector reads (3 % under churn).
@@ -306,15 +306,6 @@ func (f *flow) extra() *flowMore {
 	return f.more
 }
 
-// sumState is what is known of the checksums that a side sends.
-type sumState uint8
-
-const (
-	sumsUnknown   sumState = iota
-	sumsRight              // one was right
-	sumsOffloaded          // all so far were left to a network card behind the tap
-)
-
 // Checksums says what is made of packets whose transport checksum is not right.
 type Checksums uint8
 
@@ -343,8 +334,8 @@ func (f *flow) checked(side uint8, p *Packet) bool {
 		s.Counters.Offloaded++
 		return true
 	case partial:
-		if f.sums[side] == sumsUnknown {
-			f.sums[side] = sumsOffloaded
+		if !f.offloads[side] {
+			f.offloads[side] = true
 			f.weird("checksums_offloaded", "", "")
 		}
 		s.Counters.Offloaded++

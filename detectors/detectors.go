@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
 )
 
 // Severity orders findings.
@@ -125,6 +126,8 @@ func Configure[T any](env *Env, bus *Bus, name string, def T, set func(T)) {
 // Bus carries events to detectors, and their findings and rows out. It belongs to one goroutine.
 type Bus struct {
 	Rows func(capture.Record) // takes what detectors emit; nil: nobody
+	// Names and Heads hold what detectors remember of dns.Transaction.NameID and http.Request.FieldsID.
+	Names, Heads decoders.Memos
 	// Reading is that of the event at hand, in a flow whose segments can be read in two ways: 1 or 2, see capture.Aside.
 	Reading uint8
 	subs    map[reflect.Type][]func(any)

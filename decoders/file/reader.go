@@ -96,7 +96,9 @@ type Reader struct {
 // Open begins a file.
 func (r *Reader) Open(c *Cache) {
 	r.shut()
-	*r = Reader{c: c, held: r.held[:0], undone: c.opt.HashLimit <= 0}
+	held := r.held[:0]
+	*r = Reader{}
+	r.c, r.held, r.undone = c, held, c.opt.HashLimit <= 0
 }
 
 // Expect says, before the first byte, how long the file was announced to be.

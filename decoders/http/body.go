@@ -192,32 +192,37 @@ func (d *decoder) badChunk(dir capture.Dir, h *half, why string) {
 
 // sink takes the bytes of one body, transfer coding removed, and keeps of them what is wanted.
 type sink struct {
+	file   file.Reader
+	stages []stage // content codings to remove, outermost first; the last feeds decoded
+	body
+}
+
+// body is what is known of the one at hand.
+type body struct {
 	d       *decoder
-	want    int    // bytes to keep, content coding removed
-	resp    bool   // of an answer
-	data    []byte // what is kept; becomes Body.Data
-	same    []byte // instead: all there is so far, of a content that is kept elsewhere
-	first   int    // bytes to make room for
-	file    file.Reader
-	ranged  *ranged // the body is a piece of this, and goes there
-	total   int64   // length as announced, where Zeek believes it
-	stages  []stage // content codings to remove, outermost first; the last feeds decoded
-	count   bool    // the row counts what comes out of the first stage, not what goes in
-	row     int64   // and that is how much
-	rowOnly bool    // the stages are there for the row, nobody wants their output
+	want    int        // bytes to keep, content coding removed
+	resp    bool       // of an answer
+	multi   *multipart // nil: the body is not of this kind
+	data    []byte     // what is kept; becomes Body.Data
+	same    []byte     // instead: all there is so far, of a content that is kept elsewhere
+	first   int        // bytes to make room for
+	ranged  *ranged    // the body is a piece of this, and goes there
+	total   int64      // length as announced, where Zeek believes it
+	count   bool       // the row counts what comes out of the first stage, not what goes in
+	row     int64      // and that is how much
+	rowOnly bool       // the stages are there for the row, nobody wants their output
 	broken  bool
 	early   []byte // raw beginning, until the stages gave something
 	decoded int64
 	// lines: Zeek reads this body line by line, with CR LF for each line end, whatever it was, and for the end of the
 	// last line if it has none. The columns of http.log and files.log say what Zeek says.
 	lines   bool
-	tail    bool   // the last line has no end yet
-	cr      bool   // the last byte was a CR
-	holed   bool   // a gap: nothing behind it is kept
-	step    []byte // of what is inflated behind it
-	shut    bool   // Zeek reads no further, and has
-	cut     int64  // this length
-	multi   multipart
+	tail    bool         // the last line has no end yet
+	cr      bool         // the last byte was a CR
+	holed   bool         // a gap: nothing behind it is kept
+	step    []byte       // of what is inflated behind it
+	shut    bool         // Zeek reads no further, and has
+	cut     int64        // this length
 	coded   int64        // bytes that went into the stages
 	expands bool         // the limit of expansion, of work or of room was met
 	short   bool         // what was held for a coding was cut
@@ -228,11 +233,18 @@ type sink struct {
 	tenant  capture.Tenant
 }
 
-func (s *sink) open(d *decoder, body *Body, f *framing, want int, remain int64, resp bool) {
+// empty makes s ready for the next body.
+func (s *sink) empty() {
 	s.tenant.Leave()
-	*s = sink{d: d, want: want, resp: resp, file: s.file, stages: s.stages[:0]}
+	s.stages = s.stages[:0]
+	s.body = body{}
+}
+
+func (s *sink) open(d *decoder, body *Body, f *framing, want int, remain int64, resp bool) {
+	s.empty()
+	s.d, s.want, s.resp = d, want, resp
 	s.file.Open(d.opt.Files)
-	s.multi.open(f, d.opt.Files)
+	s.multi = newMultipart(f, d.opt.Files)
 	if !f.inflate {
 		s.total = remain
 		s.file.Expect(remain)
@@ -267,7 +279,7 @@ func (s *sink) raw(body *Body, b []byte, whole bool) {
 		switch {
 		case len(s.stages) > 0:
 			s.inflateOn(b)
-		case s.multi.active():
+		case s.multi != nil:
 			s.multi.write(s.d.ctx.At(), b)
 		default:
 			s.take(b)
@@ -458,7 +470,7 @@ func (s *sink) alike() bool {
 func (s *sink) see(b []byte, whole bool) {
 	switch {
 	case s.shut:
-	case s.multi.active():
+	case s.multi != nil:
 		s.multi.write(s.d.ctx.At(), b)
 	case s.lines:
 		s.seeLines(s.d.ctx.At(), b)
@@ -523,7 +535,7 @@ func (s *sink) gap(body *Body, n int64) {
 	s.holed = true
 	switch {
 	case s.shut:
-	case s.multi.active():
+	case s.multi != nil:
 		s.multi.hole(s.d.ctx.At(), n)
 	case s.ranged != nil:
 		s.ranged.gap(s.d, n)
@@ -535,7 +547,7 @@ func (s *sink) gap(body *Body, n int64) {
 // shutAt says that Zeek reads no further than here, where n bytes are missing: they are more than what is left of the
 // body or chunk, or nobody knows where it ends. Its length is that so far, its file has the loss.
 func (s *sink) shutAt(body *Body, n int64) {
-	if s.shut || s.multi.active() {
+	if s.shut || s.multi != nil {
 		return
 	}
 	switch s.cut = body.Len; {
@@ -607,7 +619,7 @@ func (s *sink) close(d *decoder, body *Body) {
 		s.file.Write(d.ctx.At(), crlf)
 	}
 	switch {
-	case s.multi.active():
+	case s.multi != nil:
 		body.Files = s.multi.close(d.ctx.At())
 		body.rowLen = s.multi.length()
 	case s.ranged != nil:
@@ -624,8 +636,7 @@ func (s *sink) close(d *decoder, body *Body) {
 	if s.shut {
 		body.rowLen = s.cut
 	}
-	s.tenant.Leave()
-	*s = sink{file: s.file, stages: s.stages[:0]}
+	s.empty()
 }
 
 // object says whether b begins like JSON's, which no coding does.

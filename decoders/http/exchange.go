@@ -12,13 +12,14 @@ import (
 // reads the frames hands over fields and bodies, and everything behind that (what is kept of a body, its coding, its
 // files, the row) is the same as for HTTP/1. Like the Spec made with the same Options it belongs to one goroutine.
 type Exchanges struct {
-	opt   Options
+	opt   *Options
 	pools *pools
 }
 
 // NewExchanges makes them for the bodies that opt wants.
 func NewExchanges(opt Options) *Exchanges {
-	return &Exchanges{opt: opt.complete(), pools: &pools{blocks: newBlocks()}}
+	opt = opt.complete()
+	return &Exchanges{opt: &opt, pools: &pools{blocks: newBlocks()}}
 }
 
 // Connection is what carries exchanges.

@@ -107,7 +107,7 @@ func Spec(opt Options) decoders.Spec {
 		New: func(ctx decoders.Context) decoders.Decoder {
 			d, _ := p.http.Get().(*decoder)
 			if d == nil {
-				d = &decoder{opt: opt, pools: p}
+				d = &decoder{opt: &opt, pools: p}
 			}
 			d.ctx = ctx
 			d.doubter, _ = ctx.(decoders.Doubter)
@@ -191,7 +191,7 @@ type half struct {
 type decoder struct {
 	ctx     decoders.Context
 	doubter decoders.Doubter // nil: there is nothing to doubt
-	opt     Options
+	opt     *Options
 	pools   *pools
 	half    [2]half
 	queue   []slot // in order of requests, those not emitted yet
@@ -942,7 +942,7 @@ func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) 
 	d.openBody(h, ex, &p.Body, f, true)
 	switch {
 	case len(h.sink.stages) > 0:
-	case !h.sink.multi.active():
+	case h.sink.multi == nil:
 		ex.ranged = d.openRange(ex)
 		h.sink.ranged = ex.ranged
 	case strings.HasPrefix(strings.ToLower(f.contentType), "multipart/byteranges"):
@@ -1129,15 +1129,20 @@ func (d *decoder) close() {
 // allocated in all.
 func (d *decoder) Release() {
 	clear(d.queue)
-	clean := decoder{opt: d.opt, pools: d.pools, queue: d.queue[:0], told: d.told[:0]}
+	opt, pools, queue, told := d.opt, d.pools, d.queue[:0], d.told[:0]
+	var heads [2][]byte
 	for i := range d.half {
 		h := &d.half[i]
-		h.sink.letGo(d.pools)
+		h.sink.letGo(pools)
 		h.dropHead()
-		clean.half[i].head = h.head
+		heads[i] = h.head
 	}
-	*d = clean
-	d.pools.http.Put(d)
+	*d = decoder{} // in place: a literal with the rest in it would be made elsewhere and copied
+	d.opt, d.pools, d.queue, d.told = opt, pools, queue, told
+	for i := range d.half {
+		d.half[i].head = heads[i]
+	}
+	pools.http.Put(d)
 }
 
 // Gap implements decoders.Decoder. A gap within a body of known length only leaves a hole; elsewhere the next message

@@ -19,7 +19,7 @@ const (
 // multipart finds the parts of a multipart body (RFC 2046 section 5.1), for the file columns of http.log. It looks at
 // lines as they come and holds no more of each than could be a boundary or a field; parts within parts are content.
 type multipart struct {
-	boundary string // with the two dashes; "" if the body is not of this kind
+	boundary string // with the two dashes
 	state    partState
 	line     []byte
 	total    int64  // bytes of whole lines up to the closing boundary
@@ -48,20 +48,19 @@ const (
 	closed
 )
 
-func (m *multipart) active() bool { return m.boundary != "" }
-
-func (m *multipart) open(f *framing, files *file.Cache) {
-	m.files = files
+// newMultipart gives what takes the parts of a body apart, nil if it has none.
+func newMultipart(f *framing, files *file.Cache) *multipart {
 	if len(f.contentType) < len("multipart/x") || !strings.EqualFold(f.contentType[:len("multipart/")], "multipart/") {
-		return
+		return nil
 	}
 	for p := range strings.SplitSeq(f.contentType, ";") {
 		if p = trim(p); len(p) > 9 && strings.EqualFold(p[:9], "boundary=") && len(p) < maxBoundary {
 			if b := strings.Trim(p[9:], `"`); b != "" {
-				m.boundary = "--" + b
+				return &multipart{boundary: "--" + b, files: files}
 			}
 		}
 	}
+	return nil
 }
 
 func (m *multipart) write(at capture.At, b []byte) {

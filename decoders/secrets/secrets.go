@@ -60,6 +60,7 @@ type Reader struct {
 	leaves func(from, to netip.Addr) bool
 	clean  decoders.Memo // of requests: fields without a secret
 	opaque decoders.Memo // of answers: a content type that is not read
+	short  decoders.Memo // of answers: of no type, and not long
 }
 
 // NewReader makes a Reader that looks at what goes from a machine to one for which leaves says yes: looking at all that
@@ -68,7 +69,8 @@ func NewReader(leaves func(from, to netip.Addr) bool) *Reader {
 	if leaves == nil {
 		leaves = func(_, _ netip.Addr) bool { return true }
 	}
-	return &Reader{leaves: leaves}
+	heads := new(decoders.Memos)
+	return &Reader{leaves: leaves, clean: heads.Memo(), opaque: heads.Memo(), short: heads.Memo()}
 }
 
 func (r *Reader) wants(f *capture.Flow, dir capture.Dir) bool {
@@ -87,24 +89,38 @@ func (r *Reader) KeepBody(t *http.Transaction, resp bool) int {
 		return maxSent
 	}
 	x := t.Response
-	if x == nil || x.Status >= 300 || x.Status < 200 || r.opaque.Has(x.FieldsID()) {
+	if x == nil || x.Status >= 300 || x.Status < 200 {
 		return 0
 	}
-	switch kind(x.Header.Get("Content-Type")) {
-	case text:
-		if !r.wants(t.Flow, capture.Resp) {
-			return 0
+	n := 0
+	switch id := x.FieldsID(); {
+	case r.opaque.Has(id):
+		return 0
+	case r.short.Has(id):
+		n = maxUntyped
+	default:
+		if n = answered(x.Header); n == 0 {
+			r.opaque.Add(id)
+		} else if n == maxUntyped {
+			r.short.Add(id)
 		}
+	}
+	if n == 0 || !r.wants(t.Flow, capture.Resp) {
+		return 0
+	}
+	return n
+}
+
+// answered gives how much of an answer with these fields is looked at, wherever it goes.
+func answered(h http.Header) int {
+	switch kind(h.Get("Content-Type")) {
+	case text:
 		return maxAnswered
 	case other: // a short file of no type: a key, what a server gives away that it does not know
-		if n, err := strconv.ParseUint(x.Header.Get("Content-Length"), 10, 32); err == nil && n <= maxUntyped && !x.Header.Has("Content-Encoding") {
-			if !r.wants(t.Flow, capture.Resp) {
-				return 0
-			}
+		if n, err := strconv.ParseUint(h.Get("Content-Length"), 10, 32); err == nil && n <= maxUntyped && !h.Has("Content-Encoding") {
 			return maxUntyped
 		}
 	}
-	r.opaque.Add(x.FieldsID())
 	return 0
 }
 
@@ -198,7 +214,7 @@ func (r *Reader) Interpret(t *http.Transaction) any {
 		}
 		s.body(r.Body.Data, maxSent, capture.Orig)
 	}
-	if r.KeepBody(t, true) > 0 {
+	if t.Response != nil && len(t.Response.Body.Data) > 0 && r.KeepBody(t, true) > 0 {
 		s.body(t.Response.Body.Data, maxAnswered, capture.Resp)
 	}
 	if len(s.matches) > 0 {

@@ -217,19 +217,21 @@ type detector struct {
 func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 	d := &detector{
 		env: env, bus: bus,
-		pairs: detectors.Table[pairKey, pair]{Limit: maxPairs},
-		names: detectors.Table[netip.Addr, string]{Limit: maxNames},
-		usual: detectors.Table[netip.Addr, struct{}]{Limit: maxNames},
-		hosts: detectors.Table[string, hello]{Limit: maxHellos},
-		who:   detectors.Table[string, callers]{Limit: maxPlaces},
-		jobs:  detectors.Table[netip.Addr, job]{Limit: maxJobs},
+		pairs:   detectors.Table[pairKey, pair]{Limit: maxPairs},
+		names:   detectors.Table[netip.Addr, string]{Limit: maxNames},
+		strange: bus.Names.Memo(),
+		usual:   detectors.Table[netip.Addr, struct{}]{Limit: maxNames},
+		hosts:   detectors.Table[string, hello]{Limit: maxHellos},
+		who:     detectors.Table[string, callers]{Limit: maxPlaces},
+		jobs:    detectors.Table[netip.Addr, job]{Limit: maxJobs},
 	}
 	detectors.Configure(env, bus, "beacon", Default(), d.set)
 	return d
 }
 
 func (d *detector) set(c Config) {
-	d.cfg, d.allow, d.quiet, d.strange = c, nil, map[string]bool{}, decoders.Memo{}
+	d.cfg, d.allow, d.quiet = c, nil, map[string]bool{}
+	d.strange.Forget()
 	for line := range strings.Lines(quietText) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
 			d.quiet[line] = true

@@ -109,15 +109,15 @@ func TestNamesOfHome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &Names{Home: home}
+	n := NewNames(home, detectors.NewBus(func(*detectors.Finding) {}))
 	answer := func(name, addr string, id uint64) *dns.Transaction {
 		return &dns.Transaction{Query: name, NameID: id, Answers: []dns.Answer{{Addr: netip.MustParseAddr(addr)}}}
 	}
-	n.Lookup(answer("dl.company.example", "10.20.0.30", 1))
-	n.Lookup(answer("evil.example", "198.51.100.77", 2))
-	n.Lookup(answer("both.example", "10.20.0.30", 3))
-	n.Lookup(answer("both.example", "198.51.100.77", 3))
-	n.Lookup(answer("sink.example", "127.0.0.1", 4)) // a blocklist's answer
+	n.lookup(answer("dl.company.example", "10.20.0.30", 1))
+	n.lookup(answer("evil.example", "198.51.100.77", 2))
+	n.lookup(answer("both.example", "10.20.0.30", 3))
+	n.lookup(answer("both.example", "198.51.100.77", 3))
+	n.lookup(answer("sink.example", "127.0.0.1", 4)) // a blocklist's answer
 	for name, want := range map[string]bool{"dl.company.example": true, "DL.company.example.": true, "evil.example": false, "both.example": false, "sink.example": false, "": false} {
 		if n.Inside(name) != want {
 			t.Errorf("%s: %v", name, !want)

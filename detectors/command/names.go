@@ -11,16 +11,22 @@ import (
 // maxNames bounds the names at home that are remembered; a site has some hundred that anybody fetches from.
 const maxNames = 4096
 
-// Names learns which names are at home: those that are looked up as addresses at home and were not seen as others. The zero value
-// with Home set is ready.
+// Names learns which names are at home: those that are looked up as addresses at home and were not seen as others.
 type Names struct {
-	Home    *detectors.Networks
+	home    *detectors.Networks
 	inside  detectors.Table[string, struct{}]
 	outside decoders.Memo // names last seen outside
 }
 
-// Lookup takes note of an answer.
-func (n *Names) Lookup(t *dns.Transaction) {
+// NewNames makes one that listens.
+func NewNames(home *detectors.Networks, bus *detectors.Bus) *Names {
+	n := &Names{home: home, inside: detectors.Table[string, struct{}]{Limit: maxNames}, outside: bus.Names.Memo()}
+	detectors.On(bus, n.lookup)
+	return n
+}
+
+// lookup takes note of an answer.
+func (n *Names) lookup(t *dns.Transaction) {
 	if len(t.Answers) == 0 || t.NetBIOS || t.Multicast || n.outside.Has(t.NameID) {
 		return
 	}
@@ -28,7 +34,7 @@ func (n *Names) Lookup(t *dns.Transaction) {
 	for i := range t.Answers {
 		if a := t.Answers[i].Addr; a.IsValid() {
 			any = true
-			home = home && n.Home.Contains(a.Unmap()) && !a.IsLoopback()
+			home = home && n.home.Contains(a.Unmap()) && !a.IsLoopback()
 		}
 	}
 	if !any {
@@ -39,11 +45,10 @@ func (n *Names) Lookup(t *dns.Transaction) {
 		n.inside.Drop(t.Query)
 		return
 	}
-	n.inside.Limit = maxNames
 	n.inside.Put(t.Query)
 }
 
 // Inside says whether a name is at home.
 func (n *Names) Inside(name string) bool {
-	return n.inside.Limit > 0 && n.inside.Get(strings.ToLower(strings.TrimSuffix(name, "."))) != nil
+	return n.inside.Get(strings.ToLower(strings.TrimSuffix(name, "."))) != nil
 }

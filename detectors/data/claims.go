@@ -21,8 +21,8 @@ type Claims struct {
 }
 
 // NewClaims makes one for the names for which of says yes.
-func NewClaims(of func(name string) bool) *Claims {
-	return &Claims{of: of, shown: detectors.Table[netip.Addr, struct{}]{Limit: maxClaims}}
+func NewClaims(names *decoders.Memos, of func(name string) bool) *Claims {
+	return &Claims{of: of, others: names.Memo(), shown: detectors.Table[netip.Addr, struct{}]{Limit: maxClaims}}
 }
 
 // Lookup takes note of what a name was looked up as.
@@ -42,7 +42,7 @@ func (c *Claims) Lookup(t *dns.Transaction) {
 }
 
 // Renew has of asked again for every name: it says something else now.
-func (c *Claims) Renew() { c.others = decoders.Memo{} }
+func (c *Claims) Renew() { c.others.Forget() }
 
 // Hold says whether a claim about the server at a is to be believed.
 func (c *Claims) Hold(a netip.Addr) bool { return c.shown.Len() == 0 || c.shown.Get(a.Unmap()) != nil }

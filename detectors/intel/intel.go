@@ -70,7 +70,7 @@ func Spec() detectors.Spec {
 			if !ok || live == nil {
 				return
 			}
-			d := &detector{env: env, bus: bus, live: live}
+			d := &detector{env: env, bus: bus, live: live, names: bus.Names.Memo()}
 			detectors.On(bus, d.conn)
 			detectors.On(bus, d.progress)
 			detectors.On(bus, d.lookup)
@@ -284,7 +284,8 @@ func (d *detector) lookup(t *dns.Transaction) {
 // renew forgets what was no indicator when there are others.
 func (d *detector) renew(set *Set) {
 	if set != d.cleanOf {
-		d.clean, d.names, d.cleanOf = [len(d.clean)]string{}, decoders.Memo{}, set
+		d.clean, d.cleanOf = [len(d.clean)]string{}, set
+		d.names.Forget()
 	}
 }
 

@@ -126,7 +126,7 @@ type detector struct {
 	env   *detectors.Env
 	bus   *detectors.Bus
 	judge *command.Judge
-	names command.Names
+	names *command.Names
 	took  detectors.Table[netip.Addr, received]
 	jobs  detectors.Table[jobKey, sent]
 	wait  []held
@@ -136,9 +136,8 @@ type detector struct {
 func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	d := &detector{env: env, bus: bus}
 	d.took.Limit, d.jobs.Limit = maxHosts, maxJobs
-	d.names.Home = env.Home
+	d.names = command.NewNames(env.Home, bus)
 	d.judge = command.New(env.Home, d.names.Inside)
-	detectors.On(bus, d.names.Lookup)
 	detectors.On(bus, d.call)
 	// Anything that moves on in time lets waiting hops go.
 	detectors.On(bus, func(t *http.Transaction) { d.clock(latest(t)) })

@@ -131,6 +131,7 @@ type said struct {
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 	return &detector{
+		plain: bus.Heads.Memo(), names: bus.Names.Memo(),
 		env: env, bus: bus, pools: data.LoadPools(),
 		sessions:  detectors.Table[string, said]{Limit: maxSessions},
 		resolved:  detectors.Table[netip.Addr, string]{Limit: maxResolved},

@@ -69,7 +69,7 @@ func Spec() detectors.Spec {
 				"What leaves over TLS or in pieces is not seen.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			d := &detector{env: env, bus: bus, known: data.NewClaims(func(name string) bool { return keeps(data.SiteOf(name)) }), jobs: detectors.Table[netip.Addr, job]{Limit: maxJobs}}
+			d := &detector{env: env, bus: bus, known: data.NewClaims(&bus.Names, func(name string) bool { return keeps(data.SiteOf(name)) }), jobs: detectors.Table[netip.Addr, job]{Limit: maxJobs}}
 			detectors.Configure(env, bus, "model", Default(), func(c Config) {
 				d.cfg = c
 				d.allow, _ = detectors.ParseNetworks(c.Allow)

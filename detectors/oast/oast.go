@@ -78,7 +78,7 @@ func Spec() detectors.Spec {
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{
-				env: env, bus: bus,
+				env: env, bus: bus, quiet: bus.Heads.Memo(), names: bus.Names.Memo(),
 				planted: detectors.Table[string, plant]{Limit: maxPlanted},
 				relays:  detectors.Table[netip.Addr, struct{}]{Limit: maxRelays},
 			}
@@ -94,7 +94,9 @@ func Spec() detectors.Spec {
 
 func (d *detector) set(c Config) {
 	d.allow, _ = detectors.ParseNetworks(c.Allow)
-	d.services, d.quiet, d.names = load(), decoders.Memo{}, decoders.Memo{}
+	d.services = load()
+	d.quiet.Forget()
+	d.names.Forget()
 	for _, n := range c.Domains {
 		n = strings.ToLower(strings.Trim(n, ".*"))
 		d.services[n] = service{n, gradeOAST, ownLength}

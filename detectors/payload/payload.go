@@ -89,7 +89,7 @@ func Spec() detectors.Spec {
 		Rules: []detectors.Rule{rule(ruleScript, "Payload_Script", "a script"), rule(ruleExecutable, "Payload_Executable", "a program"),
 			rule(ruleArchive, "Payload_Archive", "an archive with a program or script in it, a pickle that runs something, a repository or an image")},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			d := &detector{env: env, bus: bus, entries: detectors.NewEntries(env, bus), commands: command.New(env.Home, nil), archives: data.NewClaims(func(name string) bool { return quiet(data.SiteOf(name)) })}
+			d := &detector{env: env, bus: bus, entries: detectors.NewEntries(env, bus), commands: command.New(env.Home, nil), archives: data.NewClaims(&bus.Names, func(name string) bool { return quiet(data.SiteOf(name)) })}
 			detectors.Configure(env, bus, "payload", Default(), func(c Config) {
 				d.cfg = c
 				d.allow, _ = detectors.ParseNetworks(c.Allow)

@@ -179,7 +179,7 @@ type detector struct {
 	env     *detectors.Env
 	bus     *detectors.Bus
 	judge   *command.Judge
-	names   command.Names
+	names   *command.Names
 	members detectors.Table[netip.Addr, member]
 	before  detectors.Table[pair, struct{}]
 	rays    detectors.Table[netip.Addr, struct{}]
@@ -195,9 +195,8 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	d := &detector{env: env, bus: bus}
 	d.members.Limit, d.before.Limit, d.rays.Limit = maxMembers, maxPairs, maxHosts
 	d.took.Limit, d.tries.Limit, d.logins.Limit, d.spread.Limit = maxHosts, maxGuess, maxGuess, maxHosts
-	d.names.Home = env.Home
+	d.names = command.NewNames(env.Home, bus)
 	d.judge = command.New(env.Home, d.names.Inside)
-	detectors.On(bus, d.names.Lookup)
 	detectors.On(bus, d.connected)
 	detectors.On(bus, d.call)
 	detectors.On(bus, d.http)

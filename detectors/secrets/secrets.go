@@ -89,7 +89,7 @@ func Spec() detectors.Spec {
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{env: env, bus: bus, jobs: detectors.Table[netip.Addr, capture.Time]{Limit: maxJobs}}
-			d.known = data.NewClaims(d.trusted)
+			d.known = data.NewClaims(&bus.Names, d.trusted)
 			detectors.Configure(env, bus, "secrets", Default(), func(c Config) {
 				d.allow, d.names = nil, nil
 				d.known.Renew()

@@ -70,7 +70,7 @@ func Spec() detectors.Spec {
 			FalsePositives: "Agents that wait for orders in a protocol of their own over TLS.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			d := &detector{env: env, bus: bus, upgraded: detectors.Table[string, string]{Limit: maxUpgraded},
+			d := &detector{env: env, bus: bus, asked: bus.Names.Memo(), upgraded: detectors.Table[string, string]{Limit: maxUpgraded},
 				polls: detectors.Table[place, int]{Limit: maxPolled}, named: detectors.Table[netip.Addr, bool]{Limit: maxPolled}}
 			detectors.Configure(env, bus, "shell", Default(), func(c Config) { d.allow, _ = detectors.ParseNetworks(c.Allow) })
 			detectors.On(bus, d.request)

@@ -98,7 +98,8 @@ func Spec() detectors.Spec {
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{
-				env: env, bus: bus, entries: detectors.NewEntries(env, bus),
+				plain: bus.Names.Memo(),
+				env:   env, bus: bus, entries: detectors.NewEntries(env, bus),
 				since: detectors.Table[known, capture.Time]{Limit: maxKnown}, forges: detectors.Table[netip.Addr, bool]{Limit: maxForges},
 			}
 			detectors.Configure(env, bus, "tunnel", Default(), func(c Config) {

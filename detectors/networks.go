@@ -15,9 +15,19 @@ type Networks struct {
 // ranges are addresses under masks: what most detectors ask of most events, in a quarter of the time that
 // netip.Prefix.Contains takes for the default home (BenchmarkContains).
 type ranges struct {
-	v4 []range4
-	v6 []netip.Prefix
+	first [256]answer // of IPv4, by the first byte: that alone mostly decides
+	v4    []range4
+	v6    []netip.Prefix
 }
+
+// answer is what the first byte of an address says.
+type answer uint8
+
+const (
+	outside answer = iota
+	inside
+	unsaid
+)
 
 type range4 struct{ addr, mask uint32 }
 
@@ -28,6 +38,13 @@ func (r *ranges) add(p netip.Prefix) {
 		return
 	}
 	a := p.Addr().As4()
+	for i := range 1 << max(8-p.Bits(), 0) {
+		if at := &r.first[int(a[0])+i]; p.Bits() <= 8 {
+			*at = inside
+		} else if *at == outside {
+			*at = unsaid
+		}
+	}
 	r.v4 = append(r.v4, range4{binary.BigEndian.Uint32(a[:]), ^uint32(0) << (32 - p.Bits())})
 }
 
@@ -72,6 +89,12 @@ func (n *Networks) Contains(a netip.Addr) bool {
 	}
 	if a.Is4() || a.Is4In6() {
 		b := a.As16()
+		switch all.first[b[12]] {
+		case outside:
+			return false
+		case inside:
+			return true
+		}
 		v := binary.BigEndian.Uint32(b[12:])
 		for _, r := range all.v4 {
 			if v&r.mask == r.addr {

@@ -229,14 +229,12 @@ func (b *batch) reset() {
 	}
 }
 
-// deal hashes the packets and notes whose they are.
-func (b *batch) deal(seed *capture.Seed, workers int) {
-	for i := range b.packets {
-		h := seed.Hash(&b.packets[i])
-		b.hashes = append(b.hashes, h)
-		w := int(h%capture.ShardCount) % workers
-		b.work[w] = append(b.work[w], int32(i))
-	}
+// deal hashes packet i and notes whose it is.
+func (b *batch) deal(i int, seed *capture.Seed) {
+	h := seed.Hash(&b.packets[i])
+	b.hashes = append(b.hashes, h)
+	w := int(h%capture.ShardCount) % len(b.work)
+	b.work[w] = append(b.work[w], int32(i))
 }
 
 func (b *batch) lastOrdinal() uint64 {

@@ -89,7 +89,6 @@ func (r *reader) run(ctx context.Context) {
 		}
 		b.ftp = r.clock.Sub(r.ftpAt) <= services.ExpectFor
 		b.clock = r.clock
-		b.deal(&r.seed, len(e.workers))
 		r.pos += uint64(len(b.packets))
 		capture.Limits(&b.limit, &b.used, e.cfg.MaxFlows, int(r.pos-b.usedAt))
 		b.usedAt = r.pos
@@ -138,7 +137,8 @@ func (r *reader) frames(b *batch) error {
 		}
 		before := len(b.packets)
 		b.packets = r.dissect.Dissect(f, b.packets)
-		for i := before; i < len(b.packets); i++ {
+		for i := before; i < len(b.packets); i++ { // while they are in the cache
+			b.deal(i, &r.seed)
 			if services.Arranges(&b.packets[i]) {
 				r.ftpAt = r.clock
 			}

@@ -64,31 +64,36 @@ func keyOf(p *Packet) flowKey {
 
 // orient makes the key and says on which side of it the packet's source stands.
 func orient(p *Packet) (k flowKey, side uint8) {
-	k.proto = p.Proto
-	if p.V6 {
-		k.kind = 1
-	}
-	swap := false
-	if p.OneWay {
-		k.kind |= 2
-	} else {
-		a0, b0 := binary.BigEndian.Uint64(p.Src[:8]), binary.BigEndian.Uint64(p.Dst[:8])
-		a1, b1 := binary.BigEndian.Uint64(p.Src[8:]), binary.BigEndian.Uint64(p.Dst[8:])
-		switch {
-		case a0 != b0:
-			swap = a0 > b0
-		case a1 != b1:
-			swap = a1 > b1
-		default:
-			swap = p.SrcPort > p.DstPort
-		}
-	}
-	if swap {
+	k.proto, k.kind = p.Proto, p.kind()
+	if !p.OneWay && backwards(p) {
 		k.lo, k.hi, k.loPort, k.hiPort = p.Dst, p.Src, p.DstPort, p.SrcPort
 		return k, 1
 	}
 	k.lo, k.hi, k.loPort, k.hiPort = p.Src, p.Dst, p.SrcPort, p.DstPort
 	return k, 0
+}
+
+// backwards reports whether p goes from what is hi in the key to what is lo.
+func backwards(p *Packet) bool {
+	be := binary.BigEndian
+	if a, b := be.Uint64(p.Src[:8]), be.Uint64(p.Dst[:8]); a != b {
+		return a > b
+	}
+	if a, b := be.Uint64(p.Src[8:]), be.Uint64(p.Dst[8:]); a != b {
+		return a > b
+	}
+	return p.SrcPort > p.DstPort
+}
+
+// kind is that of the key.
+func (p *Packet) kind() (k uint8) {
+	if p.V6 {
+		k = 1
+	}
+	if p.OneWay {
+		k |= 2
+	}
+	return k
 }
 
 func (k *flowKey) bytes(b *[40]byte) {
@@ -126,10 +131,14 @@ func (f *Frame) Seed() uint64 {
 // hash places a flow. Products of 128 bits, folded, are what wyhash mixes with: for this length a third of the
 // multiplications of xxhash64, and unlike in it nothing can be said of two keys without the seed.
 func (s *Seed) hash(k *flowKey) uint64 {
+	return s.mix(&k.lo, &k.hi, k.loPort, k.hiPort, k.proto, k.kind)
+}
+
+func (s *Seed) mix(lo, hi *[16]byte, loPort, hiPort uint16, proto, kind uint8) uint64 {
 	le := binary.LittleEndian
-	a := mum(le.Uint64(k.lo[:])^s[0], le.Uint64(k.lo[8:])^s[1])
-	b := mum(le.Uint64(k.hi[:])^s[2], le.Uint64(k.hi[8:])^s[3])
-	last := uint64(k.loPort) | uint64(k.hiPort)<<16 | uint64(k.proto)<<32 | uint64(k.kind)<<40
+	a := mum(le.Uint64(lo[:])^s[0], le.Uint64(lo[8:])^s[1])
+	b := mum(le.Uint64(hi[:])^s[2], le.Uint64(hi[8:])^s[3])
+	last := uint64(loPort) | uint64(hiPort)<<16 | uint64(proto)<<32 | uint64(kind)<<40
 	return mum(mum(last^s[4], a^bits.RotateLeft64(b, 32))^s[5], s[0]|1)
 }
 
@@ -148,8 +157,10 @@ func (k *flowKey) equal(o *flowKey) bool {
 
 // Hash is the hash that places a packet: equal for both directions of a flow.
 func (s *Seed) Hash(p *Packet) uint64 {
-	k, _ := orient(p)
-	return s.hash(&k)
+	if !p.OneWay && backwards(p) {
+		return s.mix(&p.Dst, &p.Src, p.DstPort, p.SrcPort, p.Proto, p.kind())
+	}
+	return s.mix(&p.Src, &p.Dst, p.SrcPort, p.DstPort, p.Proto, p.kind())
 }
 
 // known is the key that everybody knows. One of zeros would not do: it takes half of the address for nothing.

@@ -45,7 +45,7 @@ func newWorker(e *engine, id, n int) *worker {
 		fc.Admits = asZeek
 	}
 	specs := decodersFor(e.home, e.balancers, w.shedding)
-	web := specs[slices.IndexFunc(specs, func(s decoders.Spec) bool { return s.Name == "http" })]
+	web := &specs[slices.IndexFunc(specs, func(s decoders.Spec) bool { return s.Name == "http" })]
 	set, names := decoders.NewSet(specs), decoders.NewSet(append(specs[:len(specs):len(specs)], dns.AnySpec()))
 	if !e.cfg.LogMore {
 		admits := func(service string) bool { return asZeek(nil, true, service) }

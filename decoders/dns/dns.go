@@ -253,9 +253,8 @@ func (t *Transaction) Row(w capture.Fields) {
 	w.Bool("RD", t.RD, true)
 	w.Bool("RA", t.RA && t.reported > 0, true)
 	w.Count("Z", uint64(t.Z), true)
-	var text [8]string
-	var ttl [8]time.Duration
-	texts, ttls := text[:0], ttl[:0]
+	n := min(len(t.Answers), logAnswers)
+	texts, ttls := make([]string, 0, n), make([]time.Duration, 0, n)
 	for i := range t.Answers {
 		if a := &t.Answers[i]; a.logged && len(texts) < logAnswers {
 			texts = append(texts, a.String())

@@ -16,28 +16,25 @@ func Port(port uint16) bool {
 
 // Beside reads the flows to Port that begin with something else than HTTP a second time, as Zeek does: what the client
 // says is worth a weird, and what the server answers to it in HTTP, a row. main reads the flow for what it is.
-func Beside(host decoders.Host, main *decoders.Mux, spec decoders.Spec) capture.Stream {
+func Beside(host decoders.Host, main *decoders.Mux, spec *decoders.Spec) capture.Stream {
 	return &beside{Mux: main, host: host, spec: spec}
 }
 
 type beside struct {
 	*decoders.Mux
 	host   decoders.Host
-	spec   decoders.Spec
+	spec   *decoders.Spec
 	http   *decoders.Mux // nil: not needed, or not yet
 	looked bool          // somebody has spoken
 }
 
 // Data implements capture.Stream.
 func (s *beside) Data(dir capture.Dir, b []byte) {
-	begins := false
-	if !s.looked && len(b) > 0 {
-		s.looked = true // a server that speaks first is none of HTTP
-		begins = dir == capture.Orig && probe(b, nil, false) == decoders.No
-	}
 	s.Mux.Data(dir, b)
-	if begins {
-		spec := s.spec
+	first := !s.looked && len(b) > 0
+	s.looked = s.looked || first // a server that speaks first is none of HTTP
+	if first && dir == capture.Orig && s.Mux.Decoder() != s.spec.Name && probe(b, nil, false) == decoders.No {
+		spec := *s.spec
 		spec.Stream = func([]byte, []byte, bool) decoders.Verdict { return decoders.Yes }
 		spec.Again = decoders.Again{}
 		s.http = decoders.NewMux(s.host, []decoders.Spec{spec}, false)

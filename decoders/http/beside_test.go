@@ -52,7 +52,7 @@ func TestBeside(t *testing.T) {
 		"a version at its end":   {[]step{{c, "\xdd GET / HTTP/1.1\r\n", 0}}, "bad_HTTP_request_with_version"},
 	} {
 		h := &heard{}
-		stream := Beside(h, decoders.NewMux(h, nil, false), Spec(Options{}))
+		stream := Beside(h, decoders.NewMux(h, nil, false), webSpec())
 		for _, x := range tt.steps {
 			if stream.Data(x.dir, []byte(x.data)); x.gap > 0 {
 				stream.Gap(x.dir, x.gap)
@@ -71,7 +71,7 @@ func TestBeside(t *testing.T) {
 // TestBesideEnds: what never becomes HTTP is not read for ever.
 func TestBesideEnds(t *testing.T) {
 	h := &heard{}
-	stream := Beside(h, decoders.NewMux(h, nil, false), Spec(Options{}))
+	stream := Beside(h, decoders.NewMux(h, nil, false), webSpec())
 	junk := []byte(strings.Repeat("\x17\x03\x03", 1024))
 	for range maxStrange/len(junk) + 4 {
 		stream.Data(capture.Orig, junk)
@@ -80,4 +80,9 @@ func TestBesideEnds(t *testing.T) {
 	if !stream.Idle() {
 		t.Error("still listening")
 	}
+}
+
+func webSpec() *decoders.Spec {
+	s := Spec(Options{})
+	return &s
 }

@@ -88,7 +88,12 @@ func Spec() detectors.Spec {
 				"documentation that shows the settings of several providers with made-up values.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
-			d := &detector{env: env, bus: bus, jobs: detectors.Table[netip.Addr, capture.Time]{Limit: maxJobs}}
+			d := &detector{env: env, bus: bus, owned: map[string]bool{}, jobs: detectors.Table[netip.Addr, capture.Time]{Limit: maxJobs}}
+			for _, domains := range owners {
+				for _, n := range domains {
+					d.owned[n] = true
+				}
+			}
 			d.known = data.NewClaims(&bus.Names, d.trusted)
 			detectors.Configure(env, bus, "secrets", Default(), func(c Config) {
 				d.allow, d.names = nil, nil
@@ -113,6 +118,7 @@ type detector struct {
 	bus   *detectors.Bus
 	allow []*detectors.Networks
 	names []string
+	owned map[string]bool                           // all domains of owners
 	known *data.Claims                              // of providers, and of what is allowed by name
 	jobs  detectors.Table[netip.Addr, capture.Time] // the last one from outside, by the machine that got it
 }
@@ -259,8 +265,8 @@ func weigh(ms []*secrets.Match, host string, after bool) weight {
 // trusted says whether somebody is given credentials under a name.
 func (d *detector) trusted(name string) bool {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	for provider := range owners {
-		if owned(provider, name) {
+	for rest := name; rest != ""; _, rest, _ = strings.Cut(rest, ".") {
+		if d.owned[rest] {
 			return true
 		}
 	}

@@ -140,7 +140,7 @@ func (f *flow) data(side uint8, seq uint32, p *Packet) {
 	if e.asm != nil && (live || len(e.asm.sent) > 0) {
 		f.compare(side, e, seq, b, p)
 	}
-	if e.holed && seqDelta(seq, e.odd.hole) >= 0 && seqDelta(seq, e.next) < 0 {
+	if e.holed && seqDelta(seq, f.more.holes[side]) >= 0 && seqDelta(seq, e.next) < 0 {
 		// What was taken for lost comes after all: it waited for longer than anybody waits for it, or the acknowledgement was
 		// of bytes that had not been sent.
 		e.next = seq
@@ -534,7 +534,7 @@ func (f *flow) gap(side uint8, upTo uint32) {
 	n := upTo - e.next
 	counted := uint32(max(seqDelta(e.edge, e.next), 0)) // before it was filled in part: see data
 	if !e.holed {
-		e.holed, e.oddities().hole = true, e.next
+		e.holed, f.extra().holes[side] = true, e.next
 	}
 	e.next = upTo
 	if n == 0 {

@@ -307,6 +307,8 @@ type flowMore struct {
 	account account
 	renewal bool // a SYN came within the connection, of which the answer would acknowledge renewAt
 	renewAt uint32
+	holes   [2]uint32 // by side, where what was taken for lost begins
+	wait    *waiting  // of tcpConn.waits
 }
 
 // extra gives the flow its flowMore.
@@ -379,7 +381,7 @@ func (f *flow) fork() *flow {
 	s.more = nil
 	if x := f.more; x != nil {
 		c := *x
-		c.hist, c.strict, c.disp, c.begun = slices.Clone(x.hist), nil, nil, nil
+		c.hist, c.strict, c.disp, c.begun, c.wait = slices.Clone(x.hist), nil, nil, nil, nil
 		s.more = &c
 	}
 	if f.tcp != nil {
@@ -396,7 +398,7 @@ func (f *flow) fork() *flow {
 				}
 			}
 		}
-		t.wait = nil
+		t.waits = false
 		s.tcp = &t
 	}
 	return &s

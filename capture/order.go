@@ -95,13 +95,27 @@ func (f *flow) early(side uint8, p *Packet) bool {
 	return !(peer.finned && p.Ack == peer.fin && peer.next == peer.fin-1)
 }
 
+// waiting gives what waits of a flow of TCP, nil if nothing does.
+func (f *flow) waiting() *waiting {
+	if !f.tcp.waits {
+		return nil
+	}
+	return f.more.wait
+}
+
+func (f *flow) setWaiting(w *waiting) {
+	if f.tcp.waits = w != nil; w != nil || f.more != nil {
+		f.extra().wait = w
+	}
+}
+
 // waits takes p, which side sends, if it has to wait.
 func (f *flow) waits(side uint8, p *Packet) bool {
-	s, t := f.sh, f.tcp
+	s := f.sh
 	if s.cfg.Wait == 0 || s.Shed > ShedNothing {
 		return false
 	}
-	w := t.wait
+	w := f.waiting()
 	if w != nil && w.unbegun {
 		if p.Flags&(FlagSYN|FlagACK|FlagRST) == FlagSYN {
 			f.rebegin(side, p)
@@ -119,12 +133,12 @@ func (f *flow) waits(side uint8, p *Packet) bool {
 	}
 	if w == nil {
 		w = &waiting{}
-		t.wait = w
+		f.setWaiting(w)
 	}
 	if len(w.q[side]) >= max(s.cfg.WaitPackets, 1) {
 		s.Counters.WaitPackets++
 		f.force(w)
-		if t.wait != w || !f.early(side, p) {
+		if f.waiting() != w || !f.early(side, p) {
 			return false
 		}
 	}
@@ -155,7 +169,7 @@ func (f *flow) schedule(w *waiting, at Time) {
 
 // release takes what need not wait any more, in the order of arrival.
 func (f *flow) release(w *waiting) {
-	for f.tcp != nil && f.tcp.wait == w && !w.unbegun {
+	for f.tcp != nil && f.waiting() == w && !w.unbegun {
 		next := -1
 		for side, q := range w.q {
 			if len(q) > 0 && !f.early(uint8(side), &q[0].Packet) && (next < 0 || q[0].Ordinal < w.q[next][0].Ordinal) {
@@ -172,8 +186,8 @@ func (f *flow) release(w *waiting) {
 
 // relieve drops w when there is nothing in it.
 func (f *flow) relieve(w *waiting) {
-	if f.tcp != nil && f.tcp.wait == w && w.empty() && !w.unbegun && w.resetAt == 0 {
-		f.tcp.wait = nil // its place in the heap says nothing any more
+	if f.tcp != nil && f.waiting() == w && w.empty() && !w.unbegun && w.resetAt == 0 {
+		f.setWaiting(nil) // its place in the heap says nothing any more
 	}
 }
 
@@ -259,7 +273,7 @@ func (s *Shard) wake() {
 	for len(s.due) > 0 && s.due[0].at <= s.now {
 		x := heap.Pop(&s.due).(dueRef)
 		f, w := x.f, x.w
-		if f.tcp == nil || f.tcp.wait != w {
+		if f.tcp == nil || f.waiting() != w {
 			continue
 		}
 		w.due = 0
@@ -272,11 +286,11 @@ func (s *Shard) wake() {
 // overdue takes what has waited long enough.
 func (f *flow) overdue(w *waiting) {
 	s := f.sh
-	for f.tcp != nil && f.tcp.wait == w && !w.empty() && w.oldest() <= s.now {
+	for f.tcp != nil && f.waiting() == w && !w.empty() && w.oldest() <= s.now {
 		s.Counters.WaitTime++
 		f.force(w)
 	}
-	if f.tcp == nil || f.tcp.wait != w {
+	if f.tcp == nil || f.waiting() != w {
 		return
 	}
 	if w.resetAt != 0 && w.resetAt <= s.now {
@@ -284,7 +298,7 @@ func (f *flow) overdue(w *waiting) {
 		f.endReset(w.resetBy)
 	}
 	f.relieve(w)
-	if f.tcp != nil && f.tcp.wait == w {
+	if f.tcp != nil && f.waiting() == w {
 		at := w.oldest()
 		if w.resetAt != 0 && (w.empty() || w.resetAt < at) {
 			at = w.resetAt
@@ -306,13 +320,13 @@ func (w *waiting) oldest() Time {
 
 // flushWaiting takes all that waits: the flow ends.
 func (f *flow) flushWaiting() {
-	for f.tcp != nil && f.tcp.wait != nil && !f.tcp.wait.empty() {
-		f.force(f.tcp.wait)
+	for f.tcp != nil && f.waiting() != nil && !f.waiting().empty() {
+		f.force(f.waiting())
 	}
 }
 
 // unbegun reports whether all of the flow waits for its SYN.
-func (f *flow) unbegun() bool { return f.tcp.wait != nil && f.tcp.wait.unbegun }
+func (f *flow) unbegun() bool { return f.waiting() != nil && f.waiting().unbegun }
 
 // follows reports whether all that waits belongs to the connection that p, a SYN of side, opens.
 func (w *waiting) follows(side uint8, p *Packet) bool {
@@ -332,8 +346,8 @@ func (w *waiting) follows(side uint8, p *Packet) bool {
 
 // rebegin lets a flow of which everything has waited so far begin with p, its SYN.
 func (f *flow) rebegin(side uint8, p *Packet) {
-	s, w := f.sh, f.tcp.wait
-	f.tcp.wait = nil
+	s, w := f.sh, f.waiting()
+	f.setWaiting(nil)
 	w.unbegun = false
 	s.freeTCP(f.tcp)
 	f.mid, f.id, f.histLen, f.histSeen = false, nil, 0, 0
@@ -342,6 +356,6 @@ func (f *flow) rebegin(side uint8, p *Packet) {
 	}
 	s.Counters.Flows--
 	f.begin(side, p)
-	f.tcp.wait = w
+	f.setWaiting(w)
 	s.arm(f)
 }

@@ -270,10 +270,10 @@ func (f *flow) reset(side uint8) {
 	}
 	if f.sh.cfg.Wait > 0 && (f.unfinished(Orig) || f.unfinished(Resp)) {
 		// It may not arrive, and what was sent before it may come later.
-		if t.wait == nil {
-			t.wait = &waiting{}
+		if !t.waits {
+			f.setWaiting(&waiting{})
 		}
-		if w := t.wait; w.resetAt == 0 {
+		if w := f.waiting(); w.resetAt == 0 {
 			w.resetAt, w.resetBy = f.sh.now.Add(f.sh.cfg.Wait), side
 			if w.due == 0 {
 				f.schedule(w, w.resetAt)

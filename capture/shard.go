@@ -102,7 +102,7 @@ const (
 	// Flows, and TCP parts of flows, that are allocated at once: both fill an allocation of 32 KiB, of which larger ones are
 	// rounded up to whole pages.
 	slabSize = 128
-	tcpSlab  = 170
+	tcpSlab  = 178
 	// Timer slots of one second; a flow due later waits in the last and is looked at again.
 	wheelSlots = 4096
 )
@@ -285,7 +285,7 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 				f = nil
 			}
 		case p.Flags&FlagSYN == 0 || f.tcp == nil:
-		case f.unbegun() && p.Flags&(FlagACK|FlagRST) == 0 && f.tcp.wait.follows(side, p):
+		case f.unbegun() && p.Flags&(FlagACK|FlagRST) == 0 && f.waiting().follows(side, p):
 		case !f.asleep && f.tcp.reused(f, side, p):
 			t := f.tcp
 			if begun := f.stream != nil || !f.opened && !t.over && t.ep[0].synced && t.ep[1].synced; !begun || !t.ep[side^1].acted {
@@ -306,7 +306,7 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 		}
 		f = s.begin(&k, h, side, p)
 		if f.tcp != nil && s.cfg.Wait > 0 && s.Shed == ShedNothing && p.Flags&(FlagSYN|FlagACK|FlagRST) != FlagSYN {
-			f.tcp.wait = &waiting{unbegun: true}
+			f.setWaiting(&waiting{unbegun: true})
 		}
 	case f.late && f.last.Add(f.idle()) <= s.now:
 		f.flushWaiting()
@@ -316,13 +316,13 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 	}
 	s.touched = f
 	if f.tcp != nil {
-		if (f.tcp.wait != nil || f.early(side, p)) && f.waits(side, p) {
+		if (f.tcp.waits || f.early(side, p)) && f.waits(side, p) {
 			s.touched = nil
 			return
 		}
 		s.packet(f, side, p)
-		if t := f.tcp; t != nil && t.wait != nil {
-			f.release(t.wait)
+		if f.tcp != nil && f.tcp.waits {
+			f.release(f.waiting())
 		}
 	} else {
 		s.packet(f, side, p)

@@ -52,7 +52,7 @@ type endpoint struct {
 	finned      bool // its receiver takes a FIN, before fin
 	stamps      bool // its SYN had time stamps
 	hashed      bool // its SYN, or its first data, was signed (RFC 2385, RFC 5925)
-	holed       bool // what lies between oddities.hole and next was taken for lost, and nothing came behind it
+	holed       bool // what lies between flowMore.holes and next was taken for lost, and nothing came behind it
 	seqWraps    uint16
 	ackWraps    uint16
 	startSeq    uint32
@@ -78,7 +78,6 @@ type endpoint struct {
 // oddities are counts that most endpoints never have.
 type oddities struct {
 	badSums, retrans, zeroWin, gaps uint32
-	hole                            uint32 // where what was taken for lost begins
 }
 
 func (e *endpoint) oddities() *oddities {
@@ -96,7 +95,7 @@ type tcpConn struct {
 	closeDeferred bool
 	oneSided      bool // a side does not come, or its SYN does not: nothing waits for that
 	over          bool // the stream was told of its end; if more comes another begins
-	wait          *waiting
+	waits         bool // see flow.waiting
 }
 
 func seqDelta(a, b uint32) int32 { return int32(a - b) }
@@ -176,7 +175,7 @@ func (t *tcpConn) reused(f *flow, side uint8, p *Packet) bool {
 	if p.Flags&FlagSYN == 0 || p.HdrLen < 20 {
 		return false
 	}
-	if w := t.wait; w != nil && w.unbegun {
+	if w := f.waiting(); w != nil && w.unbegun {
 		if p.Flags&FlagACK != 0 {
 			return false // it waits, too
 		}

@@ -66,14 +66,17 @@ func (p *Packet) Offloaded() bool {
 		return false
 	}
 	have := binary.LittleEndian.Uint16(p.L4[at:])
-	// Linux sums the length as 32 bits, whatever of it fits the IP header (csum_tcpudp_magic).
-	s := uint64(bits.ReverseBytes16(uint16(p.Proto))) + uint64(bits.ReverseBytes16(uint16(p.L4Len))) + uint64(bits.ReverseBytes16(uint16(p.L4Len>>16)))
+	s := uint64(bits.ReverseBytes16(uint16(p.Proto)))
 	if p.V6 {
 		s = sum(sum(s, p.Src[:]), p.Dst[:])
 	} else {
 		s += uint64(binary.LittleEndian.Uint32(p.Src[12:])) + uint64(binary.LittleEndian.Uint32(p.Dst[12:]))
 	}
-	return have == 0 || have == fold(s)
+	if have == 0 || p.Proto == ProtoTCP && have == fold(s) {
+		return true // without the length: what Windows hands to a card that cuts the segment up (NDIS, large send offload)
+	}
+	// Linux sums the length as 32 bits, whatever of it fits the IP header (csum_tcpudp_magic).
+	return have == fold(s+uint64(bits.ReverseBytes16(uint16(p.L4Len)))+uint64(bits.ReverseBytes16(uint16(p.L4Len>>16))))
 }
 
 // zeroChecksum says whether a UDP packet over IPv6 may do without its checksum. RFC 6935 lets tunnels do so, and VXLAN

@@ -18,6 +18,15 @@ type Time int64
 // Seconds gives t as seconds since the epoch, as Zeek's logs print it.
 func (t Time) Seconds() float64 { return float64(t) / 1e9 }
 
+// Micros gives whole microseconds since the epoch, cut towards the past: what a capture in microseconds, and Zeek, have of t.
+func (t Time) Micros() int64 {
+	us := int64(t) / 1000
+	if int64(t)%1000 < 0 {
+		us--
+	}
+	return us
+}
+
 // Std converts to the standard library's type, in UTC.
 func (t Time) Std() time.Time { return time.Unix(0, int64(t)).UTC() }
 

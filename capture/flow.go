@@ -435,9 +435,7 @@ func (f *flow) forget() {
 }
 
 func (f *flow) identity() *Flow {
-	var ub [48]byte
-	f.key.bytes((*[40]byte)(ub[:40]))
-	binary.BigEndian.PutUint64(ub[40:], uint64(f.start))
+	ub := f.key.named(f.start)
 	// The text of the UID is in the same allocation: most of what a lingering flow holds is this, and the collector goes
 	// through one object where it went through three.
 	id := &Flow{

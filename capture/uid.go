@@ -48,11 +48,19 @@ func uidOf(letter byte, parts ...[]byte) (out [uidLen]byte) {
 
 // flowUID is the UID of the flow between p's endpoints, in either direction, that began at start.
 func flowUID(p *Packet, start Time) string {
-	var b [48]byte
 	k := keyOf(p)
-	k.bytes((*[40]byte)(b[:40]))
-	binary.BigEndian.PutUint64(b[40:], uint64(start))
+	b := k.named(start)
 	return NewUID('C', b[:])
+}
+
+// named is what the UID of a flow rests on: its endpoints, without regard to who began, and the microsecond of its first
+// packet. Not the nanosecond: a sensor has those, and tcpdump, Arkime, Suricata and dumpcap, by default, cut them off
+// (the kernel does, in tpacket_rcv and skb_get_timestamp; libpcap divides), so that only what both have names the same
+// flow in both. Two flows between the same ports cannot begin within a microsecond but by a forged capture.
+func (k *flowKey) named(start Time) (b [48]byte) {
+	k.bytes((*[40]byte)(b[:40]))
+	binary.BigEndian.PutUint64(b[40:], uint64(start.Micros()))
+	return b
 }
 
 // CommunityID is the Community ID v1 of a flow (https://github.com/corelight/community-id-spec), seed 0. ICMP ports

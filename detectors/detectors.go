@@ -77,6 +77,10 @@ type Finding struct {
 	// Key overrides what makes two findings the same (default: rule, src, dst); what is said again within
 	// SuppressFor is counted, not repeated, unless it is more severe than before.
 	Key string
+	// Many says that it is of many flows, of which Flow is but the one that made them enough. Which that is hangs on the
+	// order in which flows end, so nothing of it is in the finding's name.
+	Many bool
+	Name string // what ID gave, of one that was read back from a log, which does not know all that its name rests on
 }
 
 // Rule describes one claim of a detector, for `raytap rules`, the logs and the documents. Techniques are ids of the

@@ -1,22 +1,36 @@
 package detectors
 
 import (
-	"encoding/binary"
 	"strconv"
 
 	"github.com/raytap/raytap/capture"
 )
 
-// ID names the finding: R and 17 base-62 digits, a hash of what it rests on. It is equal in every run, and does not
-// depend on the ordinals of packets, so that a finding keeps its name when the capture is cut or joined with others.
+// ID names the finding: R and 17 base-62 digits, a hash of what it rests on: rule, what it is told apart from others by
+// (Key), severity, in which hour; and who and whom, port, flow and what came of it, unless it is of many flows, where these
+// hang on which of them came last.
+//
+// The hour is that of the flow's life, or without a flow of the day: as long as a repetition is counted and not told, so
+// that of two findings that are alike in all else each has its name. It is not the time itself, which a sensor and a capture
+// of the same packets do not agree on. A sensor has nanoseconds, and tcpdump cuts them to microseconds; and what a time-out
+// shows (a scan, by those who do not answer) is found with the next packet in a file, and of a sensor with a tick of its
+// clock. Ordinals of packets, evidence, count and words are no part of the name either: a finding keeps it when the
+// capture is cut or joined with others.
+//
+// A capture that began too late for the first packet of the finding's flow has another flow, and one that began an hour
+// before and saw the same then has a repetition. For those there are the logs, which know flow and time.
 func (f *Finding) ID() string {
-	var at [8]byte
-	binary.BigEndian.PutUint64(at[:], uint64(f.Time))
-	uid := ""
-	if f.Flow != nil {
-		uid = f.Flow.UID
+	if f.Name != "" {
+		return f.Name
 	}
-	text := f.Rule + "\x00" + f.Src.String() + "\x00" + f.Dst.String() + "\x00" + strconv.Itoa(int(f.Port)) + "\x00" + uid +
-		"\x00" + f.Severity.String() + "\x00" + string(f.Outcome) + "\x00" + f.Key
-	return capture.NewUID('R', at[:], []byte(text))
+	since, what := capture.Time(0), ""
+	if !f.Many {
+		what = f.Src.String() + "\x00" + f.Dst.String() + "\x00" + strconv.Itoa(int(f.Port)) + "\x00" + string(f.Outcome)
+		if f.Flow != nil {
+			since = f.Flow.Start
+			what += "\x00" + f.Flow.UID
+		}
+	}
+	hour := strconv.FormatInt(int64(f.Time.Sub(since)/SuppressFor), 10)
+	return capture.NewUID('R', []byte(f.same()+"\x00"+what+"\x00"+f.Severity.String()+"\x00"+hour))
 }

@@ -23,11 +23,7 @@ func NewSuppressor(say func(*Finding)) *Suppressor {
 
 // Report takes a finding.
 func (s *Suppressor) Report(f *Finding) {
-	key := f.Key
-	if key == "" {
-		key = f.Src.String() + " " + f.Dst.String()
-	}
-	key = f.Rule + " " + key
+	key := f.same()
 	old := s.said[key]
 	if old == nil {
 		if old = s.before[key]; old != nil {
@@ -50,3 +46,11 @@ func (s *Suppressor) Report(f *Finding) {
 
 // Flush forgets what was said.
 func (s *Suppressor) Flush() { clear(s.said); clear(s.before) }
+
+// same is what two findings have in common that are one.
+func (f *Finding) same() string {
+	if f.Key != "" {
+		return f.Rule + " " + f.Key
+	}
+	return f.Rule + " " + f.Src.String() + " " + f.Dst.String()
+}

@@ -637,7 +637,7 @@ func (d *detector) report(k pairKey, v verdict, at capture.At, f *capture.Flow) 
 	to = detectors.Clip(to, 140)
 	finding := &detectors.Finding{
 		At: at, Rule: rule, Severity: v.severity, Confidence: v.confidence, Outcome: detectors.Observed,
-		Src: k.src, Dst: f.Resp.Addr(), Port: f.Resp.Port(), Flow: f,
+		Src: k.src, Dst: f.Resp.Addr(), Port: f.Resp.Port(), Flow: f, Many: true,
 		Msg: fmt.Sprintf("%s calls %s every %s: %d times in %s, with %d bytes each", k.src, to, span(v.period), v.beats, span(v.span), v.size),
 		Evidence: []detectors.Evidence{
 			{Field: "period", Value: v.period.Round(time.Millisecond).String(), Packet: at.Packet},

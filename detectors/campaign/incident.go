@@ -2,7 +2,6 @@ package campaign
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -169,13 +168,8 @@ type incident struct {
 	into        *incident
 }
 
-// incidentID is a hash of how it began. Ordinals of packets are left out, so that a capture that is cut or joined with
-// others gives the same.
-func incidentID(f *detectors.Finding) string {
-	var at [8]byte
-	binary.BigEndian.PutUint64(at[:], uint64(f.Time))
-	return capture.NewUID('I', at[:], []byte(f.Src.String()+" "+f.Dst.String()))
-}
+// incidentID is a hash of what it began with, which names itself so that every capture of the same packets agrees.
+func incidentID(f *detectors.Finding) string { return capture.NewUID('I', []byte(f.ID())) }
 
 func known(list *[]netip.Addr, a netip.Addr) {
 	if a.IsValid() && len(*list) < maxParties && !slices.Contains(*list, a) {

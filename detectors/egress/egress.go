@@ -442,7 +442,7 @@ func (e *pair) count() string {
 func (d *detector) report(p *capture.Progress, dir capture.Dir, k pairKey, e *pair, role int, sent, bar uint64, known bool) {
 	f := &detectors.Finding{
 		At: p.At, Rule: "egress/large", Severity: detectors.Medium, Confidence: 70, Outcome: detectors.Succeeded,
-		Src: k.src, Dst: k.dst, Flow: p.Flow, Port: p.Flow.Dst(dir).Port(),
+		Src: k.src, Dst: k.dst, Flow: p.Flow, Many: true, Port: p.Flow.Dst(dir).Port(),
 	}
 	if sent >= times(bar, muchMore) {
 		f.Severity = detectors.High

@@ -66,7 +66,7 @@ func (d *detector) budget(p *capture.Progress, dir capture.Dir, k pairKey, e *pa
 	s.said = max(at, 1)
 	d.bus.Report(&detectors.Finding{
 		At: p.At, Rule: "egress/large", Severity: detectors.Medium, Confidence: 60, Outcome: detectors.Succeeded,
-		Src: k.src, Dst: k.dst, Flow: p.Flow, Port: p.Flow.Dst(dir).Port(),
+		Src: k.src, Dst: k.dst, Flow: p.Flow, Many: true, Port: p.Flow.Dst(dir).Port(),
 		Msg: fmt.Sprintf("%s sent %s to %d destinations in %d networks that are new to it, none of which got the bound of %s, within %s", k.src,
 			detectors.Size(sum), hosts, networks, detectors.Size(d.cfg.Bytes), detectors.Span(d.cfg.Window)),
 		Sub: "no other machine here uses them",

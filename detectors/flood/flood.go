@@ -158,7 +158,7 @@ func (d *detector) judge(c *capture.Conn, k target, n *count) {
 	n.said = sev
 	f := &detectors.Finding{
 		At: c.At, Rule: rule, Severity: sev, Confidence: 80, Outcome: detectors.Observed,
-		Src: k.src, Dst: k.dst, Port: k.port, Flow: c.Flow,
+		Src: k.src, Dst: k.dst, Port: k.port, Flow: c.Flow, Many: true,
 		Evidence: []detectors.Evidence{{Field: "connections", Value: fmt.Sprintf("%d within a minute: %d not answered, %d left idle, %d short", n.all, n.silent, n.idle, n.short), Packet: c.Packet}},
 	}
 	if k.proto != capture.ProtoTCP {

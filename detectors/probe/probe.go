@@ -208,7 +208,7 @@ func (d *detector) conn(c *capture.Conn) {
 	n.said = true
 	d.bus.Report(&detectors.Finding{
 		At: c.At, Rule: ruleLogins, Severity: detectors.Low, Confidence: 60, Outcome: detectors.Unknown,
-		Src: src, Dst: dst.Addr(), Port: dst.Port(), Flow: c.Flow,
+		Src: src, Dst: dst.Addr(), Port: dst.Port(), Flow: c.Flow, Many: true,
 		Evidence: []detectors.Evidence{{Field: "connections", Value: fmt.Sprint(n.short), Packet: c.Packet}},
 		Msg:      fmt.Sprintf("%s opened %d short connections of SSH to %s within %s, as who guesses passwords does", src, n.short, dst, detectors.Span(c.Time.Sub(n.since))),
 	})

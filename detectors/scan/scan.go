@@ -503,7 +503,7 @@ func (d *detector) strange(c *capture.Conn, s *source, how fate) {
 			At: c.At, Rule: ruleHosts, Severity: detectors.Medium, Confidence: 85, Outcome: detectors.Succeeded,
 			Msg: fmt.Sprintf("%s, which scans, found port %d (Ray) of %s open", c.Flow.Orig.Addr(), at.Port(), at.Addr()),
 			Sub: t.sentence(),
-			Src: c.Flow.Orig.Addr(), Dst: at.Addr(), Port: at.Port(), Flow: c.Flow,
+			Src: c.Flow.Orig.Addr(), Dst: at.Addr(), Port: at.Port(), Flow: c.Flow, Many: true,
 			Evidence: []detectors.Evidence{{Field: "flow", Value: c.Flow.UID, Packet: c.Packet}},
 			Key:      ruleHosts + "|" + c.Flow.Orig.Addr().String() + "|open",
 		})
@@ -542,11 +542,14 @@ func (d *detector) say(c *capture.Conn, s *source, t tally, rule string, sev det
 	src := c.Flow.Orig.Addr()
 	f := &detectors.Finding{
 		At: c.At, Rule: rule, Severity: sev, Confidence: confidence, Outcome: detectors.Attempted,
-		Src: src, Dst: c.Flow.Resp.Addr(), Flow: c.Flow,
+		Src: src, Dst: c.Flow.Resp.Addr(), Flow: c.Flow, Many: true,
 		Key: rule + "|" + src.String(),
 	}
 	if len(t.open) > 0 {
 		f.Outcome = detectors.Succeeded
+		if rule == rulePorts { // told apart from that of a target where nothing answered, in whatever order they end
+			f.Key += "|open"
+		}
 	}
 	over := detectors.Span(c.Flow.Start.Sub(s.since))
 	if rule == rulePorts {

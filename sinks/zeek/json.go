@@ -35,7 +35,7 @@ func (w *jsonRow) key(name string, set bool) bool {
 
 func (w *jsonRow) Time(name string, v capture.Time, set bool) {
 	if w.key(name, set) {
-		w.b = appendTrimmed(w.b, micros(v))
+		w.b = appendTrimmed(w.b, v.Micros())
 	}
 }
 

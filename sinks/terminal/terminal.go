@@ -237,7 +237,7 @@ func (s *Sink) finding(b *bytes.Buffer, f *detectors.Finding) {
 		{fmt.Sprintf("%-8s", f.Severity), color(f.Severity)},
 		{"  " + f.Time.Std().Format("2006-01-02 15:04:05") + "  ", ""},
 	}
-	where := []string{f.Rule}
+	where := []string{f.Rule, f.ID()} // the id is what extract takes
 	if f.Flow != nil {
 		where = append(where, f.Flow.UID)
 	}

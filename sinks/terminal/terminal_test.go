@@ -18,7 +18,7 @@ import (
 
 func said(sev detectors.Severity, seconds int, msg string) *detectors.Finding {
 	return &detectors.Finding{
-		At: capture.At{Time: capture.Time(1700000000+seconds) * 1e9, Packet: uint64(seconds)}, Rule: "mining/stratum",
+		At: capture.At{Time: capture.Time(1700000000+seconds) * 1e9, Packet: uint64(seconds)}, Rule: "mining/stratum", Name: "Rx",
 		Severity: sev, Msg: msg, Src: netip.MustParseAddr("10.0.0.1"), Count: 1,
 	}
 }
@@ -45,10 +45,10 @@ func TestMostSevereFirstThenByTime(t *testing.T) {
 		Losses:  []Loss{{"bad_checksum", 3, "packets"}, {"flows_evicted", 0, "flows"}, {"gap_bytes", 1500, "bytes"}},
 		Elapsed: 2 * time.Second,
 	}, said(detectors.Info, 1, "D"), said(detectors.Critical, 9, "A"), again, said(detectors.High, 5, "C"))
-	want := `critical  2023-11-14 22:13:29  A [mining/stratum, packet 9]
-high      2023-11-14 22:13:24  B again [mining/stratum, CabcDEF, packet 4, 1,200 times]
-high      2023-11-14 22:13:25  C [mining/stratum, packet 5]
-info      2023-11-14 22:13:21  D [mining/stratum, packet 1]
+	want := `critical  2023-11-14 22:13:29  A [mining/stratum, Rx, packet 9]
+high      2023-11-14 22:13:24  B again [mining/stratum, Rx, CabcDEF, packet 4, 1,200 times]
+high      2023-11-14 22:13:25  C [mining/stratum, Rx, packet 5]
+info      2023-11-14 22:13:21  D [mining/stratum, Rx, packet 1]
 
 1,234,567 packets; 8.1 MB; 1 flow; 1m1s (2023-11-14 22:13:20 to 22:14:21 UTC); 4 findings (1 critical, 2 high, 1 info); lost: 3 packets bad checksum, 1.5 kB gap; 617,283 packets/s
 `
@@ -168,7 +168,7 @@ func TestWrapAtTheWidth(t *testing.T) {
 			}
 		}
 		all := strings.Join(strings.Fields(body), "")
-		if want := strings.ReplaceAll("high2023-11-1422:13:21"+long+"[mining/stratum,packet1]", " ", ""); all != want {
+		if want := strings.ReplaceAll("high2023-11-1422:13:21"+long+"[mining/stratum,Rx,packet1]", " ", ""); all != want {
 			t.Errorf("width %d: text was lost: %s", width, all)
 		}
 	}
@@ -334,7 +334,7 @@ func TestIncidentsBeforeFindings(t *testing.T) {
 high      2023-11-14 22:13:20  INCIDENT  203.0.113.66 ran a job. Then 10.0.0.1 mined. [Iabc, score 60, 3 findings]
           22:13:20  10.0.0.1 mined at 198.51.100.44:3333 [packet 1]
 
-critical  2023-11-14 22:13:21  A [mining/stratum, packet 1]
+critical  2023-11-14 22:13:21  A [mining/stratum, Rx, packet 1]
 
 0 packets; 0 bytes; 0 flows; 2 incidents; 1 finding (1 critical); nothing lost
 `

@@ -11,17 +11,20 @@ import (
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/sinks/syslog"
 	"github.com/raytap/raytap/sinks/webhook"
+	"github.com/raytap/raytap/sinks/zeek"
 )
 
 // Rotate says how long a sensor's log files get and what becomes of them. A capture that is replayed has one file a log.
 type Rotate struct {
-	Interval time.Duration `yaml:"interval"`  // at its multiples, counted from midnight UTC; 0: not by time
-	Size     uint64        `yaml:"size"`      // of one file; 0: not by size
-	Compress string        `yaml:"compress"`  // none, gzip, zstd
-	Keep     time.Duration `yaml:"keep"`      // how old a file gets; 0: without bound
-	KeepSize uint64        `yaml:"keep_size"` // of all files; 0: without bound
-	Fsync    string        `yaml:"fsync"`     // never, rotate, flush
-	Reserve  uint64        `yaml:"reserve"`   // of the disk, for findings alone
+	Interval     time.Duration `yaml:"interval"`      // at its multiples, counted from midnight UTC; 0: not by time
+	Size         uint64        `yaml:"size"`          // of one file; 0: not by size
+	Compress     string        `yaml:"compress"`      // none, gzip, zstd
+	Names        string        `yaml:"names"`         // interval, begin
+	Keep         time.Duration `yaml:"keep"`          // how old a file gets; 0: without bound
+	KeepFindings time.Duration `yaml:"keep_findings"` // the same of notice.log and incidents.log
+	KeepSize     uint64        `yaml:"keep_size"`     // of all files; 0: without bound
+	Fsync        string        `yaml:"fsync"`         // never, rotate, flush
+	Reserve      uint64        `yaml:"reserve"`       // of the disk, for findings alone
 }
 
 // Syslog says where a sensor's findings go besides the logs.
@@ -61,9 +64,9 @@ type Metrics struct {
 	Quiet  time.Duration `yaml:"quiet"`  // without a packet before /readyz fails; 0: for ever
 }
 
-// The defaults suit a sensor that nobody looks after: a month of logs, if that is under 20 GB.
+// The defaults suit a sensor that nobody looks after: a month of logs and a year of findings, if that is under 20 GB.
 func defaultRotate() Rotate {
-	return Rotate{Interval: time.Hour, Size: 1 << 30, Compress: "gzip", Keep: 30 * 24 * time.Hour, KeepSize: 20e9, Fsync: "rotate", Reserve: 16 << 20}
+	return Rotate{Interval: time.Hour, Size: 1 << 30, Compress: "gzip", Names: zeek.NamesInterval, Keep: 30 * 24 * time.Hour, KeepFindings: 365 * 24 * time.Hour, KeepSize: 20e9, Fsync: "rotate", Reserve: 16 << 20}
 }
 
 func defaultSyslog() Syslog { return Syslog{Facility: "local0", Severity: "low", Message: "text"} }
@@ -107,6 +110,8 @@ func checkOutput(key string, v any) error {
 		}
 	case "rotate.compress":
 		return oneOf("none", "gzip", "zstd")
+	case "rotate.names":
+		return oneOf(zeek.NamesInterval, zeek.NamesBegin)
 	case "rotate.fsync":
 		return oneOf("never", "rotate", "flush")
 	case "syslog.address":

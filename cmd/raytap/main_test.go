@@ -165,7 +165,7 @@ func TestReplayTellsTheStory(t *testing.T) {
 	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
 	r := invoke(t, dir, nil, "replay", "a.pcap")
 	r.expect(t, 0, "203.0.113.66", "")
-	if !strings.Contains(r.stdout, "[jobsubmit/external, C") || !strings.Contains(r.stdout, "\n8 packets; ") {
+	if !strings.Contains(r.stdout, "[jobsubmit/external, R") || !strings.Contains(r.stdout, ", C") || !strings.Contains(r.stdout, "\n8 packets; ") {
 		t.Errorf("stdout %s", r.stdout)
 	}
 	// The most severe stands first.
@@ -574,8 +574,8 @@ func TestReportSaysWhatItCannotRead(t *testing.T) {
 	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
 	invoke(t, dir, nil, "report", "none").expect(t, 1, "", "none")
 	invoke(t, dir, nil, "report", ".").expect(t, 1, "", "no logs in .")
-	invoke(t, dir, nil, "report").expect(t, 2, "", "takes one folder")
-	invoke(t, dir, nil, "report", "a", "b").expect(t, 2, "", "takes one folder")
+	invoke(t, dir, nil, "report").expect(t, 2, "", "takes folders")
+	invoke(t, dir, nil, "report", "raytap-logs", "b").expect(t, 1, "", "b: no such file")
 	invoke(t, dir, nil, "replay", "--quiet", "--report", "no/such/folder.html", "a.pcap").expect(t, 1, "", "folder.html")
 	// What could not be read is not reported from the logs of another run.
 	invoke(t, dir, nil, "replay", "--quiet", "--report", "x.html", "none.pcap").expect(t, 1, "", "none.pcap")
@@ -686,7 +686,7 @@ func TestTailTellsTheLastFindings(t *testing.T) {
 	}
 	invoke(t, dir, nil, "tail", "--once", "none").expect(t, 1, "", "none")
 	invoke(t, dir, nil, "tail", "--once", "a.pcap").expect(t, 1, "", "a.pcap is no folder")
-	invoke(t, dir, nil, "tail").expect(t, 2, "", "takes one folder")
+	invoke(t, dir, nil, "tail").expect(t, 2, "", "takes folders")
 	invoke(t, dir, nil, "tail", "--severity=bad", "x").expect(t, 2, "", "bad")
 }
 

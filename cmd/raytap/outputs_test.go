@@ -133,7 +133,7 @@ func TestOutputs(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(cfg.Out, "current", "*")); len(left) != 0 {
 		t.Errorf("left in current: %v", left)
 	}
-	if n, _ := filepath.Glob(filepath.Join(cfg.Out, "2026-11-23", "*.2026-11-23-17-00-00.log")); len(n) < 4 {
+	if n, _ := filepath.Glob(filepath.Join(cfg.Out, "2026-11-23", "*.17:00:00-*.log")); len(n) < 4 {
 		t.Errorf("archive: %v", n)
 	}
 }

@@ -251,8 +251,12 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		fail(err)
 	}
 	if html != "" || exports != "" {
-		if err := tellLogs(cfg.Out, sourceOf(files), cfg, html, exports); err != nil {
+		unread, err := tellLogs([]string{cfg.Out}, sourceOf(files), window{}, cfg, html, exports)
+		if err != nil {
 			fail(err)
+		}
+		if tellUnread(unread, stderr) {
+			code = exitInput
 		}
 	}
 	if !cfg.Quiet {

@@ -12,17 +12,19 @@ import (
 	"github.com/raytap/raytap/sinks/report"
 )
 
-const reportSynopsis = `report [flags] LOGDIR
+const reportSynopsis = `report [flags] LOGDIR...
 
-Reads logs that raytap wrote, of a replay or a sensor, tab-separated or JSON, rotated and compressed or not, and makes
-one HTML file of them that stands alone: what happened, in words and pictures, with the evidence. With --export also, or
-without -o instead:
+Reads logs that raytap wrote, of a replay or of sensors, tab-separated or JSON, and makes one HTML file of them that
+stands alone: what happened, in words and pictures, with the evidence. A folder is one thing: what is being written, the
+days, rotated files, compressed or not, are read together, and so are several folders. What could not be read is said, in
+the report before its verdict and on standard error. With --export also, or without -o instead:
 
   findings.jsonl, incidents.jsonl   the rows of notice.log and incidents.log, one JSON object a line
   indicators.csv                    what to look for elsewhere, from findings of medium severity and above
   stix.json                         a STIX 2.1 bundle: indicators, attack patterns, observed data
 
-Exit status: 0 written; 1 a log could not be read or the report could not be written; 2 wrong usage.
+Exit status: 0 written; 1 a log could not be read (the report has the others), or the report could not be written; 2 wrong
+usage.
 `
 
 func makeReport(args []string, stdout, stderr *os.File) int {
@@ -33,9 +35,10 @@ func makeReport(args []string, stdout, stderr *os.File) int {
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated (default: private, loopback, link-local, CGNAT, ULA)",
 		func(s string) error { home = append(home, s); return nil })
 	config := f.String("config", "", "take home from `FILE` (YAML)")
+	asked := f.window("since", "until", "what was")
 	rest, err := f.parse(args)
-	if err == nil && len(rest) != 1 {
-		err = errors.New("takes one folder of logs")
+	if err == nil && len(rest) == 0 {
+		err = errors.New("takes folders of logs")
 	}
 	if err != nil {
 		return f.fail(err, stdout, stderr)
@@ -46,15 +49,15 @@ func makeReport(args []string, stdout, stderr *os.File) int {
 		return exitUsage
 	}
 	guard(&cfg, stderr)
-	abs, err := filepath.Abs(rest[0])
-	if err != nil {
-		abs = rest[0]
-	}
 	if *out == "" && *exports == "" {
 		*out = "raytap-report.html"
 	}
-	if err := tellLogs(rest[0], filepath.Base(abs), cfg, *out, *exports); err != nil {
+	unread, err := tellLogs(rest, nameOf(rest)+asked.String(), *asked, cfg, *out, *exports)
+	if err != nil {
 		complain(stderr, err)
+		return exitInput
+	}
+	if tellUnread(unread, stderr) {
 		return exitInput
 	}
 	return exitOK
@@ -73,36 +76,41 @@ func (f *flags) settings(config string, home []string) (raytap.Config, error) {
 	return cfg, cfg.Check()
 }
 
-// tellLogs makes what was asked for of the logs in dir: a report, exports, or both.
-func tellLogs(dir, source string, cfg raytap.Config, html, exports string) error {
-	nets := cfg.Home
-	if len(nets) == 0 {
-		nets = detectors.DefaultHome
-	}
-	home, err := detectors.ParseNetworks(nets)
+// tellLogs makes what was asked for of logs: a report, exports, or both. It says what could not be read.
+func tellLogs(dirs []string, source string, asked window, cfg raytap.Config, html, exports string) (unread []string, err error) {
+	home, err := homeOf(cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r, err := report.Read(dir, report.Options{Source: source, Home: home})
+	r, err := report.Read(report.Options{Source: source, Home: home, Since: asked.since, Until: asked.until}, dirs...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	modes := cfg.Modes()
 	if html != "" {
 		if err := modes.Replace(html, r.HTML); err != nil {
-			return err
+			return r.Unread, err
 		}
 	}
 	if exports == "" {
-		return nil
+		return r.Unread, nil
 	}
 	if err := modes.Folder(exports); err != nil {
-		return err
+		return r.Unread, err
 	}
 	for _, f := range export.Files {
 		if err := modes.Replace(filepath.Join(exports, f.Name), func(w io.Writer) error { return f.Write(r, w) }); err != nil {
-			return err
+			return r.Unread, err
 		}
 	}
-	return nil
+	return r.Unread, nil
+}
+
+// homeOf gives what counts as inside.
+func homeOf(cfg raytap.Config) (*detectors.Networks, error) {
+	nets := cfg.Home
+	if len(nets) == 0 {
+		nets = detectors.DefaultHome
+	}
+	return detectors.ParseNetworks(nets)
 }

@@ -1,63 +1,79 @@
 package main
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
+	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/sinks/logs"
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
-const tailSynopsis = `tail [flags] DIR
+const tailSynopsis = `tail [flags] DIR...
 
-Follows the findings and incidents in the logs of a sensor (notice.log and incidents.log in DIR or DIR/current,
-tab-separated or JSON) and prints each in words, through rotations, until it is interrupted. Before that, the last that
-are there.
+Follows the findings and incidents in the logs of a sensor, or of several, tab-separated or JSON, and prints each in words,
+through rotations, until it is interrupted. Before that, the last that are there, wherever they are by now: in the running
+files or in those of the days, rotated and compressed. What of these could not be read is said on standard error.
 
-Exit status: 0 with --once; 1 the log could not be read; 2 wrong usage; 130 interrupted.
+Exit status: 0 with --once; 1 a log could not be read; 2 wrong usage; 130 interrupted.
 `
 
 // followEvery is how often the log is looked at: soon enough for people, and nothing to the disk.
 const followEvery = 200 * time.Millisecond
 
+// maxTold bounds what is held of the past.
+const maxTold = 100000
+
+// told is what a log says, and when it was written.
+type told struct {
+	at capture.Time
+	ev any
+}
+
 func follow(args []string, stdout, stderr *os.File) int {
 	f := newFlags("tail", tailSynopsis)
-	last := f.Int("n", 10, "begin with the last `N` that are there")
+	last := f.Int("n", 0, "begin with the last `N` that are there (default 10, or with --since all)")
 	once := f.Bool("once", false, "print those and end")
 	least := f.String("severity", "info", "only what is of at least `SEVERITY`: info, low, medium, high, critical")
+	asked := f.window("since", "until", "what was")
 	rest, err := f.parse(args)
 	var from detectors.Severity
 	if err == nil {
 		from, err = detectors.ParseSeverity(*least)
 	}
-	if err == nil && (len(rest) != 1 || *last < 0) {
-		err = errors.New("takes one folder of logs")
+	most := 10
+	if asked.since != 0 || asked.until != 0 {
+		most = maxTold
+	}
+	f.given(func(name, _ string, _ any) {
+		if name == "n" {
+			most = *last
+		}
+	})
+	if err == nil && (len(rest) == 0 || most < 0) {
+		err = errors.New("takes folders of logs")
 	}
 	if err != nil {
 		return f.fail(err, stdout, stderr)
 	}
-	if info, err := os.Stat(rest[0]); err != nil || !info.IsDir() {
-		if err == nil {
-			err = fmt.Errorf("%s is no folder", rest[0])
-		}
+	folder, err := logs.Open(asked.options(), rest...)
+	if err != nil {
 		complain(stderr, err)
 		return exitInput
 	}
-
-	open := func(log string) *logs.Follower {
-		return logs.Follow(log, filepath.Join(rest[0], "current", log+".log"), filepath.Join(rest[0], log+".log"))
+	defer folder.Close()
+	notices, incidents := folder.Follow("notice"), folder.Follow("incidents")
+	for _, w := range append(slices.Clone(notices), incidents...) {
+		defer w.Close()
 	}
-	notices, incidents := open("notice"), open("incidents")
-	defer notices.Close()
-	defer incidents.Close()
 	people := terminal.New(terminalOptions(stdout))
-	var held []any
+	var held []told
 	var failed error
 	show := func(ev any) {
 		if err := people.Print(stdout, ev); err != nil && failed == nil {
@@ -65,25 +81,48 @@ func follow(args []string, stdout, stderr *os.File) int {
 		}
 	}
 	hold := true
-	take := func(ev any) {
+	prune := func() {
+		slices.SortStableFunc(held, func(a, b told) int { return cmp.Compare(a.at, b.at) })
+		held = held[max(0, len(held)-most):]
+	}
+	take := func(r *logs.Row, ev any) {
 		if !hold {
 			show(ev)
-		} else if held = append(held, ev); len(held) > *last {
-			held = held[1:]
+			return
+		}
+		if !folder.Wants(r) {
+			return
+		}
+		if held = append(held, told{r.Time("ts"), ev}); len(held) >= 2*most+1000 {
+			prune()
 		}
 	}
-	read := func() error {
-		return errors.Join(
-			notices.Read(func(r *logs.Row) {
-				if f := r.Finding(); f != nil && f.Severity >= from {
-					take(f)
-				}
-			}),
-			incidents.Read(func(r *logs.Row) {
-				if x := r.Incident(); x != nil && x.Severity >= from {
-					take(x)
-				}
-			}))
+	finding := func(r *logs.Row) {
+		if f := r.Finding(); f != nil && f.Severity >= from {
+			take(r, f)
+		}
+	}
+	incident := func(r *logs.Row) {
+		if x := r.Incident(); x != nil && x.Severity >= from {
+			take(r, x)
+		}
+	}
+	read := func() (err error) {
+		for _, w := range notices {
+			err = errors.Join(err, w.Read(finding))
+		}
+		for _, w := range incidents {
+			err = errors.Join(err, w.Read(incident))
+		}
+		return err
+	}
+	code := exitOK
+	if most > 0 {
+		folder.Rotated("notice", finding)
+		folder.Rotated("incidents", incident)
+		if tellUnread(folder.Unread(), stderr) {
+			code = exitInput
+		}
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -95,8 +134,9 @@ func follow(args []string, stdout, stderr *os.File) int {
 			failed = err
 		}
 		if hold {
-			for _, ev := range held {
-				show(ev)
+			prune()
+			for _, t := range held {
+				show(t.ev)
 			}
 			held, hold = nil, false
 		}
@@ -105,7 +145,7 @@ func follow(args []string, stdout, stderr *os.File) int {
 			return exitInput
 		}
 		if *once {
-			return exitOK
+			return code
 		}
 		select {
 		case <-tick.C:

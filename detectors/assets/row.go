@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/data"
 )
 
 // Changes that a row may tell of.
@@ -161,4 +163,17 @@ func (r *Row) state() string {
 		r.Grade, r.Reason, a.Version, a.Commit, a.Python, a.ClusterIDs, a.Sessions, heads, workers, peers, ports, r.Auth, r.TLS(),
 		r.Proxies(), r.Outsiders, r.CVEs,
 	})
+}
+
+// Judge sums up assets as they stand, without a run: of what an earlier one knew.
+func Judge(known []*Asset, home *detectors.Networks) (rows []*Row) {
+	cves := data.LoadCVEs()
+	for _, a := range known {
+		v := a.judge(home, cves)
+		rows = append(rows, &Row{
+			At: capture.At{Time: a.Last}, Asset: a.clone(), Grade: v.grade, Reason: v.reason, CVEs: v.cves, Auth: v.auth,
+			Inside: v.inside, Outside: v.outside, Outsiders: v.outsiders, Kinds: v.kinds,
+		})
+	}
+	return rows
 }

@@ -47,7 +47,7 @@ func reportOf(t *testing.T, file string, extra map[string]string) *report.Report
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := report.Read(dir, report.Options{Source: "x.pcap", Home: home})
+	r, err := report.Read(report.Options{Source: "x.pcap", Home: home}, dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/assets"
 )
 
@@ -55,15 +56,38 @@ type Store struct {
 	err   error      // of the last one that was
 }
 
+// Load reads the snapshot at path, which another process may be writing, to look at: nothing is kept.
+func Load(path string) (*Store, error) {
+	s, err := read(path)
+	if err == nil && s.saved.IsZero() {
+		err = fmt.Errorf("inventory: there is no %s", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.path = ""
+	return s, nil
+}
+
 // Open reads the snapshot at path, if there is one. With an empty path nothing is read or kept.
 func Open(path string) (*Store, error) {
-	s := &Store{path: path, all: map[string]*assets.Asset{}, rows: map[string]*assets.Row{}, saved: time.Now()}
+	s, err := read(path)
+	if err != nil || path == "" {
+		return s, err
+	}
+	s.saved = time.Now()
+	return s, s.probe()
+}
+
+// read makes a store of a snapshot; saved is when that was written, or zero if there is none.
+func read(path string) (*Store, error) {
+	s := &Store{path: path, all: map[string]*assets.Asset{}, rows: map[string]*assets.Row{}}
 	if path == "" {
 		return s, nil
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return s, s.probe()
+		return s, nil
 	} else if err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)
 	}
@@ -87,7 +111,8 @@ func Open(path string) (*Store, error) {
 			s.all[a.Key] = a
 		}
 	}
-	return s, s.probe()
+	s.saved = time.Now()
+	return s, nil
 }
 
 // probe says at once when the directory cannot be written to, and not after an hour.
@@ -110,12 +135,19 @@ func (s *Store) Known() []*assets.Asset {
 	return list
 }
 
-// Rows gives the last row of each asset that was seen in this run, the worst grade first.
-func (s *Store) Rows() []*assets.Row {
-	list := make([]*assets.Row, 0, len(s.rows))
-	for _, r := range s.rows {
-		list = append(list, r)
+// Rows gives each asset, the worst grade first: as its last row in this run says, or, of what only earlier runs saw, by
+// what is home.
+func (s *Store) Rows(home *detectors.Networks) []*assets.Row {
+	list := make([]*assets.Row, 0, len(s.all))
+	var before []*assets.Asset
+	for _, a := range s.Known() {
+		if r := s.rows[a.Key]; r != nil {
+			list = append(list, r)
+		} else {
+			before = append(before, a)
+		}
 	}
+	list = append(list, assets.Judge(before, home)...)
 	slices.SortFunc(list, func(a, b *assets.Row) int {
 		return cmp.Or(cmp.Compare(b.Grade, a.Grade), cmp.Compare(a.Asset.Key, b.Asset.Key))
 	})

@@ -63,7 +63,7 @@ func TestWhatIsKeptComesBack(t *testing.T) {
 	if got, want := asJSON(t, again.Known()), asJSON(t, s.Known()); got != want || len(again.Known()) != 2 {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if len(again.Rows()) != 0 {
+	if len(again.rows) != 0 {
 		t.Error("what is only known is said to be seen")
 	}
 	// The second turned out to be the first.

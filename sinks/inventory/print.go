@@ -15,15 +15,49 @@ import (
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
+// summary is an asset as Print shows it.
+type summary struct {
+	grade, key, version, python, auth, tls string
+	nodes                                  int
+	inside, outside                        uint64
+	last                                   capture.Time
+	details                                [][2]string // what there is no column for
+}
+
 // Print writes rows as a table, and below each asset what there is no column for.
 func Print(w io.Writer, rows []*assets.Row) error {
+	all := make([]summary, 0, len(rows))
+	for _, r := range rows {
+		a := r.Asset
+		heads, workers, peers := r.Machines()
+		s := summary{
+			grade: r.Grade, key: a.Key, version: a.Version, python: a.Python, auth: r.Auth, tls: r.TLS(),
+			nodes: len(a.Nodes), inside: uint64(r.Inside), outside: uint64(r.Outside), last: a.Last,
+			details: [][2]string{{"why", r.Reason}},
+		}
+		if a.Kind == "ray" {
+			s.details = append(s.details, [][2]string{
+				{"head", strings.Join(heads, ", ")}, {"workers", strings.Join(workers, ", ")}, {"peers", strings.Join(peers, ", ")},
+				{"ports", strings.Join(r.Ports(), ", ")}, {"session", newest(a.Sessions)}, {"cluster", newest(a.ClusterIDs)}, {"commit", a.Commit},
+			}...)
+		}
+		s.details = append(s.details, [][2]string{
+			{"behind", strings.Join(r.Proxies(), ", ")}, {"clients", strings.Join(r.Kinds, ", ")}, {"outside", strings.Join(r.Outsiders, ", ")},
+			{"CVEs", strings.Join(r.CVEs, ", ")},
+		}...)
+		all = append(all, s)
+	}
+	return printAll(w, all)
+}
+
+func printAll(w io.Writer, all []summary) error {
 	var b bytes.Buffer
 	t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "GRADE\tASSET\tVERSION\tPYTHON\tAUTH\tTLS\tNODES\tCLIENTS\tLAST SEEN")
-	for _, r := range rows {
-		a := r.Asset
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d inside, %d outside\t%s\n", r.Grade, terminal.Clean(a.Key), dash(a.Version), dash(a.Python),
-			dash(r.Auth), dash(r.TLS()), len(a.Nodes), r.Inside, r.Outside, stamp(a.Last))
+	for i := range all {
+		s := &all[i]
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d inside, %d outside\t%s\n", terminal.Clean(s.grade), terminal.Clean(s.key), dash(s.version),
+			dash(s.python), dash(s.auth), dash(s.tls), s.nodes, s.inside, s.outside, stamp(s.last))
 	}
 	t.Flush()
 	// The details cannot go through the tabwriter: they would widen its columns.
@@ -31,42 +65,22 @@ func Print(w io.Writer, rows []*assets.Row) error {
 	b.Reset()
 	for i, line := range lines {
 		b.WriteString(line)
-		if i == 0 || i > len(rows) {
+		if i == 0 || i > len(all) {
 			continue
 		}
-		details(&b, rows[i-1])
+		for _, d := range all[i-1].details {
+			if d[1] != "" {
+				fmt.Fprintf(&b, "       %-10s %s\n", d[0], terminal.Clean(d[1]))
+			}
+		}
+		b.WriteByte('\n')
 	}
-	if len(rows) == 0 {
+	if len(all) == 0 {
 		b.Reset()
 		b.WriteString("no assets seen\n")
 	}
 	_, err := w.Write(b.Bytes())
 	return err
-}
-
-func details(b *bytes.Buffer, r *assets.Row) {
-	a := r.Asset
-	line := func(name, text string) {
-		if text != "" {
-			fmt.Fprintf(b, "       %-10s %s\n", name, terminal.Clean(text))
-		}
-	}
-	heads, workers, peers := r.Machines()
-	line("why", r.Reason)
-	if a.Kind == "ray" {
-		line("head", strings.Join(heads, ", "))
-		line("workers", strings.Join(workers, ", "))
-		line("peers", strings.Join(peers, ", "))
-		line("ports", strings.Join(r.Ports(), ", "))
-		line("session", newest(a.Sessions))
-		line("cluster", newest(a.ClusterIDs))
-		line("commit", a.Commit)
-	}
-	line("behind", strings.Join(r.Proxies(), ", "))
-	line("clients", strings.Join(r.Kinds, ", "))
-	line("outside", strings.Join(r.Outsiders, ", "))
-	line("CVEs", strings.Join(r.CVEs, ", "))
-	b.WriteByte('\n')
 }
 
 // newest gives the last of several names, and how many there were before it.
@@ -190,6 +204,10 @@ func PrintJSON(w io.Writer, rows []*assets.Row) error {
 		}
 		all = append(all, v)
 	}
+	return printJSON(w, all)
+}
+
+func printJSON(w io.Writer, all []view) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

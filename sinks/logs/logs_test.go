@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,12 +57,23 @@ func write(t *testing.T, format string) string {
 	return dir
 }
 
-func rows(t *testing.T, f File) []*Row {
+// open gives a folder of logs, all of which is read.
+func open(t *testing.T, opt Options, dirs ...string) *Folder {
+	t.Helper()
+	f, err := Open(opt, dirs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Close)
+	return f
+}
+
+func rows(t *testing.T, f *Folder, log string) []*Row {
 	t.Helper()
 	var all []*Row
-	damaged, err := Read(f, func(r *Row) { all = append(all, r) })
-	if err != nil || damaged != 0 {
-		t.Fatalf("%s: %d damaged, %v", f.Path, damaged, err)
+	f.Read(log, func(r *Row) { all = append(all, r) })
+	if f.Damaged != 0 || f.Unread() != nil {
+		t.Fatalf("%s: %d damaged, %q", log, f.Damaged, f.Unread())
 	}
 	return all
 }
@@ -69,11 +81,11 @@ func rows(t *testing.T, f File) []*Row {
 // TestWhatZeekWritesIsReadBack: both forms give the values that were written, to the letter.
 func TestWhatZeekWritesIsReadBack(t *testing.T) {
 	for _, format := range []string{zeek.TSV, zeek.JSON} {
-		files, err := Files(write(t, format))
-		if err != nil || len(files) != 1 || files[0].Log != "every" {
-			t.Fatal(files, err)
+		f := open(t, Options{}, write(t, format))
+		if names := f.Logs(); !slices.Equal(names, []string{"every"}) {
+			t.Fatal(names)
 		}
-		all := rows(t, files[0])
+		all := rows(t, f, "every")
 		if len(all) != len(texts) {
 			t.Fatalf("%s: %d rows", format, len(all))
 		}
@@ -117,35 +129,176 @@ func TestParseTime(t *testing.T) {
 	}
 }
 
-// TestFilesOfASensor: rotated and compressed logs come in order of time, the living one last.
-func TestFilesOfASensor(t *testing.T) {
+func zipped(t *testing.T, text string) []byte {
+	t.Helper()
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	w.Write([]byte(text))
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return z.Bytes()
+}
+
+// tree makes files below a folder.
+func tree(t *testing.T, files map[string]string) string {
+	t.Helper()
 	dir := t.TempDir()
-	row := func(n string) string { return `{"n":` + n + "}\n" }
-	put := func(name string, b []byte) {
-		os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755)
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		os.MkdirAll(filepath.Dir(path), 0o755)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var z bytes.Buffer
-	w := gzip.NewWriter(&z)
-	w.Write([]byte(row("1")))
-	w.Close()
+	return dir
+}
+
+// said gives the column n of all rows.
+func said(f *Folder, log string) string {
+	var all []string
+	f.Read(log, func(r *Row) { all = append(all, r.Get("n")) })
+	return strings.Join(all, " ")
+}
+
+func row(n string) string { return `{"ts":1795993200.5,"n":` + n + "}\n" }
+
+// TestFolderOfASensor: its days, rotated files of either name, compressed or not, and what is being written are one, in
+// order of time; a file that is there twice because it is being compressed is read once.
+func TestFolderOfASensor(t *testing.T) {
 	enc, _ := zstd.NewWriter(nil)
-	put("conn.2026-11-23-17-00-00.log.gz", z.Bytes())
-	put("conn.2026-11-23-18-00-00.log.zst", enc.EncodeAll([]byte(row("2")), nil))
-	put("conn.2026-11-23-19-00-00.log", []byte(row("3")))
-	put("current/conn.log", []byte(row("4")))
-	put("readme.txt", nil)
-	put("Conn.log.bak", nil)
-	files, err := Files(dir)
-	if err != nil || len(files) != 4 {
-		t.Fatal(files, err)
+	files := map[string]string{
+		"2026-11-22/conn.23:00:00-00:00:00.log.gz":    string(zipped(t, row("1"))),
+		"2026-11-23/conn.2026-11-23-17-00-00.log.zst": string(enc.EncodeAll([]byte(row("2")), nil)),
+		"2026-11-23/conn.17:20:00-18:00:00.log":       row("3"),
+		"2026-11-23/conn.17:20:00-18:00:00.log.gz":    string(zipped(t, row("3"))),
+		"2026-11-23/conn.18:00:00-19:00:00.log":       row("4"),
+		"2026-11-23/conn.18:00:00-19:00:00-2.log":     row("5"),
+		"2026-11-24/conn.00:00:00-00:30:00.log":       row("6"),
+		"conn.2026-11-24-01-00-00.log":                row("7"),
+		"current/conn.log":                            row("8") + `{"n":`,
+		"current/.conn.log.swp":                       "x",
+		"readme.txt":                                  "x",
+		".raytap.lock":                                "conn.log\t1\n",
 	}
-	for i, f := range files {
-		if r := rows(t, f); f.Log != "conn" || len(r) != 1 || r[0].Uint("n") != uint64(i+1) {
-			t.Errorf("%d: %v, %v", i, f, r)
+	dir := tree(t, files)
+	f := open(t, Options{}, dir, dir+"/")
+	if got := said(f, "conn"); got != "1 2 3 4 5 6 7 8" || f.Damaged != 0 || f.Unread() != nil || !f.Running() {
+		t.Errorf("%s; %d damaged, %q", got, f.Damaged, f.Unread())
+	}
+	// A day alone, as it was copied.
+	if got := said(open(t, Options{}, filepath.Join(dir, "2026-11-23")), "conn"); got != "2 3 4 5" {
+		t.Error(got)
+	}
+	// Two sensors.
+	other := tree(t, map[string]string{"2026-11-23/conn.17:30:00-18:00:00.log": row("9")})
+	if got := said(open(t, Options{}, other, dir), "conn"); got != "1 2 3 9 4 5 6 7 8" {
+		t.Error(got)
+	}
+	if _, err := Open(Options{}, dir, filepath.Join(dir, "none")); err == nil {
+		t.Error("a folder that is not there")
+	}
+}
+
+// TestUnreadIsSaid: who finds nothing must be able to tell whether there is nothing.
+func TestUnreadIsSaid(t *testing.T) {
+	whole := zipped(t, strings.Repeat(row("1"), 5000))
+	dir := tree(t, map[string]string{
+		"2026-11-23/notice.17:00:00-18:00:00.log.xz":  "x",
+		"2026-11-23/notice.18:00:00-19:00:00.log.gz":  string(whole[:len(whole)-9]),
+		"2026-11-23/notice.19:00:00-20:00:00.log.gz":  "no gzip",
+		"2026-11-23/notice.20:00:00-21:00:00.log.zst": "",
+		"2026-11-23/notice.21:00:00-22:00:00.log":     row("2") + "{\n{\n",
+		"2026-11-24.tar.gz":                           "x",
+		"notice.log.1":                                "x",
+		"notice.log":                                  row("3"),
+	})
+	secret := tree(t, map[string]string{"notice.log": row("4"), "current/notice.log": row("5")})
+	os.Symlink(filepath.Join(secret, "notice.log"), filepath.Join(dir, "2026-11-23", "notice.22:00:00-23:00:00.log"))
+	os.Symlink(secret, filepath.Join(dir, "2026-11-25"))
+	os.Symlink(filepath.Join(secret, "current"), filepath.Join(dir, "current"))
+	f := open(t, Options{}, dir)
+	got := said(f, "notice")
+	if first, rest, _ := strings.Cut(got, " 2"); strings.Trim(first, "1 ") != "" || rest != " 3" || f.Damaged != 2 {
+		t.Errorf("%s, %d damaged", got, f.Damaged)
+	}
+	said(f, "notice") // says nothing twice
+	all := strings.Join(f.Unread(), "\n")
+	for _, want := range []string{
+		"17:00:00-18:00:00.log.xz is in a form that raytap does not read", "18:00:00-19:00:00.log.gz is damaged: only its first",
+		"19:00:00-20:00:00.log.gz cannot be read: ", "20:00:00-21:00:00.log.zst cannot be read: it is empty",
+		"21:00:00-22:00:00.log: 2 lines could not be read", "2026-11-24.tar.gz is in a form", "notice.log.1 is in a form",
+		"22:00:00-23:00:00.log cannot be read: path escapes", "2026-11-25 is not a folder, and not read", "current cannot be read: is not a folder",
+	} {
+		if strings.Count(all, want) != 1 {
+			t.Errorf("%q is not said once:\n%s", want, all)
 		}
+	}
+	if n := len(f.Unread()); n != 10 {
+		t.Errorf("%d sentences:\n%s", n, all)
+	}
+}
+
+// TestSinceAndUntil: by what a row tells of; whole files are left out where name and date agree.
+func TestSinceAndUntil(t *testing.T) {
+	at := func(s string) capture.Time {
+		when, err := time.Parse("2006-01-02 15:04", s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return capture.Time(when.UnixNano())
+	}
+	sec := func(s string) string { return strconv.FormatInt(int64(at(s)/1e9), 10) }
+	dir := tree(t, map[string]string{
+		"2026-11-20/conn.17:00:00-18:00:00.log":      `{"ts":` + sec("2026-11-20 17:30") + `,"n":1}` + "\n",
+		"2026-11-21/conn.17:00:00-18:00:00.log":      `{"ts":` + sec("2026-11-23 17:45") + `,"n":2}` + "\n", // copied: its date is new
+		"2026-11-23/conn.17:00:00-18:00:00.log":      `{"ts":` + sec("2026-11-23 17:30") + `,"n":3,"duration":7200}` + "\n" + `{"ts":` + sec("2026-11-23 17:30") + `,"n":4}` + "\n",
+		"current/conn.log":                           `{"ts":` + sec("2026-11-23 18:30") + `,"n":5}` + "\n",
+		"2026-11-23/incidents.17:00:00-18:00:00.log": `{"ts":` + sec("2026-11-23 23:30") + `,"first":` + sec("2026-11-23 17:00") + `,"last":` + sec("2026-11-23 17:20") + `,"n":6}` + "\n",
+	})
+	old := time.Date(2026, 11, 20, 18, 0, 1, 0, time.UTC)
+	os.Chtimes(filepath.Join(dir, "2026-11-20/conn.17:00:00-18:00:00.log"), old, old)
+	for _, c := range []struct{ since, until, conns, incidents string }{
+		{"2026-11-23 18:00", "", "3 5", ""}, {"2026-11-23 17:20", "", "2 3 4 5", "6"}, {"2026-11-23 17:40", "2026-11-23 18:00", "2 3", ""},
+		{"2026-11-20 12:00", "2026-11-20 18:00", "1", ""},
+	} {
+		opt := Options{Since: at(c.since)}
+		if c.until != "" {
+			opt.Until = at(c.until)
+		}
+		f := open(t, opt, dir)
+		if got := said(f, "conn"); got != c.conns {
+			t.Errorf("%v: %s", c, got)
+		}
+		if got := said(f, "incidents"); got != c.incidents {
+			t.Errorf("%v: incidents %s", c, got)
+		}
+		if want := uint64(1); c.since < "2026-11-21" && f.Before() != 0 || c.since > "2026-11-21" && f.Before() != want {
+			t.Errorf("%v: %d files were left out", c, f.Before())
+		}
+	}
+}
+
+// TestRotationWhileReading: what is rotated and compressed between listing and reading is read all the same, once.
+func TestRotationWhileReading(t *testing.T) {
+	dir := tree(t, map[string]string{"current/notice.log": row("2"), "2026-11-23/notice.16:00:00-17:00:00.log": row("1")})
+	f := open(t, Options{}, dir)
+	day := filepath.Join(dir, "2026-11-23")
+	os.Rename(filepath.Join(dir, "current/notice.log"), filepath.Join(day, "notice.17:00:00-18:00:00.log"))
+	os.WriteFile(filepath.Join(day, "notice.16:00:00-17:00:00.log.gz"), zipped(t, row("1")), 0o644)
+	os.Remove(filepath.Join(day, "notice.16:00:00-17:00:00.log"))
+	if got := said(f, "notice"); got != "1 2" || f.Unread() != nil {
+		t.Errorf("%s, %q", got, f.Unread())
+	}
+	// Who follows gets what is rotated from the folder, and the rest from the file that was running.
+	f = open(t, Options{}, dir)
+	w := f.Follow("notice")[0]
+	defer w.Close()
+	got := ""
+	f.Rotated("notice", func(r *Row) { got += r.Get("n") })
+	os.WriteFile(filepath.Join(dir, "current/notice.log"), []byte(row("3")), 0o644)
+	if err := w.Read(func(r *Row) { got += r.Get("n") }); err != nil || got != "123" {
+		t.Error(got, err)
 	}
 }
 
@@ -157,9 +310,10 @@ func TestDamagedLinesAreCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	damaged, err := Read(File{"x", name}, func(r *Row) { got = append(got, r.Get("a")+r.Get("b")) })
-	if err != nil || damaged != 4 || !slices.Equal(got, []string{"12", "34", "5"}) {
-		t.Errorf("%d damaged, rows %q, %v", damaged, got, err)
+	f := open(t, Options{}, filepath.Dir(name))
+	f.Read("x", func(r *Row) { got = append(got, r.Get("a")+r.Get("b")) })
+	if f.Damaged != 4 || !slices.Equal(got, []string{"12", "34", "5"}) {
+		t.Errorf("%d damaged, rows %q", f.Damaged, got)
 	}
 }
 

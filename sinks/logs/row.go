@@ -1,11 +1,12 @@
 // Package logs reads back the logs that package zeek writes.
 //
-// In: a folder of logs, or one of them, in either form (tab-separated with Zeek's header, or JSON lines), plain or
-// compressed with gzip or zstd, of one run or rotated by a sensor. Out: rows, whose columns are asked for by name;
-// or, for a file that still grows, its rows as they come.
+// In: folders of logs, in either form (tab-separated with Zeek's header, or JSON lines), plain or compressed with gzip or
+// zstd: of a run, or of a sensor, whose running files, days and rotated files are one. Out: rows, whose columns are asked
+// for by name; or, for a file that still grows, its rows as they come.
 //
-// A row that is damaged (cut by a crash, too long, no JSON) is counted and left out. Zeek's own logs can be read as
-// well: nothing here knows which columns a log has.
+// A row that is damaged (cut by a crash, too long, no JSON) is counted and left out. What else was not read (a file that is
+// damaged, compressed in another way, not to be opened, a link) is said in a sentence: who finds nothing must be able to
+// tell whether there is nothing. Zeek's own logs can be read as well: nothing here knows which columns a log has.
 //
 // It does not see a byte that the writer could not write: in the JSON form \xHH of text and an escaped byte look the
 // same, as in Zeek's.
@@ -23,6 +24,7 @@ import (
 // Row is one row. Its methods give the zero value for a column that is unset, missing or of another kind.
 type Row struct {
 	Log     string // "conn"
+	Dir     string // the folder that it was read of, if it was by Folder
 	columns *columns
 	cells   []string       // as they stand in the text form
 	object  map[string]any // JSON form

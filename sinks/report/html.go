@@ -581,6 +581,19 @@ func (r *Report) limits() []limit {
 	if r.Damaged > 0 {
 		say("%s of the logs could not be read.", plural(r.Damaged, "line"))
 	}
+	const most = 100
+	for _, u := range r.Unread[:min(len(r.Unread), most)] {
+		say("%s.", u)
+	}
+	if more := len(r.Unread) - most; more > 0 {
+		say("%d more files were not read.", more)
+	}
+	if r.Running {
+		all = append(all, limit{"The sensor was still writing when this was made, or was killed: the rows of its last second may be missing.", true})
+	}
+	if r.again > 0 {
+		all = append(all, limit{plural(r.again, "finding") + " of one sensor were another's, too, and are shown once.", true})
+	}
 	if r.pairsLeftOut > 0 {
 		say("%s between hosts that no finding names were not counted by pair.", plural(r.pairsLeftOut, "flow"))
 	}

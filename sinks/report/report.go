@@ -1,6 +1,6 @@
 // Package report tells the story of a run to somebody who was not there.
 //
-// In: a folder of logs that package zeek wrote, of one run or of a sensor, in either form. Out: one HTML file that
+// In: folders of logs that package zeek wrote, of one run or of sensors, in either form. Out: one HTML file that
 // stands alone (no network, no script but its own, a Content-Security-Policy that says so), and, for exports, the
 // findings and indicators as values. It is made of logs and not of events, so that what a replay reports at once and
 // what is reported of its logs a year later are the same.
@@ -14,7 +14,9 @@ package report
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -39,8 +41,9 @@ const (
 
 // Options say what is read.
 type Options struct {
-	Source string              // names it: "shadowray.pcap.gz"
-	Home   *detectors.Networks // what counts as inside
+	Source       string              // names it: "shadowray.pcap.gz"
+	Home         *detectors.Networks // what counts as inside
+	Since, Until capture.Time        // only what is of this time; 0: no bound
 }
 
 // Technique is one of ATLAS or ATT&CK.
@@ -97,7 +100,9 @@ type Report struct {
 	Findings  []Finding  // in order of time
 	Incidents []Incident // the worst first
 	Assets    [][]Field
-	Damaged   uint64 // lines of logs that could not be read
+	Damaged   uint64   // lines of logs that could not be read
+	Unread    []string // what else of the folders was not read, in sentences
+	Running   bool     // a sensor was still writing
 
 	home             *detectors.Networks
 	bySeverity       [severities]uint64
@@ -116,36 +121,35 @@ type Report struct {
 	flows            flowTotals
 	weirds           map[string]uint64
 	stats            []Field
+	runs             map[string][]Field // the last row of stats.log by folder
+	ids              map[string]string  // folders of findings
+	again            uint64             // findings that another sensor made, too
 }
 
 const severities = int(detectors.Critical) + 1
 
-// Read makes a report of the logs in dir.
-func Read(dir string, opt Options) (*Report, error) {
-	files, err := logs.Files(dir)
+// Read makes a report of the logs in folders, as one.
+func Read(opt Options, dirs ...string) (*Report, error) {
+	folder, err := logs.Open(logs.Options{Since: opt.Since, Until: opt.Until}, dirs...)
 	if err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("report: no logs in %s", dir)
+	defer folder.Close()
+	names := folder.Logs()
+	if len(names) == 0 {
+		errs := []error{fmt.Errorf("report: no logs in %s", strings.Join(dirs, ", "))}
+		for _, u := range folder.Unread() {
+			errs = append(errs, errors.New("report: "+u))
+		}
+		return nil, errors.Join(errs...)
 	}
 	r := &Report{
 		Source: opt.Source, home: opt.Home, seen: map[string]bool{}, hosts: map[netip.Addr]*host{}, pairs: map[[2]netip.Addr]*pair{},
 		endpoints: map[netip.AddrPort]*endpoint{}, miners: map[string]*miner{}, weirds: map[string]uint64{},
+		runs: map[string][]Field{}, ids: map[string]string{}, Running: folder.Running(),
 	}
-	read := func(log string, fn func(*logs.Row)) error {
-		for _, f := range files {
-			if f.Log != log {
-				continue
-			}
-			r.seen[log] = true
-			damaged, err := logs.Read(f, fn)
-			r.Damaged += damaged
-			if err != nil {
-				return fmt.Errorf("report: %w", err)
-			}
-		}
-		return nil
+	for _, n := range names {
+		r.seen[n] = true
 	}
 	// What findings name decides what is kept of the rest, so they are read first; dns.log gives names to addresses
 	// that the logs before it have brought.
@@ -164,14 +168,16 @@ func Read(dir string, opt Options) (*Report, error) {
 		{"dns", r.dns, nil},
 		{"conn", r.conn, nil},
 		{"weird", func(w *logs.Row) { r.weirds[w.Get("name")]++ }, nil},
-		{"stats", r.stat, nil},
+		{"stats", r.stat, r.afterStats},
 	} {
-		if err := read(l.log, l.take); err != nil {
-			return nil, err
-		}
+		folder.Read(l.log, l.take)
 		if l.then != nil {
 			l.then()
 		}
+	}
+	r.Damaged, r.Unread = folder.Damaged, folder.Unread()
+	if n := count(r.stats, "findings"); n > 0 && len(r.Findings) == 0 && opt.Since == 0 && opt.Until == 0 {
+		r.Unread = append(r.Unread, fmt.Sprintf("stats.log counts %s, and no notice.log has them", plural(n, "finding")))
 	}
 	return r, nil
 }
@@ -205,6 +211,12 @@ func (r *Report) notice(w *logs.Row) {
 		case d.Flow.Resp.Addr():
 			f.SrcPort = d.Flow.Resp.Port()
 		}
+	}
+	if from, ok := r.ids[f.ID]; ok && from != w.Dir {
+		r.again++ // the same packets passed two sensors
+		return
+	} else if !ok && f.ID != "" && len(r.ids) < 10*maxFindings {
+		r.ids[f.ID] = w.Dir
 	}
 	r.bySeverity[f.Severity]++
 	r.span(f.Time, f.Time)
@@ -338,9 +350,50 @@ func (r *Report) asset(w *logs.Row) {
 	r.Assets = append(r.Assets, row)
 }
 
-// stat keeps the last row: a sensor's counters grow.
+// stat keeps the last row of each run: a sensor's counters grow, and begin anew when it does.
 func (r *Report) stat(w *logs.Row) {
-	r.stats = fields(w)
+	row := fields(w)
+	if last := r.runs[w.Dir]; last != nil && count(row, "pkts_proc") < count(last, "pkts_proc") {
+		r.sum(last)
+	}
+	r.runs[w.Dir] = row
+}
+
+// afterStats sums up the runs.
+func (r *Report) afterStats() {
+	for _, dir := range slices.Sorted(maps.Keys(r.runs)) {
+		r.sum(r.runs[dir])
+	}
+}
+
+// sum adds the counters of a run to those of the others; of what is no counter all values are kept.
+func (r *Report) sum(run []Field) {
+	if r.stats == nil {
+		r.stats = run
+		return
+	}
+	for _, f := range run {
+		i := slices.IndexFunc(r.stats, func(x Field) bool { return x.Name == f.Name })
+		if i < 0 {
+			r.stats = append(r.stats, f)
+			continue
+		}
+		old := &r.stats[i]
+		a, aerr := strconv.ParseUint(strings.Join(old.Values, ","), 10, 64)
+		b, berr := strconv.ParseUint(strings.Join(f.Values, ","), 10, 64)
+		switch {
+		case !f.List && aerr == nil && berr == nil && a+b >= a:
+			old.Values = []string{strconv.FormatUint(a+b, 10)}
+		case f.List:
+			for _, v := range f.Values {
+				if !slices.Contains(old.Values, v) {
+					old.Values = append(old.Values, v)
+				}
+			}
+		default:
+			old.Values = f.Values
+		}
+	}
 }
 
 func get(fields []Field, name string) string {

@@ -56,7 +56,7 @@ func read(t testing.TB, dir string) *report.Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := report.Read(dir, report.Options{Source: "x.pcap", Home: home})
+	r, err := report.Read(report.Options{Source: "x.pcap", Home: home}, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -424,10 +424,10 @@ func TestReportOfManyFlowsIsSmall(t *testing.T) {
 }
 
 func TestNoLogsNoReport(t *testing.T) {
-	if _, err := report.Read(t.TempDir(), report.Options{}); err == nil {
+	if _, err := report.Read(report.Options{}, t.TempDir()); err == nil {
 		t.Error("a report of nothing")
 	}
-	if _, err := report.Read(filepath.Join(t.TempDir(), "none"), report.Options{}); err == nil {
+	if _, err := report.Read(report.Options{}, filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("a report of a folder that is not there")
 	}
 }

@@ -181,7 +181,7 @@ func (r *Report) verdict(steps []step) verdict {
 			signs = true
 		}
 	}
-	v := verdict{Caveat: r.caveat(), Doubts: r.doubts()}
+	v := verdict{Caveat: r.caveat(), Doubts: append(r.unread(), r.doubts()...)}
 	switch {
 	case hit:
 		v.Level, v.Headline = "hit", "Yes: we were hit."
@@ -195,6 +195,9 @@ func (r *Report) verdict(steps []step) verdict {
 	default:
 		v.Level, v.Headline = "clear", "No attack was seen."
 		v.Sentences = []string{"No rule found anything in this traffic."}
+	}
+	if v.Level == "clear" && len(r.Unread) > 0 {
+		v.Level, v.Headline = "signs", "No attack was seen in what could be read, and not everything could."
 	}
 	if n := r.storyCount(); n > 0 && v.Level != "clear" {
 		for _, x := range r.Incidents[:n] {
@@ -267,6 +270,19 @@ func (r *Report) Verdict() (headline, text string) {
 	steps, _ := r.steps()
 	v := r.verdict(steps)
 	return v.Headline, strings.Join(append(v.Doubts, v.Sentences...), " ")
+}
+
+// unread says what of the logs was not read: what is looked for may be in there.
+func (r *Report) unread() []string {
+	const most = 5
+	if len(r.Unread) == 0 {
+		return nil
+	}
+	all := "Not all logs were read: " + strings.Join(r.Unread[:min(len(r.Unread), most)], "; ")
+	if more := len(r.Unread) - most; more > 0 {
+		all += fmt.Sprintf("; and %d more, at the end", more)
+	}
+	return []string{all + "."}
 }
 
 // doubts tells of networks that the run took for outside because nobody said what is home, though a Ray cluster talks

@@ -255,7 +255,7 @@ func (s *files) cut(l *liveFile, n int64) {
 		err = l.file.Truncate(info.Size() - n)
 	}
 	if l.kept = 0; err != nil { // begin another rather than go on behind half a line
-		s.retire(l, false)
+		s.retire(l, s.now, false)
 	}
 }
 
@@ -394,12 +394,13 @@ func (s *files) rotate(l *liveFile, at time.Time) bool {
 		l.due, l.since = false, at
 		return false
 	case l.in == 0 && l.keep > 0: // nothing but a header
-		l.due = false
+		l.due, l.since = false, at
+		s.begin(l)
 		return false
 	case l.keep > 0 && s.failing() != nil:
 		return false // it would give its reserve away, and not get another
 	}
-	if !s.retire(l, true) {
+	if !s.retire(l, at, true) {
 		return false
 	}
 	l.due, l.since = false, at
@@ -409,9 +410,27 @@ func (s *files) rotate(l *liveFile, at time.Time) bool {
 	return true
 }
 
-// retire moves the running file of a log into the archive. Where that is not possible it stays, and due.
-func (s *files) retire(l *liveFile, whole bool) bool {
-	to, err := s.free(l.name, l.since)
+// begin gives a file that has no row yet the header of the interval that begins now.
+func (s *files) begin(l *liveFile) {
+	if s.json {
+		return
+	}
+	b := l.schema.header(nil, l.name, capture.Time(l.since.UnixNano()))
+	err := l.file.Truncate(0)
+	if err == nil {
+		_, err = l.file.Write(b)
+	}
+	if l.kept = 0; err != nil {
+		l.file.Truncate(0)
+		s.down(l, err)
+		return
+	}
+	l.size = uint64(len(b))
+}
+
+// retire moves the running file of a log, which ends at until, into the archive. Where that is not possible it stays, and due.
+func (s *files) retire(l *liveFile, until time.Time, whole bool) bool {
+	to, err := s.free(l.name, l.since, until)
 	if err == nil {
 		if whole {
 			s.end(l)
@@ -435,14 +454,18 @@ func (s *files) retire(l *liveFile, whole bool) bool {
 	return true
 }
 
-// free gives the path for a rotated file that was begun at that time, and makes its folder.
-func (s *files) free(name string, since time.Time) (string, error) {
-	since = since.UTC()
+// free gives the path for a rotated file of that time, and makes its folder.
+func (s *files) free(name string, since, until time.Time) (string, error) {
+	since, until = since.UTC(), until.UTC()
 	dir := filepath.Join(s.dir, since.Format(dayForm))
 	if err := s.opt.Modes.Within(s.dir, since.Format(dayForm)); err != nil {
 		return "", err
 	}
-	base := filepath.Join(dir, name+"."+since.Format(stampForm))
+	span := since.Format(clockForm) + "-" + until.Format(clockForm)
+	if s.opt.Names == NamesBegin {
+		span = since.Format(stampForm)
+	}
+	base := filepath.Join(dir, name+"."+span)
 	for n := 1; ; n++ {
 		path := base
 		if n > 1 {
@@ -469,7 +492,7 @@ func (s *files) salvage() (found []string, err error) {
 	slices.Sort(files)
 	for _, path := range files {
 		name := strings.TrimSuffix(filepath.Base(path), ".log")
-		rows, cut, since, err := mend(path)
+		rows, cut, since, until, err := mend(path)
 		var foreign *disk.Foreign
 		if errors.As(err, &foreign) {
 			if err := os.Remove(path); err != nil {
@@ -489,7 +512,11 @@ func (s *files) salvage() (found []string, err error) {
 				continue // nothing was in it
 			}
 		} else {
-			to, err := s.free(name, since)
+			// All logs of the interval have its times, if they are its.
+			if end := since.Truncate(s.opt.Interval).Add(s.opt.Interval); end.After(until) {
+				until = end
+			}
+			to, err := s.free(name, since, until)
 			if err != nil {
 				return nil, err
 			}
@@ -523,7 +550,7 @@ func (s *files) close(now time.Time) error {
 		case l.in == 0 && l.keep > 0:
 			l.file.Close()
 			os.Remove(l.path)
-		case !s.retire(l, true):
+		case !s.retire(l, now, true):
 			errs = append(errs, fmt.Errorf("zeek: %s could not be archived; the next start does it", l.path))
 			l.file.Close()
 		}

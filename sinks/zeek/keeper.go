@@ -24,16 +24,17 @@ import (
 const (
 	dayForm   = "2006-01-02"
 	stampForm = "2006-01-02-15-04-05"
+	clockForm = "15:04:05"
 	// Files that wait to be closed. More than one rotation of all logs; beyond it the caller closes them itself.
 	keeperQueue = 64
 )
 
-// rotated is the name of a file that was put into the archive: log, time, number, compression. Nothing else is ever
-// touched there.
-var rotated = regexp.MustCompile(`^([a-z0-9_]+)\.(\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d)(?:-(\d+))?\.log(\.gz|\.zst)?$`)
+// rotated is the name of a file that was put into the archive: log, when it was begun, until when, number, compression.
+// Nothing else is ever touched there. Both forms are known whatever Options.Names says, which may have been another.
+var rotated = regexp.MustCompile(`^([a-z0-9_]+)\.(?:(\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d)|(\d\d:\d\d:\d\d)-\d\d:\d\d:\d\d)(?:-\d+)?\.log(\.gz|\.zst)?$`)
 
 // unfinished is what compression that was killed left.
-var unfinished = regexp.MustCompile(`^\.[a-z0-9_]+\.[0-9-]+\.log\.(gz|zst)$`)
+var unfinished = regexp.MustCompile(`^\.[a-z0-9_]+\.[0-9:-]+\.log\.(gz|zst)$`)
 
 // keeper looks after the archive on a goroutine of its own. What there is to do it reads off the folder, so that
 // nothing is forgotten over a restart.
@@ -145,6 +146,9 @@ type archived struct {
 	packed bool
 }
 
+// finding says whether it is of the logs that tell what was found.
+func (a *archived) finding() bool { return a.log == "notice" || a.log == "incidents" }
+
 // sweep compresses what is not compressed and deletes what is too old or too much.
 func (k *keeper) sweep(j job) {
 	all, err := k.list()
@@ -204,6 +208,9 @@ func (k *keeper) list() ([]archived, error) {
 				continue
 			}
 			began, err := time.Parse(stampForm, m[2])
+			if m[2] == "" {
+				began, err = time.Parse(dayForm+clockForm, day.Name()+m[3])
+			}
 			info, e := f.Info()
 			if err != nil || e != nil || !info.Mode().IsRegular() {
 				continue
@@ -221,7 +228,11 @@ func (k *keeper) surplus(all []archived, j job) []archived {
 	var gone, left []archived
 	var total uint64
 	for _, a := range all {
-		if k.opt.Keep > 0 && j.ages && j.now.Sub(a.began) > k.opt.Keep {
+		keep := k.opt.Keep
+		if a.finding() {
+			keep = k.opt.KeepFindings
+		}
+		if keep > 0 && j.ages && j.now.Sub(a.began) > keep {
 			gone = append(gone, a)
 			continue
 		}
@@ -232,7 +243,7 @@ func (k *keeper) surplus(all []archived, j job) []archived {
 		return gone
 	}
 	slices.SortStableFunc(left, func(a, b archived) int {
-		switch an, bn := a.log == "notice", b.log == "notice"; {
+		switch an, bn := a.finding(), b.finding(); {
 		case an == bn:
 			return 0
 		case bn:
@@ -312,17 +323,17 @@ func (b breakable) Read(p []byte) (int, error) {
 	return b.f.Read(p)
 }
 
-// mend cuts a file behind its last whole line. It says whether rows are left, how many bytes went, and when the file
-// was begun: by its header, by the time of its first row, or by when it was last written.
-func mend(path string) (rows bool, gone int64, since time.Time, err error) {
+// mend cuts a file behind its last whole line. It says whether rows are left, how many bytes went, when the file was
+// begun (by its header, by the time of its first row, or by when it was last written), and when it was last written.
+func mend(path string) (rows bool, gone int64, since, until time.Time, err error) {
 	f, err := disk.Default().Open(path, os.O_RDWR)
 	if err != nil {
-		return false, 0, since, err
+		return false, 0, since, until, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return false, 0, since, err
+		return false, 0, since, until, err
 	}
 	since = info.ModTime()
 	size := info.Size()
@@ -331,7 +342,7 @@ func mend(path string) (rows bool, gone int64, since time.Time, err error) {
 	for end > 0 {
 		b := buf[:min(end, int64(len(buf)))]
 		if _, err := f.ReadAt(b, end-int64(len(b))); err != nil {
-			return false, 0, since, err
+			return false, 0, since, until, err
 		}
 		if i := bytes.LastIndexByte(b, '\n'); i >= 0 {
 			end += int64(i + 1 - len(b))
@@ -341,7 +352,7 @@ func mend(path string) (rows bool, gone int64, since time.Time, err error) {
 	}
 	// Also where nothing is cut: it gives back what was reserved behind the end.
 	if err := f.Truncate(end); err != nil {
-		return false, 0, since, err
+		return false, 0, since, until, err
 	}
 	r := bufio.NewReaderSize(io.NewSectionReader(f, 0, end), len(buf))
 	for {
@@ -364,5 +375,8 @@ func mend(path string) (rows bool, gone int64, since time.Time, err error) {
 		}
 		break
 	}
-	return rows, size - end, since, nil
+	if until = info.ModTime(); until.Before(since) {
+		until = since
+	}
+	return rows, size - end, since, until, nil
 }

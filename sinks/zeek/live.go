@@ -11,11 +11,14 @@ import (
 	"github.com/raytap/raytap/detectors"
 )
 
-// What LiveOptions.Compress and LiveOptions.Fsync take.
+// What LiveOptions.Compress, LiveOptions.Names and LiveOptions.Fsync take.
 const (
 	CompressNone = "none"
 	CompressGzip = "gzip"
 	CompressZstd = "zstd"
+
+	NamesInterval = "interval" // conn.17:00:00-18:00:00.log, as Zeek's zeekctl and zeek-archiver name them, and RITA takes
+	NamesBegin    = "begin"    // conn.2026-11-23-17-00-00.log, as Zeek itself does: for file systems without colons in names
 
 	FsyncNever  = "never"  // the system writes when it likes: a power cut costs what it had not written, half a minute on Linux
 	FsyncRotate = "rotate" // a rotated file is on the disk before it is compressed
@@ -42,10 +45,13 @@ type LiveOptions struct {
 	Interval time.Duration // rotate at its multiples, counted from midnight UTC; 0: not by time
 	Size     uint64        // rotate a log that has as many bytes; 0: not by size
 	Compress string        // rotated files: CompressNone (also ""), CompressGzip, CompressZstd
+	Names    string        // of rotated files: NamesInterval (also ""), NamesBegin
 	Keep     time.Duration // delete rotated files that are older; 0: never
-	KeepSize uint64        // delete the oldest rotated files when all have more bytes; 0: never
-	Fsync    string        // FsyncNever (also ""), FsyncRotate, FsyncFlush
-	Reserve  uint64        // bytes of the disk kept for findings; 0: none
+	// KeepFindings is Keep for notice.log and incidents.log. Findings are few, and asked for a year later.
+	KeepFindings time.Duration
+	KeepSize     uint64 // delete the oldest rotated files when all have more bytes, findings last; 0: never
+	Fsync        string // FsyncNever (also ""), FsyncRotate, FsyncFlush
+	Reserve      uint64 // bytes of the disk kept for findings; 0: none
 	// Say, if set, is told in a sentence what happened to the files: what the last run left, a full disk and its end, a
 	// folder that was removed. It is called on any goroutine.
 	Say func(string)
@@ -54,11 +60,12 @@ type LiveOptions struct {
 // Live writes logs for as long as a sensor runs.
 //
 //	DIR/current/conn.log                                 being written
-//	DIR/2026-11-23/conn.2026-11-23-17-00-00.log[.gz|.zst]  rotated, under the time at which it was begun (UTC)
+//	DIR/2026-11-23/conn.17:00:00-18:00:00.log[.gz|.zst]  rotated, under the interval that it is of (UTC)
 //
-// The names of rotated files are Zeek's; a second file of the same log and second gets "-2" behind the time. Zeek
-// itself leaves them in one folder; here each day has its own, as with Zeek's zeekctl, or a year would make a folder
-// of 100,000 files. Close rotates everything, so that what stands in current at a start is of a run that was killed:
+// The names of rotated files are those of Zeek's zeekctl, in a folder for the day on which they begin: all logs of an
+// interval have the same times, those at which it began and ended, whenever their first row came. An interval that is cut
+// short by the sensor's start or end, or by a file's size, has the times of that instead. A second file of the same log and
+// times gets "-2" behind them. With NamesBegin they are Zeek's own, with the time of the beginning alone. Close rotates everything, so that what stands in current at a start is of a run that was killed:
 // it is cut behind its last whole line, archived, and Say is told.
 //
 // Nothing here ends the run. A log that cannot be written holds what it has, counts what it loses and tries again
@@ -129,6 +136,11 @@ func NewLive(dir string, opt LiveOptions, now time.Time) (*Live, error) {
 	case "", CompressNone, CompressGzip, CompressZstd:
 	default:
 		return nil, fmt.Errorf("zeek: unknown compression %q (none, gzip, zstd)", opt.Compress)
+	}
+	switch opt.Names {
+	case "", NamesInterval, NamesBegin:
+	default:
+		return nil, fmt.Errorf("zeek: unknown names %q (interval, begin)", opt.Names)
 	}
 	switch opt.Fsync {
 	case "", FsyncNever, FsyncRotate, FsyncFlush:

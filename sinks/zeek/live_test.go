@@ -217,7 +217,7 @@ func TestRotationByTime(t *testing.T) {
 	same(t, tree(t, dir), "current/conn.log")
 	s.Event(&numbered{log: "conn", n: 2}) // came before the hour was over
 	s.tick(at("2026-11-23 17:00:00"))
-	same(t, tree(t, dir), "2026-11-23/conn.2026-11-23-16-42-36.log")
+	same(t, tree(t, dir), "2026-11-23/conn.16:42:36-17:00:00.log")
 	s.Event(&numbered{log: "conn", n: 3})
 	s.Event(&numbered{log: "dns", n: 1})
 	s.tick(at("2026-11-23 17:00:09"))
@@ -225,8 +225,8 @@ func TestRotationByTime(t *testing.T) {
 	if err := s.Close(at("2026-11-23 17:10:00")); err != nil {
 		t.Fatal(err)
 	}
-	same(t, tree(t, dir), "2026-11-23/conn.2026-11-23-16-42-36.log", "2026-11-23/conn.2026-11-23-17-00-00.log", "2026-11-23/dns.2026-11-23-17-00-00.log")
-	if got := read(t, dir, "2026-11-23/conn.2026-11-23-17-00-00.log"); !strings.HasPrefix(got, "#separator") || !strings.HasSuffix(got, "\t3\t-\n#close\t2026-11-23-17-10-00\n") {
+	same(t, tree(t, dir), "2026-11-23/conn.16:42:36-17:00:00.log", "2026-11-23/conn.17:00:00-17:10:00.log", "2026-11-23/dns.17:00:00-17:10:00.log")
+	if got := read(t, dir, "2026-11-23/conn.17:00:00-17:10:00.log"); !strings.HasPrefix(got, "#separator") || !strings.HasSuffix(got, "\t3\t-\n#close\t2026-11-23-17-10-00\n") {
 		t.Errorf("the second conn.log is\n%s", got)
 	}
 	if got := rowsOf(t, dir, "conn", false); !slices.Equal(got, []uint64{1, 2, 3}) {
@@ -257,7 +257,7 @@ func TestLiveRowsAreTheSame(t *testing.T) {
 				}
 				return strings.Join(keep, "")
 			}
-			a, b := strip(read(t, want, log+".log")), strip(read(t, dir, "2026-11-23/"+log+".2026-11-23-17-00-00.log"))
+			a, b := strip(read(t, want, log+".log")), strip(read(t, dir, "2026-11-23/"+log+".17:00:00-17:00:01.log"))
 			if a != b {
 				t.Errorf("%s %s: replay wrote\n%s\nthe sensor\n%s", format, log, a, b)
 			}
@@ -315,7 +315,44 @@ func TestTwoFilesOfASecond(t *testing.T) {
 		s.tick(at("2026-11-23 17:00:00"))
 		s.idle() // the first has another ending when the second comes
 	}
-	same(t, tree(t, dir), "2026-11-23/conn.2026-11-23-17-00-00-2.log.gz", "2026-11-23/conn.2026-11-23-17-00-00-3.log.gz", "2026-11-23/conn.2026-11-23-17-00-00.log.gz")
+	same(t, tree(t, dir), "2026-11-23/conn.17:00:00-17:00:00-2.log.gz", "2026-11-23/conn.17:00:00-17:00:00-3.log.gz", "2026-11-23/conn.17:00:00-17:00:00.log.gz")
+}
+
+// TestNamesOfAnInterval: all logs of an interval have the same times in their names, whenever their first row came.
+func TestNamesOfAnInterval(t *testing.T) {
+	for names, want := range map[string][]string{
+		NamesInterval: {
+			"2026-11-23/conn.16:42:36-17:00:00.log", "2026-11-23/conn.17:00:00-18:00:00.log", "2026-11-23/conn.23:00:00-00:00:00.log",
+			"2026-11-23/dns.17:00:00-18:00:00.log", "2026-11-23/notice.17:00:00-18:00:00.log",
+			"2026-11-24/conn.00:00:00-00:10:00.log", "2026-11-24/notice.00:00:00-00:10:00.log",
+		},
+		NamesBegin: {
+			"2026-11-23/conn.2026-11-23-16-42-36.log", "2026-11-23/conn.2026-11-23-17-00-00.log", "2026-11-23/conn.2026-11-23-23-00-00.log",
+			"2026-11-23/dns.2026-11-23-17-00-00.log", "2026-11-23/notice.2026-11-23-17-00-00.log",
+			"2026-11-24/conn.2026-11-24-00-00-00.log", "2026-11-24/notice.2026-11-24-00-00-00.log",
+		},
+	} {
+		dir := t.TempDir()
+		s := live(t, dir, LiveOptions{Interval: time.Hour, Reserve: 1 << 16, Names: names}, at("2026-11-23 16:42:36"))
+		for now := at("2026-11-23 16:42:40"); now.Before(at("2026-11-24 00:10:00")); now = now.Add(5 * time.Minute) {
+			switch now.Format("15:04") {
+			case "16:47", "17:07", "23:07", "00:07":
+				s.Event(&numbered{log: "conn", n: 1})
+			case "17:37":
+				s.Event(&numbered{log: "dns", n: 1})
+				s.Event(finding())
+			}
+			if now.Format("15:04") == "00:07" {
+				s.Event(finding())
+			}
+			s.tick(now)
+			if got := read(t, dir, "current/notice.log"); now.Format("15:04") == "22:02" && !strings.Contains(got, "#open\t2026-11-23-22-00-00\n") {
+				t.Errorf("the header of a log without a row:\n%s", got)
+			}
+		}
+		s.Close(at("2026-11-24 00:10:00"))
+		same(t, tree(t, dir), want...)
+	}
 }
 
 func TestRetention(t *testing.T) {
@@ -332,14 +369,21 @@ func TestRetention(t *testing.T) {
 	put("2026-11-21/notice.2026-11-21-10-00-00.log.gz", 100)
 	put("2026-11-22/conn.2026-11-22-10-00-00.log", 100)
 	put("2026-11-22/dns.2026-11-22-11-00-00.log", 100)
+	put("2026-11-10/notice.10:00:00-11:00:00.log.gz", 10)
+	put("2026-11-10/incidents.10:00:00-11:00:00-2.log.gz", 10)
+	put("2026-11-10/http.10:00:00-11:00:00.log.gz", 10)
+	put("2026-11-02/notice.10:00:00-11:00:00.log.gz", 10)
+	put("2026-11-22/.conn.10:00:00-11:00:00.log.zst", 100)          // likewise
 	put("2026-11-22/mine.txt", 100)                                 // somebody else's
 	put("old/conn.2026-11-01-10-00-00.log", 100)                    // not a day's folder
 	put("2026-11-22/.conn.2026-11-22-09-00-00.log.gz", 100)         // compression that was killed
 	put("2026-11-01/conn.2026-11-01-10-00-00.log.d/deep.log", 1000) // a folder with such a name
-	s := live(t, dir, LiveOptions{Keep: 7 * 24 * time.Hour, KeepSize: 250}, at("2026-11-23 17:00:00"))
+	s := live(t, dir, LiveOptions{Keep: 7 * 24 * time.Hour, KeepFindings: 20 * 24 * time.Hour, KeepSize: 250}, at("2026-11-23 17:00:00"))
 	s.idle()
 	same(t, tree(t, dir),
 		"2026-11-01/conn.2026-11-01-10-00-00.log.d/deep.log",
+		"2026-11-10/incidents.10:00:00-11:00:00-2.log.gz", // findings have an age of their own
+		"2026-11-10/notice.10:00:00-11:00:00.log.gz",
 		"2026-11-21/notice.2026-11-21-10-00-00.log.gz", // older than what went for the total
 		"2026-11-22/dns.2026-11-22-11-00-00.log",
 		"2026-11-22/mine.txt",
@@ -401,7 +445,7 @@ func TestAgeCountsAgainADayAfterTheStep(t *testing.T) {
 		s.tick(now.Add(time.Duration(m) * time.Minute))
 		if m == 23*60 {
 			s.idle()
-			same(t, tree(t, dir), "2026-11-23/conn.2026-11-23-17-00-00.log")
+			same(t, tree(t, dir), "2026-11-23/conn.17:00:00-17:00:00.log")
 		}
 	}
 	s.idle()
@@ -500,6 +544,8 @@ func TestWhatAKilledRunLeft(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, currentDir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
+		written := at("2026-11-20 10:20:30")
+		os.Chtimes(filepath.Join(dir, currentDir, name), written, written)
 	}
 	head := "#separator \\x09\n#open\t2026-11-20-10-00-00\n#fields\tts\tn\tpad\n"
 	put("conn.log", head+"1\t1\t-\n1\t2\t-\n1\t3")
@@ -510,12 +556,12 @@ func TestWhatAKilledRunLeft(t *testing.T) {
 	put("x509.log", `{"ts":1763917200.5,"n":1}`+"\n"+`{"ts":17`+strings.Repeat("9", 200<<10)) // longer than the piece that is searched
 	put("readme.txt", "stays")
 	var heard said
-	s := live(t, dir, LiveOptions{Say: heard.say}, at("2026-11-23 17:00:00"))
-	same(t, tree(t, dir), "2025-11-23/x509.2025-11-23-17-00-00.log", "2026-11-20/conn.2026-11-20-10-00-00.log", "2026-11-20/dns.2026-11-20-10-00-00.log", "current/readme.txt")
-	if got := read(t, dir, "2026-11-20/conn.2026-11-20-10-00-00.log"); got != head+"1\t1\t-\n1\t2\t-\n" {
+	s := live(t, dir, LiveOptions{Interval: time.Hour, Say: heard.say}, at("2026-11-23 17:00:00"))
+	same(t, tree(t, dir), "2025-11-23/x509.17:00:00-10:20:30.log", "2026-11-20/conn.10:00:00-11:00:00.log", "2026-11-20/dns.10:00:00-11:00:00.log", "current/readme.txt")
+	if got := read(t, dir, "2026-11-20/conn.10:00:00-11:00:00.log"); got != head+"1\t1\t-\n1\t2\t-\n" {
 		t.Errorf("conn.log is %q", got)
 	}
-	if got := read(t, dir, "2025-11-23/x509.2025-11-23-17-00-00.log"); got != `{"ts":1763917200.5,"n":1}`+"\n" {
+	if got := read(t, dir, "2025-11-23/x509.17:00:00-10:20:30.log"); got != `{"ts":1763917200.5,"n":1}`+"\n" {
 		t.Errorf("x509.log has %d bytes", len(got))
 	}
 	heard.has(t, "did not end properly", 4)
@@ -701,7 +747,7 @@ func TestDiskAway(t *testing.T) {
 	if len(got) != int(c[0].Rows) || !slices.Equal(got, slices.Compact(slices.Clone(got))) {
 		t.Errorf("%d rows, %v", len(got), c)
 	}
-	if n := strings.Count(string(content(t, filepath.Join(dir, "2026-11-23", "notice.2026-11-23-17-00-00.log"))), "submitted a job"); n != (rows-1)/1000 {
+	if n := strings.Count(string(content(t, filepath.Join(dir, "2026-11-23", "notice.17:00:00-17:04:03.log"))), "submitted a job"); n != (rows-1)/1000 {
 		t.Errorf("%d findings", n)
 	}
 }

@@ -4,12 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/sinks/zeek"
@@ -222,6 +226,122 @@ func TestRITAImports(t *testing.T) {
 		f.Close()
 		if n != rows {
 			t.Errorf("%s: %d rows as text, %d as JSON", log, rows, n)
+		}
+	}
+}
+
+// ritaTakes is what RITA 5 asks of a file before it reads it (cmd/import.go: WalkFiles, ParseHourFromFilename and
+// ParseFolderDate): the end of its name, that everybody may read it (versions before 5.1; later ones just open it), its
+// prefix, an hour behind the prefix or none at all, and a day for its folder. It gives the day and hour that RITA files the
+// log under.
+func ritaTakes(path string, mode os.FileMode) (day string, hour int, why string) {
+	name := filepath.Base(path)
+	if !strings.HasSuffix(name, ".log") && !strings.HasSuffix(name, ".gz") {
+		return "", 0, "incompatible file extension"
+	}
+	if mode.Perm()&0o444 != 0o444 {
+		return "", 0, "not readable for all"
+	}
+	prefix := ""
+	for _, p := range [...]string{"conn", "open_conn", "dns", "http", "open_http", "ssl", "open_ssl"} {
+		if strings.HasPrefix(name, p) && !strings.HasPrefix(name, "conn_summary") && !strings.HasPrefix(name, "conn-summary") {
+			prefix = p
+		}
+	}
+	if prefix == "" {
+		return "", 0, "incompatible log type"
+	}
+	hour = -1
+	if m := regexp.MustCompile(`[A-Za-z]+\.(\d\d)[:/_]\d\d`).FindStringSubmatch(path); m != nil {
+		hour, _ = strconv.Atoi(m[1])
+	} else if regexp.MustCompile(`^\w+\.log(\.gz)?$`).MatchString(name) {
+		hour = 0
+	}
+	if hour < 0 || hour > 23 {
+		return "", 0, "no hour in the name"
+	}
+	day = filepath.Base(filepath.Dir(path))
+	if _, err := time.Parse(time.DateOnly, day); err != nil {
+		return "", 0, "the folder is no day's"
+	}
+	return day, hour, ""
+}
+
+// TestRITAFindsTheFiles: RITA takes every log of the days of a sensor that it reads, under its day and hour.
+func TestRITAFindsTheFiles(t *testing.T) {
+	for _, c := range []struct{ mode, compress, refuses string }{
+		{"0644", "gzip", ""}, {"0644", "none", ""}, {"0640", "gzip", "not readable for all"}, {"0644", "zstd", "incompatible file extension"},
+	} {
+		dir := t.TempDir()
+		cfg := DefaultConfig()
+		cfg.FileMode = c.mode
+		if err := cfg.Check(); err != nil {
+			t.Fatal(err)
+		}
+		at := time.Date(2026, 11, 29, 22, 13, 5, 0, time.UTC)
+		sink, err := zeek.NewLive(dir, zeek.LiveOptions{
+			Options: zeek.Options{Rules: Rules(), Modes: cfg.Modes()}, Interval: time.Hour, Names: cfg.Rotate.Names, Compress: c.compress,
+		}, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{"pcaps/shadowray.pcap.gz", "pcaps/mining-tls.pcap.gz"} {
+			src, err := capture.OpenFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Run(t.Context(), cfg, src, sink)
+			src.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			at = at.Truncate(time.Hour).Add(time.Hour)
+			for range 2 { // what is due is rotated with the first, and the archive looked through
+				sink.Tick(at)
+				time.Sleep(300 * time.Millisecond)
+			}
+		}
+		sink.Close(at.Add(10 * time.Minute))
+		taken := map[string]int{}
+		err = filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			info, err := e.Info()
+			if err != nil {
+				return err
+			}
+			log, _, _ := strings.Cut(e.Name(), ".")
+			if _, read := ritaColumns[log]; !read {
+				return nil
+			}
+			switch day, hour, why := ritaTakes(path, info.Mode()); {
+			case why != "":
+				taken[why]++
+			default:
+				taken[fmt.Sprintf("%s %d %s", day, hour, log)]++
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.refuses != "" {
+			if len(taken) != 1 || taken[c.refuses] == 0 {
+				t.Errorf("%v: %v", c, taken)
+			}
+			continue
+		}
+		for _, want := range []string{"2026-11-29 22 conn", "2026-11-29 22 http", "2026-11-29 22 dns", "2026-11-29 23 conn", "2026-11-29 23 ssl"} {
+			if taken[want] != 1 {
+				t.Errorf("%v: no %s in %v", c, want, taken)
+			}
+			delete(taken, want)
+		}
+		delete(taken, "2026-11-29 23 dns")
+		delete(taken, "2026-11-29 23 http")
+		if len(taken) > 0 {
+			t.Errorf("%v: also %v", c, taken)
 		}
 	}
 }

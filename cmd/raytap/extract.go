@@ -2,83 +2,166 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/sinks/disk"
+	"github.com/raytap/raytap/sinks/logs"
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
-const extractSynopsis = `extract (--finding ID | --uid UID) [flags] FILE...
+const extractSynopsis = `extract WHAT [flags] FILE...
 
-Writes the packets of one finding or one flow to a pcapng file, with comments where the evidence is, so that Wireshark
-opens at the place. ID stands in the column finding_id of notice.log and in the report; UID in every log. The captures
-are read twice, with the settings of the run that made the finding: give the same --home and --config.
+Writes packets to a pcapng file, with comments where the evidence is, so that Wireshark opens at the place. WHAT is one of
+
+  --finding ID        a finding: the id on the screen, in notice.log (finding_id), syslog, webhook and report
+  --incident ID       an incident: the flows of its steps, and what passed between its parties from first to last
+  --uid UID           a flow, by raytap's name for it
+  --community-id CID  flows, by the name that other tools have for them, too
+
+and whatever narrows it down, or is enough alone: --host, --from, --to, --filter.
+
+The first four are looked for in the captures, with the settings of the run that found them: give the same --home and
+--config. What a sensor found is found in a capture that ran beside it, in microseconds, too, if that began before the flow
+did. Where it does not have the whole, name the sensor's logs (--logs DIR): they know ends and times, and no settings are
+needed.
 
 Of a finding over many flows these are the packets between its two ends and those that it names. Of a datagram in
 fragments the last is found, not those before it.
 
-Exit status: 0 written; 1 there is no such finding or flow, or an input is damaged, or the output could not be written;
-2 wrong usage.
+Exit status: 0 written; 1 there is nothing of the kind, or an input is damaged, or the output could not be written; 2 wrong
+usage.
+
 `
 
 func extract(args []string, stdout, stderr *os.File) int {
 	f := newFlags("extract", extractSynopsis)
-	var home []string
-	id := f.String("finding", "", "packets of the finding `ID`")
-	uid := f.String("uid", "", "packets of the flow `UID`")
-	out := f.String("o", "", "write to `FILE` (default: the ID or UID, with .pcapng)")
+	var home, hosts, folders []string
+	w := wanted{flows: map[ends][]span{}, pairs: map[[2]netip.Addr]span{}, notes: map[uint64][]string{}, evidence: map[uint64]bool{}}
+	f.StringVar(&w.id, "finding", "", "packets of the finding `ID`")
+	f.StringVar(&w.story, "incident", "", "packets of the incident `ID`")
+	f.StringVar(&w.uid, "uid", "", "packets of the flow `UID`")
+	f.StringVar(&w.community, "community-id", "", "packets of flows with the Community ID `CID`")
+	f.Func("host", "only packets to or from `ADDR`; two of them, or ADDR,ADDR: between these; NET/BITS is a network", func(s string) error {
+		hosts = append(hosts, strings.Split(s, ",")...)
+		return nil
+	})
+	asked := f.window("from", "to", "packets")
+	filter := f.String("filter", "", "only packets that match `BPF`, in tcpdump's language")
+	f.Func("logs", "know the finding, incident or flow from the logs in `DIR`, a sensor's folder; may be repeated", func(s string) error {
+		folders = append(folders, s)
+		return nil
+	})
+	out := f.String("o", "", "write to `FILE` (default: the ID, with .pcapng, or raytap-extract.pcapng)")
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated", func(s string) error { home = append(home, s); return nil })
 	f.Int("workers", 0, "goroutines that decode, `N` (default: the processors)")
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
 	files, err := f.parse(args)
+	names := 0
+	for _, name := range [...]string{w.id, w.story, w.uid, w.community} {
+		if name != "" {
+			names++
+		}
+	}
 	switch {
 	case err != nil:
-	case (*id == "") == (*uid == ""):
-		err = errors.New("one of --finding and --uid is needed")
+	case names > 1 || names == 0 && len(hosts) == 0 && *filter == "" && asked.String() == "":
+		err = errors.New("one of --finding, --incident, --uid and --community-id is needed, or --host, --from, --to or --filter")
+	case len(hosts) > 2:
+		err = errors.New("--host takes one address or two")
+	case len(folders) > 0 && names == 0:
+		err = errors.New("--logs is for --finding, --incident, --uid and --community-id")
 	case len(files) == 0:
 		err = errors.New("no capture given")
-	case strings.Join(files, "") == "-":
+	case slices.Contains(files, "-"):
 		err = errors.New("standard input cannot be read twice")
+	}
+	if err == nil {
+		w.hosts, err = detectors.ParseNetworks(hosts[:min(1, len(hosts))])
+	}
+	if err == nil && len(hosts) > 1 {
+		w.peers, err = detectors.ParseNetworks(hosts[1:])
+	}
+	if err == nil && *filter != "" {
+		_, err = capture.CompileFilter(*filter, 1)
 	}
 	if err != nil {
 		return f.fail(err, stdout, stderr)
 	}
+	if len(hosts) == 0 {
+		w.hosts = nil
+	}
+	// The filter is for what is written: what is found takes all packets.
+	w.all, w.window, w.filter = names == 0, *asked, *filter
 	cfg, err := f.settings(*config, home)
 	if err != nil {
 		complain(stderr, err)
 		return exitUsage
 	}
+	cfg.Filter = ""
 	if *out == "" {
-		*out = *id + *uid + ".pcapng"
+		*out = cmp.Or(w.id, w.story, w.uid, strings.NewReplacer("/", "_", "+", "-", ":", "-").Replace(w.community), "raytap-extract") + ".pcapng"
 	}
 
 	guard(&cfg, stderr)
-	w := wanted{id: *id, uid: *uid, notes: map[uint64][]string{}}
 	code := exitOK
-	if err := eachSource(files, func(src capture.Source) error {
-		_, err := raytap.Run(context.Background(), cfg, src, &w)
-		return err
-	}); err != nil {
-		complain(stderr, err)
-		code = exitInput
+	where := strings.Join(files, ", ") + " with these settings"
+	switch {
+	case w.all:
+	case len(folders) > 0:
+		where = strings.Join(folders, ", ")
+		unread, err := w.lookUp(folders)
+		if err != nil {
+			complain(stderr, err)
+			return exitInput
+		}
+		if tellUnread(unread, stderr) {
+			code = exitInput
+		}
+	default:
+		if err := eachSource(files, func(src capture.Source) error {
+			_, err := raytap.Run(context.Background(), cfg, src, &w)
+			return err
+		}); err != nil {
+			complain(stderr, err)
+			code = exitInput
+		}
+		w.settle()
 	}
 	if !w.found() {
-		what := "finding " + *id
-		if *uid != "" {
-			what = "flow " + *uid
+		what := "flow " + w.uid
+		switch {
+		case w.id != "":
+			what = "finding " + w.id
+		case w.story != "":
+			what = "incident " + w.story
+		case w.community != "":
+			what = "flow with the Community ID " + w.community
 		}
-		fmt.Fprintf(stderr, "raytap: there is no %s in %s with these settings\n", what, strings.Join(files, ", "))
+		hint := ""
+		if len(folders) == 0 {
+			hint = "; --logs DIR takes it from the logs of who found it"
+		}
+		fmt.Fprintf(stderr, "raytap: there is no %s in %s%s\n", what, where, hint)
 		return exitInput
+	}
+	if len(w.steps) > 0 { // of which flows the packets are that the steps of an incident name
+		if err := eachSource(files, func(src capture.Source) error { return w.follow(src, cfg) }); err != nil {
+			complain(stderr, err)
+			code = exitInput
+		}
 	}
 	var n uint64
 	err = disk.Private().Replace(*out, func(file io.Writer) error {
@@ -92,6 +175,10 @@ func extract(args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 	fmt.Fprintf(stdout, "%s: %s packets\n", terminal.Clean(*out), terminal.Number(n))
+	if n == 0 {
+		complain(stderr, errors.New("no packet of these captures belongs to it"))
+		return exitInput
+	}
 	return code
 }
 
@@ -109,14 +196,43 @@ func eachSource(files []string, fn func(capture.Source) error) error {
 	return fn(capture.Merge(srcs...))
 }
 
+// ends are those of a flow, in either direction, as on the wire.
+type ends struct {
+	proto uint8
+	a, b  netip.AddrPort
+}
+
+func endsOf(proto uint8, a, b netip.AddrPort) ends {
+	if a.Compare(b) > 0 {
+		a, b = b, a
+	}
+	return ends{proto, a, b}
+}
+
+// span is a time; a bound of 0 is none.
+type span struct{ from, until capture.Time }
+
+func (s span) has(t capture.Time) bool { return t >= s.from && (s.until == 0 || t <= s.until) }
+
 // wanted is what to look for, and then what was found: a sink of the first reading.
 type wanted struct {
-	id, uid string
-	finding *detectors.Finding
-	flow    *capture.Flow
-	until   capture.At // the end of the flow
-	said    []*detectors.Finding
-	notes   map[uint64][]string // comments by ordinal
+	id, story, uid, community string
+	// What narrows it down.
+	all          bool // nothing else is asked for
+	hosts, peers *detectors.Networks
+	window       window
+	filter       string
+
+	finding  *detectors.Finding
+	incident *detectors.Incident
+	flows    map[ends][]span
+	pairs    map[[2]netip.Addr]span
+	conns    bool // a flow was found
+	said     []*detectors.Finding
+	mine     map[string]bool     // uids whose findings get comments
+	steps    map[uint64]bool     // packets whose flows are wanted
+	evidence map[uint64]bool     // packets that are wanted wherever they belong
+	notes    map[uint64][]string // comments by ordinal
 }
 
 // Findings of other flows that are remembered until it is known which flow is meant; a capture has tens.
@@ -126,7 +242,7 @@ const maxSaid = 1 << 14
 func (w *wanted) Event(ev any) {
 	switch ev := ev.(type) {
 	case *detectors.Finding:
-		if ev.ID() == w.id && w.finding == nil {
+		if w.id != "" && w.finding == nil && ev.ID() == w.id {
 			w.finding = ev
 			if ev.Flow != nil {
 				w.uid = ev.Flow.UID
@@ -135,14 +251,124 @@ func (w *wanted) Event(ev any) {
 		if len(w.said) < maxSaid {
 			w.said = append(w.said, ev)
 		}
+	case *detectors.Incident:
+		if w.story != "" && ev.ID == w.story { // the last word on it
+			w.incident = ev
+		}
 	case *capture.Conn:
-		if w.uid != "" && ev.Flow.UID == w.uid {
-			w.flow, w.until = ev.Flow, ev.At
+		if w.uid != "" && ev.Flow.UID == w.uid || w.community != "" && ev.Flow.CommunityID() == w.community {
+			w.flow(ev.Flow, span{ev.Flow.Start, ev.Time})
 		}
 	}
 }
 
-func (w *wanted) found() bool { return w.flow != nil || w.finding != nil }
+func (w *wanted) flow(f *capture.Flow, s span) {
+	wire := f.Wire()
+	e := endsOf(wire.Proto, wire.Orig, wire.Resp)
+	w.flows[e] = append(w.flows[e], s)
+	w.conns = true
+	if w.mine == nil {
+		w.mine = map[string]bool{}
+	}
+	w.mine[f.UID] = true
+}
+
+func (w *wanted) pair(a, b netip.Addr, s span) {
+	if a.IsValid() && b.IsValid() {
+		w.pairs[[2]netip.Addr{a, b}], w.pairs[[2]netip.Addr{b, a}] = s, s
+	}
+}
+
+func (w *wanted) found() bool { return w.all || w.conns || w.finding != nil || w.incident != nil }
+
+// settle makes packets to look for of what was found in captures.
+func (w *wanted) settle() {
+	if f := w.finding; f != nil && f.Flow == nil {
+		w.pair(f.Src, f.Dst, span{})
+	}
+	for _, f := range w.said {
+		if f == w.finding || f.Flow != nil && w.mine[f.Flow.UID] {
+			w.note(f)
+		}
+	}
+	if x := w.incident; x != nil {
+		w.parties(x, 0)
+		w.steps = map[uint64]bool{}
+		for _, st := range x.Steps {
+			if st.Packet != 0 {
+				w.steps[st.Packet] = true
+				w.comment(st.Packet, "raytap incident "+x.ID+": "+st.String())
+			}
+		}
+	}
+}
+
+// parties wants what passed between those who did something and those to whom it was done, while it lasted. What
+// victims say to each other is the cluster's own, but for what steps name.
+func (w *wanted) parties(x *detectors.Incident, slack capture.Time) {
+	s := span{x.First.Time - slack, x.Last.Time + slack}
+	for _, victim := range x.Victims {
+		for _, a := range x.Attackers {
+			w.pair(a, victim, s)
+		}
+		for _, p := range x.Others {
+			w.pair(p.Addr, victim, s)
+		}
+	}
+}
+
+// lookUp finds what is wanted in logs. Packets have no ordinals there that would hold for these captures.
+func (w *wanted) lookUp(dirs []string) (unread []string, err error) {
+	folder, err := logs.Open(logs.Options{}, dirs...)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	if len(folder.Logs()) == 0 {
+		return folder.Unread(), fmt.Errorf("no logs in %s", strings.Join(dirs, ", "))
+	}
+	var loose *detectors.Finding
+	if w.id != "" {
+		folder.Read("notice", func(r *logs.Row) {
+			if f := r.Finding(); f != nil && f.ID() == w.id {
+				w.finding, loose = f, f
+				if f.Flow != nil {
+					w.uid = f.Flow.UID
+				} else {
+					w.pair(f.Src, f.Dst, span{})
+				}
+			}
+		})
+	}
+	// A row has microseconds, and durations are rounded; they end before the last acknowledgements of a connection.
+	const slack, lingers = capture.Time(2000), capture.Time(5e9)
+	if w.story != "" {
+		folder.Read("incidents", func(r *logs.Row) {
+			if x := r.Incident(); x != nil && x.ID == w.story {
+				w.incident = x
+			}
+		})
+		if w.incident != nil {
+			w.parties(w.incident, slack)
+		}
+	}
+	if w.uid != "" || w.community != "" {
+		folder.Read("conn", func(r *logs.Row) {
+			if w.uid != "" && r.Get("uid") == w.uid || w.community != "" && r.Get("community_id") == w.community {
+				start := r.Time("ts")
+				w.flow(r.Flow(), span{start - slack, start + r.Time("duration") + lingers})
+			}
+		})
+	}
+	if loose != nil && loose.Flow != nil && !w.conns { // it goes on still
+		w.flow(loose.Flow, span{})
+	}
+	return folder.Unread(), nil
+}
+
+func (w *wanted) comment(packet uint64, text string) {
+	w.notes[packet] = append(w.notes[packet], terminal.Clean(text))
+}
 
 // note makes comments of a finding's evidence.
 func (w *wanted) note(f *detectors.Finding) {
@@ -151,69 +377,148 @@ func (w *wanted) note(f *detectors.Finding) {
 		if e.Packet == 0 {
 			continue
 		}
+		w.evidence[e.Packet] = true
 		if !said[e.Packet] {
 			said[e.Packet] = true
-			w.notes[e.Packet] = append(w.notes[e.Packet], fmt.Sprintf("raytap %s (%s): %s", f.Rule, f.Severity, terminal.Clean(f.Msg)))
+			w.comment(e.Packet, fmt.Sprintf("raytap %s (%s): %s", f.Rule, f.Severity, f.Msg))
 		}
-		w.notes[e.Packet] = append(w.notes[e.Packet], fmt.Sprintf("  %s = %s", terminal.Clean(e.Field), terminal.Clean(e.Value)))
+		w.comment(e.Packet, fmt.Sprintf("  %s = %s", e.Field, e.Value))
 	}
 }
 
 // takes says whether p belongs to what was found.
 func (w *wanted) takes(p *capture.Packet) bool {
-	if w.flow != nil {
-		return w.flow.Between(p) && p.Time >= w.flow.Start && p.Time <= w.until.Time
-	}
-	f := w.finding
-	if f.Flow != nil || !f.Src.IsValid() || !f.Dst.IsValid() {
-		return false
+	if w.all {
+		return true
 	}
 	src, dst := p.SrcAddr(), p.DstAddr()
-	return src == f.Src && dst == f.Dst || src == f.Dst && dst == f.Src
-}
-
-// copy writes the packets, and those of the evidence wherever they belong.
-func (w *wanted) copy(src capture.Source, file io.Writer, cfg raytap.Config) (n uint64, err error) {
-	about := "flow " + w.uid
-	for _, f := range w.said {
-		if f == w.finding || w.uid != "" && f.Flow != nil && f.Flow.UID == w.uid {
-			w.note(f)
+	if len(w.pairs) > 0 {
+		if s, ok := w.pairs[[2]netip.Addr{src, dst}]; ok && s.has(p.Time) {
+			return true
 		}
 	}
-	if w.finding != nil {
-		about = fmt.Sprintf("finding %s: %s", w.id, terminal.Clean(w.finding.Msg))
+	for _, s := range w.flows[endsOf(p.Proto, netip.AddrPortFrom(src, p.SrcPort), netip.AddrPortFrom(dst, p.DstPort))] {
+		if s.has(p.Time) {
+			return true
+		}
 	}
-	buffered := bufio.NewWriter(file)
-	out, err := capture.NewPcapngWriter(buffered, "raytap "+buildVersion(), about)
-	if err != nil {
-		return 0, err
+	return false
+}
+
+// narrow says whether p is between the hosts that were asked for.
+func (w *wanted) narrow(p *capture.Packet) bool {
+	src, dst := p.SrcAddr(), p.DstAddr()
+	switch {
+	case w.hosts == nil:
+		return true
+	case w.peers == nil:
+		return w.hosts.Contains(src) || w.hosts.Contains(dst)
 	}
+	return w.hosts.Contains(src) && w.peers.Contains(dst) || w.hosts.Contains(dst) && w.peers.Contains(src)
+}
+
+// packets calls fn for each frame of a capture with the packets in it.
+func packets(src capture.Source, cfg raytap.Config, fn func(f *capture.Frame, all []capture.Packet) error) error {
 	dissect := capture.NewDissector(capture.DissectConfig{IgnoreChecksums: cfg.Checksums == "ignore"})
 	var b capture.Batch
-	var packets []capture.Packet
+	var all []capture.Packet
 	for {
 		err := src.ReadBatch(&b)
 		for i := range b.Frames {
 			f := &b.Frames[i]
-			packets = dissect.Dissect(f, packets[:0])
-			notes := w.notes[f.Ordinal]
-			take := notes != nil
-			for j := range packets {
-				take = take || w.takes(&packets[j])
-			}
-			if !take {
-				continue
-			}
-			comment := strings.Join(notes, "\n")
-			if notes != nil {
-				comment += fmt.Sprintf("\npacket %d of the capture", f.Ordinal)
-			}
-			if err := out.Write(f, comment); err != nil {
-				return out.Frames(), err
+			all = dissect.Dissect(f, all[:0])
+			if err := fn(f, all); err != nil {
+				return err
 			}
 		}
-		if err != nil { // one of the input was told when it was read first
-			return out.Frames(), buffered.Flush()
+		if errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
 		}
 	}
 }
+
+// follow wants the flows of the packets that steps name.
+func (w *wanted) follow(src capture.Source, cfg raytap.Config) error {
+	return packets(src, cfg, func(f *capture.Frame, all []capture.Packet) error {
+		if !w.steps[f.Ordinal] {
+			return nil
+		}
+		for i := range all {
+			p := &all[i]
+			e := endsOf(p.Proto, netip.AddrPortFrom(p.SrcAddr(), p.SrcPort), netip.AddrPortFrom(p.DstAddr(), p.DstPort))
+			w.flows[e] = append(w.flows[e], span{})
+		}
+		return nil
+	})
+}
+
+// copy writes the packets, and those of the evidence wherever they belong.
+func (w *wanted) copy(src capture.Source, file io.Writer, cfg raytap.Config) (n uint64, err error) {
+	about := "packets"
+	switch {
+	case w.finding != nil:
+		about = fmt.Sprintf("finding %s: %s", w.id, w.finding.Msg)
+	case w.incident != nil:
+		about = fmt.Sprintf("incident %s: %s", w.story, w.incident.Summary)
+	case w.community != "":
+		about = "flow " + w.community
+	case w.uid != "":
+		about = "flow " + w.uid
+	}
+	buffered := bufio.NewWriter(file)
+	out, err := capture.NewPcapngWriter(buffered, "raytap "+buildVersion(), terminal.Clean(about))
+	if err != nil {
+		return 0, err
+	}
+	filters := map[uint16]*capture.Filter{}
+	written := packets(src, cfg, func(f *capture.Frame, all []capture.Packet) error {
+		if w.window.since != 0 && f.Time < w.window.since || w.window.until != 0 && f.Time > w.window.until {
+			return nil
+		}
+		take, near := w.evidence[f.Ordinal] || w.all, w.hosts == nil
+		for i := range all {
+			take, near = take || w.takes(&all[i]), near || w.narrow(&all[i])
+		}
+		if !take || !near {
+			return nil
+		}
+		if w.filter != "" {
+			c := filters[f.Link]
+			if c == nil {
+				var err error
+				if c, err = capture.CompileFilter(w.filter, f.Link); err != nil {
+					return &writeError{err}
+				}
+				filters[f.Link] = c
+			}
+			if !c.Match(f) {
+				return nil
+			}
+		}
+		notes := w.notes[f.Ordinal]
+		comment := strings.Join(notes, "\n")
+		if notes != nil {
+			comment += fmt.Sprintf("\npacket %d of the capture", f.Ordinal)
+		}
+		if err := out.Write(f, comment); err != nil {
+			return &writeError{err}
+		}
+		return nil
+	})
+	var failed *writeError
+	if errors.As(written, &failed) {
+		return out.Frames(), failed.error
+	}
+	if err := buffered.Flush(); err != nil {
+		return out.Frames(), err
+	}
+	if w.all || w.finding != nil && w.finding.Name != "" || w.incident != nil && len(w.steps) == 0 {
+		return out.Frames(), written // nobody has read the captures before, and told of it
+	}
+	return out.Frames(), nil
+}
+
+// writeError is one of the output, not of a capture that ends early.
+type writeError struct{ error }

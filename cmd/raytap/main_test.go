@@ -654,12 +654,73 @@ func TestExtractOfManyFlows(t *testing.T) {
 	}
 }
 
+// TestExtractByWhatElseIsKnown: an incident, a Community ID, addresses, times, a filter; and from the logs of a sensor
+// alone, which need no settings.
+func TestExtractByWhatElseIsKnown(t *testing.T) {
+	pcap, err := filepath.Abs("../../pcaps/shadowray.pcap.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	invoke(t, dir, nil, "replay", "--quiet", "--format=json", pcap).expect(t, 0, "", "")
+	id, uid := finding(t, dir, "jobsubmit/external")
+	row := func(log, column, value string) map[string]any {
+		for line := range strings.Lines(read(t, dir, "raytap-logs", log+".log")) {
+			var row map[string]any
+			if err := json.Unmarshal([]byte(line), &row); err == nil && (value == "" || row[column] == value) {
+				return row
+			}
+		}
+		t.Fatalf("no row of %s with %s=%s", log, column, value)
+		return nil
+	}
+	incident, _ := row("incidents", "", "")["incident_id"].(string)
+	community, _ := row("conn", "uid", uid)["community_id"].(string)
+	for _, c := range []struct{ args, want string }{
+		{"--community-id " + community, "10 packets"},
+		{"--community-id " + community + " --filter tcp[13]&2!=0", "2 packets"},
+		{"--uid " + uid + " --host 203.0.113.66", "10 packets"},
+		{"--host 203.0.113.66,10.20.0.10", "10 packets"},
+		{"--host 203.0.113.66 --host 10.20.0.0/16", "10 packets"},
+		{"--host 203.0.113.66 --from 2026-11-23T16:42:37 --to 2026-11-23T16:42:38.5Z", "10 packets"},
+		{"--host 203.0.113.66 --to 2026-11-23T16:42:36Z", "0 packets"},
+		{"--incident " + incident, " packets"},
+		{"--logs raytap-logs --finding " + id, "10 packets"},
+		{"--logs raytap-logs --uid " + uid, "10 packets"},
+		{"--logs raytap-logs --community-id " + community, "10 packets"},
+		{"--logs raytap-logs --incident " + incident, " packets"},
+	} {
+		code := 0
+		if c.want == "0 packets" {
+			code = 1
+		}
+		r := invoke(t, dir, nil, append(append([]string{"extract", "-o", "x.pcapng"}, strings.Fields(c.args)...), pcap)...)
+		if r.code != code || !strings.Contains(r.stdout, "x.pcapng: "+c.want) && !(c.want == " packets" && strings.HasSuffix(r.stdout, " packets\n")) {
+			t.Errorf("%s: exit status %d, %s%s", c.args, r.code, r.stdout, r.stderr)
+		}
+		if strings.Contains(c.args, "--incident") {
+			invoke(t, dir, nil, "replay", "--quiet", "--out=again", "x.pcapng")
+			for _, rule := range []string{"jobsubmit/external", "payload/executable", "mining/stratum"} {
+				if !strings.Contains(read(t, dir, "again", "notice.log"), rule) {
+					t.Errorf("%s: no %s in what was extracted", c.args, rule)
+				}
+			}
+		}
+	}
+	invoke(t, dir, nil, "extract", "--incident", "Inone", pcap).expect(t, 1, "", "there is no incident Inone in")
+	invoke(t, dir, nil, "extract", "--logs=raytap-logs", "--finding", "Rnone", pcap).expect(t, 1, "", "there is no finding Rnone in raytap-logs")
+	invoke(t, dir, nil, "extract", "--logs=raytap-logs", "--host", "10.0.0.1", pcap).expect(t, 2, "", "--logs is for")
+	invoke(t, dir, nil, "extract", "--host", "x", pcap).expect(t, 2, "", "x")
+	invoke(t, dir, nil, "extract", "--from", "soon", pcap).expect(t, 2, "", "neither a time")
+	invoke(t, dir, nil, "extract", "--filter", "tcp and", pcap).expect(t, 2, "", "tcp and")
+}
+
 func TestExtractSaysWhatItCannotFind(t *testing.T) {
 	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000))})
 	invoke(t, dir, nil, "extract", "--finding", "Rnone", "a.pcap").expect(t, 1, "", "there is no finding Rnone in a.pcap")
 	invoke(t, dir, nil, "extract", "--uid", "Cnone", "a.pcap").expect(t, 1, "", "there is no flow Cnone")
-	invoke(t, dir, nil, "extract", "a.pcap").expect(t, 2, "", "one of --finding and --uid")
-	invoke(t, dir, nil, "extract", "--finding=a", "--uid=b", "a.pcap").expect(t, 2, "", "one of --finding and --uid")
+	invoke(t, dir, nil, "extract", "a.pcap").expect(t, 2, "", "one of --finding, --incident")
+	invoke(t, dir, nil, "extract", "--finding=a", "--uid=b", "a.pcap").expect(t, 2, "", "one of --finding, --incident")
 	invoke(t, dir, nil, "extract", "--finding=a", "-").expect(t, 2, "", "standard input")
 	invoke(t, dir, nil, "extract", "--finding=a").expect(t, 2, "", "no capture")
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {

@@ -25,13 +25,7 @@ func (r *Row) Finding() *detectors.Finding {
 	if n := r.Uint("n"); n > 1 && n < 1<<31 {
 		f.Count = int(n)
 	}
-	if uid := r.Get("uid"); uid != "" {
-		f.Flow = &capture.Flow{
-			UID: uid, Proto: protocol(r.Get("proto")),
-			Orig: netip.AddrPortFrom(r.Addr("id.orig_h"), uint16(r.Uint("id.orig_p"))),
-			Resp: netip.AddrPortFrom(r.Addr("id.resp_h"), uint16(r.Uint("id.resp_p"))),
-		}
-	}
+	f.Flow = r.Flow()
 	for _, e := range r.List("evidence") {
 		f.Evidence = append(f.Evidence, evidence(e))
 		if f.Packet == 0 {
@@ -40,6 +34,19 @@ func (r *Row) Finding() *detectors.Finding {
 	}
 	f.Mask() // of a log that another version wrote, or somebody else
 	return f
+}
+
+// Flow gives the flow that a row is of, as far as the row knows it; nil if it is of none.
+func (r *Row) Flow() *capture.Flow {
+	uid := r.Get("uid")
+	if uid == "" {
+		return nil
+	}
+	return &capture.Flow{
+		UID: uid, Proto: protocol(r.Get("proto")),
+		Orig: netip.AddrPortFrom(r.Addr("id.orig_h"), uint16(r.Uint("id.orig_p"))),
+		Resp: netip.AddrPortFrom(r.Addr("id.resp_h"), uint16(r.Uint("id.resp_p"))),
+	}
 }
 
 func protocol(name string) uint8 {

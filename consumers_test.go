@@ -231,7 +231,7 @@ func TestRITAImports(t *testing.T) {
 }
 
 // ritaTakes is what RITA 5 asks of a file before it reads it (cmd/import.go: WalkFiles, ParseHourFromFilename and
-// ParseFolderDate): the end of its name, that everybody may read it (versions before 5.1; later ones just open it), its
+// ParseFolderDate): the end of its name, that everybody may read it (it asks for all three bits), its
 // prefix, an hour behind the prefix or none at all, and a day for its folder. It gives the day and hour that RITA files the
 // log under.
 func ritaTakes(path string, mode os.FileMode) (day string, hour int, why string) {

@@ -530,10 +530,16 @@ func TestLogrotate(t *testing.T) {
 func TestOneProcessAFolder(t *testing.T) {
 	dir := t.TempDir()
 	s := live(t, dir, LiveOptions{}, at("2026-11-23 17:00:00"))
-	if _, err := NewLive(dir, LiveOptions{}, at("2026-11-23 17:00:00")); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+	if _, err := NewLive(dir, LiveOptions{}, at("2026-11-23 17:00:00")); err == nil || !strings.Contains(err.Error(), "in use by ") {
 		t.Errorf("a second sink: %v", err)
 	}
+	if _, err := New(dir, Options{Force: true}); err == nil || !strings.Contains(err.Error(), "in use by ") {
+		t.Errorf("a replay into the folder of a sensor that runs: %v", err)
+	}
 	s.Close(at("2026-11-23 17:00:00"))
+	if _, err := New(dir, Options{}); err == nil || !strings.Contains(err.Error(), "is the folder of a sensor") {
+		t.Errorf("a replay into the folder of a sensor that has ended: %v", err)
+	}
 	live(t, dir, LiveOptions{}, at("2026-11-23 17:00:00"))
 }
 

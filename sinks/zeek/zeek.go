@@ -200,7 +200,7 @@ var ours = [...]string{
 
 // New makes a sink that writes to dir, which is created if need be. Logs that an earlier run left there are removed;
 // other files stay, and a log of the same name that was not written by us, or has changed since, is an error. So is a
-// folder that another sink writes to.
+// folder that another sink writes to, and that of a sensor.
 func New(dir string, opt Options) (*Sink, error) {
 	s := &Sink{dir: dir, opt: opt, logs: map[string]*log{}, rules: rules(opt.Rules)}
 	var err error
@@ -223,6 +223,9 @@ func New(dir string, opt Options) (*Sink, error) {
 
 // clear removes what an earlier run wrote.
 func (s *Sink) clear() error {
+	if _, err := os.Lstat(filepath.Join(s.dir, currentDir)); err == nil && !s.opt.Force {
+		return fmt.Errorf("zeek: %s is the folder of a sensor, whose logs would be read together with these: choose another folder, or --force", s.dir)
+	}
 	written := marks(s.lock)
 	var old, foreign []string
 	for _, name := range ours {
@@ -298,8 +301,12 @@ func takeFolder(dir string, modes disk.Modes) (*os.File, error) {
 		return nil, err
 	}
 	if err := lock(f); err != nil {
+		by := "another process"
+		if pid := holder(f); pid > 0 {
+			by = fmt.Sprintf("process %d", pid)
+		}
 		f.Close()
-		return nil, fmt.Errorf("%s is in use by another process: %w", dir, err)
+		return nil, fmt.Errorf("%s is in use by %s: %w", dir, by, err)
 	}
 	return f, nil
 }

@@ -517,7 +517,7 @@ func (p *py) decode(args []pv, f func(string) (string, bool)) pv {
 	}
 	v := args[0].data()
 	p.w.r.charge(len(v.s))
-	return pv{value: decode(v, f)}
+	return pv{value: p.w.decode(v, f)}
 }
 
 func (p *py) codec(args []pv, name string) pv {

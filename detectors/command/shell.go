@@ -84,7 +84,7 @@ func (w *walk) script(text string) {
 		text = text[:maxText/2] + "\n" + text[len(text)-maxText/2:]
 	}
 	w.r.read += len(text)
-	if !w.r.charge(len(text)) {
+	if !w.r.charge(parseUnits * len(text)) {
 		return
 	}
 	w.src = text

@@ -50,6 +50,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		c.say(f)
 	})
 	c.bus = detectors.NewBus(c.repeat.Report)
+	c.bus.Gather(c.repeat.Fold)
 	c.bus.Rows = func(r capture.Record) {
 		if x, ok := r.(*detectors.Incident); ok {
 			x.Mask()

@@ -132,6 +132,7 @@ type Bus struct {
 	Reading uint8
 	subs    map[reflect.Type][]func(any)
 	find    func(*Finding)
+	gather  *gatherer
 	ticks   []ticker
 	ends    []func(capture.At)
 	now     capture.At
@@ -237,6 +238,28 @@ func (b *Bus) Report(f *Finding) {
 			"of other copies than the first and the last of bytes that were sent more than twice and differ",
 		}[b.Reading]})
 	}
+	if b.gather != nil && b.gather.take(f) {
+		return
+	}
+	b.tell(f)
+}
+
+func (b *Bus) tell(f *Finding) {
 	b.Publish(f)
 	b.find(f)
+}
+
+// Gather has findings said in bundles where they are many. fold is Suppressor.Fold.
+func (b *Bus) Gather(fold func(*Finding) bool) {
+	b.gather = newGatherer(fold, b.tell)
+	b.OnTick(bundleWait, b.gather.flushAll)
+	b.OnEnd(b.gather.flushAll)
+}
+
+// Bundled is how many findings were said in a bundle.
+func (b *Bus) Bundled() uint64 {
+	if b.gather == nil {
+		return 0
+	}
+	return b.gather.bundled
 }

@@ -51,6 +51,9 @@ type Counters struct {
 	Work         uint64 // units of work that decoders asked for and did: see Worker
 	WorkDenied   uint64 // times that they asked for more than there was
 	Overworked   uint64 // flows in which that happened
+	RowsCut      uint64 // events without a row: their flow had made more than its bytes are worth
+	Repeated     uint64 // of those, not told to anybody, because the last said the same
+	Overtold     uint64 // flows in which that happened
 	Yielded      uint64 // times that what was kept for a flow was given up, to keep something for another
 
 	// The estimate of what a capture lost, as Zeek's capture_loss makes it: of the acknowledgements seen in established
@@ -87,6 +90,9 @@ func (c *Counters) Add(o *Counters) {
 	c.WorkDenied += o.WorkDenied
 	c.Overworked += o.Overworked
 	c.Yielded += o.Yielded
+	c.RowsCut += o.RowsCut
+	c.Repeated += o.Repeated
+	c.Overtold += o.Overtold
 	c.Acks += o.Acks
 	c.Gaps += o.Gaps
 	c.AckedBytes += o.AckedBytes

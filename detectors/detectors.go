@@ -130,6 +130,8 @@ type Bus struct {
 	Names, Heads decoders.Memos
 	// Reading is that of the event at hand, in a flow whose segments can be read in two ways: 1 or 2, see capture.Aside.
 	Reading uint8
+	// LooksCut is how many commands detectors did not read to their end, for the work that they asked for.
+	LooksCut uint64
 	subs    map[reflect.Type][]func(any)
 	find    func(*Finding)
 	gather  *gatherer

@@ -120,9 +120,6 @@ func (j *Judge) Metered(at capture.Time, who netip.Addr) *Report {
 	return &Report{judge: j, metered: true, at: at, who: who}
 }
 
-// Denied is how often a report got no more of what all may ask for.
-func (j *Judge) Denied() uint64 { return j.budget.Denied }
-
 // Score is the sum over different facts.
 func (r *Report) Score() int {
 	n := 0

@@ -279,7 +279,7 @@ func TestMetered(t *testing.T) {
 	if most := reportCommon + 2000*(reportFirst+reportTakes) + 3*reportByte*wire; work > most || short < 1900 {
 		t.Errorf("%d units for %d bytes, want %d at most; %d reports were cut short", work, wire, most, short)
 	}
-	if j.Denied() == 0 {
+	if j.budget.Denied == 0 {
 		t.Error("not counted")
 	}
 	r := j.Metered(1e9, quiet)

@@ -550,6 +550,9 @@ func (d *detector) commands(c *raygrpc.Call) (best string, r *command.Report) {
 		}
 		x := d.judge.Metered(c.At.Time, c.Flow.Orig.Addr().Unmap())
 		x.Code("command", t)
+		if x.Short {
+			d.bus.LooksCut++
+		}
 		if x.Score() > r.Score() {
 			best, r = s, x
 		}

@@ -75,6 +75,7 @@ func (s *Stats) bounds() []Loss {
 		{"no_room_to_wait", f.WaitFull, "packets"},
 		{"doubted_no_room", f.AsideFull, "packets"},
 		{"copies_no_room", f.DisputesFull, "flows"},
+		{"resets_no_room", f.BegunFull, "flows"},
 		{"unfinished_requests", f.Unfinished, "flows"},
 	}
 }

@@ -47,6 +47,7 @@ type Counters struct {
 	WaitTime     uint64 // times that what they waited for did not come in time
 	WaitPackets  uint64 // times that too many of a direction waited
 	WaitFull     uint64 // packets that found no room to wait
+	BegunFull    uint64 // requests that a reset cut short and that were not kept for want of room
 	Unfinished   uint64 // flows whose unfinished request was given up
 	Work         uint64 // units of work that decoders asked for and did: see Worker
 	WorkDenied   uint64 // times that they asked for more than there was
@@ -85,6 +86,7 @@ func (c *Counters) Add(o *Counters) {
 	c.WaitTime += o.WaitTime
 	c.WaitPackets += o.WaitPackets
 	c.WaitFull += o.WaitFull
+	c.BegunFull += o.BegunFull
 	c.Unfinished += o.Unfinished
 	c.Work += o.Work
 	c.WorkDenied += o.WorkDenied

@@ -132,12 +132,12 @@ type Bus struct {
 	Reading uint8
 	// LooksCut is how many commands detectors did not read to their end, for the work that they asked for.
 	LooksCut uint64
-	subs    map[reflect.Type][]func(any)
-	find    func(*Finding)
-	gather  *gatherer
-	ticks   []ticker
-	ends    []func(capture.At)
-	now     capture.At
+	subs     map[reflect.Type][]func(any)
+	find     func(*Finding)
+	gather   *gatherer
+	ticks    []ticker
+	ends     []func(capture.At)
+	now      capture.At
 
 	configured []string
 }

@@ -20,6 +20,8 @@ import (
 	"sort"
 	"strings"
 
+	"mvdan.cc/sh/v3/syntax"
+
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
@@ -73,8 +75,9 @@ type Fact struct {
 	What   string // the excerpt, secrets masked
 }
 
-// Judge knows who is at home and what the data files list. What is metered belongs to one goroutine.
+// Judge knows who is at home and what the data files list. It belongs to one goroutine.
 type Judge struct {
+	parser    *syntax.Parser // of shell text, used again and again
 	budget    detectors.Budget
 	home      *detectors.Networks
 	inside    func(name string) bool // names that were looked up as addresses at home; may be nil

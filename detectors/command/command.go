@@ -56,10 +56,10 @@ const (
 	// Work of reports that are metered, in the units of capture.Worker, 4 ns. Each gets reportFirst and reportByte for each
 	// byte of its texts, 65 us a kilobyte; what is more comes out of what all have in common: a short text with loops,
 	// powers of a variable and decoders in a row takes milliseconds once, and not each time that another is sent.
-	stepUnits    = 32
+	stepUnits    = 64
 	parseUnits   = 16 // of a byte that is parsed
 	decodeUnits  = 4  // of a byte that is decoded, before and behind
-	reportFirst  = 1 << 10
+	reportFirst  = 2 << 10
 	reportByte   = 16
 	reportTakes  = 4 << 10 // at once of what all have
 	reportCommon = 16 << 20

@@ -118,7 +118,10 @@ func TestCases(t *testing.T) {
 			exp := readCase(t, "pcaps/"+name+".txt")
 			cfg := DefaultConfig()
 			cfg.Checksums = "ignore"
-			heard, _ := listen(t, cfg, file)
+			heard, stats := listen(t, cfg, file)
+			if stats.Flow.Overtold+stats.Flow.Overworked+stats.Bundled+stats.LooksCut > 0 {
+				t.Errorf("a budget is touched: %+v", stats)
+			}
 			said := func() string {
 				var b strings.Builder
 				for _, f := range heard.findings {

@@ -27,6 +27,7 @@ type collector struct {
 	tunnels  *tunnelLog
 	joined   *file.Joined
 	span     spans
+	over     bool  // the event at hand has no row
 	at       []int // by list of events: how many were taken
 	stats    Stats // as told last
 	sums     Stats // what the workers had counted last
@@ -50,6 +51,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		c.say(f)
 	})
 	c.bus = detectors.NewBus(c.repeat.Report)
+	c.bus.Gather(c.repeat.Fold)
 	c.bus.Rows = func(r capture.Record) {
 		if x, ok := r.(*detectors.Incident); ok {
 			x.Mask()
@@ -106,7 +108,7 @@ func (c *collector) event(ev any, aside, begun bool) {
 	if x, ok := ev.(*tls.Certificate); ok && !x.Doubted && !c.certs.First(x) {
 		return // each has one row a day, as in Zeek
 	}
-	if _, ok := ev.(capture.Record); ok {
+	if _, ok := ev.(capture.Record); ok && !c.over {
 		if !c.e.cfg.LogMore {
 			ev = logged(ev, aside, begun)
 		}
@@ -134,6 +136,7 @@ func (c *collector) take(b *batch) {
 	c.stats = b.stats
 	c.stats.Flow, c.stats.ActiveFlows, c.stats.ShedBodies, c.stats.Panics = c.sums.Flow, c.sums.ActiveFlows, c.sums.ShedBodies, c.sums.Panics
 	c.stats.Findings, c.stats.Weirds, c.stats.Rows, c.stats.RowsLost = c.findings, c.weirds, c.rows, rowsLost(c.sinks)
+	c.stats.Bundled, c.stats.LooksCut = c.bus.Bundled(), c.bus.LooksCut
 	c.stats.Outsiders = c.doubt.outsiders()
 	if e.cfg.Progress != nil {
 		e.cfg.Progress(c.stats)
@@ -164,11 +167,11 @@ func (c *collector) merge(b *batch) {
 			}
 		}
 		if best < 0 {
-			c.bus.Reading = 0
+			c.bus.Reading, c.over = 0, false
 			return
 		}
 		x := &lists[best][c.at[best]]
-		c.bus.Reading = x.reading
+		c.bus.Reading, c.over = x.reading, x.over
 		c.event(x.ev, x.aside, x.begun)
 		c.stood(x)
 		c.at[best]++
@@ -190,6 +193,7 @@ func (c *collector) end() (Stats, error) {
 	c.bus.End(capture.At{Time: c.stats.Last, Packet: c.stats.Packets})
 	c.repeat.Flush()
 	c.stats.Findings, c.stats.Weirds, c.stats.RowsLost = c.findings, c.weirds, rowsLost(c.sinks)
+	c.stats.Bundled, c.stats.LooksCut = c.bus.Bundled(), c.bus.LooksCut
 	c.stats.Outsiders = c.doubt.outsiders()
 	rest := &statsRow{c.stats.Last, c.stats}
 	if c.e.live {

@@ -46,6 +46,7 @@ type event struct {
 	begun bool // aside: Zeek sees the flow begin
 	// 1 or 2: of a flow with two readings, see capture.Aside.
 	reading uint8
+	over    bool // of a flow that makes more than it is worth: it has no row
 	ev      any
 }
 

@@ -13,6 +13,8 @@ type Stats struct {
 	Filtered uint64 // frames that the filter left out
 	Findings uint64 // said, repetitions not counted
 	Weirds   uint64 // oddities, before repetitions were left out of the log
+	Bundled  uint64 // of those that differ, told in one line with others: there were too many
+	LooksCut uint64 // commands that were not read to their end, for the work that they asked for
 	Panics   uint64 // bugs of ours that cost a flow its decoder
 	Rows     uint64 // log rows
 	First    capture.Time
@@ -73,6 +75,7 @@ func (s *Stats) bounds() []Loss {
 		{"no_room_to_wait", f.WaitFull, "packets"},
 		{"doubted_no_room", f.AsideFull, "packets"},
 		{"copies_no_room", f.DisputesFull, "flows"},
+		{"resets_no_room", f.BegunFull, "flows"},
 		{"unfinished_requests", f.Unfinished, "flows"},
 	}
 }
@@ -91,6 +94,10 @@ func (s *Stats) losses() []Loss {
 		{"flows_evicted", s.Flow.Evicted, "flows"},
 		{"decoder_panics", s.Panics, "flows"},
 		{"work_limit", s.Flow.Overworked, "flows"},
+		{"row_limit", s.Flow.Overtold, "flows"},
+		{"rows_cut", s.Flow.RowsCut, "rows"},
+		{"findings_bundled", s.Bundled, "findings"},
+		{"looks_cut", s.LooksCut, "times"},
 		{"memory_limit", s.Flow.Yielded, "times"},
 		{"dropped_by_kernel", s.Live.Dropped, "packets"},
 		{"ring_full", s.Live.Freezes, "times"},

@@ -231,7 +231,7 @@ func (w *worker) emit(ev any) {
 	at := event{pos: w.pos, shard: w.shard}
 	if x, ok := ev.(*capture.Aside); ok {
 		ev = x.Event
-		at.aside, at.begun, at.reading = x.Doubted, x.Begun, x.Reading
+		at.aside, at.begun, at.reading, at.over = x.Doubted, x.Begun, x.Reading, x.Over
 	}
 	at.ev = ev
 	*out = append(*out, at)

@@ -10,6 +10,10 @@ package capture
 // read, and a thousand of them are not. A flow takes no more of that than it leaves for others: one that has taken nothing
 // yet may take all that is there, and few that want much do not take it from many that want little.
 //
+// Events are charged, too, in an account of their own: a request of 18 bytes makes an event, a row and a look of each
+// detector. Those beyond the budget have no row, and where one says what the last one said, it is not told at all. Detectors
+// look at all others: what a command is must not hang on what came before it.
+//
 // The bound for everything that asks is so workRate units a byte on the wire (65 us a kilobyte), workFirst units a flow
 // (65 us), and workRefill units a second of packet time and shard (64 MiB, or a quarter of one processor, for all).
 
@@ -19,6 +23,10 @@ const (
 	// The common part of a shard: as much at most, and as much more in a second.
 	workCommon = 16 << 20
 	workRefill = 1 << 20
+	// An event, with its row, costs up to 3 us. One for each 32 bytes of payload is what the densest honest protocol has.
+	eventUnits = 512
+	freeEvents = 64 // of a flow, whatever they cost
+
 	// Bytes that decoders of a shard keep for what is under way in flows: 256 MiB for all.
 	shardRoom = 256 << 20 / ShardCount
 )
@@ -59,6 +67,10 @@ type account struct {
 	common int64  // and beyond; time makes it less
 	at     Time
 	denied bool // and that was said
+
+	events   uint64 // beyond the first
+	overtold bool   // and that there were too many was said
+	last     Repeater
 }
 
 // Spend implements Worker.
@@ -70,12 +82,7 @@ func (f *flow) Spend(units int) bool {
 		s.Counters.Work += uint64(units)
 		return true
 	}
-	s.common.refill(s.now)
-	a.common = refilled(a.common, a.at, s.now)
-	a.at = s.now
-	if left := workCommon - s.common.spent; int64(units)+a.common <= left {
-		a.common += int64(units)
-		s.common.spent += int64(units)
+	if f.share(a, units) {
 		s.Counters.Work += uint64(units)
 		return true
 	}
@@ -84,6 +91,66 @@ func (f *flow) Spend(units int) bool {
 		a.denied = true
 		s.Counters.Overworked++
 		f.weird("flow_work_limit", "", "")
+	}
+	return false
+}
+
+// share takes units of what all flows of the shard have in common, if there are so many for this one.
+func (f *flow) share(a *account, units int) bool {
+	s := f.sh
+	s.common.refill(s.now)
+	a.common = refilled(a.common, a.at, s.now)
+	a.at = s.now
+	if int64(units)+a.common > workCommon-s.common.spent {
+		return false
+	}
+	a.common += int64(units)
+	s.common.spent += int64(units)
+	return true
+}
+
+// Repeater is an event that knows whether it says what an earlier one of the same flow said, and nothing else.
+type Repeater interface {
+	Repeats(earlier any) bool
+}
+
+// overtold counts an event of the flow's stream, and reports whether there were more than its bytes are worth.
+func (f *flow) overtold() bool {
+	if f.events < freeEvents {
+		f.events++
+		return false
+	}
+	a := &f.extra().account
+	if (a.events+1)*eventUnits <= workRate*(f.payload[0]+f.payload[1]) {
+		a.events++
+		return false
+	}
+	if f.share(a, eventUnits) {
+		return false
+	}
+	s := f.sh
+	s.Counters.RowsCut++
+	if !a.overtold {
+		a.overtold = true
+		s.Counters.Overtold++
+		f.weird("flow_row_limit", "", "")
+	}
+	return true
+}
+
+// repeats reports whether ev, which is beyond the budget, says what the one before it said.
+func (f *flow) repeats(ev any) bool {
+	r, ok := ev.(Repeater)
+	if !ok {
+		return false
+	}
+	a := &f.more.account
+	if a.last != nil && r.Repeats(a.last) {
+		f.sh.Counters.Repeated++
+		return true
+	}
+	if a.last = nil; r.Repeats(r) { // others may be large
+		a.last = r
 	}
 	return false
 }

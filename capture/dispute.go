@@ -82,6 +82,8 @@ type Aside struct {
 	Doubted, Begun bool
 	// Reading is set in flows with several readings: 1 for what the first copies say, 2 for the last, 3 for another.
 	Reading uint8
+	// Over: the flow has made more events than its bytes are worth. This one is for detectors, and has no row.
+	Over bool
 }
 
 // shapedLimit is how often each reason is told in a flow: the first may be a fault, and hide an intent.

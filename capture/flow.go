@@ -277,6 +277,7 @@ type flow struct {
 	offloads [2]bool  // sides whose checksums were left to a network card, and that was said
 	hist     [12]byte // its first letters; the rest is in more
 	histLen  uint8
+	events   uint8 // that its stream made, up to freeEvents
 	// All pointers in one line of the cache: it is the only one that the garbage collector reads (3 % under churn).
 	sh       *Shard
 	tcp      *tcpConn
@@ -461,8 +462,12 @@ func (f *flow) Emit(ev any) {
 		}
 	case *Progress, *Entered, *Shaped:
 	default:
-		if x := f.more; x != nil && (x.aside || x.disp != nil) {
-			made := &Aside{Event: ev, Doubted: x.aside}
+		over := f.overtold()
+		if over && f.repeats(ev) {
+			return
+		}
+		if x := f.more; x != nil && (over || x.aside || x.disp != nil) {
+			made := &Aside{Event: ev, Doubted: x.aside, Over: over}
 			if x.aside {
 				made.Begun = strings.ContainsAny(x.strict.history(), "SsHh")
 			}

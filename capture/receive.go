@@ -310,7 +310,12 @@ const (
 // remember keeps the beginning of the request that e is in the middle of: the reset that cut it short may not arrive.
 func (f *flow) remember(e *endpoint) {
 	b := e.asm.sent
-	if f.shadow || len(b) == 0 || len(b) > begunLimit || e.asm.sentSeq+uint32(len(b)) != e.next || f.sh.begun+max(len(b), begunAtLeast) > shardBegun {
+	if f.shadow || len(b) == 0 || e.asm.sentSeq+uint32(len(b)) != e.next {
+		return
+	}
+	if len(b) > begunLimit || f.sh.begun+max(len(b), begunAtLeast) > shardBegun {
+		f.sh.Counters.BegunFull++
+		f.weird("reset_request_not_kept", "", "")
 		return
 	}
 	f.forgetBegun()

@@ -47,10 +47,14 @@ type Counters struct {
 	WaitTime     uint64 // times that what they waited for did not come in time
 	WaitPackets  uint64 // times that too many of a direction waited
 	WaitFull     uint64 // packets that found no room to wait
+	BegunFull    uint64 // requests that a reset cut short and that were not kept for want of room
 	Unfinished   uint64 // flows whose unfinished request was given up
 	Work         uint64 // units of work that decoders asked for and did: see Worker
 	WorkDenied   uint64 // times that they asked for more than there was
 	Overworked   uint64 // flows in which that happened
+	RowsCut      uint64 // events without a row: their flow had made more than its bytes are worth
+	Repeated     uint64 // of those, not told to anybody, because the last said the same
+	Overtold     uint64 // flows in which that happened
 	Yielded      uint64 // times that what was kept for a flow was given up, to keep something for another
 
 	// The estimate of what a capture lost, as Zeek's capture_loss makes it: of the acknowledgements seen in established
@@ -82,11 +86,15 @@ func (c *Counters) Add(o *Counters) {
 	c.WaitTime += o.WaitTime
 	c.WaitPackets += o.WaitPackets
 	c.WaitFull += o.WaitFull
+	c.BegunFull += o.BegunFull
 	c.Unfinished += o.Unfinished
 	c.Work += o.Work
 	c.WorkDenied += o.WorkDenied
 	c.Overworked += o.Overworked
 	c.Yielded += o.Yielded
+	c.RowsCut += o.RowsCut
+	c.Repeated += o.Repeated
+	c.Overtold += o.Overtold
 	c.Acks += o.Acks
 	c.Gaps += o.Gaps
 	c.AckedBytes += o.AckedBytes

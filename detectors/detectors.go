@@ -134,11 +134,14 @@ type Bus struct {
 	Names, Heads decoders.Memos
 	// Reading is that of the event at hand, in a flow whose segments can be read in two ways: 1 or 2, see capture.Aside.
 	Reading uint8
-	subs    map[reflect.Type][]func(any)
-	find    func(*Finding)
-	ticks   []ticker
-	ends    []func(capture.At)
-	now     capture.At
+	// LooksCut is how many commands detectors did not read to their end, for the work that they asked for.
+	LooksCut uint64
+	subs     map[reflect.Type][]func(any)
+	find     func(*Finding)
+	gather   *gatherer
+	ticks    []ticker
+	ends     []func(capture.At)
+	now      capture.At
 
 	configured []string
 }
@@ -241,6 +244,28 @@ func (b *Bus) Report(f *Finding) {
 			"of other copies than the first and the last of bytes that were sent more than twice and differ",
 		}[b.Reading]})
 	}
+	if b.gather != nil && b.gather.take(f) {
+		return
+	}
+	b.tell(f)
+}
+
+func (b *Bus) tell(f *Finding) {
 	b.Publish(f)
 	b.find(f)
+}
+
+// Gather has findings said in bundles where they are many. fold is Suppressor.Fold.
+func (b *Bus) Gather(fold func(*Finding) bool) {
+	b.gather = newGatherer(fold, b.tell)
+	b.OnTick(bundleWait, b.gather.flushAll)
+	b.OnEnd(b.gather.flushAll)
+}
+
+// Bundled is how many findings were said in a bundle.
+func (b *Bus) Bundled() uint64 {
+	if b.gather == nil {
+		return 0
+	}
+	return b.gather.bundled
 }

@@ -15,7 +15,7 @@ const (
 	// Ten milliseconds a megabyte where somebody means it, and as much again for each detector that looks.
 	meterFull   = 2 << 20
 	meterRefill = 512 << 10 // in a second
-	meterFirst  = 4 << 10
+	meterFirst  = 1 << 10
 )
 
 // Grant says how many bytes, want at most, may be decoded out of size bytes, and how many of those are free.

@@ -23,7 +23,33 @@ func NewSuppressor(say func(*Finding)) *Suppressor {
 
 // Report takes a finding.
 func (s *Suppressor) Report(f *Finding) {
-	key := f.same()
+	key, known := s.find(f)
+	if known {
+		return
+	}
+	s.keep(key, f)
+	s.say(f)
+}
+
+// Fold takes a finding that is said in a bundle with others, and reports whether it was said before, or is in one: then
+// it is counted.
+func (s *Suppressor) Fold(f *Finding) bool {
+	key, known := s.find(f)
+	if !known {
+		s.keep(key, f)
+	}
+	return known
+}
+
+func (s *Suppressor) keep(key string, f *Finding) {
+	if len(s.said) >= suppressTable {
+		s.said, s.before = map[string]*Finding{}, s.said
+	}
+	s.said[key] = f
+}
+
+func (s *Suppressor) find(f *Finding) (key string, known bool) {
+	key = f.same()
 	old := s.said[key]
 	if old == nil {
 		if old = s.before[key]; old != nil {
@@ -33,15 +59,11 @@ func (s *Suppressor) Report(f *Finding) {
 	if f.Count == 0 {
 		f.Count = 1
 	}
-	if old != nil && f.Time.Sub(old.Time) < SuppressFor && f.Severity <= old.Severity && (f.Outcome != Succeeded || old.Outcome == Succeeded) {
+	if old != nil && old != f && f.Time.Sub(old.Time) < SuppressFor && f.Severity <= old.Severity && (f.Outcome != Succeeded || old.Outcome == Succeeded) {
 		old.Count += f.Count
-		return
+		return key, true
 	}
-	if len(s.said) >= suppressTable {
-		s.said, s.before = map[string]*Finding{}, s.said
-	}
-	s.said[key] = f
-	s.say(f)
+	return key, false
 }
 
 // Flush forgets what was said.

@@ -2,11 +2,10 @@ package secrets
 
 import (
 	"bytes"
+	"hash/maphash"
 	"math"
 	"slices"
 	"strings"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/raytap/raytap/capture"
 )
@@ -174,11 +173,15 @@ func publicPrefix(v []byte, r *Rule) string {
 	return ""
 }
 
+// seed is the program's own, so that nobody can make a value that is taken for another. Hashes are compared and never told, so that
+// what is said is the same with any.
+var seed = maphash.MakeSeed()
+
 func (s *scan) add(b []byte, v0, v1 int, r *Rule, m Match) {
 	v := b[v0:v1]
-	key := xxhash.Sum64(v) ^ xxhash.Sum64String(r.ID)
+	key := maphash.Bytes(seed, v) ^ maphash.String(seed, r.ID)
 	if r.check == "environment" {
-		key = xxhash.Sum64String(r.ID) // its value is no value: once a message
+		key = maphash.String(seed, r.ID) // its value is no value: once a message
 	}
 	if slices.Contains(s.seen, key) {
 		return

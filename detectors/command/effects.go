@@ -100,6 +100,16 @@ func (w *walk) printf(args []value) (out value) {
 	return out
 }
 
+// decode applies a decoder to a value, if there is work left for it.
+func (w *walk) decode(v value, f func(string) (string, bool)) value {
+	if !w.r.cost(decodeUnits * len(v.s)) {
+		return decode(v, func(string) (string, bool) { return "", false })
+	}
+	out := decode(v, f)
+	w.r.cost(decodeUnits * len(out.s))
+	return out
+}
+
 // decode applies a decoder to a value.
 func decode(v value, f func(string) (string, bool)) value {
 	t, ok := f(v.s)
@@ -299,6 +309,7 @@ func (w *walk) secret(f value, c *call) value {
 // filter gives the output of a program that turns text into text; false if c is none.
 func (w *walk) filter(c *call) (value, bool) {
 	in := func(skip int) value { return w.input(c, skip) }
+	w.r.cost(len(c.io.in.s)) // for what is not decoded, but looked at
 	switch c.name {
 	case "cat", "tee", "head", "tail", "sort", "uniq", "tac", "nl", "less", "more", "strings", "fold", "fmt", "column", "pv", "mbuffer", "sponge", "iconv", "dos2unix", "cut", "paste", "wc", "zless", "bat", "rot13", "od", "hexdump", "ts":
 		switch c.name {
@@ -310,7 +321,7 @@ func (w *walk) filter(c *call) (value, bool) {
 		case "cat", "pv", "mbuffer", "sponge", "less", "more", "dos2unix", "bat":
 			return in(0), true
 		case "rot13":
-			return decode(in(0), rot13), true
+			return w.decode(in(0), rot13), true
 		case "wc":
 			return value{s: hole}, true
 		case "tac", "head", "tail", "sort", "uniq", "fold", "fmt", "strings", "iconv", "nl":
@@ -362,9 +373,9 @@ func (w *walk) filter(c *call) (value, bool) {
 			return v.blur(), true
 		}
 		if c.name == "base32" || c.has("--base32") {
-			return decode(v, unBase32), true
+			return w.decode(v, unBase32), true
 		}
-		return decode(v, unBase64), true
+		return w.decode(v, unBase64), true
 	case "xxd":
 		rev := false
 		var args []value
@@ -384,9 +395,9 @@ func (w *walk) filter(c *call) (value, bool) {
 		if !rev {
 			return v.blur(), true
 		}
-		return decode(v, unHex), true
+		return w.decode(v, unHex), true
 	case "rev":
-		return decode(in(0), reverseLines), true
+		return w.decode(in(0), reverseLines), true
 	case "tr":
 		return w.tr(c), true
 	case "sed":
@@ -403,7 +414,7 @@ func (w *walk) filter(c *call) (value, bool) {
 		if v.from&fromNet != 0 || v.from&(fromFile|fromText) == fromFile { // what was packed for the way
 			return v.blur(), true
 		}
-		return decode(v, unzip), true
+		return w.decode(v, unzip), true
 	case "dd":
 		for _, a := range c.args {
 			if n, ok := strings.CutPrefix(a.s, "if="); ok {

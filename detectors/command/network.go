@@ -515,7 +515,7 @@ func (w *walk) openssl(c *call) value {
 		case !c.has("-d", "-D"):
 			v = in.blur()
 		case c.arg(0).s == "base64" || c.has("-base64", "-a") && !c.has("-aes-256-cbc", "-k", "-pass", "-aes-128-cbc", "-des3", "-K", "-pbkdf2"):
-			v = decode(in, unBase64)
+			v = w.decode(in, unBase64)
 		default:
 			v = in.blur()
 			v.from |= fromDecode | fromOpaque

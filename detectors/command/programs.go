@@ -703,10 +703,10 @@ func (w *walk) encoded(c *call, s string) {
 	if !ok || !w.r.judge.Runs(t) {
 		return
 	}
-	sub := w.r.judge.Begin()
-	sub.read, sub.steps, sub.bytes, sub.given = w.r.read, w.r.steps, w.r.bytes, w.r.given-len(t)
+	sub := *w.r
+	sub.Facts, sub.Decoded, sub.given = nil, nil, w.r.given-len(t)
 	sub.Code("decoded "+w.where, t)
-	w.r.read, w.r.steps, w.r.bytes = sub.read, sub.steps, sub.bytes
+	w.r.read, w.r.steps, w.r.bytes, w.r.taken, w.r.Short = sub.read, sub.steps, sub.bytes, sub.taken, sub.Short
 	if sub.Score() >= Certain {
 		b := sub.Best()
 		w.r.Add("hidden_code", 65*w.scale/100, "hides a command that "+b.Says+" in an argument", w.where, s)

@@ -517,7 +517,7 @@ func (p *py) decode(args []pv, f func(string) (string, bool)) pv {
 	}
 	v := args[0].data()
 	p.w.r.charge(len(v.s))
-	return pv{value: decode(v, f)}
+	return pv{value: p.w.decode(v, f)}
 }
 
 func (p *py) codec(args []pv, name string) pv {
@@ -654,13 +654,13 @@ func (w *walk) line(v value, io stdio, src string) value {
 		return unknown
 	}
 	w.r.read += len(v.s)
-	if len(v.s) > maxText || !w.r.charge(len(v.s)) {
+	if len(v.s) > maxText || !w.r.charge(parseUnits*len(v.s)) {
 		w.r.Cut = true
 		return unknown
 	}
 	in.src = v.s
 	in.looks(v.s)
-	stmts, rest := parse(v.s)
+	stmts, rest := w.r.judge.parse(v.s)
 	var out value
 	for range 2 {
 		out = value{}

@@ -55,7 +55,7 @@ func (w *walk) python(s string) {
 		s = s[:maxText/2] + "\n" + s[len(s)-maxText/2:]
 	}
 	w.r.read += len(s)
-	if !w.r.charge(len(s)) {
+	if !w.r.charge(parseUnits * len(s)) {
 		return
 	}
 	w.src = s

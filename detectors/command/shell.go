@@ -84,11 +84,11 @@ func (w *walk) script(text string) {
 		text = text[:maxText/2] + "\n" + text[len(text)-maxText/2:]
 	}
 	w.r.read += len(text)
-	if !w.r.charge(len(text)) {
+	if !w.r.charge(parseUnits * len(text)) {
 		return
 	}
 	w.src = text
-	stmts, rest := parse(text)
+	stmts, rest := w.r.judge.parse(text)
 	for range 2 {
 		for _, s := range stmts {
 			w.stmt(s, w.base)
@@ -106,18 +106,20 @@ func (w *walk) script(text string) {
 
 // parse gives the statements of a text up to the first that is none, and what is left from there. Panics of the parser
 // are its bugs: the text is left as a whole.
-func parse(text string) (stmts []*syntax.Stmt, rest string) {
+func (j *Judge) parse(text string) (stmts []*syntax.Stmt, rest string) {
 	defer func() {
 		if recover() != nil {
-			stmts, rest = nil, text
+			j.parser, stmts, rest = nil, nil, text
 		}
 	}()
 	if openers(text) > maxOpeners {
 		return nil, text
 	}
 	end := 0
-	p := syntax.NewParser(syntax.Variant(syntax.LangBash))
-	for s, err := range p.StmtsSeq(strings.NewReader(text)) {
+	if j.parser == nil { // it has buffers that are worth more than a short text
+		j.parser = syntax.NewParser(syntax.Variant(syntax.LangBash))
+	}
+	for s, err := range j.parser.StmtsSeq(strings.NewReader(text)) {
 		if err != nil {
 			return stmts, text[min(end, len(text)):]
 		}

@@ -1,10 +1,9 @@
 package dnstunnel
 
 import (
+	"hash/maphash"
 	"math"
 	"strings"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/raytap/raytap/decoders/dns"
 )
@@ -26,16 +25,19 @@ const (
 	maxRate = 10
 )
 
+// wordSeed is the program's own, so that nobody can make words that are taken for common ones.
+var wordSeed = maphash.MakeSeed()
+
 // words are those of a pair's names, by hash, with how many names had them.
 type words struct {
-	hash [maxWords]uint32
+	hash [maxWords]uint64
 	n    [maxWords]uint32
 	next int // of the ring of those that were seen once
 }
 
 // common counts a word and says whether it is one that many of the names have, of which there are names so far.
 func (w *words) common(word string, names int) bool {
-	h := uint32(xxhash.Sum64String(word)) | 1
+	h := maphash.String(wordSeed, word) | 1
 	for i := range w.hash {
 		if w.hash[i] == h {
 			w.n[i]++

@@ -2,11 +2,10 @@ package dnstunnel
 
 import (
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"strings"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/dns"
@@ -67,7 +66,7 @@ func (d *detector) idle(t *dns.Transaction, client netip.Addr, sub, domain strin
 	if t.RCode == 0 && (len(t.Answers) > 0 || t.ReplySize > t.QuerySize+slowLabel) { // tunnels write records that nobody else would
 		s.answered++
 	}
-	h := xxhash.Sum64String(sub)
+	h := maphash.String(d.seed, sub)
 	if _, ok := s.names[h]; !ok && len(s.names) < maxNames {
 		s.names[h] = struct{}{}
 		label, _, _ := strings.Cut(sub, ".")

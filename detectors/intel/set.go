@@ -3,14 +3,13 @@ package intel
 import (
 	"cmp"
 	"encoding/binary"
+	"hash/maphash"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 	"unsafe"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/raytap/raytap/capture"
 )
@@ -129,15 +128,19 @@ type Hit struct {
 	Expired    bool
 }
 
+// seed is the program's own, so that nobody can make a name that is taken for another. Hashes are compared and never told, so that
+// what is said is the same with any.
+var seed = maphash.MakeSeed()
+
 // salts set the hash of a value apart by its kind.
 var salts = func() (s [kinds]uint64) {
 	for k := range s {
-		s[k] = xxhash.Sum64String("raytap " + Kind(k).String())
+		s[k] = maphash.String(seed, Kind(k).String())
 	}
 	return s
 }()
 
-func hashText(k Kind, v string) uint64 { return xxhash.Sum64String(v) ^ salts[k] }
+func hashText(k Kind, v string) uint64 { return maphash.String(seed, v) ^ salts[k] }
 
 // hashAddr covers addresses, networks (bits) and addresses with ports.
 func hashAddr(k Kind, a netip.Addr, extra uint16) uint64 {
@@ -148,7 +151,7 @@ func hashAddr(k Kind, a netip.Addr, extra uint16) uint64 {
 	if a.Is4() {
 		b[18] = 4
 	}
-	return xxhash.Sum64(b[:]) ^ salts[k]
+	return maphash.Bytes(seed, b[:]) ^ salts[k]
 }
 
 // table is a set of entries for look-ups by hash.

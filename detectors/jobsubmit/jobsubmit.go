@@ -206,6 +206,9 @@ func (d *detector) call(c *ray.Call) {
 		return
 	}
 	v := assess(d.judge, c)
+	if v.Short {
+		d.bus.LooksCut++
+	}
 	if c.Job && c.Entrypoint != "" {
 		// The inner hop begins later than the outer one and is complete before it: drop what waited for this.
 		for i := range d.wait {

@@ -1,6 +1,7 @@
 package jobsubmit
 
 import (
+	"net/netip"
 	"strings"
 
 	"github.com/raytap/raytap/decoders/ray"
@@ -17,7 +18,11 @@ const (
 
 // assess judges everything of a call that Ray would run or fetch.
 func assess(j *command.Judge, c *ray.Call) *command.Report {
-	r := j.Begin()
+	var who netip.Addr
+	if c.Flow != nil {
+		who = c.Flow.Orig.Addr().Unmap()
+	}
+	r := j.Metered(c.At.Time, who)
 	e := &c.RuntimeEnv
 	env := map[string]string{}
 	for _, x := range e.Loads {
@@ -54,6 +59,11 @@ func assess(j *command.Judge, c *ray.Call) *command.Report {
 		image(j, r, "image of "+p.Name, p.Image)
 	}
 	image(j, r, "runtime_env.image_uri", e.Image)
+	if r.Short && r.Score() < lowest {
+		// Nobody's honest job: those are read out of what their own bytes are worth and a little. What was not read is not
+		// passed over, it is said a step lower than what it may be.
+		r.Add("unread", lowest, "asks for more work to be read than its length is worth", "entrypoint", c.Entrypoint)
+	}
 	return r
 }
 

@@ -48,7 +48,7 @@ func ordinary(judge *command.Judge, t *http.Transaction, f *file.File, path stri
 			if f.Missing > 0 || f.Seen > int64(len(f.Head)) {
 				return "" // what it does was not seen
 			}
-			r := judge.Begin()
+			r := judge.Metered(f.At.Time, t.Flow.Resp.Addr().Unmap())
 			r.Code("script", head)
 			if !r.Cut && r.Score() < command.Suspicious && strings.Count(strings.TrimSpace(head), "\n") >= minLines {
 				return "an installer that does nothing else"

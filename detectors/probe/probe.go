@@ -10,12 +10,11 @@ package probe
 import (
 	"bytes"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
@@ -44,6 +43,10 @@ const (
 )
 
 // Spec registers the detector.
+// seed is the program's own, so that nobody can make a path that is taken for another. Hashes are compared and never told, so that
+// what is said is the same with any.
+var seed = maphash.MakeSeed()
+
 func Spec() detectors.Spec {
 	return detectors.Spec{
 		Name: "probe",
@@ -147,7 +150,7 @@ func (d *detector) request(t *http.Transaction) {
 		return
 	}
 	n.gone++
-	if h := xxhash.Sum64String(path); len(n.seen) < keepPaths && !slices.Contains(n.seen, h) {
+	if h := maphash.String(seed, path); len(n.seen) < keepPaths && !slices.Contains(n.seen, h) {
 		n.seen = append(n.seen, h)
 	}
 	if len(n.seen) < minPaths || 2*n.gone < n.all {

@@ -548,8 +548,11 @@ func (d *detector) commands(c *raygrpc.Call) (best string, r *command.Report) {
 		if t == "" || i < len(c.Commands) && !d.judge.Runs(t) {
 			continue
 		}
-		x := d.judge.Begin()
+		x := d.judge.Metered(c.At.Time, c.Flow.Orig.Addr().Unmap())
 		x.Code("command", t)
+		if x.Short {
+			d.bus.LooksCut++
+		}
 		if x.Score() > r.Score() {
 			best, r = s, x
 		}

@@ -75,7 +75,7 @@ func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 	// gRPC becomes the transaction that http makes of it, and what http leaves for h2c goes on in http2.
 	one := http.Options{KeepBody: keep, Follow: ray.Follow, Files: files}
 	made := http.NewExchanges(one)
-	two := http2.Options{Keep: raygrpc.Keep, HTTP: func(ctx decoders.Context) func() http2.Exchange {
+	two := http2.Options{Keep: keepMessages, HTTP: func(ctx decoders.Context) func() http2.Exchange {
 		return exchangesOf(made.Connection(ctx))
 	}}
 	one.Upgrade = func(ctx decoders.Context, c *http.Connection, first *http.Exchange) decoders.Decoder {
@@ -90,6 +90,8 @@ func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 		tls.DatagramSpec(files),
 		quic.Spec(),
 		stratum.Spec(),
+		stratum.DuinoSpec(),
+		stratum.VeiledSpec(),
 		dns.Spec(),
 		socks.Spec(),
 		rayredis.Spec(),
@@ -102,6 +104,14 @@ func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 		}}),
 		secrets.Spec(),
 	}
+}
+
+// keepMessages says how much of the messages of a call is kept: what calls to Ray and of miners need.
+func keepMessages(c *http2.Call) int {
+	if c.Path == mining.KaspadPath {
+		return mining.KaspadKeep
+	}
+	return raygrpc.Keep(c)
 }
 
 // both makes what lets two follow a conversation.

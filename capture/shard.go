@@ -504,7 +504,9 @@ func (f *flow) datagram(side uint8, p *Packet) {
 		n = f.udpLength(p, n)
 	case ProtoICMP, ProtoICMPv6:
 	default:
-		return // other protocols: packets are counted, bytes are not, as in Zeek
+		// Of other protocols packets are counted and bytes are not, as in Zeek; who follows a flow is told of them all the same.
+		f.untold[side] += uint32(n)
+		return
 	}
 	f.active[side] = true
 	f.add(side, n)

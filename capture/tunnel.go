@@ -173,6 +173,9 @@ func innerLength(b []byte) (n int, ok bool) {
 	return 0, false
 }
 
+// unreadGRE is the length from which a GRE packet that cannot be read inside is a packet of its own.
+const unreadGRE = 256
+
 // gre takes a GRE header (RFC 2784, RFC 2890; version 1: RFC 2637) and what follows. Checksums of GRE are not judged.
 func (d *Dissector) gre(outer *Packet, b []byte, wire int) {
 	const from = "GRE"
@@ -236,6 +239,13 @@ func (d *Dissector) gre(outer *Packet, b []byte, wire int) {
 		return
 	}
 	defer d.leave(t)
+	had, unread := len(d.out), d.stats.NonIP+d.stats.Malformed
+	defer func() {
+		// What cannot be read inside is payload like any other protocol's. Short frames are a switch's own: ARP, LLDP, STP.
+		if wire >= unreadGRE && len(d.out) == had && d.stats.NonIP+d.stats.Malformed > unread {
+			*d.next() = *outer
+		}
+	}()
 	switch {
 	case version == 1:
 		before, nonIP := len(d.out), d.stats.NonIP

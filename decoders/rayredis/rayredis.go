@@ -9,7 +9,10 @@
 // keys that only Ray has (GcsServerAddress, RedisShards, VERSION_INFO, RemoteFunction:...). What shows none of that
 // within its first commands is somebody else's and is left alone.
 //
-// It does not see: commands as a person types them (inline, without lengths); values, beyond the few that are named above; scripts; which reply belongs to which command once a
+// Commands as a person types them (inline: words in a line) are read on a connection that begins with one by which a Redis is
+// configured, copied or emptied.
+//
+// It does not see: other inline commands; values, beyond the few that are named above; scripts; which reply belongs to which command once a
 // connection subscribes; Redis over TLS; the GCS of Ray 1.11 and later, which is gRPC (raygrpc).
 package rayredis
 
@@ -103,7 +106,9 @@ func (c *Call) Row(f capture.Fields) {
 // Spec registers the decoder.
 func Spec() decoders.Spec {
 	return decoders.Spec{Name: "redis", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
-		return &decoder{ctx: ctx, mid: ctx.Flow().Mid}
+		d := &decoder{ctx: ctx, mid: ctx.Flow().Mid}
+		d.part[capture.Orig].words = true
+		return d
 	}, Again: decoders.Again{First: []string{"*1", "*2", "*3", "*4", "*5", "*6", "*7", "*8", "*9"}, Once: true, Probe: probeAgain}}
 }
 
@@ -141,7 +146,7 @@ func command(b []byte) decoders.Verdict {
 		return decoders.Maybe
 	}
 	if b[0] != '*' {
-		return decoders.No
+		return inline(b)
 	}
 	n, rest, state := header(b)
 	if state == more {
@@ -172,6 +177,49 @@ func command(b []byte) decoders.Verdict {
 		}
 	}
 	return decoders.Yes
+}
+
+// inlines are the commands that a connection of words may begin with: no other text protocol's client has them.
+var inlines = [...]string{"SLAVEOF ", "REPLICAOF ", "CONFIG SET ", "CONFIG GET ", "MODULE LOAD ", "MODULE LIST", "FLUSHALL", "FLUSHDB", "BGSAVE", "DBSIZE"}
+
+// inline says whether b begins with a line that is such a command.
+func inline(b []byte) decoders.Verdict {
+	for _, w := range inlines {
+		if n := min(len(b), len(w)); strings.EqualFold(string(b[:n]), w[:n]) {
+			if i := bytes.IndexByte(b[:min(len(b), maxInline)], '\n'); n == len(w) && i >= 0 {
+				return decoders.Yes
+			}
+			if len(b) >= maxInline {
+				return decoders.No
+			}
+			return decoders.Maybe
+		}
+	}
+	return decoders.No
+}
+
+// maxInline bounds a line of words; Redis has 64 KiB, for values that are of no interest here.
+const maxInline = 4 << 10
+
+// split takes the words of a line as Redis does (sdssplitargs), but for escapes in quotes.
+func (p *part) split(line []byte) {
+	for line = bytes.TrimLeft(line, " \t\r"); len(line) > 0; line = bytes.TrimLeft(line, " \t\r") {
+		end, from, next := bytes.IndexAny(line, " \t\r"), 0, 0
+		if q := line[0]; q == '"' || q == '\'' {
+			from = 1
+			if end = bytes.IndexByte(line[1:], q); end >= 0 {
+				end, next = end+1, 1
+			}
+		}
+		if end < 0 {
+			end, next = len(line), 0
+		}
+		if p.n < keepArgs {
+			p.args[p.n] = append(p.args[p.n], line[from:min(end, from+keepBytes)]...)
+		}
+		p.n++
+		line = line[end+next:]
+	}
 }
 
 // answers says whether b could be what a server says, perhaps from the middle of it.
@@ -263,6 +311,7 @@ type part struct {
 	n     int // texts read of this message
 	first byte
 	line  []byte // of the first simple answer
+	words bool   // lines of words are commands here
 }
 
 type decoder struct {
@@ -374,6 +423,21 @@ func (p *part) read(b []byte) (n int, done bool, err error) {
 			p.line = append(p.line, b[:min(i, keepBytes)]...)
 		}
 		return i + 1, p.value(), nil
+	}
+	if c := b[0]; p.words && len(p.open) == 0 && (c|0x20 >= 'a' && c|0x20 <= 'z' || c == '\r' || c == '\n' || c == ' ') {
+		i := bytes.IndexByte(b[:min(len(b), maxInline)], '\n')
+		if i < 0 {
+			if len(b) >= maxInline {
+				return 0, false, errNotRESP
+			}
+			return 0, false, nil
+		}
+		if p.split(b[:i]); p.n == 0 {
+			p.first = 0
+			return i + 1, false, nil // empty lines are passed over
+		}
+		p.first = '*'
+		return i + 1, true, nil
 	}
 	return 0, false, errNotRESP
 }

@@ -80,6 +80,12 @@ func TestTakeover(t *testing.T) {
 		{[]decodertest.Step{cmd("SLAVEOF", "198.51.100.77", "8886"), decodertest.S("+OK\r\n")}, "SLAVEOF 198.51.100.77 8886 executed"},
 		{[]decodertest.Step{cmd("MODULE", "LOAD", "./exp.so"), decodertest.S("-ERR no\r\n")}, "MODULE LOAD ./exp.so rejected"},
 		{[]decodertest.Step{cmd("PING"), decodertest.S("+PONG\r\n"), cmd("PSYNC", "?", "-1"), decodertest.S("+FULLRESYNC a 1\r\n")}, "PSYNC unknown"},
+		{[]decodertest.Step{decodertest.C("slaveof 198.51.100.77 8886\r\n"), decodertest.S("+OK\r\n")}, "SLAVEOF 198.51.100.77 8886 executed"},
+		{[]decodertest.Step{decodertest.C("flushall\n"), decodertest.S("+OK\r\n"), decodertest.C("\n"), decodertest.C("config set dir \"/var/spool/cron/\"\n"), decodertest.S("+OK\r\n")}, "CONFIG SET dir executed"},
+		{[]decodertest.Step{decodertest.C("MODULE LOAD ./exp.so\r\n"), decodertest.S("-ERR no\r\n")}, "MODULE LOAD ./exp.so rejected"},
+		{[]decodertest.Step{decodertest.C("slaveof no one\r\n"), decodertest.S("+OK\r\n")}, ""},
+		{[]decodertest.Step{decodertest.C("CONFIG GET dir\r\n"), decodertest.S("*2\r\n" + bulk("dir") + bulk("/data"))}, ""},
+		{[]decodertest.Step{decodertest.C("config the thing\r\n"), decodertest.S("+OK\r\n")}, ""},
 		{[]decodertest.Step{cmd("SLAVEOF", "NO", "ONE"), decodertest.S("+OK\r\n")}, ""},
 		{[]decodertest.Step{cmd("CONFIG", "SET", "maxmemory", "1gb"), decodertest.S("+OK\r\n")}, ""},
 	} {
@@ -92,6 +98,7 @@ func TestTakeover(t *testing.T) {
 		if got != x.want {
 			t.Errorf("%q, not %q", got, x.want)
 		}
+		decodertest.CutAndPoison(t, Spec(), x.steps...)
 	}
 }
 

@@ -112,6 +112,7 @@ func certain(out, in []byte, final bool) (Session, bool) {
 	strong, bare, pairs, since := 0, 0, 0, 0
 	var likelyOf uint32
 	done := func(ev ...Evidence) (Session, bool) {
+		s.Echo = len(echoed) > 0
 		for _, e := range ev {
 			if e.Value != "" {
 				e.Value = excerpt(strings.TrimSpace(e.Value))

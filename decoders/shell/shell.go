@@ -51,6 +51,7 @@ type Session struct {
 	Windows    bool
 	User       string // whom the shell runs as, if prompt or answer told
 	Half       bool   // one direction alone, or a part of it, was seen: it rests on answers without their commands, or on an echo
+	Echo       bool   // what was typed came back behind the prompt, as a terminal does it
 	Evidence   []Evidence
 
 	Ended    bool

@@ -6,9 +6,10 @@
 //
 // Dialects: Bitcoin's stratum v1, CryptoNote (XMRig's login, xmr-stak, proxies without jsonrpc and agent), ETHPROXY,
 // EthereumStratum 1.0.0 (NiceHash) and 2.0.0, Equihash (Zcash), KawPow/ProgPow, Kaspa, Grin, Beam, Dero, the browser
-// miners' auth/job/submit, getwork, getblocktemplate and eth_getWork over HTTP.
+// miners' auth/job/submit, getwork, getblocktemplate and eth_getWork over HTTP. Beside them Duino-Coin's lines (duino.go),
+// and any of them combined with a key of up to eight bytes (veil.go).
 //
-// All of them are one JSON object after the other. They are recognised by method and shape of the arguments, or of the
+// All of the others are one JSON object after the other. They are recognised by method and shape of the arguments, or of the
 // answer, from either side alone and from any point of the stream on; never by a port. Keys may come in any order,
 // with escapes, in any case; objects may be split over segments or share one. What only shares a word with mining is
 // not taken: a "login" without wallet, agent or work behind it, Electrum, Ethereum calls other than for work, other
@@ -94,6 +95,7 @@ type Session struct {
 	Target     string  // last, as sent
 	Height     uint64  // last block height named
 	Reason     string  // the pool's last error text
+	Veil       string  // with what the bytes were combined, if they were
 	Outcome    Outcome
 	Mid        bool    // it began before the capture did
 	Sides      [2]bool // directions that said anything

@@ -8,12 +8,13 @@ import (
 
 // Rhythm is what a session's encrypted records look like from outside: whose, how long, when. It is told of sessions
 // whose client offered no application protocol, after the first rhythmRecords records of application data or at the
-// end of the flow. Browsers and most clients offer one; programs that speak lines of their own over TLS do not.
+// end of the flow, and, where something is rare in it, once more after longRecords or at the end: then Again is set. Browsers and most clients offer one; programs that speak lines of their own over TLS do not.
 type Rhythm struct {
 	capture.At // of the first of the records
 	Last       capture.At
 	Session    *Session
-	Records    []Record
+	Records    []Record // from the first
+	Again      bool
 }
 
 // Record is one record of application data.
@@ -26,6 +27,8 @@ type Record struct {
 const (
 	// As many records tell a conversation of requests and answers; a miner has had them within minutes.
 	rhythmRecords = 24
+	// A miner that seldom finds a share has sent three of them by then.
+	longRecords = 128
 	// Fewer tell nothing.
 	minRhythm = 8
 	// A longer record belongs to a transfer, which has no rhythm that is of interest. It ends the watch at once, so that
@@ -39,6 +42,7 @@ type rhythm struct {
 	at   capture.At
 	last capture.At
 	list []Record
+	told bool
 }
 
 // watch begins, if the session is of a kind to be watched.
@@ -63,14 +67,24 @@ func (d *streamDecoder) note(dir capture.Dir, typ byte, n int) bool {
 		r.at, r.list = r.last, make([]Record, 0, rhythmRecords)
 	}
 	r.list = append(r.list, Record{d.hs.client(dir), n, r.last.Time.Sub(r.at.Time)})
-	return len(r.list) < rhythmRecords
+	if len(r.list) == rhythmRecords {
+		d.emit()
+	}
+	return len(r.list) < longRecords
 }
 
 // tell emits what was noted.
 func (d *streamDecoder) tell() {
 	r := &d.rhythm
-	if r.on && len(r.list) >= minRhythm {
-		d.hs.ctx.Emit(&Rhythm{At: r.at, Last: r.last, Session: d.hs.s, Records: r.list})
+	if r.on && len(r.list) >= minRhythm && len(r.list) != rhythmRecords {
+		d.emit()
 	}
 	*r = rhythm{}
+}
+
+func (d *streamDecoder) emit() {
+	r := &d.rhythm
+	// The list grows behind what was told; what was told is not written again.
+	d.hs.ctx.Emit(&Rhythm{At: r.at, Last: r.last, Session: d.hs.s, Records: r.list[:len(r.list):len(r.list)], Again: r.told})
+	r.told = true
 }

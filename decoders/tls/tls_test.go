@@ -498,7 +498,7 @@ func TestRhythm(t *testing.T) {
 	for range 6 {
 		steps = append(steps, c(app(233)), s(app(89)))
 	}
-	if got = heard(append(steps, c(app(233)))); len(got) != 1 || len(got[0].Records) != rhythmRecords {
+	if got = heard(append(steps, c(app(233)))); len(got) != 2 || len(got[0].Records) != rhythmRecords || len(got[1].Records) != rhythmRecords+1 || got[0].Again || !got[1].Again {
 		t.Errorf("%d, long session", len(got))
 	}
 	if got = heard(append(steps[:7:7], end...)); len(got) != 0 {

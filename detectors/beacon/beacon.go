@@ -1,6 +1,6 @@
 // Package beacon finds machines that call somebody outside by the clock.
 //
-// In: *http.Transaction and, for TCP flows that are not HTTP, *capture.Conn; names from *tls.Session and
+// In: *http.Transaction and, for TCP flows that are not HTTP, *capture.Conn; *capture.Progress of flows; names from *tls.Session and
 // *dns.Transaction; jobs from *ray.Call. Out: findings of beacon/regular, of a home machine and one destination outside:
 // for HTTP the machine and the Host it asked for, for TLS the machine and the server name (a place with several
 // addresses is one), for other flows the machine, address and port.
@@ -29,9 +29,12 @@
 // What was said of a place is said once a day while it changes (half as often, twice as much), and once a week while it
 // does not.
 //
-// It does not see: heartbeats inside a connection that stays open, over UDP (and so over QUIC and DNS), inside the home
-// networks (a proxy at home hides who is called), faster than one in two seconds or with much jitter, or that report more than Config.Request each time; destinations in
-// quiet.txt; a client that asks for another Host each time.
+// Heartbeats inside a connection that stays open, in datagrams and in ICMP are seen from how flows progress (inside.go): a
+// dozen, answered, of 15 seconds or more, to a place that has no name or an ill one, are low; medium after a job.
+//
+// It does not see: heartbeats over DNS, inside the home networks (a proxy at home hides who is called), faster than one in
+// two seconds (inside a connection 15) or with much jitter, or that report more than Config.Request each time; destinations
+// in quiet.txt; a client that asks for another Host each time.
 package beacon
 
 import (
@@ -131,10 +134,10 @@ func Spec() detectors.Spec {
 			Says:   "A home machine calls one place outside at regular intervals with much the same message, as implants do for orders.",
 			ATLAS:  []string{"AML.T0072"},
 			ATTACK: []string{"T1071.001", "T1053.003", "T1029"},
-			Needs:  "HTTP in clear text, or the headers of TCP flows from their beginning; a dozen calls, or five after a foreign job.",
+			Needs:  "HTTP in clear text, or the headers of flows from their beginning; a dozen calls, or five after a foreign job.",
 			FalsePositives: "Calls by the clock to a bare address or under a name below a cheap top-level domain, in a protocol that is not known: " +
 				"put the place on the allow-list. Names are believed when the look-up was seen, or none was; a page in a browser that " +
-				"hides which it is.",
+				"hides which it is. Low: keep-alives of VPNs and of connections to places without a name.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := newDetector(env, bus)
@@ -143,6 +146,7 @@ func Spec() detectors.Spec {
 			detectors.On(bus, d.hello)
 			detectors.On(bus, d.conn)
 			detectors.On(bus, d.call)
+			detectors.On(bus, d.progress)
 		},
 	}
 }
@@ -212,6 +216,7 @@ type detector struct {
 	hosts   detectors.Table[string, hello]        // of TLS connections, by flow
 	who     detectors.Table[string, callers]      // of a place
 	jobs    detectors.Table[netip.Addr, job]
+	inside  detectors.Table[insideKey, inside] // heartbeats in flows
 }
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
@@ -224,6 +229,7 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
 		hosts:   detectors.Table[string, hello]{Limit: maxHellos},
 		who:     detectors.Table[string, callers]{Limit: maxPlaces},
 		jobs:    detectors.Table[netip.Addr, job]{Limit: maxJobs},
+		inside:  detectors.Table[insideKey, inside]{Limit: maxInside},
 	}
 	detectors.Configure(env, bus, "beacon", Default(), d.set)
 	return d

@@ -114,6 +114,7 @@ var kinds = map[string]kind{
 	"shell/encrypted":     {group: gHint, does: "answers over TLS to what is typed at %", role2: "command host", ids: "AML.T0072 T1573"},
 	"flood":               {group: gSpread, sure: true, grave: true, does: "floods %", role2: "further target", ids: "T1498 T1499"},
 	"probe/logins":        {group: gScan, does: "guesses passwords of %", role2: "further target", ids: "T1110"},
+	"probe/rebind":        {role: before, group: gLook, does: "had a name that moved to %", ids: "AML.T0049 T1189"},
 	"probe":               {role: before, group: gLook, does: "tried things at %", ids: "AML.T0006 T1595.002"},
 	"beacon":              {group: gBeacon, does: "called % at regular intervals", role2: "command host", ids: "AML.T0072 T1071"},
 	"intel":               {group: gIntel, does: "was in touch with %, which is on a list", role2: "listed host", ids: "T1071"},

@@ -1,6 +1,6 @@
 // Package mining finds machines that mine cryptocurrency.
 //
-// In: stratum sessions (stratum.Start, stratum.Session, also those read from HTTP transactions), DNS answers, HTTP
+// In: stratum sessions (stratum.Start, stratum.Session, also those read from HTTP transactions), gRPC calls, DNS answers, HTTP
 // transactions, SOCKS requests, TLS sessions and their rhythm, and the progress of flows. Out: findings of three rules.
 //
 // mining/stratum says that a machine speaks a mining protocol. It is said as soon as the decoder can tell what came of
@@ -36,6 +36,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/http"
+	"github.com/raytap/raytap/decoders/http2"
 	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/stratum"
 	"github.com/raytap/raytap/detectors"
@@ -149,6 +150,8 @@ func subscribe(env *detectors.Env, bus *detectors.Bus) {
 	detectors.On(bus, d.lookup)
 	detectors.On(bus, d.http)
 	detectors.On(bus, d.socks)
+	detectors.On(bus, func(p *http2.Part) { d.kaspad(&p.Call) })
+	detectors.On(bus, d.kaspad)
 	detectors.On(bus, d.hello)
 	detectors.On(bus, d.rhythm)
 	detectors.On(bus, d.progress)
@@ -305,6 +308,7 @@ func detail(s *stratum.Session) string {
 	if s.Transport != "tcp" {
 		add("over", s.Transport)
 	}
+	add("combined with", s.Veil)
 	if s.Mid {
 		out = append(out, "began before the capture")
 	}

@@ -76,3 +76,39 @@ func TestServerNames(t *testing.T) {
 		}
 	}
 }
+
+// TestShapesOfGPUs has the lengths of ethminer's ETHPROXY and of KawPow over TLS 1.3, and a miner whose shares are rare; and
+// programs that are told tasks and report on them.
+func TestShapesOfGPUs(t *testing.T) {
+	ethproxy, agent, poller, kawpow, rare := []int{149, -56}, []int{149, -56}, []int{300, -56}, []int{93, -64, 108, -53, -136, -301}, []int{454, -513}
+	for i := range 4 {
+		ethproxy = append(ethproxy, 89, -260, 89, -260, 238, -56)
+		agent = append(agent, 89, -260-90*i, 89, -300+60*i, 238, -56)     // tasks differ in length
+		poller = append(poller, 89, -260, 89, -260, 150+70*i, -56)        // results do
+		kawpow = append(kawpow, 238, -53, -136, -301)                     // a share, then a target and work
+		rare = append(rare, -381, -381, -381, -381, -381, -381, 239, -81) // in each half hour one
+	}
+	for _, tt := range []struct {
+		name, server string
+		lens         []int
+		severity     string
+	}{
+		{"ETHPROXY", "", ethproxy, "low"},
+		{"ETHPROXY at a pool", "pool.hashvault.pro", ethproxy, "medium"},
+		{"KawPow", "", kawpow, "medium"},
+		{"rare shares", "", rare, "medium"},
+		{"an agent with tasks", "", agent, ""},
+		{"a poller with results", "", poller, ""},
+		{"a poller without results", "", append([]int{149, -56}, ethproxy[2:6]...), ""},
+		{"a monitor that is pushed to", "", []int{93, -64, 108, -53, -136, -301, -90, -301, -170, -136, 238, -53, -301, -136, -136, -136}, ""},
+	} {
+		b := setup(t)
+		b.bus.Publish(session(tt.server, tt.lens...))
+		switch {
+		case tt.severity == "" && len(b.out) > 0:
+			t.Errorf("%s: said %s", tt.name, b.out[0].Msg)
+		case tt.severity != "" && (len(b.out) != 1 || b.out[0].Severity.String() != tt.severity || b.out[0].Rule != ruleTLS):
+			t.Errorf("%s: %v", tt.name, b.take())
+		}
+	}
+}

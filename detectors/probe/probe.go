@@ -1,8 +1,8 @@
 // Package probe finds who tries things at services: paths that no dashboard has, metrics that tell of a cluster, passwords
-// of SSH.
+// of SSH, names that change from an address outside to one at home under a browser's page (rebind.go).
 //
-// In: *http.Transaction and *ray.Call, to know what is Ray; *capture.Conn of SSH. Out: findings of probe/paths,
-// probe/metrics and probe/logins, all low: each is somebody's first look, or one of many on the Internet. Src is who tries.
+// In: *http.Transaction and *ray.Call, to know what is Ray; *capture.Conn of SSH; *dns.Transaction. Out: findings of
+// probe/paths, probe/metrics, probe/logins and probe/rebind, all low: each is somebody's first look, or one of many on the Internet. Src is who tries.
 //
 // It does not see: a scanner that asks for what Ray has, which is rayapi's; who guesses over TLS; slow guessing.
 package probe
@@ -26,6 +26,7 @@ const (
 	rulePaths   = "probe/paths"
 	ruleMetrics = "probe/metrics"
 	ruleLogins  = "probe/logins"
+	ruleRebind  = "probe/rebind"
 )
 
 const (
@@ -70,15 +71,26 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1110"},
 			Needs:          "The packets' headers, of port 22 or where SSH was recognized.",
 			FalsePositives: "Tools that run a command a connection without keeping it; monitoring of many kinds of one machine.",
+		}, {
+			Name: ruleRebind, Note: "Probe_Rebind", Severity: detectors.Low,
+			Says: "A name that had an address outside was answered to the same machine with one at home or its own shortly after, " +
+				"by which a page in a browser reaches services behind the firewall (DNS rebinding).",
+			ATLAS:  []string{"AML.T0049"},
+			ATTACK: []string{"T1189", "T1190"},
+			Needs:  "The answers of both look-ups, each with a time to live of two minutes at most.",
+			FalsePositives: "A machine that joins a VPN while names of its company change their addresses; a filter that begins to " +
+				"answer a name with an address of nobody; a name that is moved into the house.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{
 				env: env, bus: bus, rays: detectors.Table[netip.AddrPort, bool]{Limit: maxPairs},
 				paths: detectors.Table[pair, paths]{Limit: maxPairs}, logins: detectors.Table[pair, logins]{Limit: maxPairs},
+				rebinds: rebinds{met: bus.Names.Memo(), outside: detectors.Table[asked, outside]{Limit: maxOutside}},
 			}
 			detectors.On(bus, d.call)
 			detectors.On(bus, d.request)
 			detectors.On(bus, d.conn)
+			detectors.On(bus, d.lookup)
 		},
 	}
 }
@@ -109,6 +121,7 @@ type detector struct {
 	rays   detectors.Table[netip.AddrPort, bool]
 	paths  detectors.Table[pair, paths]
 	logins detectors.Table[pair, logins]
+	rebinds
 }
 
 func (d *detector) call(c *ray.Call) {

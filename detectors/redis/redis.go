@@ -6,7 +6,7 @@
 //	        elsewhere; or a Redis at home copies itself from a machine outside
 //	medium  it was tried, and refused or not answered
 //
-// It does not see: commands as a person types them, without lengths; what goes on between two machines at home, which is how
+// It does not see: commands as a person types them behind others than those that decoders/rayredis begins with; what goes on between two machines at home, which is how
 // replicas are made; Redis over TLS.
 package redis
 

@@ -67,7 +67,7 @@ func (c *Config) Check() error {
 
 // owners are the domains of providers to whom their own credentials go every day.
 var owners = map[string][]string{
-	"aws": {"amazonaws.com"}, "google": {"googleapis.com", "google.com"}, "azure": {"windows.net", "azure.com"}, "openai": {"openai.com"},
+	"aws": {"amazonaws.com"}, "google": {"googleapis.com", "google.com", "youtube.com", "youtube-nocookie.com", "firebaseio.com", "gstatic.com"}, "azure": {"windows.net", "azure.com"}, "openai": {"openai.com"},
 	"anthropic": {"anthropic.com"}, "huggingface": {"huggingface.co", "hf.co"}, "github": {"github.com", "githubusercontent.com"},
 	"gitlab": {"gitlab.com"}, "slack": {"slack.com"}, "discord": {"discord.com"}, "stripe": {"stripe.com"}, "wandb": {"wandb.ai"},
 	"npm": {"npmjs.org"}, "pypi": {"pypi.org"}, "docker": {"docker.io", "docker.com"}, "openrouter": {"openrouter.ai"},

@@ -91,6 +91,8 @@ func TestLeak(t *testing.T) {
 		{"the same, and nobody answers", message{src: node, dst: outside, silent: true, body: made + "OPENAI_API_KEY=sk-proj-AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfGh\n"}, "medium", ""},
 		{"an example of one provider", message{src: node, dst: outside, body: made}, "low", ""},
 		{"a question about one key", message{src: node, dst: outside, body: "why is OPENAI_API_KEY=sk-proj-your-key-here-xxxxxxxxxxxxxxxxxxxxxxxxxxxx refused"}, "low", ""},
+		{"a page with its key", message{src: node, dst: outside, target: "youtubei/v1/log_event?alt=json&key=AIzaSyBq7Zr1Xv0t2bNmKjHgFdSaPoIuYtReWq5", host: "www.youtube.com"}, "low", "to authenticate a request"},
+		{"the same to somebody else", message{src: node, dst: outside, target: "v1/log_event?alt=json&key=AIzaSyBq7Zr1Xv0t2bNmKjHgFdSaPoIuYtReWq5", host: "cdn.example"}, "medium", "Google API key"},
 		{"authentication", message{src: node, dst: outside, host: "gateway.example", header: http.Header{{Name: "Authorization", Value: "Bearer " + key}}}, "low", "to authenticate a request"},
 		{"to its provider", message{src: node, dst: outside, host: "api.huggingface.co:80", body: "t=" + key}, "low", ""},
 		{"to a name that only ends like the provider's", message{src: node, dst: outside, host: "evilhuggingface.co", body: "t=" + key}, "high", ""},

@@ -116,7 +116,7 @@ const (
 // machine answers.
 func (d *detector) keyboard(r *tls.Rhythm) {
 	s := r.Session
-	if s == nil || s.Flow == nil || s.ServerName != "" {
+	if s == nil || s.Flow == nil || s.ServerName != "" || r.Again {
 		return
 	}
 	src, dst := s.Flow.Orig.Addr(), s.Flow.Resp.Addr()

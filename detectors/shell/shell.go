@@ -147,6 +147,12 @@ func (d *detector) session(s *shell.Session) {
 		f.Confidence = min(f.Confidence, 75)
 		f.Msg += "; a part of the conversation was seen"
 	}
+	// Who comes in between does not see who asked for a name and a password before. Terminal servers give out consoles
+	// of a site's machines in clear text, and what is typed comes back; a shell on a socket does not send it back.
+	if s.Echo && s.Flow.Mid && d.env.Home.Contains(victim.Addr()) && d.env.Home.Contains(master.Addr()) {
+		f.Severity, f.Confidence = detectors.Low, min(f.Confidence, 50)
+		f.Msg += "; it may be a console with a login, whose beginning was not captured"
+	}
 	// Consoles are given out by servers. Who calls out and is commanded then is no console.
 	if path, ok := d.upgraded.Load(s.Flow.UID); ok && s.Flow.Dst(0) == victim {
 		f.Severity = min(f.Severity, detectors.Medium)

@@ -13,11 +13,12 @@ type checked struct {
 	streamDecoder
 	unread [2][]byte
 	over   bool
+	holed  bool // there is a hole behind what was read of a side: Zeek reads no further
 }
 
 // check gives the octets of b that are new to the reading of what is checked, if the packet at hand is, and begins that
 // reading with what is known so far.
-func (d *streamDecoder) check(dir capture.Dir, b []byte) {
+func (d *streamDecoder) check(dir capture.Dir, b []byte, doubted bool) {
 	left := min(d.left[dir], len(b))
 	if d.checked == nil {
 		c := &checked{streamDecoder: *d}
@@ -33,7 +34,12 @@ func (d *streamDecoder) check(dir capture.Dir, b []byte) {
 		c.unread[dir] = bytes.Clone(b[:left])
 		d.checked, d.hs.checked = c, h
 	}
-	if c := d.checked; !c.over && !d.hs.doubter.Doubted() {
+	c := d.checked
+	if doubted {
+		c.holed = c.holed || d.some[dir]
+		return
+	}
+	if c.over = c.over || c.holed; !c.over {
 		all := append(c.unread[dir], b[left:]...)
 		used, err := c.decode(dir, all)
 		c.unread[dir], c.over = append(all[:0], all[used:]...), err != nil

@@ -21,15 +21,20 @@ type streamDecoder struct {
 	skip      [2]int // by direction: octets still to come of a record that nobody reads
 	layer     uint16 // version of the first record; VersionSSL2 stays that
 	rhythm    rhythm
-	left      [2]int // by direction: octets that were not used
+	left      [2]int  // by direction: octets that were not used
+	some      [2]bool // by direction: a packet with a right checksum was read
 	// checked reads the packets with right checksums alone, from the first one on that has a wrong one.
 	checked *checked
 }
 
 // Decode implements decoders.Decoder.
 func (d *streamDecoder) Decode(dir capture.Dir, b []byte) (used int, err error) {
-	if d.hs.doubter != nil && !d.rhythm.on && (d.checked != nil || d.hs.doubter.Doubted()) {
-		d.check(dir, b)
+	if d.hs.doubter != nil && !d.rhythm.on {
+		doubted := d.hs.doubter.Doubted()
+		if d.checked != nil || doubted {
+			d.check(dir, b, doubted)
+		}
+		d.some[dir] = d.some[dir] || !doubted
 	}
 	used, err = d.decode(dir, b)
 	d.left[dir] = len(b) - used

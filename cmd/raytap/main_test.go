@@ -575,7 +575,7 @@ func TestReportSaysWhatItCannotRead(t *testing.T) {
 	invoke(t, dir, nil, "report", "none").expect(t, 1, "", "none")
 	invoke(t, dir, nil, "report", ".").expect(t, 1, "", "no logs in .")
 	invoke(t, dir, nil, "report").expect(t, 2, "", "takes folders")
-	invoke(t, dir, nil, "report", "raytap-logs", "b").expect(t, 1, "", "b: no such file")
+	invoke(t, dir, nil, "report", "b", ".").expect(t, 1, "", "b: no such file")
 	invoke(t, dir, nil, "replay", "--quiet", "--report", "no/such/folder.html", "a.pcap").expect(t, 1, "", "folder.html")
 	// What could not be read is not reported from the logs of another run.
 	invoke(t, dir, nil, "replay", "--quiet", "--report", "x.html", "none.pcap").expect(t, 1, "", "none.pcap")

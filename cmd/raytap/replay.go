@@ -193,14 +193,6 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		complain(stderr, err)
 		code = exitInput
 	}
-	srcs := openFiles(files, fail)
-	for _, src := range srcs {
-		defer src.Close()
-	}
-	if len(srcs) == 0 {
-		return code
-	}
-
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	signals := make(chan os.Signal, 1)
@@ -211,11 +203,29 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		defer close(done)
 		select {
 		case caught = <-signals:
-			signal.Stop(signals) // a second one kills: the first may have to wait for a read that never returns
+			signal.Stop(signals) // a second one kills
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
+
+	end := func() int { // of a run that was interrupted
+		fmt.Fprintln(stderr, "raytap: interrupted; what was read before is written")
+		if s, ok := caught.(syscall.Signal); ok {
+			return exitSignal + int(s)
+		}
+		return exitSignal
+	}
+	srcs, err := openUntil(ctx, files, fail)
+	if err != nil {
+		<-done
+		return end()
+	}
+	if len(srcs) == 0 {
+		return code
+	}
+	src := untilDone(ctx, files, capture.Merge(srcs...))
+	defer src.Close()
 
 	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Force: force})
 	if err != nil {
@@ -236,7 +246,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		}
 		complain(stderr, errors.New(text))
 	})
-	stats, err := raytap.Run(ctx, cfg, capture.Merge(srcs...), logs, people, links)
+	stats, err := raytap.Run(ctx, cfg, src, logs, people, links)
 	elapsed := time.Since(start)
 	cancel()
 	<-done
@@ -265,11 +275,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		}
 	}
 	if interrupted {
-		fmt.Fprintln(stderr, "raytap: interrupted; what was read before is written")
-		code = exitSignal
-		if s, ok := caught.(syscall.Signal); ok {
-			code += int(s)
-		}
+		code = end()
 	}
 	if cfg.FailOn != "" {
 		if at, err := detectors.ParseSeverity(cfg.FailOn); err == nil && people.Reached(at) {

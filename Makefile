@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build test race fuzz evade evade-tcp bench check clean mixes pgo deb zeek-diff compare wire
+.PHONY: build test race fuzz evade evade-tcp bench check clean mixes pgo deb zeek-diff compare wire help
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
@@ -82,3 +82,5 @@ compare: ## CPU time a packet beside suricata, zeek, ndpiReader, tshark and tcpd
 	cmd/mixgen/compare.sh
 wire: ## rates and CPU time of the sensor beside suricata on a cable; takes root, tcpreplay, suricata
 	cmd/mixgen/wire.sh
+help: ## this list
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

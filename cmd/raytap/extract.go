@@ -52,18 +52,12 @@ func extract(args []string, stdout, stderr *os.File) int {
 	f.StringVar(&w.story, "incident", "", "packets of the incident `ID`")
 	f.StringVar(&w.uid, "uid", "", "packets of the flow `UID`")
 	f.StringVar(&w.community, "community-id", "", "packets of flows with the Community ID `CID`")
-	f.Func("host", "only packets to or from `ADDR`; two of them, or ADDR,ADDR: between these; NET/BITS is a network", func(s string) error {
-		hosts = append(hosts, strings.Split(s, ",")...)
-		return nil
-	})
+	f.Func("host", "only packets to or from `ADDR`; two of them, or ADDR,ADDR: between these; NET/BITS is a network", list(&hosts))
 	asked := f.window("from", "to", "packets")
 	filter := f.String("filter", "", "only packets that match `BPF`, in tcpdump's language")
-	f.Func("logs", "know the finding, incident or flow from the logs in `DIR`, a sensor's folder; may be repeated", func(s string) error {
-		folders = append(folders, s)
-		return nil
-	})
+	f.Func("logs", "know the finding, incident or flow from the logs in `DIR`, a sensor's folder; may be repeated", list(&folders))
 	out := f.String("o", "", "write to `FILE` (default: the ID, with .pcapng, or raytap-extract.pcapng)")
-	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated", func(s string) error { home = append(home, s); return nil })
+	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas", list(&home))
 	f.Int("workers", 0, "goroutines that decode, `N` (default: the processors)")
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")

@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"runtime/trace"
-	"strings"
 	"syscall"
 	"time"
 
@@ -39,14 +38,15 @@ Flags may stand anywhere; those given win over the configuration file.
 func replay(args []string, stdout, stderr *os.File) int {
 	f := newFlags("replay", replaySynopsis)
 	cfg := raytap.DefaultConfig()
-	var home, feeds, only []string
+	var home, feeds, only, files []string
+	f.Func("r", "a capture to read, `FILE`, as an argument is; may be repeated", func(s string) error { files = append(files, s); return nil })
 	f.String("out", cfg.Out, "`DIR` to write logs to; those of an earlier run are replaced, others are not (default "+cfg.Out+")")
 	f.String("format", cfg.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+cfg.Format+")")
-	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated (default: private, loopback, link-local, CGNAT, ULA)",
-		func(s string) error { home = append(home, s); return nil })
-	f.Func("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated", func(s string) error { feeds = append(feeds, s); return nil })
+	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas (default: private, loopback, link-local, CGNAT, ULA)",
+		list(&home))
+	f.Func("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated", list(&feeds))
 	f.Func("logs", "write only these logs, `NAMES` with commas between them: conn,http,notice (default: all)",
-		func(s string) error { only = append(only, strings.Split(s, ",")...); return nil })
+		list(&only))
 	f.Int("workers", cfg.Workers, "goroutines that decode, `N` (default: the processors)")
 	f.String("filter", cfg.Filter, "only packets that match `BPF`, in tcpdump's language")
 	f.String("fail-on", cfg.FailOn, "exit with 3 if a finding reaches `SEVERITY`: info, low, medium, high, critical")
@@ -65,10 +65,11 @@ func replay(args []string, stdout, stderr *os.File) int {
 	tracefile := f.String("trace", "", "")
 	f.hidden["cpuprofile"], f.hidden["memprofile"], f.hidden["trace"] = true, true, true
 
-	files, err := f.parse(args)
+	more, err := f.parse(args)
 	if err != nil {
 		return f.fail(err, stdout, stderr)
 	}
+	files = append(files, more...)
 	if *config != "" {
 		if cfg, err = raytap.LoadConfig(*config); err != nil {
 			complain(stderr, err)

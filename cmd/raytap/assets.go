@@ -107,7 +107,7 @@ func listAssets(args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 	cfg.Assets.Known = store.Known()
-	srcs := openFiles(files, fail)
+	srcs := openFiles(files, fail, func(text string) { complain(stderr, errors.New(text)) })
 	for _, src := range srcs {
 		defer src.Close()
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
-const extractSynopsis = `extract WHAT [flags] FILE...
+const extractSynopsis = `extract WHAT [flags] FILE|DIR...
 
 Writes packets to a pcapng file, with comments where the evidence is, so that Wireshark opens at the place. WHAT is one of
 
@@ -178,14 +178,13 @@ func extract(args []string, stdout, stderr *os.File) int {
 
 // eachSource opens the captures as one and closes them again.
 func eachSource(files []string, fn func(capture.Source) error) error {
-	var srcs []capture.Source
-	for _, name := range files {
-		src, err := capture.OpenFile(name)
-		if err != nil {
-			return err
-		}
+	var failed error
+	srcs := openFiles(files, func(err error) { failed = errors.Join(failed, err) }, func(string) {})
+	for _, src := range srcs {
 		defer src.Close()
-		srcs = append(srcs, src)
+	}
+	if failed != nil {
+		return failed
 	}
 	return fn(capture.Merge(srcs...))
 }

@@ -9,21 +9,25 @@ import (
 
 // openUntil is openFiles until ctx is done: the open of a pipe waits for its writer, and the header for the first bytes.
 // What is being opened then is left to the end of the process.
-func openUntil(ctx context.Context, names []string, fail func(error)) ([]capture.Source, error) {
+func openUntil(ctx context.Context, names []string, fail func(error), say func(string)) ([]capture.Source, error) {
 	type opened struct {
 		srcs []capture.Source
 		errs []error
+		says []string
 	}
 	ready := make(chan opened, 1)
 	go func() {
 		var o opened
-		o.srcs = openFiles(names, func(err error) { o.errs = append(o.errs, err) })
+		o.srcs = openFiles(names, func(err error) { o.errs = append(o.errs, err) }, func(s string) { o.says = append(o.says, s) })
 		ready <- o
 	}()
 	select {
 	case o := <-ready:
 		for _, err := range o.errs {
 			fail(err)
+		}
+		for _, text := range o.says {
+			say(text)
 		}
 		return o.srcs, nil
 	case <-ctx.Done():
@@ -35,7 +39,7 @@ func openUntil(ctx context.Context, names []string, fail func(error)) ([]capture
 // silent. Regular files are never silent and go unwrapped.
 func untilDone(ctx context.Context, names []string, src capture.Source) capture.Source {
 	for _, name := range names {
-		if info, err := os.Stat(name); name == "-" || err == nil && !info.Mode().IsRegular() {
+		if info, err := os.Stat(name); name == "-" || err == nil && !info.Mode().IsRegular() && !info.IsDir() {
 			return &abandoned{Source: src, ctx: ctx}
 		}
 	}

@@ -531,7 +531,7 @@ func TestVersionAndHelp(t *testing.T) {
 	}
 	for _, args := range []string{"help replay", "replay --help", "replay -h", "replay a.pcap --out x --help"} {
 		r := invoke(t, dir, nil, strings.Fields(args)...)
-		r.expect(t, 0, "usage: raytap replay [flags] FILE...", "")
+		r.expect(t, 0, "usage: raytap replay [flags] FILE|DIR...", "")
 		for _, flag := range []string{"--out DIR", "--format FORMAT", "--home CIDR", "--workers N", "--filter BPF", "--config FILE", "--fail-on SEVERITY", "--quiet ", "--ignore-checksums ", "-r FILE"} {
 			if !strings.Contains(r.stdout, "  "+flag) {
 				t.Errorf("%s: no %s in\n%s", args, flag, r.stdout)
@@ -567,6 +567,41 @@ func TestListsTakeCommas(t *testing.T) {
 			t.Errorf("%s: %s", args, r.stdout)
 		}
 	}
+}
+
+// TestFolderOfCaptures: it is read as its captures together are, in the order of time whatever they are called; what is none
+// is said, and so are a capture given twice and packets that are in two of them.
+func TestFolderOfCaptures(t *testing.T) {
+	first, second := string(attack(1700000000)), string(attack(1700000100))
+	files := map[string]string{
+		"in/z.pcap": first, "in/a.pcap1": second, "in/.hidden": second, "in/begun.pcap": "", "in/notes.txt": "no capture", "in/below/c.pcap": second,
+		"copy.pcap": first, "empty/notes.txt": "no capture", "bad/a.pcap": first, "bad/b.pcap": "no capture, whatever it is called",
+	}
+	dir := folder(t, nil)
+	for name, text := range files {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	logs := func(out string) (all string) {
+		for _, name := range []string{"conn.log", "http.log", "notice.log"} {
+			all += regexp.MustCompile(`(?m)^#(open|close).*`).ReplaceAllString(read(t, dir, out, name), "")
+		}
+		return all
+	}
+	invoke(t, dir, nil, "replay", "--out=one", "in").expect(t, 0, "16 packets", "in: left out what is no capture: files: 1, folders: 1")
+	invoke(t, dir, nil, "replay", "--out=two", "in/z.pcap", "in/a.pcap1").expect(t, 0, "16 packets", "")
+	if one, two := logs("one"), logs("two"); one != two {
+		t.Errorf("the folder:\n%s\nits files:\n%s", one, two)
+	}
+	invoke(t, dir, nil, "replay", "in", "./in/z.pcap").expect(t, 0, "16 packets", "./in/z.pcap is given twice; it is read once")
+	invoke(t, dir, nil, "replay", "in/z.pcap", "copy.pcap").expect(t, 0, "16 packets", "8 packets are in two of the captures")
+	invoke(t, dir, nil, "replay", "empty").expect(t, 1, "", "empty: no captures in this folder")
+	invoke(t, dir, nil, "replay", "bad").expect(t, 1, "8 packets", "b.pcap")
+	invoke(t, dir, nil, "extract", "--host=203.0.113.66", "-o=x.pcapng", "in").expect(t, 0, "16 packets", "")
 }
 
 func TestHiddenFlags(t *testing.T) {

@@ -23,9 +23,10 @@ import (
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
-const replaySynopsis = `replay [flags] FILE...
+const replaySynopsis = `replay [flags] FILE|DIR...
 
-Reads captures (pcap, pcapng; plain, gzip or zstd), several of them as one in order of time; - is standard input.
+Reads captures (pcap, pcapng; plain, gzip or zstd), several of them as one in order of time; - is standard input. Of a
+folder these are the captures in it, not those in folders below.
 Writes Zeek logs to a directory, and findings and totals to the terminal.
 
 Exit status: 0 read to the end; 1 an input could not be read, was cut short or is damaged (what came before is
@@ -175,25 +176,13 @@ func (f *flags) override(cfg *raytap.Config, home []string) {
 	})
 }
 
-// openFiles opens captures; what cannot be opened it tells, and leaves out. The caller closes them.
-func openFiles(names []string, fail func(error)) (srcs []capture.Source) {
-	for _, name := range names {
-		src, err := capture.OpenFile(name)
-		if err != nil {
-			fail(err)
-			continue
-		}
-		srcs = append(srcs, src)
-	}
-	return srcs
-}
-
 func replayFiles(cfg raytap.Config, files []string, html, exports string, force bool, stdout, stderr *os.File) int {
 	code := exitOK
 	fail := func(err error) {
 		complain(stderr, err)
 		code = exitInput
 	}
+	say := func(text string) { complain(stderr, errors.New(text)) }
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	signals := make(chan os.Signal, 1)
@@ -217,7 +206,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		}
 		return exitSignal
 	}
-	srcs, err := openUntil(ctx, files, fail)
+	srcs, err := openUntil(ctx, files, fail, say)
 	if err != nil {
 		<-done
 		return end()
@@ -225,7 +214,8 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 	if len(srcs) == 0 {
 		return code
 	}
-	src := untilDone(ctx, files, capture.Merge(srcs...))
+	together := capture.Merge(srcs...)
+	src := untilDone(ctx, files, together)
 	defer src.Close()
 
 	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Force: force})
@@ -254,6 +244,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 	if progress != nil {
 		progress.Clear()
 	}
+	sayRepeated(together, say)
 	interrupted := caught != nil && errors.Is(err, context.Canceled)
 	if err != nil && !interrupted {
 		fail(err)

@@ -9,6 +9,7 @@
 //	raytap extract --finding ID ... write the packets of a finding to a file
 //	raytap intel FILE...            check and describe feeds of indicators
 //	raytap rules [--json] [RULE]    list what it can find
+//	raytap health [HOST:PORT]       ask a running sensor whether it works
 //	raytap version                  say which build this is
 //
 // Each subcommand is a thin main over package raytap.
@@ -49,6 +50,7 @@ func commands() []command {
 		{"extract", "write the packets of a finding to a file", extract},
 		{"intel", "check and describe feeds of indicators", describeIntel},
 		{"rules", "list what raytap can find", listRules},
+		{"health", "ask a running sensor whether it works", askHealth},
 		{"version", "say which build this is", printVersion},
 	}
 }

@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build test race fuzz evade evade-tcp bench check clean mixes pgo deb zeek-diff compare wire
+.PHONY: build test race fuzz evade evade-tcp bench check clean mixes pgo deb zeek-diff compare wire help deb-version
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
@@ -40,7 +40,10 @@ check: ## what a change must pass besides the tests
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.1 ./...
 
-clean:
+deb-version: ## the version that `make deb` gives its package
+	@echo $(DEB_VERSION)
+
+clean: ## what was built and written
 	rm -rf bin dist raytap-logs
 
 mixes: ## the captures that the benchmarks of the README run on, in bin/
@@ -52,7 +55,13 @@ pgo: build mixes ## a new cmd/raytap/default.pgo, which the build uses
 	$(GO) tool pprof -proto bin/*.prof > cmd/raytap/default.pgo
 
 NFPM        ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
-DEB_VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//' | grep . || echo 0.0.0+$$(git rev-parse --short HEAD))
+# It sorts: v1.2.0 is 1.2.0; three commits behind it 1.2.0+git20261129.3.f4dfe08; without any release 0.0.0+git20261129.N.f4dfe08,
+# where N counts all commits, since a day may have several.
+DEB_VERSION ?= $(or $(shell git describe --tags --match 'v[0-9]*' --exact-match 2>/dev/null | sed 's/^v//; s/-/~/'),$(shell \
+  tag=$$(git describe --tags --match 'v[0-9]*' --abbrev=0 2>/dev/null); \
+  echo $${tag:-v0.0.0} | sed 's/^v//; s/-/~/' | tr -d '\n'; \
+  TZ=UTC git log -1 --date=format-local:%Y%m%d --format=+git%cd | tr -d '\n'; \
+  echo .$$(git rev-list --count $${tag:+$$tag..}HEAD).$$(git rev-parse --short HEAD)))
 DEB_ARCH    ?= $(shell $(GO) env GOARCH)
 deb: build ## dist/raytap_VERSION_ARCH.deb
 	mkdir -p dist
@@ -82,3 +91,5 @@ compare: ## CPU time a packet beside suricata, zeek, ndpiReader, tshark and tcpd
 	cmd/mixgen/compare.sh
 wire: ## rates and CPU time of the sensor beside suricata on a cable; takes root, tcpreplay, suricata
 	cmd/mixgen/wire.sh
+help: ## this list
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -46,7 +46,7 @@ func rulesDocument(specs []detectors.Spec) []byte {
 	atlas, attack, _ := data.Versions()
 	fmt.Fprintf(&b, `# Rules
 
-What raytap can say, written from the registry (`+"`go test -run TestRulesDocument -update .`"+`). `+"`raytap rules --explain RULE`"+`
+What raytap can say, written from the registry (`+"`go test -run TestRulesDocument -update .`"+`). `+"`raytap rules RULE`"+`
 tells the same. The severity is that of a plain success; an attempt is rated at least one step below it, and a rule may
 go higher where its sentence says why. Names of techniques are those of MITRE ATLAS %s and MITRE ATT&CK %s.
 

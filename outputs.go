@@ -34,15 +34,21 @@ type Syslog struct {
 	Facility string `yaml:"facility"` // local0, auth, ...
 	Severity string `yaml:"severity"` // the least that is sent
 	Message  string `yaml:"message"`  // text, json
+	// Enterprise is the private enterprise number in the name of structured data, raytap@NUMBER.
+	Enterprise int `yaml:"enterprise"`
 }
 
 // Webhook says which web server gets a sensor's findings.
 type Webhook struct {
-	URL        string `yaml:"url"`         // "": none
-	TokenFile  string `yaml:"token_file"`  // a file with a bearer token
-	PlainToken bool   `yaml:"plain_token"` // it may go over http
-	Severity   string `yaml:"severity"`    // the least that is sent
-	Spool      string `yaml:"spool"`       // folder for what waits; "": webhook-spool in the log folder
+	URL        string `yaml:"url"`          // "": none
+	TokenFile  string `yaml:"token_file"`   // a file with a bearer token
+	Headers    string `yaml:"headers_file"` // a file of header fields
+	CA         string `yaml:"ca"`           // a file of certificates; "": the system's
+	Cert       string `yaml:"client_cert"`  // a file with the certificate that raytap shows
+	Key        string `yaml:"client_key"`   // and its key
+	PlainToken bool   `yaml:"plain_token"`  // it may go over http
+	Severity   string `yaml:"severity"`     // the least that is sent
+	Spool      string `yaml:"spool"`        // folder for what waits; "": webhook-spool in the log folder
 	SpoolFiles int    `yaml:"spool_files"`
 	SpoolSize  uint64 `yaml:"spool_size"`
 }
@@ -52,7 +58,10 @@ func (w *Webhook) Check() error {
 	if w.URL == "" {
 		return nil
 	}
-	if err := webhook.CheckPlain(w.URL, w.TokenFile != "", w.PlainToken); err != nil {
+	if (w.Cert == "") != (w.Key == "") {
+		return errors.New("client_cert and client_key need each other")
+	}
+	if err := webhook.CheckPlain(w.URL, w.TokenFile != "" || w.Headers != "", w.PlainToken); err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "webhook: "))
 	}
 	return nil
@@ -119,6 +128,10 @@ func checkOutput(key string, v any) error {
 			if _, _, err := syslog.ParseAddress(s); err != nil {
 				return errors.New(strings.TrimPrefix(err.Error(), "syslog: "))
 			}
+		}
+	case "syslog.enterprise":
+		if n := v.(int); n < 0 || n > 1<<31-1 {
+			return fmt.Errorf("%d is no enterprise number", n)
 		}
 	case "syslog.facility":
 		return oneOf(syslog.Facilities...)

@@ -35,8 +35,8 @@ func listAssets(args []string, stdout, stderr *os.File) int {
 	var home []string
 	asJSON := f.Bool("json", false, "as JSON, for scripts")
 	state := f.String("state", "", "know what earlier runs saw, and keep it, in `FILE`")
-	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated (default: private, loopback, link-local, CGNAT, ULA)",
-		func(s string) error { home = append(home, s); return nil })
+	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas (default: private, loopback, link-local, CGNAT, ULA)",
+		list(&home))
 	f.String("filter", cfg.Filter, "only packets that match `BPF`, in tcpdump's language")
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
@@ -107,7 +107,7 @@ func listAssets(args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 	cfg.Assets.Known = store.Known()
-	srcs := openFiles(files, fail)
+	srcs := openFiles(files, fail, func(text string) { complain(stderr, errors.New(text)) })
 	for _, src := range srcs {
 		defer src.Close()
 	}

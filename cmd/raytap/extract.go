@@ -20,7 +20,7 @@ import (
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
-const extractSynopsis = `extract WHAT [flags] FILE...
+const extractSynopsis = `extract WHAT [flags] FILE|DIR...
 
 Writes packets to a pcapng file, with comments where the evidence is, so that Wireshark opens at the place. WHAT is one of
 
@@ -52,18 +52,12 @@ func extract(args []string, stdout, stderr *os.File) int {
 	f.StringVar(&w.story, "incident", "", "packets of the incident `ID`")
 	f.StringVar(&w.uid, "uid", "", "packets of the flow `UID`")
 	f.StringVar(&w.community, "community-id", "", "packets of flows with the Community ID `CID`")
-	f.Func("host", "only packets to or from `ADDR`; two of them, or ADDR,ADDR: between these; NET/BITS is a network", func(s string) error {
-		hosts = append(hosts, strings.Split(s, ",")...)
-		return nil
-	})
+	f.Func("host", "only packets to or from `ADDR`; two of them, or ADDR,ADDR: between these; NET/BITS is a network", list(&hosts))
 	asked := f.window("from", "to", "packets")
 	filter := f.String("filter", "", "only packets that match `BPF`, in tcpdump's language")
-	f.Func("logs", "know the finding, incident or flow from the logs in `DIR`, a sensor's folder; may be repeated", func(s string) error {
-		folders = append(folders, s)
-		return nil
-	})
+	f.Func("logs", "know the finding, incident or flow from the logs in `DIR`, a sensor's folder; may be repeated", list(&folders))
 	out := f.String("o", "", "write to `FILE` (default: the ID, with .pcapng, or raytap-extract.pcapng)")
-	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated", func(s string) error { home = append(home, s); return nil })
+	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas", list(&home))
 	f.Int("workers", 0, "goroutines that decode, `N` (default: the processors)")
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
@@ -184,14 +178,13 @@ func extract(args []string, stdout, stderr *os.File) int {
 
 // eachSource opens the captures as one and closes them again.
 func eachSource(files []string, fn func(capture.Source) error) error {
-	var srcs []capture.Source
-	for _, name := range files {
-		src, err := capture.OpenFile(name)
-		if err != nil {
-			return err
-		}
+	var failed error
+	srcs := openFiles(files, func(err error) { failed = errors.Join(failed, err) }, func(string) {})
+	for _, src := range srcs {
 		defer src.Close()
-		srcs = append(srcs, src)
+	}
+	if failed != nil {
+		return failed
 	}
 	return fn(capture.Merge(srcs...))
 }

@@ -40,20 +40,64 @@ func (f *flags) parse(args []string) (rest []string, err error) {
 			return nil, flag.ErrHelp
 		case known == nil:
 			a, _, _ = strings.Cut(a, "=")
-			return nil, fmt.Errorf("unknown flag %s", a)
+			return nil, fmt.Errorf("unknown flag %s%s", a, f.meant(name))
 		case hasValue:
 		case isBool(known):
 			value = "true"
 		case len(args) == 0:
-			return nil, fmt.Errorf("flag --%s needs a value", name)
+			return nil, fmt.Errorf("flag %s needs a value", dashed(name))
 		default:
 			value, args = args[0], args[1:]
 		}
 		if err := f.Set(name, value); err != nil {
-			return nil, fmt.Errorf("flag --%s: %q: %w", name, value, err)
+			return nil, fmt.Errorf("flag %s: %q: %w", dashed(name), value, err)
 		}
 	}
 	return rest, nil
+}
+
+// dashed is a flag as it is written: one letter has one dash.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
+// meant is what an error about an unknown flag ends with: the flags that it may stand for, or nothing.
+func (f *flags) meant(name string) string {
+	var all []string
+	f.VisitAll(func(g *flag.Flag) { all = append(all, g.Name) })
+	near := nearest(name, all)
+	for i := range near {
+		near[i] = dashed(near[i])
+	}
+	return didYouMean(near)
+}
+
+// list is the function of a flag that may be repeated and takes commas.
+func list(all *[]string) func(string) error {
+	return func(s string) error { *all = append(*all, split(s)...); return nil }
+}
+
+// split is a list with commas. A file whose name has some is one value.
+func split(s string) []string {
+	if !strings.Contains(s, ",") {
+		return []string{s}
+	}
+	if _, err := os.Lstat(s); err == nil {
+		return []string{s}
+	}
+	var all []string
+	for _, v := range strings.Split(s, ",") {
+		if v = strings.TrimSpace(v); v != "" { // 10.0.0.0/8,
+			all = append(all, v)
+		}
+	}
+	if len(all) == 0 {
+		return []string{s} // which its key refuses
+	}
+	return all
 }
 
 func isBool(f *flag.Flag) bool {
@@ -81,7 +125,7 @@ func (f *flags) help(w io.Writer) {
 		if isBool(g) {
 			value = ""
 		}
-		fmt.Fprintf(w, "  %-24s  %s\n", strings.TrimSpace("--"+g.Name+" "+value), says)
+		fmt.Fprintf(w, "  %-24s  %s\n", strings.TrimSpace(dashed(g.Name)+" "+value), says)
 	})
 }
 

@@ -8,7 +8,8 @@
 //	raytap tail [flags] DIR         follow the findings of a sensor
 //	raytap extract --finding ID ... write the packets of a finding to a file
 //	raytap intel FILE...            check and describe feeds of indicators
-//	raytap rules [--json]           list what it can find
+//	raytap rules [--json] [RULE]    list what it can find
+//	raytap health [HOST:PORT]       ask a running sensor whether it works
 //	raytap version                  say which build this is
 //
 // Each subcommand is a thin main over package raytap.
@@ -49,6 +50,7 @@ func commands() []command {
 		{"extract", "write the packets of a finding to a file", extract},
 		{"intel", "check and describe feeds of indicators", describeIntel},
 		{"rules", "list what raytap can find", listRules},
+		{"health", "ask a running sensor whether it works", askHealth},
 		{"version", "say which build this is", printVersion},
 	}
 }
@@ -71,7 +73,7 @@ func run(args []string, stdout, stderr *os.File) int {
 			return exitOK
 		}
 		name, args = args[0], []string{"--help"}
-	case "-version", "--version":
+	case "-v", "-V", "-version", "--version":
 		name = "version"
 	}
 	for _, c := range commands() {
@@ -79,9 +81,26 @@ func run(args []string, stdout, stderr *os.File) int {
 			return c.run(args, stdout, stderr)
 		}
 	}
-	fmt.Fprintf(stderr, "raytap: unknown command %q\n\n", name)
-	usage(stderr)
+	fmt.Fprintf(stderr, "raytap: unknown command %q%s\nraytap help lists the commands.\n", name, meantCommand(name))
 	return exitUsage
+}
+
+// meantCommand is what an error about an unknown command ends with.
+func meantCommand(name string) string {
+	var all []string
+	for _, c := range commands() {
+		all = append(all, c.name)
+	}
+	if near := nearest(name, all); len(near) > 0 {
+		return didYouMean(near)
+	}
+	if _, err := os.Stat(name); err == nil {
+		return "; captures are read by raytap replay"
+	}
+	if strings.HasPrefix(name, "-") {
+		return "; flags stand behind a command: raytap replay " + name
+	}
+	return ""
 }
 
 func usage(w io.Writer) {

@@ -308,7 +308,17 @@ func TestWrongUsage(t *testing.T) {
 		{"replay --config none.yaml a.pcap", "none.yaml"},
 		{"replay --config bad.yaml a.pcap", "bad.yaml:3: homes: unknown key"},
 		{"replay --config value.yaml a.pcap", `value.yaml:2: egress.bytes: "much"`},
-		{"rules all", "takes no arguments"},
+		{"rules all", `no rule "all"`},
+		{"rules jobsubmit/externl", `did you mean jobsubmit/external?`},
+		{"replay --homes 10.0.0.0/8 a.pcap", "unknown flag --homes; did you mean --home?"},
+		{"sensor --rotate-intervall 1h", "did you mean --rotate-interval?"},
+		{"report -x", "unknown flag -x\n"},
+		{"report -o", "flag -o needs a value"},
+		{"tail -n many x", `flag -n: "many"`},
+		{"repley a.pcap", `unknown command "repley"; did you mean replay?`},
+		{"a.pcap", "captures are read by raytap replay"},
+		{"-r a.pcap", "flags stand behind a command: raytap replay -r"},
+		{"replay --home 10.0.0.0/8,x a.pcap", `home: "x"`},
 		{"rules --yaml", "unknown flag --yaml"},
 		{"version now", "takes no arguments"},
 		{"help nothing", `unknown command "nothing"`},
@@ -513,7 +523,7 @@ func TestRulesJSON(t *testing.T) {
 
 func TestVersionAndHelp(t *testing.T) {
 	dir := t.TempDir()
-	for _, args := range []string{"version", "--version"} {
+	for _, args := range []string{"version", "--version", "-v", "-V"} {
 		invoke(t, dir, nil, args).expect(t, 0, "raytap ", "")
 	}
 	for _, args := range []string{"help", "--help", "-h"} {
@@ -521,8 +531,8 @@ func TestVersionAndHelp(t *testing.T) {
 	}
 	for _, args := range []string{"help replay", "replay --help", "replay -h", "replay a.pcap --out x --help"} {
 		r := invoke(t, dir, nil, strings.Fields(args)...)
-		r.expect(t, 0, "usage: raytap replay [flags] FILE...", "")
-		for _, flag := range []string{"--out DIR", "--format FORMAT", "--home CIDR", "--workers N", "--filter BPF", "--config FILE", "--fail-on SEVERITY", "--quiet ", "--ignore-checksums "} {
+		r.expect(t, 0, "usage: raytap replay [flags] FILE|DIR...", "")
+		for _, flag := range []string{"--out DIR", "--format FORMAT", "--home CIDR", "--workers N", "--filter BPF", "--config FILE", "--fail-on SEVERITY", "--quiet ", "--ignore-checksums ", "-r FILE"} {
 			if !strings.Contains(r.stdout, "  "+flag) {
 				t.Errorf("%s: no %s in\n%s", args, flag, r.stdout)
 			}
@@ -531,6 +541,67 @@ func TestVersionAndHelp(t *testing.T) {
 			t.Errorf("%s tells of hidden flags", args)
 		}
 	}
+}
+
+// TestListsTakeCommas: wherever a flag may be repeated; but not within the name of a file.
+func TestListsTakeCommas(t *testing.T) {
+	dir := folder(t, map[string]string{"a.pcap": string(attack(1700000000)), "b.pcap": string(attack(1700000100)), "one,two.csv": "indicator\n198.51.100.9\n"})
+	show := invoke(t, dir, nil, "config", "show", "--home", "10.0.0.0/8, 192.0.2.0/24,", "--interfaces=eth0,eth1", "--logs", "conn,http", "--logs=dns",
+		"--intel", "one,two.csv", "--scan-ray-ports=8265,10001")
+	show.expect(t, 0, "home: ", "")
+	for _, want := range []string{"home: [10.0.0.0/8, 192.0.2.0/24] ", "interfaces: [eth0, eth1] ", "logs: [conn, http, dns] ", `intel: ["one,two.csv"] `, "ray_ports: [8265, 10001] "} {
+		if !strings.Contains(show.stdout, want) {
+			t.Errorf("no %s in\n%s", want, show.stdout)
+		}
+	}
+	// With everybody inside nothing comes from outside.
+	invoke(t, dir, nil, "replay", "--home", "10.0.0.0/8,203.0.113.0/24", "--logs=conn,notice", "-r", "a.pcap", "b.pcap").expect(t, 0, "16 packets", "")
+	if s := read(t, dir, "raytap-logs", "notice.log"); strings.Contains(s, "jobsubmit/external") {
+		t.Errorf("notice.log: %s", s)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "raytap-logs", "http.log")); err == nil {
+		t.Error("http.log was not asked for")
+	}
+	for _, args := range [][]string{{"help", "report"}, {"help", "sensor"}, {"help", "tail"}} {
+		if r := invoke(t, dir, nil, args...); !regexp.MustCompile(`(?m)^  -[oin] [A-Z]+ `).MatchString(r.stdout) || strings.Contains(r.stdout, "  --i ") {
+			t.Errorf("%s: %s", args, r.stdout)
+		}
+	}
+}
+
+// TestFolderOfCaptures: it is read as its captures together are, in the order of time whatever they are called; what is none
+// is said, and so are a capture given twice and packets that are in two of them.
+func TestFolderOfCaptures(t *testing.T) {
+	first, second := string(attack(1700000000)), string(attack(1700000100))
+	files := map[string]string{
+		"in/z.pcap": first, "in/a.pcap1": second, "in/.hidden": second, "in/begun.pcap": "", "in/notes.txt": "no capture", "in/below/c.pcap": second,
+		"copy.pcap": first, "empty/notes.txt": "no capture", "bad/a.pcap": first, "bad/b.pcap": "no capture, whatever it is called",
+	}
+	dir := folder(t, nil)
+	for name, text := range files {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	logs := func(out string) (all string) {
+		for _, name := range []string{"conn.log", "http.log", "notice.log"} {
+			all += regexp.MustCompile(`(?m)^#(open|close).*`).ReplaceAllString(read(t, dir, out, name), "")
+		}
+		return all
+	}
+	invoke(t, dir, nil, "replay", "--out=one", "in").expect(t, 0, "16 packets", "in: left out what is no capture: files: 1, folders: 1")
+	invoke(t, dir, nil, "replay", "--out=two", "in/z.pcap", "in/a.pcap1").expect(t, 0, "16 packets", "")
+	if one, two := logs("one"), logs("two"); one != two {
+		t.Errorf("the folder:\n%s\nits files:\n%s", one, two)
+	}
+	invoke(t, dir, nil, "replay", "in", "./in/z.pcap").expect(t, 0, "16 packets", "./in/z.pcap is given twice; it is read once")
+	invoke(t, dir, nil, "replay", "in/z.pcap", "copy.pcap").expect(t, 0, "16 packets", "8 packets are in two of the captures")
+	invoke(t, dir, nil, "replay", "empty").expect(t, 1, "", "empty: no captures in this folder")
+	invoke(t, dir, nil, "replay", "bad").expect(t, 1, "8 packets", "b.pcap")
+	invoke(t, dir, nil, "extract", "--host=203.0.113.66", "-o=x.pcapng", "in").expect(t, 0, "16 packets", "")
 }
 
 func TestHiddenFlags(t *testing.T) {
@@ -779,11 +850,15 @@ func TestTailFollows(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	for _, name := range []string{"mining/stratum", "Mining_Stratum", "Raytap::Mining_Stratum"} {
-		r := invoke(t, t.TempDir(), nil, "rules", "--explain", name)
+		r := invoke(t, t.TempDir(), nil, "rules", name)
 		r.expect(t, 0, "mining/stratum (", "")
 		if !strings.Contains(r.stdout, "T1496.001 Resource Hijacking: Compute Hijacking (Impact)") || strings.Contains(r.stdout, "mining/pool") {
 			t.Errorf("%s: %s", name, r.stdout)
 		}
+	}
+	two := invoke(t, t.TempDir(), nil, "rules", "mining/stratum", "jobsubmit/external")
+	if two.expect(t, 0, "mining/stratum (", ""); !strings.Contains(two.stdout, "jobsubmit/external (") {
+		t.Errorf("%s", two.stdout)
 	}
 	if r := invoke(t, t.TempDir(), nil, "rules", "--explain=mining"); !strings.Contains(r.stdout, "mining/stratum (") || !strings.Contains(r.stdout, "mining/pool (") {
 		t.Errorf("%s", r.stdout)

@@ -59,7 +59,7 @@ func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) 
 	if c := &cfg.Syslog; c.Address != "" {
 		least, _ := detectors.ParseSeverity(c.Severity)
 		o.syslog, err = syslog.New(syslog.Options{
-			Address: c.Address, CA: c.CA, Facility: c.Facility, Severity: least, JSON: c.Message == "json", Rules: rules, Say: say,
+			Address: c.Address, CA: c.CA, Enterprise: c.Enterprise, Facility: c.Facility, Severity: least, JSON: c.Message == "json", Rules: rules, Say: say,
 		})
 		if err != nil {
 			return o, err
@@ -72,7 +72,7 @@ func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) 
 			spool = filepath.Join(cfg.Out, "webhook-spool")
 		}
 		o.webhook, err = webhook.New(webhook.Options{
-			URL: c.URL, TokenFile: c.TokenFile, Plain: c.PlainToken, Severity: least, Spool: spool, MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
+			URL: c.URL, TokenFile: c.TokenFile, Headers: c.Headers, CA: c.CA, Cert: c.Cert, Key: c.Key, Plain: c.PlainToken, Severity: least, Spool: spool, MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
 		})
 		if err != nil {
 			return o, err

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,7 +35,7 @@ func TestUnit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"Type=notify", "WatchdogSec=30", "User=raytap", "NoNewPrivileges=yes", "ProtectSystem=strict", "AmbientCapabilities=CAP_NET_RAW CAP_NET_ADMIN", "LogsDirectory=raytap"} {
+	for _, line := range []string{"Type=notify", "WatchdogSec=30", "User=raytap", "NoNewPrivileges=yes", "ProtectSystem=strict", "AmbientCapabilities=CAP_NET_RAW CAP_NET_ADMIN", "LogsDirectory=raytap", "RestartPreventExitStatus=2"} {
 		if !strings.Contains(string(b), "\n"+line+"\n") {
 			t.Errorf("the unit lacks %s", line)
 		}
@@ -84,7 +86,7 @@ func TestPackageList(t *testing.T) {
 	if len(list.Scripts) != 3 || at["/etc/raytap/raytap.yaml"] != "config|noreplace" {
 		t.Errorf("scripts %v, contents %v", list.Scripts, at)
 	}
-	for _, path := range []string{"/usr/bin/raytap", "/usr/lib/systemd/system/raytap.service", "/usr/lib/sysusers.d/raytap.conf"} {
+	for _, path := range []string{"/usr/bin/raytap", "/usr/lib/systemd/system/raytap.service", "/usr/lib/sysusers.d/raytap.conf", "/usr/share/doc/raytap/copyright", "/usr/share/doc/raytap/docs/guide.md"} {
 		if _, ok := at[path]; !ok {
 			t.Errorf("%s is not in the package", path)
 		}
@@ -189,4 +191,122 @@ func TestDaemonSet(t *testing.T) {
 	if !paths[cfg.Out] || !paths["/etc/raytap"] || len(c.Args) == 0 || c.Args[len(c.Args)-1] != "/etc/raytap/raytap.yaml" {
 		t.Errorf("mounts %v, logs at %s, arguments %v", paths, cfg.Out, c.Args)
 	}
+}
+
+// TestOneDaemonSet: documents lead to the packaged one and have none of their own, which would come to say something else.
+func TestOneDaemonSet(t *testing.T) {
+	docs, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
+	if err != nil || len(docs) == 0 {
+		t.Fatal(docs, err)
+	}
+	leads := false
+	for _, name := range append(docs, filepath.Join("..", "..", "README.md")) {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, []byte("kind: DaemonSet")) {
+			t.Errorf("%s has a DaemonSet of its own", name)
+		}
+		leads = leads || bytes.Contains(b, []byte("](../cmd/raytap/packaging/daemonset.yaml)"))
+	}
+	if !leads {
+		t.Error("no document leads to the packaged DaemonSet")
+	}
+}
+
+// TestPackageVersionsSort: whatever is built later is an upgrade to dpkg, between releases, too.
+func TestPackageVersionsSort(t *testing.T) {
+	for _, tool := range []string{"git", "make", "dpkg"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(err)
+		}
+	}
+	makefile, err := filepath.Abs(filepath.Join("..", "..", "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	run := func(day string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "GIT_COMMITTER_DATE="+day, "GIT_AUTHOR_DATE="+day, "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "MAKEFLAGS=",
+			"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	run("", "git", "init", "-q")
+	var versions []string
+	for _, c := range []struct{ day, tag, want string }{
+		{"2026-11-28T10:00:00Z", "", "0.0.0+git20261128.1."},
+		{"2026-11-29T10:00:00Z", "", "0.0.0+git20261129.2."},
+		{"2026-11-29T23:30:00-05:00", "", "0.0.0+git20261130.3."},
+		{"2026-11-30T11:00:00Z", "v1.0.0-rc1", "1.0.0~rc1"},
+		{"2026-11-30T12:00:00Z", "", "1.0.0~rc1+git20261130.1."},
+		{"2026-12-01T12:00:00Z", "v1.0.0", "1.0.0"},
+		{"2026-12-01T13:00:00Z", "", "1.0.0+git20261201.1."},
+		{"2026-12-01T14:00:00Z", "", "1.0.0+git20261201.2."},
+		{"2026-12-02T14:00:00Z", "v1.0.1", "1.0.1"},
+	} {
+		run(c.day, "git", "commit", "-q", "--allow-empty", "-m", "x")
+		if c.tag != "" {
+			run(c.day, "git", "tag", c.tag)
+		}
+		v := run(c.day, "make", "-s", "-f", makefile, "deb-version")
+		if !strings.HasPrefix(v, c.want) || c.tag != "" && v != c.want {
+			t.Errorf("version %s, want %s", v, c.want)
+		}
+		if n := len(versions); n > 0 {
+			run(c.day, "dpkg", "--compare-versions", versions[n-1], "lt", v)
+		}
+		versions = append(versions, v)
+	}
+}
+
+// TestImage: it says what it is, checks itself with a command that there is, and is built from what the build needs.
+func TestImage(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("packaging", "Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`org.opencontainers.image.licenses="Apache-2.0"`, `org.opencontainers.image.version="${VERSION}"`, `HEALTHCHECK `, `CMD ["/usr/bin/raytap", "health"]`} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("the image lacks %s", want)
+		}
+	}
+	ignored, err := os.ReadFile(filepath.Join("..", "..", ".dockerignore"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{".git", "pcaps", "docs", "*.md"} {
+		if !slices.Contains(strings.Split(string(ignored), "\n"), want) {
+			t.Errorf("%s goes into the image's build", want)
+		}
+	}
+	licence, err := os.ReadFile(filepath.Join("..", "..", "LICENSE"))
+	if err != nil || !strings.Contains(string(licence), "Apache License") || !strings.Contains(string(licence), "The raytap authors") {
+		t.Errorf("LICENSE: %v", err)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	code := http.StatusOK
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(code)
+		io.WriteString(w, r.URL.Path)
+	}))
+	defer s.Close()
+	at := strings.TrimPrefix(s.URL, "http://")
+	dir := t.TempDir()
+	invoke(t, dir, nil, "health", at).expect(t, 0, "/healthz", "")
+	invoke(t, dir, nil, "health", "--ready", at[strings.LastIndex(at, ":"):]).expect(t, 0, "/readyz", "")
+	code = http.StatusServiceUnavailable
+	invoke(t, dir, nil, "health", at).expect(t, 1, "", "503 Service Unavailable: /healthz")
+	s.Close()
+	invoke(t, dir, nil, "health", at).expect(t, 1, "", "refused")
+	invoke(t, dir, nil, "health", "nowhere").expect(t, 2, "", "missing port")
 }

@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"runtime/trace"
-	"strings"
 	"syscall"
 	"time"
 
@@ -24,9 +23,10 @@ import (
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
-const replaySynopsis = `replay [flags] FILE...
+const replaySynopsis = `replay [flags] FILE|DIR...
 
-Reads captures (pcap, pcapng; plain, gzip or zstd), several of them as one in order of time; - is standard input.
+Reads captures (pcap, pcapng; plain, gzip or zstd), several of them as one in order of time; - is standard input. Of a
+folder these are the captures in it, not those in folders below.
 Writes Zeek logs to a directory, and findings and totals to the terminal.
 
 Exit status: 0 read to the end; 1 an input could not be read, was cut short or is damaged (what came before is
@@ -39,14 +39,15 @@ Flags may stand anywhere; those given win over the configuration file.
 func replay(args []string, stdout, stderr *os.File) int {
 	f := newFlags("replay", replaySynopsis)
 	cfg := raytap.DefaultConfig()
-	var home, feeds, only []string
+	var home, feeds, only, files []string
+	f.Func("r", "a capture to read, `FILE`, as an argument is; may be repeated", func(s string) error { files = append(files, s); return nil })
 	f.String("out", cfg.Out, "`DIR` to write logs to; those of an earlier run are replaced, others are not (default "+cfg.Out+")")
 	f.String("format", cfg.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+cfg.Format+")")
-	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated (default: private, loopback, link-local, CGNAT, ULA)",
-		func(s string) error { home = append(home, s); return nil })
-	f.Func("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated", func(s string) error { feeds = append(feeds, s); return nil })
+	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas (default: private, loopback, link-local, CGNAT, ULA)",
+		list(&home))
+	f.Func("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated", list(&feeds))
 	f.Func("logs", "write only these logs, `NAMES` with commas between them: conn,http,notice (default: all)",
-		func(s string) error { only = append(only, strings.Split(s, ",")...); return nil })
+		list(&only))
 	f.Int("workers", cfg.Workers, "goroutines that decode, `N` (default: the processors)")
 	f.String("filter", cfg.Filter, "only packets that match `BPF`, in tcpdump's language")
 	f.String("fail-on", cfg.FailOn, "exit with 3 if a finding reaches `SEVERITY`: info, low, medium, high, critical")
@@ -65,10 +66,11 @@ func replay(args []string, stdout, stderr *os.File) int {
 	tracefile := f.String("trace", "", "")
 	f.hidden["cpuprofile"], f.hidden["memprofile"], f.hidden["trace"] = true, true, true
 
-	files, err := f.parse(args)
+	more, err := f.parse(args)
 	if err != nil {
 		return f.fail(err, stdout, stderr)
 	}
+	files = append(files, more...)
 	if *config != "" {
 		if cfg, err = raytap.LoadConfig(*config); err != nil {
 			complain(stderr, err)
@@ -174,33 +176,13 @@ func (f *flags) override(cfg *raytap.Config, home []string) {
 	})
 }
 
-// openFiles opens captures; what cannot be opened it tells, and leaves out. The caller closes them.
-func openFiles(names []string, fail func(error)) (srcs []capture.Source) {
-	for _, name := range names {
-		src, err := capture.OpenFile(name)
-		if err != nil {
-			fail(err)
-			continue
-		}
-		srcs = append(srcs, src)
-	}
-	return srcs
-}
-
 func replayFiles(cfg raytap.Config, files []string, html, exports string, force bool, stdout, stderr *os.File) int {
 	code := exitOK
 	fail := func(err error) {
 		complain(stderr, err)
 		code = exitInput
 	}
-	srcs := openFiles(files, fail)
-	for _, src := range srcs {
-		defer src.Close()
-	}
-	if len(srcs) == 0 {
-		return code
-	}
-
+	say := func(text string) { complain(stderr, errors.New(text)) }
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	signals := make(chan os.Signal, 1)
@@ -211,11 +193,30 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		defer close(done)
 		select {
 		case caught = <-signals:
-			signal.Stop(signals) // a second one kills: the first may have to wait for a read that never returns
+			signal.Stop(signals) // a second one kills
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
+
+	end := func() int { // of a run that was interrupted
+		fmt.Fprintln(stderr, "raytap: interrupted; what was read before is written")
+		if s, ok := caught.(syscall.Signal); ok {
+			return exitSignal + int(s)
+		}
+		return exitSignal
+	}
+	srcs, err := openUntil(ctx, files, fail, say)
+	if err != nil {
+		<-done
+		return end()
+	}
+	if len(srcs) == 0 {
+		return code
+	}
+	together := capture.Merge(srcs...)
+	src := untilDone(ctx, files, together)
+	defer src.Close()
 
 	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Force: force})
 	if err != nil {
@@ -236,13 +237,14 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		}
 		complain(stderr, errors.New(text))
 	})
-	stats, err := raytap.Run(ctx, cfg, capture.Merge(srcs...), logs, people, links)
+	stats, err := raytap.Run(ctx, cfg, src, logs, people, links)
 	elapsed := time.Since(start)
 	cancel()
 	<-done
 	if progress != nil {
 		progress.Clear()
 	}
+	sayRepeated(together, say)
 	interrupted := caught != nil && errors.Is(err, context.Canceled)
 	if err != nil && !interrupted {
 		fail(err)
@@ -265,11 +267,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		}
 	}
 	if interrupted {
-		fmt.Fprintln(stderr, "raytap: interrupted; what was read before is written")
-		code = exitSignal
-		if s, ok := caught.(syscall.Signal); ok {
-			code += int(s)
-		}
+		code = end()
 	}
 	if cfg.FailOn != "" {
 		if at, err := detectors.ParseSeverity(cfg.FailOn); err == nil && people.Reached(at) {

@@ -32,8 +32,8 @@ func makeReport(args []string, stdout, stderr *os.File) int {
 	var home []string
 	out := f.String("o", "", "write the report to `FILE` (default raytap-report.html, none with --export)")
 	exports := f.String("export", "", "write findings, incidents and indicators to `DIR`, for other programs")
-	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated (default: private, loopback, link-local, CGNAT, ULA)",
-		func(s string) error { home = append(home, s); return nil })
+	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas (default: private, loopback, link-local, CGNAT, ULA)",
+		list(&home))
 	config := f.String("config", "", "take home from `FILE` (YAML)")
 	asked := f.window("since", "until", "what was")
 	rest, err := f.parse(args)

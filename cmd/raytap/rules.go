@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -15,10 +14,10 @@ import (
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
-const rulesSynopsis = `rules [--json | --explain RULE]
+const rulesSynopsis = `rules [--json] [RULE...]
 
 Lists every rule: its name, the severity that it has at most, what it says, the ATLAS and ATT&CK techniques, what it
-needs to see, and what is known to set it off by mistake. With --explain one rule (mining/stratum) or the rules of one
+needs to see, and what is known to set it off by mistake. With RULE, one rule (mining/stratum) or the rules of one
 detector (mining), in words.
 `
 
@@ -52,19 +51,14 @@ func techniques(ids []string) []techniqueJSON {
 func listRules(args []string, stdout, stderr *os.File) int {
 	f := newFlags("rules", rulesSynopsis)
 	asJSON := f.Bool("json", false, "as JSON, for scripts")
-	explain := f.String("explain", "", "explain one `RULE`, or those of a detector")
-	rest, err := f.parse(args)
-	if err == nil && len(rest) > 0 {
-		err = errors.New("takes no arguments")
+	explain := f.String("explain", "", "the same as an argument `RULE`")
+	asked, err := f.parse(args)
+	if *explain != "" {
+		asked = append(asked, *explain)
 	}
 	rules := raytap.Rules()
-	if *explain != "" {
-		rules = slices.DeleteFunc(rules, func(r detectors.Rule) bool {
-			return r.Name != *explain && r.Note != *explain && "Raytap::"+r.Note != *explain && !strings.HasPrefix(r.Name, *explain+"/")
-		})
-		if err == nil && len(rules) == 0 {
-			err = fmt.Errorf("no rule %q (raytap rules lists them)", *explain)
-		}
+	if err == nil {
+		rules, err = rulesOf(rules, asked)
 	}
 	if err != nil {
 		return f.fail(err, stdout, stderr)
@@ -73,7 +67,7 @@ func listRules(args []string, stdout, stderr *os.File) int {
 	switch {
 	case *asJSON:
 		err = rulesJSON(&b, rules)
-	case *explain != "":
+	case len(asked) > 0:
 		explainRules(&b, terminal.New(terminalOptions(stdout)), rules)
 	default:
 		rulesText(&b, rules)
@@ -86,6 +80,33 @@ func listRules(args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 	return exitOK
+}
+
+// rulesOf gives those of rules that are asked for, by name, by name in notice.log or by detector, in the order asked for;
+// all of them if none is.
+func rulesOf(rules []detectors.Rule, asked []string) (all []detectors.Rule, err error) {
+	if len(asked) == 0 {
+		return rules, nil
+	}
+	for _, name := range asked {
+		before := len(all)
+		for _, r := range rules {
+			if r.Name == name || r.Note == name || "Raytap::"+r.Note == name || strings.HasPrefix(r.Name, name+"/") {
+				all = append(all, r)
+			}
+		}
+		if len(all) == before {
+			var names []string
+			for _, r := range rules {
+				detector, _, _ := strings.Cut(r.Name, "/")
+				if names = append(names, r.Name, r.Note); !slices.Contains(names, detector) {
+					names = append(names, detector)
+				}
+			}
+			return nil, fmt.Errorf("no rule %q%s (raytap rules lists them)", name, didYouMean(nearest(name, names)))
+		}
+	}
+	return all, nil
 }
 
 func rulesJSON(b *bytes.Buffer, rules []detectors.Rule) error {

@@ -43,14 +43,11 @@ func sensor(args []string, stdout, stderr *os.File) int {
 	f := newFlags("sensor", sensorSynopsis)
 	def := raytap.DefaultConfig()
 	var home, interfaces []string
-	list := func(l *[]string) func(string) error {
-		return func(s string) error { *l = append(*l, s); return nil }
-	}
-	f.Func("i", "an interface to capture from, `IFACE`; may be repeated", list(&interfaces))
+	f.Func("i", "an interface to capture from, `IFACE`; may be repeated, or several with commas", list(&interfaces))
 	f.String("read-fifo", "", "read pcap or pcapng from `PIPE` instead; a named pipe is opened again when its writer is gone")
 	f.String("out", def.Out, "`DIR` to write logs to (default "+def.Out+")")
 	f.String("format", def.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+def.Format+")")
-	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated (default: private, loopback, link-local, CGNAT, ULA)", list(&home))
+	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas (default: private, loopback, link-local, CGNAT, ULA)", list(&home))
 	f.Int("workers", def.Workers, "goroutines that decode, `N` (default: the processors)")
 	f.String("filter", def.Filter, "only packets that match `BPF`, in tcpdump's language")
 	f.Int("snaplen", def.SnapLen, "keep `N` bytes of each frame (default: all)")

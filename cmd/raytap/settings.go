@@ -115,7 +115,11 @@ func (f *flags) keys(want func(key string) bool) *keyFlags {
 			continue
 		}
 		take := func(text string) error {
-			k.given[s.Key] = append(k.given[s.Key], text)
+			values := []string{text}
+			if s.List {
+				values = split(text)
+			}
+			k.given[s.Key] = append(k.given[s.Key], values...)
 			return nil
 		}
 		if s.Bool {

@@ -3,12 +3,13 @@
 // In: findings (*detectors.Finding); events of other types are ignored. Out: one message a finding, over UDP (RFC
 // 5426), TCP with octet counting (RFC 6587), TLS (RFC 5425) or a local datagram socket:
 //
-//	<130>1 2026-11-23T16:42:37.01Z sensor1 raytap 4711 jobsubmit/external [raytap@32473 confidence="95" dst="10.20.0.10"
+//	<130>1 2026-11-23T16:42:37.01Z sensor1 raytap 4711 jobsubmit/external [raytap@0 confidence="95" dst="10.20.0.10"
 //	note="Raytap::Job_Submit_External" outcome="succeeded" port="8265" rule="jobsubmit/external" severity="critical"
 //	src="203.0.113.66" uid="CM1bz9rnVNPpvIbUSf"] 203.0.113.66 ran a job on the Ray cluster at 10.20.0.10:8265: ...
 //
 // The time is that of the packet. The text is the finding's sentence, or, if asked for, the whole finding as JSON, with
-// the names of notice.log. 32473 is the number that RFC 5612 keeps for those who have none.
+// the names of notice.log. The structured data's name has the number of an enterprise behind it (RFC 5424, section 7.2.2):
+// Options.Enterprise. 0 is IANA's own reserve, nobody's; 32473 is for examples in documents (RFC 5612) and not to be sent.
 //
 // Event never waits: a goroutine sends, and holds a bounded queue while the server is away; what does not fit is
 // counted. Syslog has no receipts: over UDP any message, and over TCP what was under way when a connection broke, can be
@@ -49,7 +50,6 @@ const (
 	// How long Close waits for the queue to empty.
 	grace = 3 * time.Second
 
-	element = "raytap@32473"
 	// Over UDP a message is one datagram; this fits one of IPv4 with room for its headers.
 	maxDatagram = 65000
 )
@@ -65,19 +65,21 @@ var Facilities = []string{
 
 // Options say where to and what. Address is required.
 type Options struct {
-	Address  string             // udp://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH
-	CA       string             // a file of PEM certificates that a TLS server's must descend from; "": the system's
-	Facility string             // "": local0
-	Severity detectors.Severity // findings below it are not sent
-	JSON     bool               // the text of a message is the whole finding
-	Host     string             // for the messages' heads; "": the machine's name
-	Rules    []detectors.Rule   // as for zeek.Options
-	Say      func(string)       // is told, in a sentence, when the server goes away and when it is back; from a goroutine
+	Address    string             // udp://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH
+	Enterprise int                // the private enterprise number in the name of structured data
+	CA         string             // a file of PEM certificates that a TLS server's must descend from; "": the system's
+	Facility   string             // "": local0
+	Severity   detectors.Severity // findings below it are not sent
+	JSON       bool               // the text of a message is the whole finding
+	Host       string             // for the messages' heads; "": the machine's name
+	Rules      []detectors.Rule   // as for zeek.Options
+	Say        func(string)       // is told, in a sentence, when the server goes away and when it is back; from a goroutine
 }
 
 // Sink sends findings. Event belongs to one goroutine.
 type Sink struct {
 	opt           Options
+	element       string // the name of structured data
 	network, addr string
 	tls           *tls.Config
 	facility      uint8
@@ -115,6 +117,10 @@ func ParseAddress(s string) (network, addr string, err error) {
 // New makes a sink. That the server is not there is no error: it may come.
 func New(opt Options) (*Sink, error) {
 	s := &Sink{opt: opt, pid: strconv.Itoa(os.Getpid()), findings: zeek.NewFindings(opt.Rules), queue: make(chan []byte, queueLen), done: make(chan struct{})}
+	if opt.Enterprise < 0 {
+		return nil, fmt.Errorf("syslog: %d is no enterprise number", opt.Enterprise)
+	}
+	s.element = "raytap@" + strconv.Itoa(opt.Enterprise)
 	var err error
 	if s.network, s.addr, err = ParseAddress(opt.Address); err != nil {
 		return nil, err
@@ -179,7 +185,7 @@ func (s *Sink) message(f *detectors.Finding) ([]byte, error) {
 	m.SetMsgID(f.Rule)
 	param := func(name, value string) {
 		if value != "" {
-			m.SetParameter(element, name, escape.Replace(terminal.Clean(value)))
+			m.SetParameter(s.element, name, escape.Replace(terminal.Clean(value)))
 		}
 	}
 	param("rule", f.Rule)

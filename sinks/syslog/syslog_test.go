@@ -64,6 +64,25 @@ func octets(t *testing.T, r *bufio.Reader) []byte {
 	return b
 }
 
+// TestEnterprise: the structured data's name has the number that is given, and never that of documents.
+func TestEnterprise(t *testing.T) {
+	for n, want := range map[int]string{0: "[raytap@0 ", 61: "[raytap@61 "} {
+		s, err := New(Options{Address: "udp://127.0.0.1:9", Host: "sensor1", Rules: rules, Enterprise: n})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := s.message(finding(1))
+		if err != nil || !strings.Contains(string(m), want) {
+			t.Errorf("%d: %v: %s", n, err, m)
+		}
+		parse(t, m)
+		s.Close()
+	}
+	if _, err := New(Options{Address: "udp://127.0.0.1:9", Enterprise: -1}); err == nil {
+		t.Error("-1 is taken")
+	}
+}
+
 func TestMessage(t *testing.T) {
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -85,7 +104,7 @@ func TestMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `<130>1 2023-11-14T22:13:20.123456Z sensor1 raytap 4711 jobsubmit/external [raytap@32473 community_id="1:LvmFRF4AQoIlK+PcqFLJxDnd8/w=" confidence="95" ` +
+	want := `<130>1 2023-11-14T22:13:20.123456Z sensor1 raytap 4711 jobsubmit/external [raytap@0 community_id="1:LvmFRF4AQoIlK+PcqFLJxDnd8/w=" confidence="95" ` +
 		`dst="2001:db8::1" finding_id="Rt4COoZeF8MKRV1Tii" note="Raytap::Job_Submit_External" outcome="succeeded" port="8265" rule="jobsubmit/external" ` +
 		`severity="critical" src="203.0.113.66" uid="CabcDEF"] 203.0.113.66 submitted job 1`
 	if got := string(b[:n]); got != want {

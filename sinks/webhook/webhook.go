@@ -17,6 +17,8 @@ package webhook
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +37,7 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
@@ -67,6 +70,9 @@ type Options struct {
 	Spool     string             // folder, made if need be; one process each
 	Severity  detectors.Severity // findings below it are not sent
 	TokenFile string             // a file with a token that is sent as Authorization: Bearer; read anew for every POST
+	Headers   string             // a file of header fields, "Name: value" a line, that are sent, too; read anew for every POST
+	CA        string             // a file of PEM certificates that the server's must descend from; "": the system's
+	Cert, Key string             // files of a client certificate with its chain, and of its key; read anew for every handshake
 	Plain     bool               // credentials may be sent over http, where everybody on the way reads them
 	MaxFiles  int                // findings in the spool; 0: DefaultSpoolFiles
 	MaxBytes  int64              // 0: DefaultSpoolBytes
@@ -116,7 +122,7 @@ func New(opt Options) (*Sink, error) {
 	if err := CheckURL(opt.URL); err != nil {
 		return nil, err
 	}
-	if err := CheckPlain(opt.URL, opt.TokenFile != "", opt.Plain); err != nil {
+	if err := CheckPlain(opt.URL, opt.TokenFile != "" || opt.Headers != "", opt.Plain); err != nil {
 		return nil, err
 	}
 	if opt.MaxFiles <= 0 {
@@ -129,7 +135,11 @@ func New(opt Options) (*Sink, error) {
 		opt.pause = minPause
 	}
 	s := &Sink{opt: opt, findings: zeek.NewFindings(opt.Rules), in: make(chan entry, queueLen), spooled: make(chan struct{}), done: make(chan struct{}), more: make(chan struct{}, 1)}
-	s.client = &http.Client{Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	transport, err := opt.transport()
+	if err != nil {
+		return nil, err
+	}
+	s.client = &http.Client{Timeout: timeout, Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if err := s.folder(); err != nil {
 		return nil, fmt.Errorf("webhook: spool: %w", err)
 	}
@@ -140,6 +150,77 @@ func New(opt Options) (*Sink, error) {
 	go s.spool()
 	go s.send()
 	return s, nil
+}
+
+// transport is http.DefaultTransport with the certificates that were asked for. What is wrong with files now is said now.
+func (o *Options) transport() (*http.Transport, error) {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{}
+	if o.CA != "" {
+		pem, err := os.ReadFile(o.CA)
+		if err != nil {
+			return nil, fmt.Errorf("webhook: certificates: %w", err)
+		}
+		t.TLSClientConfig.RootCAs = x509.NewCertPool()
+		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("webhook: %s has no certificate", o.CA)
+		}
+	}
+	if (o.Cert == "") != (o.Key == "") {
+		return nil, errors.New("webhook: a client certificate takes a file with its key, and a key one with the certificate")
+	}
+	if o.Cert != "" {
+		if _, err := tls.LoadX509KeyPair(o.Cert, o.Key); err != nil {
+			return nil, fmt.Errorf("webhook: client certificate: %w", err)
+		}
+		t.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(o.Cert, o.Key) // those of a mesh live for a day
+			return &pair, err
+		}
+	}
+	if o.Headers != "" {
+		if _, err := readHeaders(o.Headers); err != nil {
+			return nil, fmt.Errorf("webhook: headers: %w", err)
+		}
+	}
+	return t, nil
+}
+
+// maxHeaders bounds a file of header fields.
+const maxHeaders = 64 << 10
+
+// readHeaders reads header fields, one "Name: value" a line. Empty lines and those that begin with # are none. Errors do not
+// show values.
+func readHeaders(name string) (http.Header, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxHeaders+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxHeaders {
+		return nil, fmt.Errorf("%s is longer than %d bytes", name, maxHeaders)
+	}
+	h := http.Header{}
+	for i, line := range strings.Split(string(b), "\n") {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		field, value, ok := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		if !ok || !httpguts.ValidHeaderFieldName(field) || !httpguts.ValidHeaderFieldValue(value) {
+			return nil, fmt.Errorf("%s:%d: not of the form Name: value", name, i+1)
+		}
+		switch field = http.CanonicalHeaderKey(field); field {
+		case "Host", "Content-Length", "Transfer-Encoding", "Connection", "Trailer", "Upgrade": // of the connection, not of the message
+			return nil, fmt.Errorf("%s:%d: %s cannot be given", name, i+1, field)
+		}
+		h.Add(field, value)
+	}
+	return h, nil
 }
 
 // CheckURL says what is wrong with a URL of Options.
@@ -447,6 +528,15 @@ func (s *Sink) post(body []byte) (status int, wait time.Duration, err error) {
 			return 0, 0, fmt.Errorf("token: %w", err)
 		}
 		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	}
+	if s.opt.Headers != "" {
+		given, err := readHeaders(s.opt.Headers)
+		if err != nil {
+			return 0, 0, fmt.Errorf("headers: %w", err)
+		}
+		for name, values := range given {
+			req.Header[name] = values
+		}
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {

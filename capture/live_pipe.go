@@ -26,6 +26,7 @@ type pipe struct {
 	name   string
 	notice func(string)
 	fifo   bool
+	folder *following // nil: it is none
 	free   chan *Batch
 	full   chan piped
 	quit   chan struct{}
@@ -51,14 +52,17 @@ type piped struct {
 }
 
 // FollowPipe reads a capture that is being written elsewhere, for as long as it takes. name is a named pipe, which is
-// opened anew whenever its writer has gone, or anything else that can be read, "-" for standard input, whose end is the
-// end. While no frame comes, time goes on from the last one by the clock of this machine.
+// opened anew whenever its writer has gone, or a folder that captures are written to one after the other (tcpdump -G), or
+// anything else that can be read, "-" for standard input, whose end is the end. While no frame comes, time goes on from the last one by the clock of this machine.
 func FollowPipe(name string, notice func(text string)) (LiveSource, error) {
 	p := &pipe{name: name, notice: notice, free: make(chan *Batch, pipeBatches), full: make(chan piped, pipeBatches), quit: make(chan struct{})}
 	if name != "-" {
 		info, err := os.Stat(name)
 		if err != nil {
 			return nil, fmt.Errorf("capture: %w", err)
+		}
+		if info.IsDir() {
+			p.folder = &following{dir: name, quit: p.quit, done: map[string]read{}}
 		}
 		p.fifo = info.Mode()&os.ModeNamedPipe != 0
 	}
@@ -79,6 +83,14 @@ func (p *pipe) read() {
 	for first := true; ; first = false {
 		err := p.writer(first)
 		switch {
+		case p.folder != nil:
+			if err != nil && !errors.Is(err, io.EOF) {
+				select {
+				case <-p.quit: // it was closed under the reader's hands
+				default:
+					p.notice(err.Error() + "; going on with the next")
+				}
+			}
 		case !p.fifo:
 			p.pass(piped{nil, err})
 			return
@@ -95,6 +107,9 @@ func (p *pipe) read() {
 		case <-p.quit:
 			return
 		default:
+		}
+		if p.folder != nil {
+			continue
 		}
 		p.down.Store(1)
 		p.lost.Add(1)
@@ -114,7 +129,16 @@ func (p *pipe) pass(x piped) bool {
 func (p *pipe) writer(first bool) error {
 	var src Source
 	var err error
-	if p.name == "-" {
+	if p.folder != nil {
+		f, err := p.folder.next()
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if src, err = NewFile(f.Name(), &growing{f, p.folder}); err != nil {
+			return err
+		}
+	} else if p.name == "-" {
 		src, err = NewFile("standard input", os.Stdin)
 	} else {
 		var f *os.File
@@ -132,7 +156,7 @@ func (p *pipe) writer(first bool) error {
 	}
 	defer src.Close()
 	p.down.Store(0)
-	if !first {
+	if !first && p.folder == nil {
 		p.again.Add(1)
 		p.notice("there is a writer to " + p.name + " again")
 	}

@@ -2,6 +2,7 @@
 //
 //	raytap replay [flags] FILE...   read captures; write Zeek logs and findings
 //	raytap sensor -i IFACE [flags]  watch interfaces; write Zeek logs and findings
+//	raytap watch DIR [flags]        read the captures of a folder as they are written
 //	raytap assets [flags] FILE...   read captures; list the Ray clusters and AI servers that they show
 //	raytap config check|show        check a configuration file, or show what is in force
 //	raytap report [flags] LOGDIR    make an HTML report of logs
@@ -43,6 +44,7 @@ func commands() []command {
 	return []command{
 		{"replay", "read captures; write Zeek logs and findings", replay},
 		{"sensor", "watch interfaces; write Zeek logs and findings", sensor},
+		{"watch", "read the captures of a folder as they are written", watchFolder},
 		{"assets", "read captures; list the Ray clusters and AI servers that they show", listAssets},
 		{"config", "check a configuration file, or show what is in force", configure},
 		{"report", "make an HTML report of logs", makeReport},

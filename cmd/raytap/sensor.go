@@ -39,8 +39,26 @@ Flags may stand anywhere; those given win over the configuration file. Every key
 --ring for ring, --rotate-interval for rotate.interval; raytap.yaml explains them.
 `
 
+const watchSynopsis = `watch DIR [flags]
+
+Reads the captures of a folder and those that come, as tcpdump -G and -C write them, each as it is written until there is a
+newer one, in the order in which they were last written to: one writer a folder. Compressed later (-z gzip), one is not read
+again. Everything else
+is as of raytap sensor: logs, findings, signals, the configuration. It takes no privileges.
+
+Flags may stand anywhere; those given win over the configuration file. Every key of the configuration is a flag, too.
+`
+
 func sensor(args []string, stdout, stderr *os.File) int {
-	f := newFlags("sensor", sensorSynopsis)
+	return sense(newFlags("sensor", sensorSynopsis), args, stdout, stderr)
+}
+
+func watchFolder(args []string, stdout, stderr *os.File) int {
+	return sense(newFlags("watch", watchSynopsis), args, stdout, stderr)
+}
+
+func sense(f *flags, args []string, stdout, stderr *os.File) int {
+	isWatch := f.Name() == "watch"
 	def := raytap.DefaultConfig()
 	var home, interfaces []string
 	f.Func("i", "an interface to capture from, `IFACE`; may be repeated, or several with commas", list(&interfaces))
@@ -65,10 +83,24 @@ func sensor(args []string, stdout, stderr *os.File) int {
 	f.show("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated")
 	f.show("logs", "write only these logs, `NAMES`; may be repeated (default: all)")
 	f.show("state", "keep the inventory of assets from one run to the next in `FILE`")
+	if isWatch {
+		for _, name := range [...]string{"i", "read-fifo", "snaplen", "no-promisc", "hardware-timestamps"} {
+			f.hidden[name] = true
+		}
+	}
 	f.show("metrics-listen", "answer /metrics, /healthz and /readyz at `HOST:PORT`")
 
 	rest, err := f.parse(args)
-	if err == nil && len(rest) > 0 {
+	dir := ""
+	if err == nil && isWatch {
+		if len(rest) != 1 || interfaces != nil {
+			err = errors.New("takes one folder")
+		} else if info, serr := os.Stat(rest[0]); serr != nil || !info.IsDir() {
+			err = fmt.Errorf("%s is no folder", rest[0])
+		} else {
+			dir = rest[0]
+		}
+	} else if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("%s is no flag; captures are read by raytap replay", rest[0])
 	}
 	if err != nil {
@@ -88,6 +120,9 @@ func sensor(args []string, stdout, stderr *os.File) int {
 		}
 		if err := keys.apply(&cfg); err != nil {
 			return nil, err
+		}
+		if dir != "" {
+			cfg.ReadFIFO, cfg.Interfaces = dir, nil
 		}
 		if cfg.Assets.Refresh == 0 {
 			cfg.Assets.Refresh = assetsEvery // its end may be a year away

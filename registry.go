@@ -100,7 +100,7 @@ func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 		shell.Spec(),
 		services.Spec(services.Options{Follow: map[string]func(decoders.Context) decoders.Follower{
 			"smb": smb.New(files), "smtp": both(mail.SMTP(files), secrets.Text()), "pop3": mail.POP3(files),
-			services.Text: secrets.Text(),
+			services.Text: both(secrets.Text(), shell.Text()),
 		}}),
 		secrets.Spec(),
 	}

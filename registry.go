@@ -49,6 +49,7 @@ import (
 	leak "github.com/raytap/raytap/detectors/secrets"
 	"github.com/raytap/raytap/detectors/sensor"
 	interactive "github.com/raytap/raytap/detectors/shell"
+	"github.com/raytap/raytap/detectors/spark"
 	"github.com/raytap/raytap/detectors/tunnel"
 )
 
@@ -258,6 +259,7 @@ func Detectors() []detectors.Spec {
 		evasion.Spec(),
 		tunnel.Spec(),
 		redis.Spec(),
+		spark.Spec(),
 		flood.Spec(),
 		probe.Spec(),
 		sensor.Spec(),

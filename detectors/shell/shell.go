@@ -58,10 +58,12 @@ func Spec() detectors.Spec {
 			Says:   "A machine's command shell is used in plain text over a bare connection, as reverse and bind shells do.",
 			ATLAS:  []string{"AML.T0050", "AML.T0072"},
 			ATTACK: []string{"T1059", "T1059.004", "T1095", "T1571"},
-			Needs: "A TCP connection in clear text on any port, with a greeting and prompt of the shell, or a command and its answer, " +
+			Needs: "A TCP connection, datagrams or a WebSocket in clear text on any port, with a greeting and prompt of the shell, or a command and its answer, " +
 				"within the first 4 KiB of each direction; or two at one time between the same machines, one with the commands and one with the answers, " +
-				"within 2 KiB each. Not TLS, SSH, telnet, or a console that asks for a name.",
-			FalsePositives: "A shell over netcat or socat that the machine's owner set up to debug it; exercises.",
+				"within 2 KiB each; or a command's answer that is posted over HTTP. Not TLS, SSH, telnet, or a console that asks for a name.",
+			FalsePositives: "A shell over netcat or socat that the machine's owner set up to debug it; exercises. Medium: consoles of containers, " +
+				"and programs that post what id, uname -a or a list of users says, as collectors of inventories and reports of errors do. Low: a console " +
+				"between home machines whose login was not captured.",
 		}, {
 			Name: ruleEncrypted, Note: "Shell_Encrypted", Severity: detectors.Low,
 			Says:           "A home machine called a bare address by TLS and answers to what somebody seems to type there.",

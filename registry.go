@@ -49,6 +49,7 @@ import (
 	leak "github.com/raytap/raytap/detectors/secrets"
 	"github.com/raytap/raytap/detectors/sensor"
 	interactive "github.com/raytap/raytap/detectors/shell"
+	"github.com/raytap/raytap/detectors/spark"
 	"github.com/raytap/raytap/detectors/tunnel"
 )
 
@@ -100,7 +101,7 @@ func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 		shell.Spec(),
 		services.Spec(services.Options{Follow: map[string]func(decoders.Context) decoders.Follower{
 			"smb": smb.New(files), "smtp": both(mail.SMTP(files), secrets.Text()), "pop3": mail.POP3(files),
-			services.Text: secrets.Text(),
+			services.Text: both(secrets.Text(), shell.Text()),
 		}}),
 		secrets.Spec(),
 	}
@@ -258,6 +259,7 @@ func Detectors() []detectors.Spec {
 		evasion.Spec(),
 		tunnel.Spec(),
 		redis.Spec(),
+		spark.Spec(),
 		flood.Spec(),
 		probe.Spec(),
 		sensor.Spec(),

@@ -31,6 +31,8 @@ func (e *Entry) How() string {
 		what = "written to its control store"
 	case rule == "redis":
 		what = "taken its Redis"
+	case rule == "spark":
+		what = "submitted a program to its Spark"
 	case rule == "rayapi" && claim == "serve_deploy":
 		what = "deployed an application on it"
 	case rule == "rayapi":
@@ -49,7 +51,7 @@ type Entries struct {
 var letIn = map[string]Severity{
 	"jobsubmit/external": Medium, "jobsubmit/dropper": High, "jobsubmit/browser": High, "rayapi/serve_deploy": Medium, "rayapi/exploit": High,
 	"rayclient/external": Critical, "rayclient/dropper": High, "gcs/external": Critical, "raynode/foreign": High, "rayagent/direct": High,
-	"redis/takeover": High,
+	"redis/takeover": High, "spark/submission": High,
 }
 
 // NewEntries makes Entries that listen on bus.

@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz/lzma"
 )
 
 const (
@@ -30,7 +31,7 @@ const (
 // Inside is what stands inside of a file that is a container: the most telling of what was found.
 type Inside struct {
 	Kind Kind   // Script, Executable, a kind of model, or Pickle for one that runs something
-	Form string // what it stands in: "tar", "gzip", "zip", "Debian package", "RPM package", "base64"
+	Form string // what it stands in: "tar", "gzip", "xz", "zip", "Debian package", "RPM package", "base64"
 	Name string // the entry's; "" if it has none
 	Head []byte // the entry's beginning
 }
@@ -92,6 +93,8 @@ func unpack(b []byte) (u []byte, form string) {
 		r, form = z, "gzip"
 	case bytes.HasPrefix(b, []byte("BZh")):
 		r, form = bzip2.NewReader(bytes.NewReader(b)), "bzip2"
+	case bytes.HasPrefix(b, []byte(xzMagic)):
+		return unxz(b), "xz"
 	case bytes.HasPrefix(b, []byte("\x28\xb5\x2f\xfd")):
 		z, err := zstd.NewReader(bytes.NewReader(b), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20), zstd.WithDecoderMaxMemory(16<<20))
 		if err != nil {
@@ -107,6 +110,109 @@ func unpack(b []byte) (u []byte, form string) {
 		return nil, ""
 	}
 	return u, form
+}
+
+const (
+	xzMagic = "\xfd7zXZ\x00"
+	// Dictionaries by which xz is read. The dictionary that a block asks for, up to 4 GiB, is no matter: what a match refers to
+	// lies in what is unpacked here, and that is bounded. A stream that is cut short loses as much as the dictionary holds
+	// at its end, so that a small one reads it: its first 64 KiB are there, in which no match reaches further back.
+	xzWhole, xzCut, xzShort = maxUnpacked, 64 << 10, lzma.MinDictCap
+	// maxChunks is how many LZMA2 chunks are read: an encoder fills 64 KiB of them or 2 MiB of what they stand for, and each may
+	// ask for a new state of 24 KiB.
+	maxChunks = 64
+)
+
+// unxz gives the beginning of an xz stream's first block (the .xz file format, 1.2.1); nil if there is nothing to be read.
+// Checks are not checked. A filter for a machine's code (BCJ) in front of LZMA2 changes addresses of jumps only, so that
+// what it leaves says what it is; one for differences (Delta) is not undone.
+func unxz(b []byte) []byte {
+	const stream = 12
+	if len(b) < stream+2 {
+		return nil
+	}
+	whole := bytes.HasSuffix(bytes.TrimRight(b[stream:], "\x00"), []byte("YZ"))
+	head := (int(b[stream]) + 1) * 4 // an index, for 0, has none
+	if b[stream] == 0 || len(b) <= stream+head || !lzma2(b[stream+1:stream+head-4]) {
+		return nil
+	}
+	b = chunks(b[stream+head:])
+	for _, dict := range [...]int{xzWhole, xzCut, xzShort} {
+		if dict == xzWhole && !whole {
+			continue
+		}
+		r, err := lzma.Reader2Config{DictCap: dict}.NewReader2(bytes.NewReader(b))
+		if err != nil {
+			return nil
+		}
+		if u, _ := io.ReadAll(io.LimitReader(r, maxUnpacked)); len(u) > 0 {
+			return u
+		}
+	}
+	return nil
+}
+
+// chunks gives the beginning of a sequence of LZMA2 chunks that is worth reading: so many of them, none of which asks for
+// more literal contexts than LZMA2 has (lc + lp is 4 at the most), for which the library has no bound of its own.
+func chunks(b []byte) []byte {
+	for n, at := 0, 0; at < len(b) && b[at] != 0; n++ {
+		if n == maxChunks {
+			return b[:at]
+		}
+		size := 3 // of the head: control, and two octets of length
+		if b[at] >= 0x80 {
+			if size = 5; b[at] >= 0xc0 {
+				size++
+			}
+		}
+		if len(b) < at+size {
+			return b[:at]
+		}
+		if size == 3 {
+			size += int(binary.BigEndian.Uint16(b[at+1:])) + 1
+		} else {
+			if size == 6 {
+				if p := b[at+5] % 45; b[at+5] >= 225 || p%9+p/9 > 4 { // (pb * 5 + lp) * 9 + lc
+					return b[:at]
+				}
+			}
+			size += int(binary.BigEndian.Uint16(b[at+3:])) + 1
+		}
+		at += size
+	}
+	return b
+}
+
+// lzma2 reports whether a block header, from its flags on (section 3.1), ends with LZMA2 behind filters that leave a file
+// recognisable.
+func lzma2(b []byte) bool {
+	const lzma2, bcjFirst, bcjLast = 0x21, 0x04, 0x0b // section 5.3
+	flags, b := b[0], b[1:]
+	number := func() uint64 {
+		n, used := binary.Uvarint(b[:min(len(b), 9)])
+		b = b[max(used, 0):]
+		return n
+	}
+	if flags&0x40 != 0 { // the compressed size
+		number()
+	}
+	if flags&0x80 != 0 { // the uncompressed size
+		number()
+	}
+	for range flags&3 + 1 {
+		id, n := number(), number()
+		if n > uint64(len(b)) {
+			return false
+		}
+		b = b[n:]
+		if id == lzma2 {
+			return true
+		}
+		if id < bcjFirst || id > bcjLast {
+			return false
+		}
+	}
+	return false
 }
 
 // entry judges the beginning of what a container holds.
@@ -279,13 +385,13 @@ func inAr(b []byte) *Inside {
 	return best
 }
 
-// coded says that a text may be base64 of ELF, #!/, MZ, gzip or zip.
+// coded says that a text may be base64 of ELF, #!/, MZ, gzip, xz or zip.
 func coded(b []byte) bool {
 	if b = armoured(b); len(b) < 24 {
 		return false
 	}
 	switch string(b[:4]) {
-	case "f0VM", "IyEv", "IyEg", "TVqQ", "TVoA", "TVpQ", "H4sI", "UEsD":
+	case "f0VM", "IyEv", "IyEg", "TVqQ", "TVoA", "TVpQ", "H4sI", "UEsD", "/Td6":
 		return true
 	}
 	return false
@@ -326,7 +432,7 @@ func inBase64(b []byte) *Inside {
 		return e
 	}
 	head := out[:min(len(out), sniffLen)]
-	if mime := Sniff(head); mime == "application/x-gzip" || mime == "application/zip" {
+	if mime := Sniff(head); mime == "application/x-gzip" || mime == "application/x-xz" || mime == "application/zip" {
 		if e := look(out, mime, kindOf(head, mime)); e != nil {
 			e.Form = "base64 and " + e.Form
 			return e
@@ -401,7 +507,7 @@ func coding(b []byte) *Inside {
 		return e
 	}
 	head := out[:min(len(out), sniffLen)]
-	if mime := Sniff(head); mime == "application/x-gzip" || mime == "application/zip" {
+	if mime := Sniff(head); mime == "application/x-gzip" || mime == "application/x-xz" || mime == "application/zip" {
 		if e := look(out, mime, kindOf(head, mime)); e != nil {
 			e.Form = form + " and " + e.Form
 			return e

@@ -6,11 +6,16 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ulikunitz/xz"
 
 	"github.com/raytap/raytap/capture"
 )
@@ -38,6 +43,26 @@ func gz(b []byte) []byte {
 	w.Write(b)
 	w.Close()
 	return out.Bytes()
+}
+
+func pack(t testing.TB, b []byte) []byte {
+	var out bytes.Buffer
+	w, err := xz.NewWriter(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Write(b)
+	w.Close()
+	return out.Bytes()
+}
+
+// bcj writes a block header in which x86 code is filtered and a dictionary of 1.5 GiB is asked for. Noise has hardly a jump
+// for the filter to change.
+func bcj(b []byte) []byte {
+	const stream = 12
+	head := []byte{2, 1, 0x04, 0, 0x21, 1, 37, 0}
+	head = binary.LittleEndian.AppendUint32(head, crc32.ChecksumIEEE(head))
+	return slices.Concat(b[:stream], head, b[stream+4*(int(b[stream])+1):])
 }
 
 func zipOf(t testing.TB, method uint16, ms ...member) []byte {
@@ -83,6 +108,10 @@ func TestInside(t *testing.T) {
 		noise[i] = byte(rng.Uint32())
 	}
 	program := elfHead + string(noise)
+	long := make([]byte, 300<<10)
+	for i := range long {
+		long[i] = byte(rng.Uint32())
+	}
 	evil := "\x80\x04\x95\x1d\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x02id\x94\x85\x94R\x94."
 	tests := []struct {
 		says string
@@ -100,10 +129,21 @@ func TestInside(t *testing.T) {
 		{"a model archive", zipOf(t, zip.Deflate, member{"model.safetensors", "\x90\x00\x00\x00\x00\x00\x00\x00{\"a\":{\"dtype\":\"F16\"}}"}), Safetensors, "zip", "model.safetensors"},
 		{"a torch archive that runs something", zipOf(t, zip.Store, member{"m/data.pkl", evil}), Pickle, "zip", "m/data.pkl"},
 		{"a package of Debian", arOf(member{"debian-binary", "2.0\n"}, member{"control.tar.gz", string(gz(tarOf(t, member{"./postinst", "#!/bin/sh\nid\n"})))}), Script, "Debian package", "./postinst"},
+		{"a release by xz", pack(t, tarOf(t, member{"m/config.json", "{}"}, member{"m/xmrig", program})), Executable, "tar", "m/xmrig"},
+		{"a long one by xz, cut where the look ends", pack(t, tarOf(t, member{"m/notes", "text"}, member{"m/xmrig", elfHead + string(long)})), Executable, "tar", "m/xmrig"},
+		{"a program by xz", pack(t, []byte(program)), Executable, "xz", ""},
+		{"one behind a filter, from a dictionary of 1.5 GiB", bcj(pack(t, []byte(program))), Executable, "xz", ""},
+		{"one by xz whose end did not come", pack(t, []byte(program))[:20<<10], Executable, "xz", ""},
+		{"a package of Debian today", arOf(member{"debian-binary", "2.0\n"}, member{"control.tar.xz", string(pack(t, tarOf(t, member{"./postinst", "#!/bin/sh\nid\n"})))}), Script, "Debian package", "./postinst"},
+		{"base64 of xz", []byte(base64.StdEncoding.EncodeToString(pack(t, []byte(program)))), Executable, "base64 and xz", ""},
 		{"base64", []byte(base64.StdEncoding.EncodeToString([]byte(program))), Executable, "base64", ""},
 		{"base64 of gzip", []byte(base64.StdEncoding.EncodeToString(gz([]byte(program)))), Executable, "base64 and gzip", ""},
 
 		{"documents", gz(tarOf(t, member{"doc/README", "read me"}, member{"doc/a.png", "\x89PNG\r\n\x1a\n"})), None, "", ""},
+		{"documents by xz", pack(t, tarOf(t, member{"doc/README", "read me"}, member{"doc/a.png", "\x89PNG\r\n\x1a\n"})), None, "", ""},
+		{"a table by xz", pack(t, []byte(strings.Repeat("a,b,c\n1,2,3\n", 1000))), None, "", ""},
+		{"half an xz head", []byte("\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4\x46\x02\x00\x21\x01"), None, "", ""},
+		{"xz with nothing in it", []byte("\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4\x46\x00\x00\x00\x00\x1c\xdf\x44\x21\x1f\xb6\xf3\x7d\x01\x00\x00\x00\x00\x04YZ"), None, "", ""},
 		{"a compressed page", gz([]byte("<!DOCTYPE html><html></html>")), None, "", ""},
 		{"a torch archive of tensors", zipOf(t, zip.Store, member{"m/data.pkl", "\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\x00."}), None, "", ""},
 		{"a text that begins like base64", []byte("H4sI is how gzip begins when somebody encodes it, says the manual"), None, "", ""},
@@ -130,8 +170,28 @@ func TestInsideOfABomb(t *testing.T) {
 	if u, _ := unpack(bomb[:min(len(bomb), InsideLen)]); len(u) > maxUnpacked {
 		t.Errorf("%d bytes", len(u))
 	}
+	bomb = pack(t, make([]byte, 64<<20))
+	if u, _ := unpack(bomb[:min(len(bomb), InsideLen)]); len(u) == 0 || len(u) > maxUnpacked {
+		t.Errorf("%d bytes", len(u))
+	}
 	if b := bytes.Repeat(zipOf(t, zip.Deflate, member{"a", strings.Repeat("\x00", 1<<20)}), 50); look(b, "application/zip", Archive) != nil {
 		t.Error("found something")
+	}
+}
+
+// Chunks that ask for state after state, and for large ones, are not read.
+func TestInsideOfChunks(t *testing.T) {
+	one := func(props byte) []byte { return []byte{0xe0, 0, 0, 0, 4, props, 0, 0, 0, 0, 0} }
+	if b := chunks(bytes.Repeat(one(0x5d), 6000)); len(b) != maxChunks*len(one(0)) {
+		t.Errorf("%d bytes of many chunks", len(b))
+	}
+	for props, good := range map[byte]bool{0x5d: true, 4: true, 8: false, 4*9 + 1: false, 225: false} {
+		if b := chunks(one(props)); (len(b) > 0) != good {
+			t.Errorf("properties %d: %d bytes", props, len(b))
+		}
+	}
+	if b := chunks([]byte{1, 0, 9, 'x', 'y'}); len(b) != 5 {
+		t.Errorf("%d bytes of a chunk that is cut", len(b))
 	}
 }
 
@@ -188,6 +248,7 @@ func TestPicklesThatRun(t *testing.T) {
 
 func FuzzInside(f *testing.F) {
 	f.Add(gz(tarOf(f, member{"a", elfHead})))
+	f.Add(pack(f, tarOf(f, member{"a", elfHead})))
 	f.Add(zipOf(f, zip.Deflate, member{"a", elfHead}))
 	f.Add(arOf(member{"debian-binary", "2.0\n"}, member{"data.tar", string(tarOf(f, member{"a", elfHead}))}))
 	f.Add([]byte("cd /tmp; wget x; chmod +x x\n"))

@@ -20,6 +20,9 @@
 // and a password (a machine's owner uses those); prompts of databases, debuggers and network devices; a session whose
 // 4 KiB of either direction, from the beginning or from a command behind a long answer on, hold nothing of the above.
 //
+// A connection over which one side alone sent text is told of, too (OneWay): commands may come over one and be answered
+// over another, and which belong together is for a detector to find, who asks Together.
+//
 // Datagrams are read as a stream. Jupyter's terminals say in JSON what a terminal says (terminal.go).
 package shell
 
@@ -214,6 +217,14 @@ func (d *decoder) Gap(dir capture.Dir, _ int64) bool {
 
 func (d *decoder) End(dir capture.Dir) {
 	d.ended[dir] = true
+	if !d.sure && d.ended[dir.Peer()] && (len(d.heads[0]) == 0) != (len(d.heads[1]) == 0) {
+		from := capture.Orig
+		if len(d.heads[0]) == 0 {
+			from = capture.Resp
+		}
+		h := d.heads[from]
+		d.ctx.Emit(&OneWay{At: d.ctx.At(), Flow: d.ctx.Flow(), From: from, Text: h[:min(len(h), maxOneWay)]})
+	}
 	if !d.sure && d.ended[dir.Peer()] && d.last.Time.Sub(d.ctx.Flow().Start) >= halfFor {
 		d.look(true)
 	}

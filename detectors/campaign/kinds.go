@@ -109,6 +109,7 @@ var kinds = map[string]kind{
 	"egress/dns_tunnel":   {group: gTheft, sure: true, grave: true, does: "sent data in DNS queries through %", role2: "exfiltration host", ids: "AML.T0025 T1048.003"},
 	"egress/model":        {group: gTheft, does: "sent a model or data to %", role2: "exfiltration host", ids: "AML.T0025 AML.T0035 T1041"},
 	"egress":              {group: gTheft, does: "sent much data to %", role2: "exfiltration host", ids: "AML.T0025 T1041"},
+	"spark/submission":    {role: entry, group: gEntry, runs: true, does: "submitted a program to the Spark of %", ids: "AML.T0049 T1190"},
 	"redis/takeover":      {role: entry, group: gEntry, runs: true, does: "took over the Redis of %", ids: "AML.T0049 T1190 T1210"},
 	"tunnel":              {group: gBeacon, does: "opened a tunnel to %", role2: "command host", ids: "AML.T0072 T1572"},
 	"shell/encrypted":     {group: gHint, does: "answers over TLS to what is typed at %", role2: "command host", ids: "AML.T0072 T1573"},

@@ -24,7 +24,11 @@
 // What a machine pushes to destinations that are new to it and that nobody else here uses has one bound together
 // (spread.go), so that cutting it into pieces hides nothing.
 //
-// It does not see: what the bytes are; data that leaves slowly, under the bound in every window; what is sent to a place on the allow-list; who pulls from a machine that serves many.
+// What leaves slowly has a bound of a day, of its own (day.go): for one destination, and for the hosts of one network that
+// are new and that nobody else here uses. It is low where many machines send, or to stores and hubs.
+//
+// It does not see: what the bytes are; data that leaves more slowly than the bound of a day, or slowly to many networks;
+// what is sent to a place on the allow-list; who pulls from a machine that serves many.
 package egress
 
 import (
@@ -50,13 +54,15 @@ type Config struct {
 	Serving       uint64        `yaml:"serving"`        // times the bound, for answers to a client outside
 	PublicServing uint64        `yaml:"public_serving"` // times the bound, for answers of a machine with many clients
 	LongUsed      uint64        `yaml:"long_used"`      // times the bar, for destinations that were used on many hours of more than a day
+	Day           uint64        `yaml:"day"`            // to one destination, or one network, within a day; 0: that is not looked at
 	Deviations    uint64        `yaml:"deviations"`     // MADs above the median of earlier windows that are still usual
 }
 
 // Default is what holds when nothing is said: 100 MB in ten minutes is a small model or a large database dump, and
-// more than logs, telemetry and package uploads of a node add up to for one destination.
+// more than logs, telemetry and package uploads of a node add up to for one destination. A tenth of what a machine may send
+// by these windows in a day, 1 GB, is more than a node's logs and telemetry are, too.
 func Default() Config {
-	return Config{Bytes: 100e6, Window: 10 * time.Minute, Serving: 10, PublicServing: 100, LongUsed: 5, Deviations: 6}
+	return Config{Bytes: 100e6, Window: 10 * time.Minute, Serving: 10, PublicServing: 100, LongUsed: 5, Day: 1e9, Deviations: 6}
 }
 
 // Check says what is wrong with the settings.
@@ -121,11 +127,11 @@ func Spec() detectors.Spec {
 		Name: "egress",
 		Rules: []detectors.Rule{{
 			Name: "egress/large", Note: "Egress_Large", Severity: detectors.Medium,
-			Says:           "A home machine sent more than a bound to one destination outside within a window; high at ten times the bound.",
+			Says:           "A home machine sent more than a bound to one destination outside within a window, high at ten times the bound; or slowly, within a day, to one destination or to hosts of one network.",
 			ATLAS:          []string{"AML.T0025"},
 			ATTACK:         []string{"T1041", "T1048"},
 			Needs:          "The packets' headers; any snap length. Both directions only to know who opened the flow.",
-			FalsePositives: "Backups, model and image pushes to a store of one's own, video calls: put the store on the allow-list, or raise the bound.",
+			FalsePositives: "Backups, model and image pushes to a store of one's own, video calls; over a day, logs and metrics of a busy machine to a collector that it alone uses: put the store or collector on the allow-list, or raise the bound.",
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{
@@ -135,6 +141,7 @@ func Spec() detectors.Spec {
 				hosts:  detectors.Table[netip.Addr, host]{Limit: maxHosts},
 				users:  detectors.Table[netip.Addr, users]{Limit: maxNames},
 				spread: detectors.Table[netip.Addr, spread]{Limit: maxHosts},
+				slow:   detectors.Table[netKey, slow]{Limit: maxHosts},
 			}
 			detectors.Configure(env, bus, "egress", Default(), d.set)
 			detectors.On(bus, d.progress)
@@ -180,6 +187,8 @@ type pair struct {
 	said    [roles]uint64
 	guessed bool
 	before  habit // of what it pushed
+	days    [roles]daily
+	told    [roles]uint64 // the most that was said of it, by day; a window's bound counts for a day's
 }
 
 // use is a flow between the two.
@@ -219,6 +228,7 @@ type detector struct {
 	hosts   detectors.Table[netip.Addr, host]
 	users   detectors.Table[netip.Addr, users] // by destination
 	spread  detectors.Table[netip.Addr, spread]
+	slow    detectors.Table[netKey, slow]
 }
 
 func (d *detector) lookup(t *dns.Transaction) {
@@ -316,6 +326,7 @@ func (d *detector) add(p *capture.Progress, dir capture.Dir, k pairKey, n uint64
 		role = served
 	}
 	e.sums[role][e.at%parts] += n
+	e.days[role].add(p.Time, n)
 	e.guessed = e.guessed || p.Guessed
 	e.note(p.Flow)
 	h := d.hosts.Get(k.src)
@@ -328,22 +339,27 @@ func (d *detector) add(p *capture.Progress, dir capture.Dir, k pairKey, n uint64
 		h.before.most(window, sum)
 	}
 
-	bar := d.cfg.Bytes
+	more := uint64(1)
 	if role == served {
-		bar = times(d.cfg.Bytes, d.cfg.Serving)
+		more = d.cfg.Serving
 		if h != nil && h.clients >= publicClients {
-			bar = times(d.cfg.Bytes, d.cfg.PublicServing)
+			more = d.cfg.PublicServing
 		}
 	}
 	known := p.Time.Sub(e.first) >= knownFor && e.hours >= knownHours
 	if known {
-		bar = times(bar, d.cfg.LongUsed)
+		more = times(more, d.cfg.LongUsed)
 	}
+	bar := times(d.cfg.Bytes, more)
 	sent := e.sum(role)
 	if role == pushed && !known && sent < bar {
 		d.budget(p, dir, k, e, n)
 	}
-	if sent < bar || e.said[role] > 0 && sent < times(e.said[role], muchMore) {
+	if sent < bar {
+		d.perDay(p, dir, k, e, role, times(d.cfg.Day, more), known)
+		return
+	}
+	if e.said[role] > 0 && sent < times(e.said[role], muchMore) {
 		return
 	}
 	if role == pushed {
@@ -358,6 +374,7 @@ func (d *detector) add(p *capture.Progress, dir capture.Dir, k pairKey, n uint64
 	for e.said[role] = bar; sent >= times(e.said[role], muchMore) && e.said[role] < math.MaxUint64; {
 		e.said[role] = times(e.said[role], muchMore)
 	}
+	e.told[role] = max(e.told[role], sent, times(d.cfg.Day, more))
 	d.report(p, dir, k, e, role, sent, bar, known)
 }
 
@@ -439,6 +456,17 @@ func (e *pair) count() string {
 	return fmt.Sprintf("%d flows", n)
 }
 
+// called gives an address with its name, if it has one.
+func (d *detector) called(a netip.Addr) string {
+	to := a.String()
+	if names := d.names.Get(a); names != nil && len(names.looked) > 0 {
+		to += " (" + names.looked[len(names.looked)-1] + ")"
+	} else if names != nil && names.called != "" {
+		to += " (called " + names.called + ")"
+	}
+	return to
+}
+
 func (d *detector) report(p *capture.Progress, dir capture.Dir, k pairKey, e *pair, role int, sent, bar uint64, known bool) {
 	f := &detectors.Finding{
 		At: p.At, Rule: "egress/large", Severity: detectors.Medium, Confidence: 70, Outcome: detectors.Succeeded,
@@ -454,13 +482,7 @@ func (d *detector) report(p *capture.Progress, dir capture.Dir, k pairKey, e *pa
 	if role == served {
 		verb = "served"
 	}
-	to := k.dst.String()
-	if names := d.names.Get(k.dst); names != nil && len(names.looked) > 0 {
-		to += " (" + names.looked[len(names.looked)-1] + ")"
-	} else if names != nil && names.called != "" {
-		to += " (called " + names.called + ")"
-	}
-	f.Msg = fmt.Sprintf("%s %s %s to %s in %s over %s (bound %s in %s)", k.src, verb, detectors.Size(sent), to,
+	f.Msg = fmt.Sprintf("%s %s %s to %s in %s over %s (bound %s in %s)", k.src, verb, detectors.Size(sent), d.called(k.dst),
 		detectors.Span(p.Time.Sub(d.since(e))), e.count(), detectors.Size(bar), detectors.Span(d.cfg.Window))
 	var why []string
 	if e.guessed {

@@ -3,6 +3,7 @@ package egress
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -140,7 +141,7 @@ func TestLarge(t *testing.T) {
 			}
 			w.send(in, out, 600, 0, time.Minute, false)
 		}, detectors.Medium, 1},
-		{"no more than was sent to it in each window before", nil, func(w *net) {
+		{"no more than was sent to it in each window before", func(c *Config) { c.Day = 0 }, func(w *net) {
 			for range 14 {
 				w.send(in, out, 95, 0, 5*time.Minute, false)
 				w.now = w.now.Add(5 * time.Minute)
@@ -148,7 +149,7 @@ func TestLarge(t *testing.T) {
 			w.now = w.now.Add(10 * time.Minute)
 			w.send(in, out, 140, 0, time.Minute, false)
 		}, 0, 0},
-		{"more than was ever usual", nil, func(w *net) {
+		{"more than was ever usual", func(c *Config) { c.Day = 0 }, func(w *net) {
 			for range 14 {
 				w.send(in, out, 95, 0, 5*time.Minute, false)
 				w.now = w.now.Add(5 * time.Minute)
@@ -157,7 +158,7 @@ func TestLarge(t *testing.T) {
 		}, detectors.Medium, 1},
 		{"a new destination gets what others get all the time", nil, func(w *net) {
 			for i := range 14 {
-				w.send(in, fmt.Sprintf("203.0.113.%d:443", i+1), 95, 0, 5*time.Minute, false)
+				w.send(in, fmt.Sprintf("203.0.%d.7:443", i+1), 95, 0, 5*time.Minute, false)
 				w.now = w.now.Add(5 * time.Minute)
 			}
 			w.send(in, out, 120, 0, time.Minute, false)
@@ -292,6 +293,92 @@ func TestTablesAreBounded(t *testing.T) {
 	w.send("10.20.0.11:40000", "198.51.100.77:9001", 120, 0, time.Minute, false)
 	if len(w.said) != 1 {
 		t.Error("a full table refused the new")
+	}
+}
+
+// What leaves slowly has the bound of a day: for one destination, and for one network.
+func TestPerDay(t *testing.T) {
+	const in, out = "10.1.2.3:40000", "198.51.100.77:443"
+	trickle := func(w *net, from, to string, mb uint64, times int, every time.Duration) {
+		for range times {
+			w.send(from, to, mb, 0, time.Minute, false)
+			w.now = w.now.Add(every - time.Minute)
+		}
+	}
+	for _, x := range []struct {
+		says  string
+		cfg   func(c *Config)
+		do    func(w *net)
+		sev   detectors.Severity
+		said  int
+		words string
+	}{
+		{"60 MB an hour", nil, func(w *net) { trickle(w, in, out, 60, 20, time.Hour) }, detectors.Medium, 1, "10.1.2.3 sent 1.0 GB to 198.51.100.77 within a day, little at a time (bound 1.0 GB in a day)"},
+		{"for days, said once", nil, func(w *net) { trickle(w, in, out, 60, 90, time.Hour) }, detectors.Medium, 1, "within a day"},
+		{"30 MB an hour", nil, func(w *net) { trickle(w, in, out, 30, 60, time.Hour) }, 0, 0, ""},
+		{"a gigabyte over two days", nil, func(w *net) { trickle(w, in, out, 50, 22, 2*time.Hour) }, 0, 0, ""},
+		{"not looked at", func(c *Config) { c.Day = 0 }, func(w *net) { trickle(w, in, out, 60, 20, time.Hour) }, 0, 0, ""},
+		{"said of a window before, and no ten times as much", nil, func(w *net) {
+			w.send(in, out, 120, 0, time.Minute, false)
+			w.now = w.now.Add(time.Hour)
+			trickle(w, in, out, 60, 16, time.Hour)
+		}, detectors.Medium, 1, "bound 100 MB in 10 minutes"},
+		{"a collector that three machines report to", nil, func(w *net) {
+			w.send("10.1.2.4:40000", out, 1, 0, time.Minute, false)
+			w.send("10.1.2.5:40000", out, 1, 0, time.Minute, false)
+			trickle(w, in, out, 60, 20, time.Hour)
+		}, detectors.Low, 1, "within a day"},
+		{"a store", nil, func(w *net) {
+			w.looked("bucket.s3.amazonaws.com", "198.51.100.77")
+			trickle(w, in, out, 60, 20, time.Hour)
+		}, detectors.Low, 1, "s3.amazonaws.com"},
+		{"served to an only client, slowly", nil, func(w *net) {
+			for range 20 {
+				w.send("203.0.113.9:5000", "10.1.2.3:8000", 0, 600, time.Minute, false)
+				w.now = w.now.Add(time.Hour)
+			}
+		}, detectors.Medium, 1, "served 10 GB"},
+		{"a network of rented hosts", nil, func(w *net) {
+			for i := range 20 {
+				trickle(w, in, fmt.Sprintf("198.51.100.%d:443", 10+i), 60, 1, time.Hour)
+			}
+		}, detectors.Medium, 1, "8 or more hosts of 198.51.100.0/24 within a day"},
+		{"IPv6", nil, func(w *net) {
+			for i := range 20 {
+				trickle(w, "[fd00::1]:4000", fmt.Sprintf("[2001:db8:1:%x::9]:443", i), 60, 1, time.Hour)
+			}
+		}, detectors.Medium, 1, "2001:db8:1::/48"},
+		{"twenty networks", nil, func(w *net) {
+			for i := range 20 {
+				trickle(w, in, fmt.Sprintf("198.51.%d.7:443", 10+i), 60, 1, time.Hour)
+			}
+		}, 0, 0, ""},
+		{"a network that others use", nil, func(w *net) {
+			for i := range 20 {
+				to := fmt.Sprintf("198.51.100.%d:443", 10+i)
+				w.send("10.1.2.4:40000", to, 1, 0, time.Second, false)
+				trickle(w, in, to, 60, 1, time.Hour)
+			}
+		}, 0, 0, ""},
+	} {
+		cfg := Default()
+		if x.cfg != nil {
+			x.cfg(&cfg)
+		}
+		w := newNet(t, cfg)
+		x.do(w)
+		if len(w.said) != x.said {
+			t.Errorf("%s: said %d times", x.says, len(w.said))
+			for _, f := range w.said {
+				t.Log(f.Severity, f.Msg)
+			}
+			continue
+		}
+		if x.said > 0 {
+			if f := w.said[0]; f.Severity != x.sev || !strings.Contains(f.Msg, x.words) {
+				t.Errorf("%s: %s %q", x.says, f.Severity, f.Msg)
+			}
+		}
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
-	"github.com/raytap/raytap/detectors/data"
 )
 
 const (
@@ -31,13 +30,10 @@ func (d *detector) budget(p *capture.Progress, dir capture.Dir, k pairKey, e *pa
 	if u := d.users.Peek(k.dst); u != nil && u.machines > 1 || p.Time.Sub(e.first) >= knownFor || e.guessed {
 		return
 	}
-	if names := d.names.Peek(k.dst); names != nil {
-		for _, name := range names.looked {
-			if s := data.SiteOf(name); s == data.Store || s == data.Hub || s == data.Packages {
-				return
-			}
-		}
+	if d.stores(k.dst) {
+		return
 	}
+	d.network(p, dir, k, n)
 	s := d.spread.Put(k.src)
 	at := p.Time / d.part
 	if at-s.at >= parts {

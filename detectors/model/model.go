@@ -64,7 +64,7 @@ func Spec() detectors.Spec {
 			Says:   "A model or data set left a home machine for a place outside.",
 			ATLAS:  []string{"AML.T0025", "AML.T0048.004"},
 			ATTACK: []string{"T1041", "T1567"},
-			Needs:  "HTTP in clear text with the beginning of the body.",
+			Needs:  "HTTP in clear text with the beginning of the body, or a connection that carries the file and nothing else, as data connections of FTP do.",
 			FalsePositives: "Publishing to an own server outside (put it on the allow-list). Machines that serve open models are low. " +
 				"What leaves over TLS or in pieces is not seen.",
 		}},

@@ -78,9 +78,9 @@ func Spec() detectors.Spec {
 			Says:   "A home machine fetched " + what + " from outside, under circumstances that add up: after a job from outside, from a bare address or a file drop, under a false name.",
 			ATLAS:  []string{"AML.T0050"},
 			ATTACK: []string{"T1105", "T1059.004"},
-			Needs:  "HTTP in clear text with the beginning of the answer's body; Ray's HTTP traffic for what a job named.",
-			FalsePositives: "Programs and scripts that are fetched by address, by the command line, from an own server outside that is none of the usual " +
-				"ones for packages (put it on the allow-list). " +
+			Needs:  "HTTP in clear text with the beginning of the answer's body, or a connection that carries the file and nothing else; Ray's HTTP traffic for what a job named.",
+			FalsePositives: "What is fetched by address or by the command line from an own server outside that is none of the usual ones for packages " +
+				"(put it on the allow-list). Low: installers by the command line, what package managers fetch from a bare address, machines' settings at boot. " +
 				"What comes over TLS, or deep inside an archive, is not seen.",
 		}
 	}

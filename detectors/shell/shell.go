@@ -1,6 +1,6 @@
 // Package shell finds machines that are commanded through a shell over a bare connection.
 //
-// In: *shell.Session of decoders/shell; *http.Transaction, to know the consoles of containers, and for commands that are
+// In: *shell.Session of decoders/shell, and *shell.OneWay, of which two may be one session (double.go); *http.Transaction, to know the consoles of containers, and for commands that are
 // fetched and whose answers are posted; *tls.Rhythm and *dns.Transaction for a keyboard behind TLS. Out: findings of
 // shell/interactive, one for a session as soon as it is certain, and of shell/encrypted, low.
 // Src is the commanded machine, Dst the one that commands, whoever opened the connection.
@@ -58,9 +58,12 @@ func Spec() detectors.Spec {
 			Says:   "A machine's command shell is used in plain text over a bare connection, as reverse and bind shells do.",
 			ATLAS:  []string{"AML.T0050", "AML.T0072"},
 			ATTACK: []string{"T1059", "T1059.004", "T1095", "T1571"},
-			Needs: "A TCP connection in clear text on any port, with a greeting and prompt of the shell, or a command and its answer, " +
-				"within the first 4 KiB of each direction. Not TLS, SSH, telnet, or a console that asks for a name.",
-			FalsePositives: "A shell over netcat or socat that the machine's owner set up to debug it; exercises.",
+			Needs: "A TCP connection, datagrams or a WebSocket in clear text on any port, with a greeting and prompt of the shell, or a command and its answer, " +
+				"within the first 4 KiB of each direction; or two at one time between the same machines, one with the commands and one with the answers, " +
+				"within 2 KiB each; or a command's answer that is posted over HTTP. Not TLS, SSH, telnet, or a console that asks for a name.",
+			FalsePositives: "A shell over netcat or socat that the machine's owner set up to debug it; exercises. Medium: consoles of containers, " +
+				"and programs that post what id, uname -a or a list of users says, as collectors of inventories and reports of errors do. Low: a console " +
+				"between home machines whose login was not captured.",
 		}, {
 			Name: ruleEncrypted, Note: "Shell_Encrypted", Severity: detectors.Low,
 			Says:           "A home machine called a bare address by TLS and answers to what somebody seems to type there.",
@@ -71,10 +74,12 @@ func Spec() detectors.Spec {
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{env: env, bus: bus, asked: bus.Names.Memo(), upgraded: detectors.Table[string, string]{Limit: maxUpgraded},
-				polls: detectors.Table[place, int]{Limit: maxPolled}, named: detectors.Table[netip.Addr, bool]{Limit: maxPolled}}
+				polls: detectors.Table[place, int]{Limit: maxPolled}, named: detectors.Table[netip.Addr, bool]{Limit: maxPolled},
+				halves: detectors.Table[parties, halves]{Limit: maxParties}}
 			detectors.Configure(env, bus, "shell", Default(), func(c Config) { d.allow, _ = detectors.ParseNetworks(c.Allow) })
 			detectors.On(bus, d.request)
 			detectors.On(bus, d.session)
+			detectors.On(bus, d.oneWay)
 			detectors.On(bus, d.poll)
 			detectors.On(bus, d.keyboard)
 			detectors.On(bus, d.lookup)
@@ -88,6 +93,7 @@ type detector struct {
 	allow    *detectors.Networks
 	upgraded detectors.Table[string, string] // by flow: the path that was asked for
 	polls    detectors.Table[place, int]
+	halves   detectors.Table[parties, halves]
 	asked    decoders.Memo                     // names
 	named    detectors.Table[netip.Addr, bool] // addresses that somebody looked up
 }
@@ -121,6 +127,11 @@ func (d *detector) session(s *shell.Session) {
 	if s.Ended || s.Flow == nil {
 		return
 	}
+	d.report(s, nil)
+}
+
+// report speaks of a session, whose commands came over a connection of their own if orders is not nil.
+func (d *detector) report(s *shell.Session, orders *shell.OneWay) {
 	victim, master := s.Flow.Src(s.Commanded), s.Flow.Dst(s.Commanded)
 	if d.allow.Contains(master.Addr()) {
 		return
@@ -141,6 +152,10 @@ func (d *detector) session(s *shell.Session) {
 	for _, e := range s.Evidence {
 		f.Evidence = append(f.Evidence, detectors.Evidence{Field: e.Field, Value: e.Value, Packet: s.Packet})
 		seen = append(seen, fmt.Sprintf("%s %q", e.Field, e.Value))
+	}
+	if orders != nil {
+		f.Msg += fmt.Sprintf("; its commands came over another connection, of %s with %s", orders.Flow.Orig, orders.Flow.Resp)
+		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "commands", Value: orders.Flow.UID, Packet: orders.Packet})
 	}
 	if s.Half {
 		f.Severity = min(f.Severity, detectors.Medium)

@@ -64,6 +64,7 @@ const (
 // Options say where to and what. URL and Spool are required.
 type Options struct {
 	URL       string
+	Peer      string             // the sensor's name, for peer_descr; may be empty
 	Spool     string             // folder, made if need be; one process each
 	Severity  detectors.Severity // findings below it are not sent
 	TokenFile string             // a file with a token that is sent as Authorization: Bearer; read anew for every POST
@@ -129,6 +130,7 @@ func New(opt Options) (*Sink, error) {
 		opt.pause = minPause
 	}
 	s := &Sink{opt: opt, findings: zeek.NewFindings(opt.Rules), in: make(chan entry, queueLen), spooled: make(chan struct{}), done: make(chan struct{}), more: make(chan struct{}, 1)}
+	s.findings.Peer = opt.Peer
 	s.client = &http.Client{Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if err := s.folder(); err != nil {
 		return nil, fmt.Errorf("webhook: spool: %w", err)

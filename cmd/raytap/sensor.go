@@ -43,8 +43,7 @@ const watchSynopsis = `watch DIR [flags]
 
 Reads the captures of a folder and those that come, as tcpdump -G and -C write them, each as it is written until there is a
 newer one, in the order in which they were last written to: one writer a folder. Compressed later (-z gzip), one is not read
-again. Everything else
-is as of raytap sensor: logs, findings, signals, the configuration. It takes no privileges.
+again. Everything else is as of raytap sensor: logs, findings, signals, the configuration. It takes no privileges.
 
 Flags may stand anywhere; those given win over the configuration file. Every key of the configuration is a flag, too.
 `

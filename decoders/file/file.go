@@ -44,7 +44,8 @@ type File struct {
 	Resumed    bool    // it came behind a loss after which Zeek reads no more
 	Checked    bool    // it began in a packet with a right checksum, as far as the decoder says so
 	Unnamed    bool    // what it looks like is not known yet when the message that it came in is logged, as Zeek has it
-	Head       []byte  // the beginning, of files with a Kind only
+	Head       []byte  // the beginning, of files with a Kind only, or with Lines
+	Lines      bool    // a text without a Kind that begins with a word that scripts of a shell begin with
 	Unmarked   bool    // a Script by what it does: it has no first line that says so
 	Inside     *Inside // what stands in a container; nil if it is none or holds nothing of interest
 	Digests

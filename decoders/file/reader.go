@@ -63,6 +63,7 @@ type content struct {
 	mime  string
 	kind  Kind
 	plain bool // Unmarked
+	lines bool // Lines
 	coded bool // a text that may be a program in base64
 	in    *Inside
 	bytes []byte // itself, of one that came twice and is kept in starts; never changed
@@ -375,6 +376,7 @@ func known(b []byte) (k content) {
 	if k.kind = kindOf(b, k.mime); k.kind == None && k.mime == "text/plain" && unmarked(b) {
 		k.kind, k.plain = Script, true
 	}
+	k.lines = k.kind == None && k.mime == "text/plain" && commandLines(b)
 	k.coded = k.kind == None && k.mime == "text/plain" && coded(b)
 	return k
 }
@@ -393,7 +395,8 @@ func (k *content) container() bool {
 func (r *Reader) called(b []byte, k *content) {
 	kind := k.kind
 	r.named, r.f.MIME, r.f.Kind, r.f.Unmarked, r.f.Inside = true, k.mime, kind, k.plain, k.in
-	if kind != None {
+	r.f.Lines = k.lines
+	if kind != None || k.lines {
 		r.f.Head = append([]byte(nil), b[:min(len(b), HeadLen)]...)
 	}
 }

@@ -119,8 +119,16 @@ const (
 	runners  = " sh bash dash ash zsh python python2 python3 perl nohup setsid exec eval source insmod "
 )
 
-// shellText judges a text as a script of a shell, by the words in command position. It is the seam for whoever judges
-// commands better than by words.
+// commandLines reports whether a text begins with a command, so that who parses commands may look at it: shellText knows
+// but some words.
+func commandLines(b []byte) bool {
+	line := significant(b[:min(len(b), 512)])
+	w := commandWord(string(line[:min(len(line), 64)]))
+	return w != "" && len(w) < 16 && strings.Contains(starters, " "+w+" ")
+}
+
+// shellText judges a text as a script of a shell, by the words in command position. What begins like a script and is none
+// by these is for who parses commands (commandLines).
 func shellText(t, first []byte) bool {
 	w := commandWord(string(first[:min(len(first), 256)]))
 	if w == "" {

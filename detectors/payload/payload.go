@@ -218,7 +218,7 @@ func (d *detector) fetched(t *http.Transaction) {
 	}
 	for _, f := range t.Response.Body.Files {
 		x := fetch{t: t, flow: t.Flow, f: f, at: t.Response.At, done: t.Response.Body.Complete}
-		if x.is(f) {
+		if x.is(f) || f.Lines && d.commanding(&x, server) {
 			d.judge(&x)
 		}
 	}
@@ -288,6 +288,17 @@ func (x *fetch) is(f *file.File) bool {
 	default:
 		return false
 	}
+	return true
+}
+
+// commanding parses a text that begins with a command, and takes it for a script if what it does is suspicious.
+func (d *detector) commanding(x *fetch, server netip.Addr) bool {
+	r := d.commands.Metered(x.f.Time, server.Unmap())
+	r.Code("script", string(x.f.Head))
+	if r.Score() < command.Suspicious {
+		return false
+	}
+	x.rule, x.what = ruleScript, "a script"
 	return true
 }
 
@@ -472,7 +483,7 @@ func tool(agent string) (string, bool) {
 
 // content names the file and shows a script's beginning.
 func content(f *file.File) string {
-	if f.Kind == file.Script {
+	if f.Kind == file.Script || f.Lines {
 		return detectors.Clip(string(f.Head), 160)
 	}
 	if in := f.Inside; in != nil {

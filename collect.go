@@ -21,6 +21,7 @@ type collector struct {
 	bus      *detectors.Bus
 	env      *detectors.Env
 	repeat   *detectors.Suppressor
+	tune     *detectors.Tuning
 	odd      *weirdFilter
 	certs    tls.Known
 	arranged services.Expectations
@@ -50,7 +51,10 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		c.doubt.finding(f)
 		c.say(f)
 	})
+	c.tune = detectors.NewTuning(&e.cfg.Rules, Rules())
+	c.repeat.Rate = c.tune.Rate
 	c.bus = detectors.NewBus(c.repeat.Report)
+	c.bus.Drop = c.tune.Drop
 	c.bus.Gather(c.repeat.Fold)
 	c.bus.Rows = func(r capture.Record) {
 		if x, ok := r.(*detectors.Incident); ok {
@@ -58,7 +62,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		}
 		c.say(r)
 	}
-	c.env = &detectors.Env{Home: e.home, Settings: e.cfg.settings()}
+	c.env = &detectors.Env{Home: e.home, Users: e.cfg.users(), Settings: e.cfg.settings()}
 	for _, d := range Detectors() {
 		d.New(c.env, c.bus)
 	}
@@ -138,6 +142,7 @@ func (c *collector) take(b *batch) {
 	c.stats.Findings, c.stats.Weirds, c.stats.Rows, c.stats.RowsLost = c.findings, c.weirds, c.rows, rowsLost(c.sinks)
 	c.stats.Bundled, c.stats.LooksCut = c.bus.Bundled(), c.bus.LooksCut
 	c.stats.Outsiders = c.doubt.outsiders()
+	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
 	if e.cfg.Progress != nil {
 		e.cfg.Progress(c.stats)
 	}
@@ -195,6 +200,7 @@ func (c *collector) end() (Stats, error) {
 	c.stats.Findings, c.stats.Weirds, c.stats.RowsLost = c.findings, c.weirds, rowsLost(c.sinks)
 	c.stats.Bundled, c.stats.LooksCut = c.bus.Bundled(), c.bus.LooksCut
 	c.stats.Outsiders = c.doubt.outsiders()
+	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
 	rest := &statsRow{c.stats.Last, c.stats}
 	if c.e.live {
 		rest, _ = c.span.end(c.stats, c.clock)

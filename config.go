@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"reflect"
@@ -81,6 +82,10 @@ import (
 //	  quiet: 6h                         # an incident without news for so long is over
 //	  follow: 1h                        # how long after a job what may be honest is taken for its consequence
 //	  allow: [203.0.113.0/24]           # outside, but their jobs count as jobs from inside
+//	rules:                              # see detectors.RulesConfig
+//	  off: [rayapi/recon]
+//	  severity: {probe: info}
+//	  suppress: [{rule: jobsubmit, src: [203.0.113.0/24], until: 2027-01-31, why: a test}]
 //	assets:
 //	  refresh: 1h                       # rows of assets.log while the run goes on, and again after this; 0: at its end (a sensor: hourly)
 //
@@ -118,13 +123,14 @@ type Config struct {
 	Order         Order         `yaml:"order"`
 	ProxyProtocol ProxyProtocol `yaml:"proxy_protocol"`
 
-	Campaign campaign.Config `yaml:"campaign"`
-	Egress   egress.Config   `yaml:"egress"`
-	Model    model.Config    `yaml:"model"`
-	Payload  payload.Config  `yaml:"payload"`
-	Assets   assets.Config   `yaml:"assets"`
-	Secrets  secrets.Config  `yaml:"secrets"`
-	Sensor   sensor.Config   `yaml:"sensor"`
+	Rules    detectors.RulesConfig `yaml:"rules"`
+	Campaign campaign.Config       `yaml:"campaign"`
+	Egress   egress.Config         `yaml:"egress"`
+	Model    model.Config          `yaml:"model"`
+	Payload  payload.Config        `yaml:"payload"`
+	Assets   assets.Config         `yaml:"assets"`
+	Secrets  secrets.Config        `yaml:"secrets"`
+	Sensor   sensor.Config         `yaml:"sensor"`
 
 	// Reload, if set, brings configurations that were checked, to go on with in part: see Changes.
 	Reload <-chan *Config `yaml:"-"`
@@ -247,6 +253,15 @@ func (c *Config) home() (*detectors.Networks, error) {
 	return detectors.ParseNetworks(c.Home)
 }
 
+// users gives those outside whose jobs count as jobs from inside.
+func (c *Config) users() *detectors.Networks {
+	users, err := detectors.ParseNetworks(c.Campaign.Allow)
+	if err != nil { // it was checked
+		users = &detectors.Networks{}
+	}
+	return users
+}
+
 // zeekLocal is what Zeek takes for local when nobody says otherwise (Site::private_address_space): what the IANA
 // registries of special-purpose addresses (RFC 6890) keep off the Internet, documentation and benchmarks included.
 var zeekLocal = []string{
@@ -298,7 +313,7 @@ const (
 // asked for each element. A key without an entry takes what its type takes.
 func check(key string, v any) error {
 	switch key {
-	case "home", "campaign.allow", "model.allow", "payload.allow", "proxy_protocol.trust":
+	case "home", "campaign.allow", "model.allow", "payload.allow", "proxy_protocol.trust", "rules.suppress.src", "rules.suppress.dst", "rules.suppress.networks":
 		if _, err := detectors.ParseNetworks([]string{v.(string)}); err != nil {
 			return errors.New(strings.TrimPrefix(err.Error(), "detectors: "))
 		}
@@ -388,6 +403,13 @@ func check(key string, v any) error {
 		if v.(time.Duration) < time.Second {
 			return errors.New("is shorter than a second")
 		}
+	case "rules.off", "rules.suppress.rule":
+		return checkRule(v.(string), key != "rules.off")
+	case "rules.suppress.until":
+		if s := v.(string); s != "" {
+			_, err := detectors.ParseUntil(s)
+			return err
+		}
 	case "fail_on":
 		if s := v.(string); s != "" {
 			if _, err := detectors.ParseSeverity(s); err != nil {
@@ -396,6 +418,44 @@ func check(key string, v any) error {
 		}
 	default:
 		return checkOutput(key, v)
+	}
+	return nil
+}
+
+// checkRule refuses what is the name of no rule, and fits none.
+func checkRule(pattern string, empty bool) error {
+	if pattern == "" && empty {
+		return nil
+	}
+	var names []string
+	seen := map[string]bool{}
+	for _, r := range Rules() {
+		if detectors.MatchRule(pattern, r.Name) {
+			return nil
+		}
+		if d, _, _ := strings.Cut(r.Name, "/"); !seen[d] {
+			seen[d] = true
+			names = append(names, d)
+		}
+		names = append(names, r.Name)
+	}
+	err := fmt.Sprintf("there is no rule %q", pattern)
+	if n := detectors.Nearest(pattern, names); n != "" {
+		return fmt.Errorf("%s; did you mean %s?", err, n)
+	}
+	return errors.New(err + " (raytap rules lists them)")
+}
+
+// checkEntry is check for an entry of a map.
+func checkEntry(key, name, value string) error {
+	if key != "rules.severity" {
+		return nil
+	}
+	if err := checkRule(name, false); err != nil {
+		return err
+	}
+	if _, err := detectors.ParseSeverity(value); err != nil {
+		return fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "detectors: "))
 	}
 	return nil
 }
@@ -433,7 +493,23 @@ func checkAll(v reflect.Value, prefix string) error {
 			}
 		case reflect.Slice:
 			for j := range f.Len() {
+				if e := f.Index(j); e.Kind() == reflect.Struct {
+					if err := checkAll(e, key+"."); err != nil {
+						return err
+					}
+					if err := checkSection(e); err != nil {
+						return fmt.Errorf("%s: %w", key, err)
+					}
+					continue
+				}
 				if err := check(key, f.Index(j).Interface()); err != nil {
+					return fmt.Errorf("%s: %w", key, err)
+				}
+			}
+		case reflect.Map:
+			m := f.Interface().(map[string]string)
+			for _, name := range slices.Sorted(maps.Keys(m)) {
+				if err := checkEntry(key, name, m[name]); err != nil {
 					return fmt.Errorf("%s: %w", key, err)
 				}
 			}
@@ -641,6 +717,9 @@ func fill(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 		v.Set(list)
 		return nil
 	}
+	if v.Kind() == reflect.Map {
+		return fillMap(v, n, key)
+	}
 	text, quoted, ok := scalar(n)
 	if !ok {
 		return bad("must be a single value")
@@ -686,6 +765,42 @@ func fill(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 	}
 	if err := check(key, v.Interface()); err != nil {
 		return bad("%v", err)
+	}
+	return nil
+}
+
+// fillMap sets a map of texts.
+func fillMap(v reflect.Value, n ast.Node, key string) error {
+	var pairs []*ast.MappingValueNode
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		pairs = n.Values
+	case *ast.MappingValueNode:
+		pairs = []*ast.MappingValueNode{n}
+	case *ast.NullNode:
+	default:
+		return &keyError{line(n), key, "must have keys with values"}
+	}
+	m := map[string]string{}
+	for _, p := range pairs {
+		name, _, ok := scalar(p.Key)
+		value, _, single := scalar(p.Value)
+		switch {
+		case !ok:
+			return &keyError{line(p.Key), key, "a key must be a name"}
+		case m[name] != "":
+			return &keyError{line(p.Key), key + "." + name, "stands here for the second time"}
+		case !single:
+			return &keyError{line(p.Key), key + "." + name, "must be a single value"}
+		}
+		if err := checkEntry(key, name, value); err != nil {
+			return &keyError{line(p.Key), key, err.Error()}
+		}
+		m[name] = value
+	}
+	v.SetZero()
+	if len(m) > 0 {
+		v.Set(reflect.ValueOf(m))
 	}
 	return nil
 }

@@ -218,6 +218,8 @@ func (c *collector) reload(cfg *Config) {
 		c.e.home.Replace(next)
 	}
 	c.e.local.Replace(cfg.local())
+	c.env.Users.Replace(cfg.users())
+	c.tune.Configure(&cfg.Rules, Rules())
 	c.env.Settings = cfg.settings()
 	c.bus.Publish(&detectors.Reload{Env: c.env})
 }
@@ -234,7 +236,7 @@ func (c *collector) flush() {
 
 // reloadable are the keys that take effect while a run goes on.
 var reloadable = []string{
-	"home", "intel", "campaign", "egress", "model", "payload", "assets", "secrets", "sensor", "beacon", "dns_tunnel", "oast", "scan", "shell", "tunnel", "flood",
+	"home", "rules", "intel", "campaign", "egress", "model", "payload", "assets", "secrets", "sensor", "beacon", "dns_tunnel", "oast", "scan", "shell", "tunnel", "flood",
 }
 
 // Changes lists the keys whose values differ in a new configuration: those that Reload brings into effect, and those
@@ -281,6 +283,7 @@ func (s *spans) end(total Stats, at capture.Time) (*statsRow, *capture.Loss) {
 	d := total
 	subtract(reflect.ValueOf(&d).Elem(), reflect.ValueOf(&s.before).Elem())
 	d.First, d.Last = begin, at
+	d.KeptBackBy = keptSince(total.KeptBackBy, s.before.KeptBackBy)
 	s.before, s.at = total, at
 	loss := &capture.Loss{
 		At: capture.At{Time: at, Packet: total.Packets}, Span: at.Sub(begin), Live: d.Live, Acks: d.Flow.Acks, Gaps: d.Flow.Gaps,
@@ -288,6 +291,20 @@ func (s *spans) end(total Stats, at capture.Time) (*statsRow, *capture.Loss) {
 		Shed: d.ShedBodies + d.Flow.ShedNew, ShedBytes: d.Flow.ShedBytes,
 	}
 	return &statsRow{at, d}, loss
+}
+
+// keptSince gives what was kept back beyond before.
+func keptSince(now, before []detectors.KeptBack) (all []detectors.KeptBack) {
+	had := map[string]uint64{}
+	for _, k := range before {
+		had[k.Rule] = k.N
+	}
+	for _, k := range now {
+		if k.N -= had[k.Rule]; k.N > 0 {
+			all = append(all, k)
+		}
+	}
+	return all
 }
 
 // subtract takes the counters of w off those of v.

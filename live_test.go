@@ -333,7 +333,7 @@ func TestReloadWhileRunning(t *testing.T) {
 	for _, d := range Detectors() {
 		d.New(&detectors.Env{Home: &detectors.Networks{}}, bus)
 	}
-	if got := append([]string{"home", "intel"}, bus.Configured()...); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(reloadable))) {
+	if got := append([]string{"home", "rules", "intel"}, bus.Configured()...); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(reloadable))) {
 		t.Errorf("detectors take %q, said is %q", got, reloadable)
 	}
 	a, b := DefaultConfig(), DefaultConfig()

@@ -3,8 +3,10 @@ package raytap
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,7 +60,23 @@ func text(v reflect.Value) string {
 	case string:
 		return yamlText(x)
 	}
-	if v.Kind() == reflect.Slice {
+	switch v.Kind() {
+	case reflect.Map:
+		m := v.Interface().(map[string]string)
+		var all []string
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			all = append(all, yamlText(k)+": "+yamlText(m[k]))
+		}
+		return "{" + strings.Join(all, ", ") + "}"
+	case reflect.Struct: // an element of a list: what it has
+		var all []string
+		eachKey(v, "", func(key string, f reflect.Value) {
+			if !f.IsZero() {
+				all = append(all, key+": "+inner(f))
+			}
+		})
+		return "{" + strings.Join(all, ", ") + "}"
+	case reflect.Slice:
 		var all []string
 		for i := range v.Len() {
 			all = append(all, text(v.Index(i)))
@@ -66,6 +84,21 @@ func text(v reflect.Value) string {
 		return "[" + strings.Join(all, ", ") + "]"
 	}
 	return fmt.Sprint(v.Interface())
+}
+
+// inner is text for what stands in braces, where a colon in a plain text makes a key of it.
+func inner(v reflect.Value) string {
+	if v.Kind() == reflect.Slice {
+		var all []string
+		for i := range v.Len() {
+			all = append(all, inner(v.Index(i)))
+		}
+		return "[" + strings.Join(all, ", ") + "]"
+	}
+	if s := text(v); v.Kind() != reflect.String || !strings.Contains(s, ":") || s[0] == '"' {
+		return s
+	}
+	return strconv.Quote(v.String())
 }
 
 // yamlText writes a string plainly if it is read back as that, also within a list, and in quotes otherwise.

@@ -1,9 +1,11 @@
 package raytap
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
 )
 
 // Stats say what a run saw and what it lost, by cause.
@@ -23,6 +25,10 @@ type Stats struct {
 	Flow     capture.Counters
 
 	ActiveFlows int // in the tables; while a run goes on, this, Flow and what workers count else are a second old at most
+
+	// What the site's own rules kept back: in all, and by rule. No loss: it was asked for.
+	KeptBack   uint64
+	KeptBackBy []detectors.KeptBack
 
 	// Networks that may be home though nobody said so; at most four.
 	Outsiders []Outsider
@@ -156,4 +162,10 @@ func (r *statsRow) Row(w capture.Fields) {
 		nets = append(nets, o.Network.String())
 	}
 	w.Vector("home_in_doubt", "string", nets, nets != nil)
+	w.Count("findings_kept_back", r.s.KeptBack, true)
+	var rules []string
+	for _, k := range r.s.KeptBackBy {
+		rules = append(rules, k.Rule+" "+strconv.FormatUint(k.N, 10))
+	}
+	w.Vector("kept_back_by", "string", rules, rules != nil)
 }

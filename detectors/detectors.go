@@ -81,6 +81,8 @@ type Finding struct {
 	// order in which flows end, so nothing of it is in the finding's name.
 	Many bool
 	Name string // what ID gave, of one that was read back from a log, which does not know all that its name rests on
+
+	rated bool // Severity is what it is said with
 }
 
 // Rule describes one claim of a detector, for `raytap rules`, the logs and the documents. Techniques are ids of the
@@ -105,11 +107,16 @@ type Spec struct {
 // Env is what all detectors share.
 type Env struct {
 	Home     *Networks
+	Users    *Networks      // outside Home, whose jobs count as jobs from inside; may be nil
 	Settings map[string]any // a detector's settings by its name; nil: its defaults
 }
 
-// Reload says that the settings in Env were replaced while events go on; see Configure. Home is the same set with other
-// ranges in it.
+// Inside reports whether what a asks of Ray counts as asked from inside: a is at home, or one of the users outside whose
+// jobs are the site's own. What is not asked of Ray goes by Home alone.
+func (e *Env) Inside(a netip.Addr) bool { return e.Home.Contains(a) || e.Users.Contains(a) }
+
+// Reload says that the settings in Env were replaced while events go on; see Configure. Home and Users are the same sets
+// with other ranges in them.
 type Reload struct{ Env *Env }
 
 // Configure hands a detector its settings, of type T, or def where Env has none for its name: now, and again whenever
@@ -132,6 +139,8 @@ type Bus struct {
 	Rows func(capture.Record) // takes what detectors emit; nil: nobody
 	// Names and Heads hold what detectors remember of dns.Transaction.NameID and http.Request.FieldsID.
 	Names, Heads decoders.Memos
+	// Drop, if set, is asked of every finding before anybody hears of it, and reports whether nobody shall.
+	Drop func(*Finding) bool
 	// Reading is that of the event at hand, in a flow whose segments can be read in two ways: 1 or 2, see capture.Aside.
 	Reading uint8
 	// LooksCut is how many commands detectors did not read to their end, for the work that they asked for.
@@ -236,6 +245,9 @@ func proxied(f *capture.Flow) (list []Evidence) {
 
 // Report says f: it is published to whoever subscribed to *Finding, and handed out.
 func (b *Bus) Report(f *Finding) {
+	if b.Drop != nil && b.Drop(f) {
+		return
+	}
 	f.Evidence = append(f.Evidence, proxied(f.Flow)...)
 	if b.Reading > 0 {
 		f.Evidence = append(f.Evidence, Evidence{Field: "reading", Packet: f.Packet, Value: [...]string{

@@ -43,7 +43,7 @@ func (e *Entry) How() string {
 
 // Entries remembers, from what all detectors find, by which machine somebody got into which home machine last.
 type Entries struct {
-	home  *Networks
+	env   *Env
 	table Table[netip.Addr, Entry]
 }
 
@@ -56,14 +56,14 @@ var letIn = map[string]Severity{
 
 // NewEntries makes Entries that listen on bus.
 func NewEntries(env *Env, bus *Bus) *Entries {
-	x := &Entries{home: env.Home, table: Table[netip.Addr, Entry]{Limit: maxEntries}}
+	x := &Entries{env: env, table: Table[netip.Addr, Entry]{Limit: maxEntries}}
 	On(bus, x.finding)
 	return x
 }
 
 func (x *Entries) finding(f *Finding) {
 	least, ok := letIn[f.Rule]
-	if !ok || f.Severity < least || f.Outcome == Attempted || x.home.Contains(f.Src) || !x.home.Contains(f.Dst) {
+	if !ok || f.Severity < least || f.Outcome == Attempted || x.env.Inside(f.Src) || !x.env.Home.Contains(f.Dst) {
 		return
 	}
 	x.table.Store(f.Dst, Entry{f.At, f.Src, f.Dst, f.Rule})

@@ -12,6 +12,8 @@ const (
 // Suppressor says a finding once and counts its repetitions. A repetition that is more severe than what was said, or
 // whose outcome is a success where that was not, is said again.
 type Suppressor struct {
+	// Rate, if set, gives the severity that a finding is said with; see Tuning.
+	Rate         func(*Finding) Severity
 	say          func(*Finding)
 	said, before map[string]*Finding
 }
@@ -28,6 +30,7 @@ func (s *Suppressor) Report(f *Finding) {
 		return
 	}
 	s.keep(key, f)
+	f.Severity, f.rated = s.rate(f), true
 	s.say(f)
 }
 
@@ -48,6 +51,13 @@ func (s *Suppressor) keep(key string, f *Finding) {
 	s.said[key] = f
 }
 
+func (s *Suppressor) rate(f *Finding) Severity {
+	if s.Rate == nil || f.rated {
+		return f.Severity
+	}
+	return s.Rate(f)
+}
+
 func (s *Suppressor) find(f *Finding) (key string, known bool) {
 	key = f.same()
 	old := s.said[key]
@@ -59,7 +69,7 @@ func (s *Suppressor) find(f *Finding) (key string, known bool) {
 	if f.Count == 0 {
 		f.Count = 1
 	}
-	if old != nil && old != f && f.Time.Sub(old.Time) < SuppressFor && f.Severity <= old.Severity && (f.Outcome != Succeeded || old.Outcome == Succeeded) {
+	if old != nil && old != f && f.Time.Sub(old.Time) < SuppressFor && s.rate(f) <= s.rate(old) && (f.Outcome != Succeeded || old.Outcome == Succeeded) {
 		old.Count += f.Count
 		return key, true
 	}

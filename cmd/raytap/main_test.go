@@ -505,6 +505,22 @@ func TestRulesText(t *testing.T) {
 	}
 }
 
+func TestRulesInForce(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "c.yaml"), []byte("rules:\n  off: [probe]\n  severity: {scan/*: low}\n  suppress:\n    - {rule: gcs, src: [203.0.113.7], until: 2001-01-01, why: a test}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := invoke(t, dir, nil, "rules", "--in-force", "--config", "c.yaml")
+	for _, want := range []string{"probe/paths              off (probe)\n", "scan/hosts               low (scan/*; of its own ",
+		"gcs/external             critical\n  kept back        from 203.0.113.7, until 2001-01-01 (over): a test\n", " 4 off, 4 changed otherwise\n"} {
+		if r.code != 0 || !strings.Contains(r.stdout, want) {
+			t.Errorf("no %q in %d\n%s%s", want, r.code, r.stdout, r.stderr)
+		}
+	}
+	invoke(t, dir, nil, "rules", "--in-force").expect(t, 0, "0 off, 0 changed otherwise", "")
+	invoke(t, dir, nil, "rules", "--config", "c.yaml").expect(t, 2, "", "--config goes with --in-force")
+}
+
 func TestRulesJSON(t *testing.T) {
 	r := invoke(t, t.TempDir(), nil, "rules", "--json")
 	var rules []ruleJSON

@@ -298,6 +298,9 @@ func totals(s *raytap.Stats, checksums string, elapsed time.Duration) terminal.T
 	for _, l := range s.Losses() {
 		t.Losses = append(t.Losses, terminal.Loss(l))
 	}
+	for _, k := range s.KeptBackBy {
+		t.KeptBack = append(t.KeptBack, fmt.Sprintf("%s %d", k.Rule, k.N))
+	}
 	return t
 }
 

@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/detectors"
@@ -15,10 +17,12 @@ import (
 )
 
 const rulesSynopsis = `rules [--json] [RULE...]
+       raytap rules --in-force [--config FILE] [RULE...]
 
 Lists every rule: its name, the severity that it has at most, what it says, the ATLAS and ATT&CK techniques, what it
 needs to see, and what is known to set it off by mistake. With RULE, one rule (mining/stratum) or the rules of one
-detector (mining), in words.
+detector (mining), in words. With --in-force a line each, with what the configuration makes of it: off, another
+severity, what is kept back of it, until when and why. How much was kept back stats.log counts.
 `
 
 // ruleJSON is a rule as --json prints it; scripts read the names.
@@ -52,7 +56,15 @@ func listRules(args []string, stdout, stderr *os.File) int {
 	f := newFlags("rules", rulesSynopsis)
 	asJSON := f.Bool("json", false, "as JSON, for scripts")
 	explain := f.String("explain", "", "the same as an argument `RULE`")
+	inForce := f.Bool("in-force", false, "tell what the configuration makes of each")
+	config := f.String("config", "", "with --in-force: read settings from `FILE` (YAML)")
 	asked, err := f.parse(args)
+	if err == nil && *inForce && *asJSON {
+		err = errors.New("--in-force stands alone")
+	}
+	if err == nil && *config != "" && !*inForce {
+		err = errors.New("--config goes with --in-force")
+	}
 	if *explain != "" {
 		asked = append(asked, *explain)
 	}
@@ -65,6 +77,15 @@ func listRules(args []string, stdout, stderr *os.File) int {
 	}
 	var b bytes.Buffer
 	switch {
+	case *inForce:
+		cfg := raytap.DefaultConfig()
+		if *config != "" {
+			if cfg, err = raytap.LoadConfig(*config); err != nil {
+				complain(stderr, err)
+				return exitUsage
+			}
+		}
+		rulesInForce(&b, cfg.Rules.InForce(rules), time.Now())
 	case *asJSON:
 		err = rulesJSON(&b, rules)
 	case len(asked) > 0:
@@ -136,6 +157,51 @@ func rulesText(b *bytes.Buffer, rules []detectors.Rule) {
 	}
 	atlas, attack, _ := data.Versions()
 	fmt.Fprintf(b, "\n%d rules; names of techniques from ATLAS %s and ATT&CK %s\n", len(rules), atlas, attack)
+}
+
+// rulesInForce tells what the configuration makes of each rule. What is over by now is said to be.
+func rulesInForce(b *bytes.Buffer, rules []detectors.RuleInForce, now time.Time) {
+	off, changed := 0, 0
+	for _, r := range rules {
+		is := r.Most.String()
+		switch {
+		case r.Off != "":
+			is = "off (" + r.Off + ")"
+			off++
+		case r.Pattern != "":
+			is += fmt.Sprintf(" (%s; of its own %s)", r.Pattern, r.Severity)
+		}
+		fmt.Fprintf(b, "%-24s %s\n", r.Name, is)
+		if r.Off == "" && (r.Pattern != "" || r.Suppress != nil) {
+			changed++
+		}
+		for _, s := range r.Suppress {
+			var who []string
+			for _, x := range [...]struct {
+				name string
+				list []string
+			}{{"from", s.Src}, {"to", s.Dst}, {"from or to", s.Networks}} {
+				if x.list != nil {
+					who = append(who, x.name+" "+strings.Join(x.list, ", "))
+				}
+			}
+			text := strings.TrimSpace("all " + strings.Join(who, ", "))
+			if len(who) > 0 {
+				text = strings.TrimPrefix(text, "all ")
+			}
+			if s.Until != "" {
+				text += ", until " + s.Until
+				if at, err := detectors.ParseUntil(s.Until); err == nil && !now.Before(at.Std()) {
+					text += " (over)"
+				}
+			}
+			if s.Why != "" {
+				text += ": " + s.Why
+			}
+			detail(b, "kept back", text)
+		}
+	}
+	fmt.Fprintf(b, "\n%d rules: %d off, %d changed otherwise\n", len(rules), off, changed)
 }
 
 // explainRules tells rules in words, for somebody who has a finding before him and asks what it means.

@@ -261,7 +261,7 @@ func (d *detector) call(c *ray.Call) {
 	if !d.env.Home.Contains(to) {
 		return
 	}
-	if !d.env.Home.Contains(by) {
+	if !d.env.Inside(by) {
 		*d.jobs.Put(to) = job{c.At, by}
 	} else if j := d.jobs.Get(by); j != nil {
 		on := *j

@@ -191,7 +191,7 @@ func (d *detector) set(c Config) {
 
 // call notes who got a job from outside.
 func (d *detector) call(c *ray.Call) {
-	if c.Flow != nil && c.Job && c.Outcome == ray.Executed && !d.env.Home.Contains(c.Flow.Orig.Addr()) {
+	if c.Flow != nil && c.Job && c.Outcome == ray.Executed && !d.env.Inside(c.Flow.Orig.Addr()) {
 		d.jobs.Store(c.Flow.Resp.Addr(), c.Time)
 	}
 }

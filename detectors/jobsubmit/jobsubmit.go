@@ -267,7 +267,7 @@ func severity(o ray.Outcome, done, unseen, tried, foreign detectors.Severity) (d
 
 func (d *detector) external(c *ray.Call, v *command.Report) {
 	src := c.Flow.Orig.Addr()
-	if d.env.Home.Contains(src) || detectors.Special(src) {
+	if d.env.Inside(src) || detectors.Special(src) {
 		return
 	}
 	if c.Outcome == ray.NotRay && v.Score() < threshold && c.Status < 400 {
@@ -328,7 +328,7 @@ func (d *detector) outbound(c *ray.Call, v *command.Report) {
 func (d *detector) dropper(c *ray.Call, v *command.Report) {
 	score := v.Score()
 	src, dst := c.Flow.Orig.Addr().Unmap(), c.Flow.Resp.Addr().Unmap()
-	foreign := !d.env.Home.Contains(src)
+	foreign := !d.env.Inside(src)
 	outside := foreign || !d.env.Home.Contains(dst)
 	if score < lowest {
 		return

@@ -100,7 +100,7 @@ type detector struct {
 func keeps(s data.Site) bool { return s == data.Hub || s == data.Store }
 
 func (d *detector) call(c *ray.Call) {
-	if c.Flow == nil || !c.Job || c.Outcome != ray.Executed || d.env.Home.Contains(c.Flow.Orig.Addr()) {
+	if c.Flow == nil || !c.Job || c.Outcome != ray.Executed || d.env.Inside(c.Flow.Orig.Addr()) {
 		return
 	}
 	d.jobs.Store(c.Flow.Resp.Addr(), job{c.At, c.Flow.Orig.Addr()})

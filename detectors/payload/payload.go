@@ -128,7 +128,7 @@ type detector struct {
 func quiet(s data.Site) bool { return s == data.Packages || s == data.Hub }
 
 func (d *detector) call(c *ray.Call) {
-	if c.Flow == nil || !c.Job && !c.Cluster || d.env.Home.Contains(c.Flow.Orig.Addr()) || !d.env.Home.Contains(c.Flow.Resp.Addr()) {
+	if c.Flow == nil || !c.Job && !c.Cluster || d.env.Inside(c.Flow.Orig.Addr()) || !d.env.Home.Contains(c.Flow.Resp.Addr()) {
 		return
 	}
 	switch c.Outcome {

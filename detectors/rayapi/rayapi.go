@@ -146,7 +146,7 @@ func (d *detector) call(c *ray.Call) {
 	if detectors.Special(src) || detectors.Special(dst) {
 		return
 	}
-	outside := !d.env.Home.Contains(src)
+	outside := !d.env.Inside(src)
 	if c.Confirmed {
 		s := d.servers.Put(dst)
 		if c.RayVersion != "" {
@@ -165,7 +165,7 @@ func (d *detector) call(c *ray.Call) {
 	case c.Class == ray.Control:
 		d.control(c, outside)
 	case !outside:
-		if c.Class == ray.Info || c.Class == ray.Read {
+		if d.env.Home.Contains(src) && (c.Class == ray.Info || c.Class == ray.Read) {
 			d.outward(c, src, dst)
 		}
 	case c.Cluster: // jobsubmit tells of it

@@ -297,8 +297,8 @@ func (d *detector) call(c *raygrpc.Call) {
 	}
 	d.clock(c.Time)
 	d.token(c.At, c.Flow, c.TokenHash, c.Outcome == raygrpc.NoToken, c.Outcome == raygrpc.Executed || c.Outcome == raygrpc.Answered)
-	outside := !d.env.Home.Contains(src)
-	if c.Method == "NodeInfoGcsService/RegisterNode" && d.foreign(c, src, dst, outside) {
+	home, outside := d.env.Home.Contains(src), !d.env.Inside(src)
+	if c.Method == "NodeInfoGcsService/RegisterNode" && d.foreign(c, src, dst, !home) {
 		return
 	}
 	d.learn(c, src, dst)
@@ -317,7 +317,7 @@ func (d *detector) call(c *raygrpc.Call) {
 	case c.Service == raygrpc.Serve || c.Service == raygrpc.Other:
 	case outside:
 		d.external(c)
-	case src == dst:
+	case src == dst || !home: // a user outside is no member, and needs not be one
 	case c.Class == raygrpc.Exec || c.Class == raygrpc.Write || c.Class == raygrpc.Secret:
 		rule := "rayagent/direct"
 		if c.Service == raygrpc.GCS {
@@ -416,7 +416,7 @@ func (d *detector) redis(c *rayredis.Call) {
 		d.rays.Put(dst)
 		d.join(dst, c.At, "answers as GCS")
 	}
-	if d.env.Home.Contains(src) {
+	if d.env.Inside(src) {
 		return
 	}
 	out, done, unseen, tried := raygrpc.Outcome(c.Outcome), detectors.Low, detectors.Low, detectors.Low

@@ -154,7 +154,7 @@ func Spec() detectors.Spec {
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{
-				home: env.Home, bus: bus,
+				env: env, home: env.Home, bus: bus,
 				sources: detectors.Table[sourceKey, source]{Limit: maxSources},
 				pairs:   detectors.Table[pairKey, source]{Limit: maxPairs},
 				known:   detectors.Table[pairKey, struct{}]{Limit: maxKnown},
@@ -238,6 +238,7 @@ type source struct {
 }
 
 type detector struct {
+	env                     *detectors.Env
 	cfg                     Config
 	home, allow             *detectors.Networks
 	bus                     *detectors.Bus
@@ -251,7 +252,7 @@ type detector struct {
 
 // call notes who got a job from outside.
 func (d *detector) call(c *ray.Call) {
-	if c.Flow != nil && c.Job && c.Outcome == ray.Executed && !d.home.Contains(c.Flow.Orig.Addr()) {
+	if c.Flow != nil && c.Job && c.Outcome == ray.Executed && !d.env.Inside(c.Flow.Orig.Addr()) {
 		d.jobs.Store(c.Flow.Resp.Addr(), c.Time)
 	}
 }

@@ -153,6 +153,7 @@ type Totals struct {
 	Losses                []Loss        // those of none are left out
 	Offloaded             uint64        // packets whose checksum was left to a network card
 	OffloadedAside        bool          // rows leave those out
+	KeptBack              []string      // what the site's own rules kept back, by rule: "jobsubmit/external 2"
 	Elapsed               time.Duration // that the run took, 0 if it is not to be told
 }
 
@@ -322,6 +323,9 @@ func (s *Sink) totals(t Totals) string {
 			meaning = "as on a host that captures its own traffic: detection reads them, conn.log is counted without them"
 		}
 		p = append(p, count(t.Offloaded, "packet")+" whose "+is+" left to a network card ("+meaning+")")
+	}
+	if t.KeptBack != nil {
+		p = append(p, "kept back by your rules: "+Clean(strings.Join(t.KeptBack, ", ")))
 	}
 	if t.Elapsed > 0 {
 		p = append(p, Number(uint64(float64(t.Packets)/t.Elapsed.Seconds()))+" packets/s")

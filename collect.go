@@ -149,6 +149,7 @@ func (c *collector) take(b *batch) {
 	c.err = b.err
 	if b.report {
 		row, loss := c.span.end(c.stats, b.clock)
+		row.peer = e.cfg.Sensor.Name
 		c.say(row)
 		c.bus.Publish(loss)
 		c.say(loss)
@@ -201,10 +202,11 @@ func (c *collector) end() (Stats, error) {
 	c.stats.Bundled, c.stats.LooksCut = c.bus.Bundled(), c.bus.LooksCut
 	c.stats.Outsiders = c.doubt.outsiders()
 	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
-	rest := &statsRow{c.stats.Last, c.stats}
+	rest := &statsRow{ts: c.stats.Last, s: c.stats}
 	if c.e.live {
 		rest, _ = c.span.end(c.stats, c.clock)
 	}
+	rest.peer = c.e.cfg.Sensor.Name
 	c.say(rest)
 	c.stats.Rows = c.rows
 	return c.stats, c.err

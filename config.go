@@ -72,6 +72,7 @@ import (
 //	confine: false                      # leave it the files of the whole machine, where the kernel has Landlock
 //	seccomp: false                      # leave it, and replay, the system calls that neither needs
 //	sensor:
+//	  name: node-17                     # who says so, in each finding; none: the host's name
 //	  loss: 1.0                         # percent lost in a minute that is worth a finding
 //	egress:
 //	  bytes: 1GB                        # plain bytes, or with kB, MB, GB, TB (powers of 1000), KiB, MiB, ... (of 1024)
@@ -305,6 +306,8 @@ const (
 	// A block holds a frame of 64 KiB at least; the kernel counts the bytes of a ring in 32 bits.
 	minRingBlock, maxRingBlock = 128 << 10, 64 << 20
 	maxRing                    = 2 << 30
+	// The longest name of a host that RFC 5424 takes.
+	maxName = 255
 	// Processors that a network card interrupts.
 	maxRings = 64
 )
@@ -378,6 +381,11 @@ func check(key string, v any) error {
 	case "rings":
 		if n := v.(int); n < 1 || n > maxRings {
 			return fmt.Errorf("%d is not between 1 and %d", n, maxRings)
+		}
+	case "sensor.name":
+		s := v.(string)
+		if len(s) > maxName || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return fmt.Errorf("%q is not a name: up to %d letters, digits and signs of ASCII", s, maxName)
 		}
 	case "sensor.loss":
 		if p := v.(float64); p <= 0 || p > 100 {

@@ -290,7 +290,7 @@ func (s *spans) end(total Stats, at capture.Time) (*statsRow, *capture.Loss) {
 		AckedBytes: d.Flow.AckedBytes, Unseen: d.Flow.Unseen, Evicted: d.Flow.Evicted, Rows: d.RowsLost,
 		Shed: d.ShedBodies + d.Flow.ShedNew, ShedBytes: d.Flow.ShedBytes,
 	}
-	return &statsRow{at, d}, loss
+	return &statsRow{ts: at, s: d}, loss
 }
 
 // keptSince gives what was kept back beyond before.

@@ -1,6 +1,7 @@
 package raytap
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -121,8 +122,9 @@ func (s *Stats) losses() []Loss {
 
 // statsRow is the row of stats.log.
 type statsRow struct {
-	ts capture.Time
-	s  Stats
+	ts   capture.Time
+	s    Stats
+	peer string // the sensor's name, if it has one
 }
 
 // Log implements capture.Record.
@@ -131,7 +133,7 @@ func (r *statsRow) Log() string { return "stats" }
 // Row implements capture.Record.
 func (r *statsRow) Row(w capture.Fields) {
 	w.Time("ts", r.ts, true)
-	w.String("peer", "raytap", true)
+	w.String("peer", cmp.Or(r.peer, "raytap"), true)
 	w.Count("pkts_proc", r.s.Packets, true)
 	w.Count("bytes_recv", r.s.Bytes, true)
 	w.Count("pkts_filtered", r.s.Filtered, true)

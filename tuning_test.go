@@ -1,11 +1,14 @@
 package raytap
 
 import (
+	"bytes"
+	"cmp"
 	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/zeek"
 )
 
 const shadowray = "pcaps/shadowray.pcap.gz"
@@ -138,5 +141,26 @@ func TestRulesSectionMistakes(t *testing.T) {
 	def := DefaultConfig()
 	if now, later := def.Changes(&want); !reflect.DeepEqual(now, []string{"rules"}) || later != nil {
 		t.Errorf("new %v, later %v", now, later)
+	}
+}
+
+// TestSensorName: who saw it is in the rows of a run that has a name, and in no other.
+func TestSensorName(t *testing.T) {
+	for _, name := range []string{"", "node-17"} {
+		cfg := DefaultConfig()
+		cfg.Sensor.Name = name
+		h, _ := listen(t, cfg, shadowray)
+		peer := cmp.Or(name, "raytap")
+		if got := h.rows["stats"][0]["peer"]; got != peer {
+			t.Errorf("named %q, stats.log has %q", name, got)
+		}
+		w := zeek.NewFindings(Rules())
+		w.Peer = name
+		if got, want := bytes.Contains(w.JSON(h.findings[0]), []byte(`"peer_descr":"node-17"`)), name != ""; got != want {
+			t.Errorf("named %q: %s", name, w.JSON(h.findings[0]))
+		}
+	}
+	if _, err := LoadConfig(configFile(t, "sensor:\n  name: two words\n")); err == nil || !strings.Contains(err.Error(), ":2: sensor.name: ") {
+		t.Errorf("%v", err)
 	}
 }

@@ -218,7 +218,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 	src := untilDone(ctx, files, together)
 	defer src.Close()
 
-	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Force: force})
+	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Sensor.Name, Force: force})
 	if err != nil {
 		fail(err)
 		return code

@@ -127,6 +127,9 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		if cfg.Assets.Refresh == 0 {
 			cfg.Assets.Refresh = assetsEvery // its end may be a year away
 		}
+		if cfg.Sensor.Name == "" {
+			cfg.Sensor.Name = sensorName()
+		}
 		return &cfg, cfg.Check()
 	}
 	cfg, err := load()
@@ -151,6 +154,24 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 	return code
+}
+
+// nameVariable names the sensor where no configuration does: of the sensors of a cluster each has a node of its own, and
+// all have one file.
+const nameVariable = "RAYTAP_SENSOR"
+
+// sensorName is the sensor's name if nothing else is said.
+func sensorName() string {
+	if name := os.Getenv(nameVariable); name != "" {
+		return name
+	}
+	host, _ := os.Hostname()
+	return strings.Map(func(r rune) rune { // a kernel takes any bytes for one
+		if r <= ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, host)
 }
 
 // assetsEvery is how often a sensor tells of each asset that it sees, if nothing else is said. News comes at once.

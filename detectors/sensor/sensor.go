@@ -23,6 +23,7 @@ import (
 
 // Config are the settings, the section `sensor` of the configuration file.
 type Config struct {
+	Name string  `yaml:"name"` // of the sensor, in what it says; "": RAYTAP_SENSOR in the environment, or the host's
 	Loss float64 `yaml:"loss"` // percent of a minute's frames, or of its acknowledgements
 }
 

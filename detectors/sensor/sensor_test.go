@@ -57,7 +57,7 @@ func TestBoundIsASetting(t *testing.T) {
 	if got := say(map[string]any{"sensor": &Config{Loss: 50}}, frames(100_000, 40_000)); len(got) != 0 {
 		t.Errorf("%d findings below 50%%", len(got))
 	}
-	for _, c := range []Config{{0}, {-1}, {101}} {
+	for _, c := range []Config{{Loss: 0}, {Loss: -1}, {Loss: 101}} {
 		if c.Check() == nil {
 			t.Errorf("%v%% is taken", c.Loss)
 		}

@@ -71,7 +71,7 @@ type Options struct {
 	Facility   string             // "": local0
 	Severity   detectors.Severity // findings below it are not sent
 	JSON       bool               // the text of a message is the whole finding
-	Host       string             // for the messages' heads; "": the machine's name
+	Host       string             // the sensor's name, for the messages' heads and peer_descr; "": the machine's
 	Rules      []detectors.Rule   // as for zeek.Options
 	Say        func(string)       // is told, in a sentence, when the server goes away and when it is back; from a goroutine
 }
@@ -136,6 +136,7 @@ func New(opt Options) (*Sink, error) {
 	if s.opt.Host == "" {
 		s.opt.Host, _ = os.Hostname()
 	}
+	s.findings.Peer = opt.Host
 	if s.network == "tls" {
 		host, _, _ := net.SplitHostPort(s.addr)
 		s.tls = &tls.Config{ServerName: host}

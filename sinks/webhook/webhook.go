@@ -67,6 +67,7 @@ const (
 // Options say where to and what. URL and Spool are required.
 type Options struct {
 	URL       string
+	Peer      string             // the sensor's name, for peer_descr; may be empty
 	Spool     string             // folder, made if need be; one process each
 	Severity  detectors.Severity // findings below it are not sent
 	TokenFile string             // a file with a token that is sent as Authorization: Bearer; read anew for every POST
@@ -135,6 +136,7 @@ func New(opt Options) (*Sink, error) {
 		opt.pause = minPause
 	}
 	s := &Sink{opt: opt, findings: zeek.NewFindings(opt.Rules), in: make(chan entry, queueLen), spooled: make(chan struct{}), done: make(chan struct{}), more: make(chan struct{}, 1)}
+	s.findings.Peer = opt.Peer
 	transport, err := opt.transport()
 	if err != nil {
 		return nil, err

@@ -200,6 +200,7 @@ func (s *Live) Event(ev any) {
 			return
 		}
 		s.notice.set(ev, s.rules[ev.Rule])
+		s.notice.peer = s.opt.Peer
 		s.hand(s.write(&s.notice), true)
 	case capture.Record:
 		if len(s.opt.Logs) == 0 || s.opt.wants(ev.Log()) {

@@ -48,6 +48,7 @@ type notice struct {
 	rule     *rule
 	evidence []string
 	id       string
+	peer     string // who saw it; "": nobody says
 }
 
 func (n *notice) set(f *detectors.Finding, r *rule) {
@@ -94,7 +95,7 @@ func (n *notice) Row(w capture.Fields) {
 	w.Addr("dst", f.Dst, f.Dst.IsValid())
 	w.Port("p", f.Port, f.Port != 0)
 	w.Count("n", uint64(max(f.Count, 0)), f.Count > 1)
-	w.String("peer_descr", "", false)
+	w.String("peer_descr", n.peer, n.peer != "")
 	w.Set("actions", "enum", logAction[:], true)
 	w.Set("email_dest", "string", nil, true)
 	w.Interval("suppress_for", detectors.SuppressFor, true)
@@ -119,6 +120,7 @@ var logAction = [...]string{"Notice::ACTION_LOG"}
 // JSON form, by the same code, with what is no text for people (control characters, what reverses or hides text) shown as
 // escapes: nobody knows what shows them. It belongs to one goroutine.
 type Findings struct {
+	Peer   string // the sensor's name, for peer_descr; may be empty
 	rules  map[string]*rule
 	notice notice
 	row    jsonRow
@@ -134,6 +136,7 @@ func NewFindings(all []detectors.Rule) *Findings {
 // JSON gives the object, without a line's end. The caller owns it.
 func (w *Findings) JSON(f *detectors.Finding) []byte {
 	w.notice.set(f, w.rules[f.Rule])
+	w.notice.peer = w.Peer
 	w.row.b = w.row.b[:0]
 	w.row.begin()
 	w.notice.Row(&w.row)

@@ -60,6 +60,7 @@ type Options struct {
 	Logs   []string         // only these; empty: all
 	Mask   bool             // credentials also in Zeek's own logs
 	Modes  disk.Modes       // permissions of files and folders; zero: disk.Default
+	Peer   string           // the sensor's name, for peer_descr of notice.log; may be empty
 	Force  bool             // New also replaces logs that raytap did not write
 }
 
@@ -339,6 +340,7 @@ func (s *Sink) Event(ev any) {
 	switch ev := ev.(type) {
 	case *detectors.Finding:
 		s.notice.set(ev, s.rules[ev.Rule])
+		s.notice.peer = s.opt.Peer
 		s.write(&s.notice)
 	case capture.Record:
 		s.write(ev)

@@ -164,3 +164,24 @@ func TestSensorName(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestIncidentOfANotice: what tells of an incident has its id, and incidents.log has the incident.
+func TestIncidentOfANotice(t *testing.T) {
+	h, _ := listen(t, DefaultConfig(), shadowray)
+	ids := map[string]bool{}
+	for _, row := range h.rows["incidents"] {
+		ids[row["incident_id"]] = true
+	}
+	n := 0
+	for _, f := range h.findings {
+		if (f.Incident != "") != (f.Rule == detectors.ChainRule) || f.Incident != "" && !ids[f.Incident] {
+			t.Errorf("%s is of incident %q", f.Rule, f.Incident)
+		}
+		if f.Incident != "" {
+			n++
+		}
+	}
+	if n == 0 {
+		t.Error("nothing tells of one")
+	}
+}

@@ -79,10 +79,12 @@ type Finding struct {
 	Key string
 	// Many says that it is of many flows, of which Flow is but the one that made them enough. Which that is hangs on the
 	// order in which flows end, so nothing of it is in the finding's name.
-	Many bool
-	Name string // what ID gave, of one that was read back from a log, which does not know all that its name rests on
+	Many     bool
+	Incident string // id of the incident that it tells of, may be empty
+	Name     string // what ID gave, of one that was read back from a log, which does not know all that its name rests on
 
-	rated bool // Severity is what it is said with
+	rated bool     // Severity is what it is said with,
+	own   Severity // and this its own, by which it has its name
 }
 
 // Rule describes one claim of a detector, for `raytap rules`, the logs and the documents. Techniques are ids of the

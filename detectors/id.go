@@ -23,6 +23,10 @@ func (f *Finding) ID() string {
 	if f.Name != "" {
 		return f.Name
 	}
+	sev := f.Severity
+	if f.rated {
+		sev = f.own // what a site thinks of a rule names nothing anew
+	}
 	since, what := capture.Time(0), ""
 	if !f.Many {
 		what = f.Src.String() + "\x00" + f.Dst.String() + "\x00" + strconv.Itoa(int(f.Port)) + "\x00" + string(f.Outcome)
@@ -32,5 +36,5 @@ func (f *Finding) ID() string {
 		}
 	}
 	hour := strconv.FormatInt(int64(f.Time.Sub(since)/SuppressFor), 10)
-	return capture.NewUID('R', []byte(f.same()+"\x00"+what+"\x00"+f.Severity.String()+"\x00"+hour))
+	return capture.NewUID('R', []byte(f.same()+"\x00"+what+"\x00"+sev.String()+"\x00"+hour))
 }

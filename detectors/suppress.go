@@ -30,7 +30,9 @@ func (s *Suppressor) Report(f *Finding) {
 		return
 	}
 	s.keep(key, f)
-	f.Severity, f.rated = s.rate(f), true
+	if s.Rate != nil && !f.rated {
+		f.own, f.Severity, f.rated = f.Severity, s.Rate(f), true
+	}
 	s.say(f)
 }
 

@@ -45,7 +45,12 @@ func TestRatedFindings(t *testing.T) {
 		var got *Finding
 		s := NewSuppressor(func(f *Finding) { n++; got = f })
 		s.Rate = x.Rate
-		s.Report(&Finding{Rule: "a/b", Severity: c.of, Outcome: c.outcome})
+		first := &Finding{Rule: "a/b", Severity: c.of, Outcome: c.outcome}
+		id := first.ID()
+		s.Report(first)
+		if first.ID() != id {
+			t.Errorf("%s: another severity gave it another id", c.why)
+		}
 		s.Report(&Finding{Rule: "a/b", Severity: c.of, Outcome: c.outcome}) // the same again
 		if n != 1 || got.Severity != c.want || got.Count != 2 {
 			t.Errorf("%s: %s set to %s is %s, said %d times, counted %d", c.why, c.of, c.set, got.Severity, n, got.Count)

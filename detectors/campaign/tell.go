@@ -26,7 +26,7 @@ func (d *detector) say(x *incident) {
 	f := &detectors.Finding{
 		At: x.last, Rule: rule, Severity: x.severity, Confidence: min(50+x.score/2, 99), Outcome: detectors.Observed,
 		Msg: x.tell(), Sub: fmt.Sprintf("incident %s, score %d: %s", x.id, x.score, strings.Join(x.why, ", ")),
-		Src: x.src, Dst: x.dst, Port: x.port, Count: 1,
+		Src: x.src, Dst: x.dst, Port: x.port, Count: 1, Incident: x.id,
 		// What is said again is more than before: it must not be taken for the same.
 		Key: fmt.Sprintf("%s %s %x", x.id, x.severity, x.tactics),
 	}

@@ -845,7 +845,11 @@ func fillStruct(v reflect.Value, n ast.Node, key string, lines map[string]int) e
 		}
 		i, ok := fields[name]
 		if !ok {
-			return &keyError{line(p.Key), path, "unknown key (known: " + strings.Join(known, ", ") + ")"}
+			reason := "unknown key"
+			if n := detectors.Nearest(name, known); n != "" {
+				reason += "; did you mean " + n + "?"
+			}
+			return &keyError{line(p.Key), path, reason + " (known: " + strings.Join(known, ", ") + ")"}
 		}
 		if seen[name] {
 			return &keyError{line(p.Key), path, "stands here for the second time"}

@@ -75,9 +75,9 @@ func TestConfigThatSaysNothing(t *testing.T) {
 // TestConfigMistakes: each error names the line and the key.
 func TestConfigMistakes(t *testing.T) {
 	for _, c := range []struct{ trap, text, want string }{
-		{"unknown key", "home: [10.0.0.0/8]\nhomes: [10.0.0.0/8]\n", `:2: homes: unknown key`},
-		{"unknown key of a detector", "egress:\n  bytes: 1\n  byte: 1\n", `:3: egress.byte: unknown key`},
-		{"unknown section", "workers: 1\nmining:\n  x: 1\n", `:2: mining: unknown key`},
+		{"unknown key", "home: [10.0.0.0/8]\nhomes: [10.0.0.0/8]\n", `:2: homes: unknown key; did you mean home?`},
+		{"unknown key of a detector", "egress:\n  bytes: 1\n  byte: 1\n", `:3: egress.byte: unknown key; did you mean bytes?`},
+		{"unknown section", "workers: 1\nmining:\n  x: 1\n", `:2: mining: unknown key (known`},
 		{"in one line", "{workers: 1, worker: 2}", `:1: worker: unknown key`},
 		{"bad network", "home:\n  - 10.0.0.0/8\n  - 10.0.0.0/33\n", `:3: home: "10.0.0.0/33" is neither`},
 		{"host name as network", "home: [localhost]\n", `:1: home: "localhost" is neither`},

@@ -530,7 +530,7 @@ func checkAll(v reflect.Value, prefix string) error {
 	return nil
 }
 
-// LoadConfig reads a configuration file over the defaults. Its errors name file, line and key: unknown and repeated
+// LoadConfig reads a configuration file over the defaults. Its errors name file, line and key, a line for each mistake: unknown and repeated
 // keys, values of the wrong type, and values that make no sense.
 func LoadConfig(name string) (Config, error) {
 	c, _, err := LoadConfigLines(name)
@@ -554,7 +554,11 @@ func LoadConfigLines(name string) (c Config, lines map[string]int, err error) {
 		return c, nil, fmt.Errorf("raytap: configuration %s: over %d bytes", name, maxConfigFile)
 	}
 	if err := c.read(b, lines); err != nil {
-		return c, nil, fmt.Errorf("raytap: %s:%w", name, err)
+		var all mistakes
+		for _, e := range all.and(err) {
+			all = append(all, fmt.Errorf("raytap: %s:%w", name, e))
+		}
+		return c, nil, all.err()
 	}
 	return c, lines, nil
 }
@@ -717,13 +721,14 @@ func fill(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 			return bad("must be a list")
 		}
 		list := reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values))
+		var wrong mistakes
 		for i, e := range seq.Values {
 			if err := fill(list.Index(i), e, key, nil); err != nil {
-				return err
+				wrong = wrong.and(err)
 			}
 		}
 		v.Set(list)
-		return nil
+		return wrong.err()
 	}
 	if v.Kind() == reflect.Map {
 		return fillMap(v, n, key)
@@ -834,41 +839,81 @@ func fillStruct(v reflect.Value, n ast.Node, key string, lines map[string]int) e
 		}
 	}
 	seen := map[string]bool{}
+	var wrong mistakes
 	for _, p := range pairs {
-		name, _, ok := scalar(p.Key)
-		if !ok {
-			return &keyError{line(p.Key), key, "a key must be a name"}
-		}
-		path := name
-		if key != "" {
-			path = key + "." + name
-		}
-		i, ok := fields[name]
-		if !ok {
-			reason := "unknown key"
-			if n := detectors.Nearest(name, known); n != "" {
-				reason += "; did you mean " + n + "?"
-			}
-			return &keyError{line(p.Key), path, reason + " (known: " + strings.Join(known, ", ") + ")"}
-		}
-		if seen[name] {
-			return &keyError{line(p.Key), path, "stands here for the second time"}
-		}
-		seen[name] = true
-		if p.Value == nil || p.Value.Type() == ast.NullType && v.Field(i).Kind() != reflect.Struct && v.Field(i).Kind() != reflect.Slice {
-			return &keyError{line(p.Key), path, "has no value"}
-		}
-		if err := fill(v.Field(i), p.Value, path, lines); err != nil {
-			return err
-		}
-		if lines != nil && v.Field(i).Kind() != reflect.Struct {
-			lines[path] = line(p.Key)
+		if err := fillKey(v, p, key, fields, known, seen, lines); err != nil {
+			wrong = wrong.and(err)
 		}
 	}
-	if key != "" {
+	if key != "" && wrong == nil {
 		if err := checkSection(v); err != nil {
 			return &keyError{line(n), key, strings.TrimPrefix(err.Error(), key+": ")}
 		}
+	}
+	return wrong.err()
+}
+
+// mistakes are several in one configuration.
+type mistakes []error
+
+// maxMistakes bounds what is told of one file: somebody mends some, and asks again.
+const maxMistakes = 50
+
+func (m mistakes) and(err error) mistakes {
+	if more, ok := err.(mistakes); ok {
+		m = append(m, more...)
+	} else {
+		m = append(m, err)
+	}
+	return m[:min(len(m), maxMistakes)]
+}
+
+func (m mistakes) err() error {
+	switch len(m) {
+	case 0:
+		return nil
+	case 1:
+		return m[0]
+	}
+	return m
+}
+
+// Unwrap gives them one by one.
+func (m mistakes) Unwrap() []error { return m }
+
+// Error has a line for each.
+func (m mistakes) Error() string { return errors.Join(m...).Error() }
+
+// fillKey sets the field of v that a key names.
+func fillKey(v reflect.Value, p *ast.MappingValueNode, key string, fields map[string]int, known []string, seen map[string]bool, lines map[string]int) error {
+	name, _, ok := scalar(p.Key)
+	if !ok {
+		return &keyError{line(p.Key), key, "a key must be a name"}
+	}
+	path := name
+	if key != "" {
+		path = key + "." + name
+	}
+	i, ok := fields[name]
+	if !ok {
+		reason := "unknown key"
+		if n := detectors.Nearest(name, known); n != "" {
+			reason += "; did you mean " + n + "?"
+		}
+		return &keyError{line(p.Key), path, reason + " (known: " + strings.Join(known, ", ") + ")"}
+	}
+	if seen[name] {
+		return &keyError{line(p.Key), path, "stands here for the second time"}
+	}
+	seen[name] = true
+	if p.Value == nil || p.Value.Type() == ast.NullType && v.Field(i).Kind() != reflect.Struct && v.Field(i).Kind() != reflect.Slice {
+		return &keyError{line(p.Key), path, "has no value"}
+	}
+	if err := fill(v.Field(i), p.Value, path, lines); err != nil {
+		return err
+	}
+	if lines != nil && v.Field(i).Kind() != reflect.Struct {
+		lines[path] = line(p.Key)
 	}
 	return nil
 }

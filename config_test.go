@@ -1,6 +1,7 @@
 package raytap
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -131,6 +132,33 @@ func TestConfigMistakes(t *testing.T) {
 		if strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: not one line: %q", c.trap, err)
 		}
+	}
+}
+
+// TestConfigMistakesAtOnce: what is wrong in one place hides nothing that is wrong in another.
+func TestConfigMistakesAtOnce(t *testing.T) {
+	name := configFile(t, "hom: [10.0.0.0/8]\nworkers: many\nhome: [x, 10.0.0.0/8, y]\negress:\n  byte: 1\n  window: soon\nrules:\n  off: [none/such]\nout:\n")
+	_, err := LoadConfig(name)
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	got := strings.Split(err.Error(), "\n")
+	want := []string{":1: hom: unknown key; did you mean home?", ":2: workers: many", `:3: home: "x"`, `:3: home: "y"`, ":5: egress.byte: ", ":6: egress.window: ", ":8: rules.off: ", ":9: out: has no value"}
+	if len(got) != len(want) {
+		t.Fatalf("%d mistakes, want %d:\n%v", len(got), len(want), err)
+	}
+	for i := range want {
+		if !strings.HasPrefix(got[i], "raytap: "+name+want[i]) {
+			t.Errorf("%s, want %s", got[i], want[i])
+		}
+	}
+	var many strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&many, "x%d: 1\n", i)
+	}
+	_, err = LoadConfig(configFile(t, many.String()))
+	if n := strings.Count(err.Error(), "\n") + 1; n != maxMistakes {
+		t.Errorf("%d mistakes are told", n)
 	}
 }
 

@@ -300,14 +300,6 @@ func TestSigmaExample(t *testing.T) {
 	}
 }
 
-func TestKubernetesExample(t *testing.T) {
-	set := blocks(t, "docs/guide.md")[0]
-	c := at(t, set, "spec", "template", "spec", "containers", 0)
-	if at(t, set, "kind") != "DaemonSet" || at(t, c, "args", 0) != "sensor" || at(t, c, "securityContext", "capabilities", "drop", 0) != "ALL" {
-		t.Errorf("%v", set)
-	}
-}
-
 // TestLogsByTheRulesOfTheirHeader reads every log as zeek-cut and its like do: by #separator and #fields alone, and each
 // value by its type.
 func TestLogsByTheRulesOfTheirHeader(t *testing.T) {

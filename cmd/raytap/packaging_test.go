@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/goccy/go-yaml"
@@ -294,9 +295,10 @@ func TestImage(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	code := http.StatusOK
+	var code atomic.Int64 // the server asks from a goroutine of its own
+	code.Store(http.StatusOK)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.WriteHeader(code)
+		w.WriteHeader(int(code.Load()))
 		io.WriteString(w, r.URL.Path)
 	}))
 	defer s.Close()
@@ -304,7 +306,7 @@ func TestHealth(t *testing.T) {
 	dir := t.TempDir()
 	invoke(t, dir, nil, "health", at).expect(t, 0, "/healthz", "")
 	invoke(t, dir, nil, "health", "--ready", at[strings.LastIndex(at, ":"):]).expect(t, 0, "/readyz", "")
-	code = http.StatusServiceUnavailable
+	code.Store(http.StatusServiceUnavailable)
 	invoke(t, dir, nil, "health", at).expect(t, 1, "", "503 Service Unavailable: /healthz")
 	s.Close()
 	invoke(t, dir, nil, "health", at).expect(t, 1, "", "refused")

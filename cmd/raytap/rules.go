@@ -17,7 +17,7 @@ import (
 )
 
 const rulesSynopsis = `rules [--json] [RULE...]
-       raytap rules --in-force [--config FILE] [RULE...]
+       raytap rules --in-force [--config FILE]
 
 Lists every rule: its name, the severity that it has at most, what it says, the ATLAS and ATT&CK techniques, what it
 needs to see, and what is known to set it off by mistake. With RULE, one rule (mining/stratum) or the rules of one
@@ -59,12 +59,6 @@ func listRules(args []string, stdout, stderr *os.File) int {
 	inForce := f.Bool("in-force", false, "tell what the configuration makes of each")
 	config := f.String("config", "", "with --in-force: read settings from `FILE` (YAML)")
 	asked, err := f.parse(args)
-	if err == nil && *inForce && *asJSON {
-		err = errors.New("--in-force stands alone")
-	}
-	if err == nil && *config != "" && !*inForce {
-		err = errors.New("--config goes with --in-force")
-	}
 	if *explain != "" {
 		asked = append(asked, *explain)
 	}

@@ -221,16 +221,16 @@ func (t *Tuning) KeptBack() (by []KeptBack, total uint64) {
 func Nearest(s string, names []string) string {
 	best, least := "", max(len(s)/3, 1)+1
 	for _, n := range names {
-		if d := distance(strings.ToLower(s), n, least); d < least {
+		if d := Distance(strings.ToLower(s), n, least); d < least {
 			best, least = n, d
 		}
 	}
 	return best
 }
 
-// distance is how many letters must be put in, taken out, exchanged or swapped with their neighbour to make b of a; it
-// stops to count at bound.
-func distance(a, b string, bound int) int {
+// Distance is how many letters must be put in, taken out, exchanged or swapped with their neighbour to make b of a (the
+// restricted distance of Damerau and Levenshtein). What would be bound or more may be told as bound.
+func Distance(a, b string, bound int) int {
 	if max(len(a)-len(b), len(b)-len(a)) >= bound || len(a) > 100 {
 		return bound
 	}

@@ -274,7 +274,7 @@ func (s *Shard) Advance(at At) {
 	s.thin()
 }
 
-// Packet takes the next packet of this shard. h is its FlowHash.
+// Packet takes the next packet of this shard. h is its Seed.Hash.
 func (s *Shard) Packet(p *Packet, h uint64) {
 	s.now = max(s.now, p.Time, p.Clock)
 	if s.swept == 0 {

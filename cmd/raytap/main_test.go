@@ -688,15 +688,22 @@ func finding(t *testing.T, dir, rule string) (id, uid string) {
 	return "", ""
 }
 
-// TestExtract: of a capture in which the attack stands between other packets, the attack's come out, with comments at
-// the evidence, and raytap finds the same in them.
-func TestExtract(t *testing.T) {
-	pcap, err := filepath.Abs("../../pcaps/shadowray.pcap.gz")
+// replayed replays a labelled capture into a folder, and gives both.
+func replayed(t *testing.T, name string) (dir, pcap string) {
+	t.Helper()
+	pcap, err := filepath.Abs("../../pcaps/" + name + ".pcap.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir = t.TempDir()
 	invoke(t, dir, nil, "replay", "--quiet", "--format=json", pcap).expect(t, 0, "", "")
+	return dir, pcap
+}
+
+// TestExtract: of a capture in which the attack stands between other packets, the attack's come out, with comments at
+// the evidence, and raytap finds the same in them.
+func TestExtract(t *testing.T) {
+	dir, pcap := replayed(t, "shadowray")
 	id, uid := finding(t, dir, "jobsubmit/external")
 	invoke(t, dir, nil, "extract", "--finding", id, "-o", "job.pcapng", pcap).expect(t, 0, "job.pcapng: 10 packets", "")
 	invoke(t, dir, nil, "extract", "--uid", uid, pcap).expect(t, 0, uid+".pcapng: 10 packets", "")
@@ -727,12 +734,7 @@ func TestExtract(t *testing.T) {
 
 // TestExtractOfManyFlows: a scan is a finding over many flows.
 func TestExtractOfManyFlows(t *testing.T) {
-	pcap, err := filepath.Abs("../../pcaps/attack-scan.pcap.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	invoke(t, dir, nil, "replay", "--quiet", "--format=json", pcap).expect(t, 0, "", "")
+	dir, pcap := replayed(t, "attack-scan")
 	id, _ := finding(t, dir, "scan/hosts")
 	r := invoke(t, dir, nil, "extract", "--finding="+id, pcap)
 	r.expect(t, 0, " packets", "")
@@ -744,12 +746,7 @@ func TestExtractOfManyFlows(t *testing.T) {
 // TestExtractByWhatElseIsKnown: an incident, a Community ID, addresses, times, a filter; and from the logs of a sensor
 // alone, which need no settings.
 func TestExtractByWhatElseIsKnown(t *testing.T) {
-	pcap, err := filepath.Abs("../../pcaps/shadowray.pcap.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	invoke(t, dir, nil, "replay", "--quiet", "--format=json", pcap).expect(t, 0, "", "")
+	dir, pcap := replayed(t, "shadowray")
 	id, uid := finding(t, dir, "jobsubmit/external")
 	row := func(log, column, value string) map[string]any {
 		for line := range strings.Lines(read(t, dir, "raytap-logs", log+".log")) {

@@ -147,7 +147,7 @@ func (o *outputs) reopenLogs() { o.reopen.Store(true) }
 func (o *outputs) values(s *raytap.Stats) metrics.Values {
 	v := metrics.Values{
 		Packets: s.Packets, Bytes: s.Bytes, Filtered: s.Filtered, Flows: s.Flow.Flows, ActiveFlows: uint64(s.ActiveFlows),
-		Weirds: s.Weirds, Panics: s.Panics,
+		Weirds: s.Weirds, Panics: s.Panics, KeptBack: s.KeptBackBy,
 	}
 	if s.Last != capture.Time(0) {
 		v.LastPacket = s.Last.Std()

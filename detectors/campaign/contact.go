@@ -9,6 +9,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/data"
 )
 
 // metadata is where clouds answer their machines, credentials included.
@@ -166,15 +167,9 @@ func (d *detector) contact(c contact) {
 	d.took(x, s, s.other, role, g)
 }
 
-// geo says whether machines ask h what their address is seen as, and from which country: ShadowRay chooses its payload by
-// that.
-func geo(h string) bool {
-	switch h {
-	case "ip-api.com", "ipinfo.io", "ifconfig.me", "ifconfig.co", "icanhazip.com", "api.ipify.org", "ipecho.net", "checkip.amazonaws.com":
-		return true
-	}
-	return false
-}
+// geo reports whether machines ask h for the address that they are seen with, and its country: ShadowRay chooses its payload
+// by that.
+func geo(h string) bool { return data.SiteOf(h) == data.WhoAmI }
 
 // Programs that install packages, by how their user agents begin.
 var installers = [...]string{"Debian APT", "apt/", "pip/", "libdnf", "urlgrabber", "yum/", "apk-tools", "conda/", "npm/"}

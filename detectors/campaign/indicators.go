@@ -9,6 +9,7 @@ import (
 
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/data"
 )
 
 const (
@@ -211,9 +212,5 @@ func domain(s string) bool {
 			return false
 		}
 	}
-	switch tld { // what only private networks have
-	case "local", "internal", "lan", "corp", "home", "svc", "intranet", "localdomain", "arpa":
-		return s == "metadata.google.internal"
-	}
-	return true
+	return !data.Private(s) || s == "metadata.google.internal"
 }

@@ -281,8 +281,7 @@ func (w *walk) reached(p *Place, src string) {
 		w.add("fetch_tool", 45, "fetches an attack tool", src)
 	}
 	w.calls(p, src)
-	switch p.Host {
-	case "ip-api.com", "ipinfo.io", "ifconfig.me", "icanhazip.com", "api.ipify.org", "ifconfig.co", "ident.me", "checkip.amazonaws.com", "ipecho.net":
+	if data.SiteOf(p.Host) == data.WhoAmI {
 		w.add("geo_check", 10, "asks where it is", src)
 	}
 }
@@ -585,7 +584,7 @@ func (w *walk) ssh(c *call) value {
 	p := w.r.judge.Place(strings.TrimPrefix(name, "ssh://"))
 	if reverse && p.outside() {
 		points := 45
-		if p.Kind == Bare || p.Host == "serveo.net" || data.SiteOf(p.Host) == data.Tunnel {
+		if p.Kind == Bare || data.SiteOf(p.Host) == data.Tunnel {
 			points = 60
 		}
 		w.add("tunnel", points, "makes something inside reachable from outside", c.src)

@@ -108,22 +108,20 @@ func (j *Judge) kind(p *Place, scheme string) Kind {
 			return Vendor
 		}
 	}
-	if siteName(h) {
+	if data.Private(h) {
 		return Inside
 	}
 	if ownName(h) {
 		return Own
 	}
-	switch h {
-	case "raw.githubusercontent.com", "gist.githubusercontent.com", "gist.github.com", "cdn.jsdelivr.net", "raw.githack.com", "rawgit.com":
+	switch data.SiteOf(h) {
+	case data.Code:
 		return Raw
-	case "github.com", "gitlab.com", "bitbucket.org", "gitee.com", "codeberg.org", "objects.githubusercontent.com", "codeload.github.com", "hub.docker.com", "ghcr.io":
+	case data.Forge:
 		if strings.Contains(p.Path, "/raw/") {
 			return Raw
 		}
 		return Hosted
-	}
-	switch data.SiteOf(h) {
 	case data.Packages:
 		return Vendor
 	case data.Hub:
@@ -145,7 +143,7 @@ func (j *Judge) kind(p *Place, scheme string) Kind {
 // partly judges a host that is known up to a place.
 func (j *Judge) partly(h string, at int) Kind {
 	// The end of a name says whose it is: $HOST.internal.
-	if tail := h[strings.LastIndex(h, hole)+1:]; strings.HasPrefix(tail, ".") && siteName("x"+tail) {
+	if tail := h[strings.LastIndex(h, hole)+1:]; strings.HasPrefix(tail, ".") && data.Private("x"+tail) {
 		return Inside
 	}
 	parts := strings.Split(h[:at], ".")
@@ -164,19 +162,6 @@ func (j *Judge) partly(h string, at int) Kind {
 		return Inside
 	}
 	return Bare
-}
-
-// siteName says that a name can only be one of a site: it has no dot, or ends in what is not delegated (RFC 2606, 6761,
-// 8375; .internal of ICANN).
-func siteName(h string) bool {
-	if !strings.Contains(h, ".") {
-		return true
-	}
-	switch h[strings.LastIndexByte(h, '.')+1:] {
-	case "local", "internal", "lan", "corp", "home", "svc", "intranet", "localhost", "localdomain", "private":
-		return true
-	}
-	return strings.HasSuffix(h, ".home.arpa")
 }
 
 // ownName says that a name has a label that sites give to what only they reach. Anybody may have one: it says less than a

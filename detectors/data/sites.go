@@ -19,6 +19,8 @@ const (
 	Paste    Site = "paste"
 	Tunnel   Site = "tunnel"
 	Code     Site = "code"
+	Forge    Site = "forge"
+	WhoAmI   Site = "whoami"
 	Hub      Site = "hub"
 	Store    Site = "store"
 	Packages Site = "packages"

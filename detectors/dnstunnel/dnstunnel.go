@@ -37,6 +37,7 @@ import (
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/data"
 )
 
 //go:embed quiet.txt
@@ -196,9 +197,6 @@ func (d *detector) call(c *ray.Call) {
 	}
 }
 
-// local are the ends of names that are nobody's outside (RFC 6761, 6762, 8375, and those that networks make up).
-var local = [...]string{".arpa", ".local", ".localhost", ".lan", ".internal", ".intranet", ".home", ".corp", ".localdomain", ".private", ".test"}
-
 func (d *detector) lookup(t *dns.Transaction) {
 	if t.Flow == nil || t.NetBIOS || t.Multicast || t.Class > 1 {
 		return
@@ -253,13 +251,8 @@ func (d *detector) lookup(t *dns.Transaction) {
 
 // split cuts a name into its registrable domain and what stands before it; "" if the name is of no interest.
 func (d *detector) split(name string) (sub, domain string) {
-	if strings.IndexByte(name, '.') < 0 {
+	if data.Private(name) {
 		return "", ""
-	}
-	for _, l := range local {
-		if strings.HasSuffix(name, l) {
-			return "", ""
-		}
 	}
 	if suffix, _ := publicsuffix.PublicSuffix(name); noSuffix(suffix) {
 		// Some tunnels talk to their server directly and need no domain.

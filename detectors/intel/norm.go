@@ -84,8 +84,7 @@ func domainOf(s string) (string, error) {
 	if last[0] >= '0' && last[0] <= '9' {
 		return "", errName
 	}
-	switch last {
-	case "local", "localhost", "localdomain", "internal", "lan", "home", "arpa", "invalid", "corp":
+	if data.Private(s) {
 		return "", errLocal
 	}
 	if suffix, icann := publicsuffix.PublicSuffix(s); suffix == s && icann {

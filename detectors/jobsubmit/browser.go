@@ -7,6 +7,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/data"
 )
 
 // page is what speaks for a foreign page behind a browser.
@@ -88,16 +89,8 @@ func afterScheme(u string) string {
 
 // publicName says that h is a DNS name that anybody may own, rather than an address or a name of the local network.
 func publicName(h string) bool {
-	if h == "" || !strings.Contains(h, ".") {
-		return false
-	}
 	if _, err := netip.ParseAddr(h); err == nil {
 		return false
 	}
-	for _, s := range [...]string{".local", ".internal", ".lan", ".corp", ".home", ".svc", ".intranet", ".localhost", ".home.arpa"} {
-		if strings.HasSuffix(h, s) {
-			return false
-		}
-	}
-	return true
+	return !data.Private(h)
 }

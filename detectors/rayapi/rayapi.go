@@ -24,6 +24,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/data"
 )
 
 const (
@@ -130,10 +131,11 @@ type detector struct {
 	readers detectors.Table[pair, reader]
 	sources detectors.Table[netip.Addr, source]
 	servers detectors.Table[netip.Addr, server]
+	cves    []data.CVE
 }
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) {
-	d := &detector{env: env, bus: bus}
+	d := &detector{env: env, bus: bus, cves: data.LoadCVEs()}
 	d.readers.Limit, d.sources.Limit, d.servers.Limit = maxPairs, maxSources, maxHosts
 	detectors.On(bus, d.call)
 }
@@ -259,7 +261,11 @@ func (d *detector) exposed(c *ray.Call, src, dst netip.Addr) {
 	if c.Object != "" {
 		msg = fmt.Sprintf("%s, through which Ray clusters are run, answers %s, outside the home networks, and asks for no authentication", upper(where(c)), src)
 	}
-	f := d.finding(c, "rayapi/exposed", detectors.Medium, 95, detectors.Observed, msg, weaknesses(s.version))
+	known := ""
+	if c.Object == "" { // KubeRay and Kubernetes are not Ray
+		known = d.weaknesses(s.version)
+	}
+	f := d.finding(c, "rayapi/exposed", detectors.Medium, 95, detectors.Observed, msg, known)
 	f.Key = "rayapi/exposed|" + dst.String()
 	if s.session != "" {
 		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "session_name", Value: detectors.Clip(s.session, 100), Packet: c.Packet})
@@ -523,29 +529,23 @@ func authority(u string) string {
 	return u
 }
 
-// weaknesses names what a version is known for.
-func weaknesses(version string) string {
-	var major, minor, patch int
-	if n, _ := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch); n < 2 {
+// weaknesses names the vulnerabilities of a version that somebody who reaches an open cluster may use; of a version that was
+// not seen, those of every version.
+func (d *detector) weaknesses(version string) string {
+	var ids []string
+	for i := range d.cves {
+		if c := &d.cves[i]; c.Needs != data.NeedsData && c.Affects("ray", version) {
+			ids = append(ids, c.ID)
+		}
+	}
+	if len(ids) == 0 {
 		return ""
 	}
-	before := func(a, b, c int) bool {
-		return major < a || major == a && (minor < b || minor == b && patch < c)
+	which := "this version"
+	if version == "" {
+		which = "every version"
 	}
-	var out []string
-	if before(2, 8, 1) {
-		out = append(out, "CVE-2023-6019", "CVE-2023-6020", "CVE-2023-6021", "CVE-2023-48023")
-	}
-	if before(2, 52, 0) {
-		out = append(out, "CVE-2025-62593")
-	}
-	if before(2, 54, 0) {
-		out = append(out, "CVE-2026-27482")
-	}
-	if len(out) == 0 {
-		return ""
-	}
-	return "this version is open to " + strings.Join(out, ", ")
+	return which + " is open to " + strings.Join(ids, ", ")
 }
 
 func (d *detector) finding(c *ray.Call, rule string, sev detectors.Severity, conf int, out detectors.Outcome, msg, sub string) *detectors.Finding {

@@ -239,8 +239,13 @@ func TestExposedOnceAnHour(t *testing.T) {
 		}
 	}
 	f := last(watch(t, get(0, curl, "/api/version", 200, version)), "rayapi/exposed")
-	if f.Msg != "Ray 2.9.3 at 10.20.0.10:8265 answers 203.0.113.66, outside the home networks, and asks for no authentication" || !strings.Contains(f.Sub, "CVE-2025-62593") {
+	if f.Msg != "Ray 2.9.3 at 10.20.0.10:8265 answers 203.0.113.66, outside the home networks, and asks for no authentication" ||
+		f.Sub != "this version is open to CVE-2023-48022, CVE-2024-57000, CVE-2025-1979, CVE-2025-62593, CVE-2026-27482" {
 		t.Errorf("%s: %s", f.Msg, f.Sub)
+	}
+	f = last(watch(t, get(0, curl, "/api/jobs/", 200, "[]")), "rayapi/exposed")
+	if f.Sub != "every version is open to CVE-2023-48022" {
+		t.Errorf("of a version that was not seen: %s", f.Sub)
 	}
 }
 

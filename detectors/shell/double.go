@@ -26,7 +26,7 @@ type halves struct {
 // oneWay joins connections of one side alone: commands over one, and what answers them over another of the same time, as
 // "telnet A 1 | sh | telnet A 2" makes them.
 func (d *detector) oneWay(o *shell.OneWay) {
-	if o.Flow == nil || !o.Flow.Mid && o.Flow.Proto != capture.ProtoTCP {
+	if o.Flow == nil || o.Flow.Proto != capture.ProtoTCP {
 		return
 	}
 	from, to := o.Flow.Src(o.From).Addr(), o.Flow.Dst(o.From).Addr()

@@ -73,7 +73,7 @@ func (d *detector) request(t *http.Transaction) {
 		return
 	}
 	src, dst := t.Flow.Orig.Addr(), t.Flow.Resp.Addr()
-	if d.env.Home.Contains(src) || !d.env.Home.Contains(dst) {
+	if d.env.Inside(src) || !d.env.Home.Contains(dst) {
 		return
 	}
 	body := q.Body.Data[:min(len(q.Body.Data), maxParsed)]

@@ -11,7 +11,7 @@ import (
 )
 
 func TestSubmissions(t *testing.T) {
-	const master, outside, worker = "10.20.0.10", "203.0.113.66", "10.20.0.11"
+	const master, outside, worker, user = "10.20.0.10", "203.0.113.66", "10.20.0.11", "192.0.2.9"
 	const job = `{"action":"CreateSubmissionRequest","clientSparkVersion":"2.4.0","appResource":"http://198.51.100.77/x.jar","mainClass":"Exploit",` +
 		`"appArgs":["id"],"sparkProperties":{"spark.app.name":"x"},"environmentVariables":{}}`
 	const took = "{\n  \"action\" : \"CreateSubmissionResponse\",\n  \"serverSparkVersion\" : \"2.4.0\",\n  \"submissionId\" : \"driver-20260101000000-0000\",\n  \"success\" : true\n}"
@@ -28,6 +28,7 @@ func TestSubmissions(t *testing.T) {
 		{"refused by the master", outside, "POST", create, job, 200, strings.Replace(took, "true", "false", 1), "low"},
 		{"no Spark", outside, "POST", create, job, 404, "", "low"},
 		{"cut short", outside, "POST", create, job[:60], 200, took, "high"},
+		{"of a user whom campaign.allow names", user, "POST", create, job, 200, took, ""},
 		{"from home", worker, "POST", create, job, 200, took, ""},
 		{"a look", outside, "POST", create, "{}", 200, `{"action":"ErrorResponse"}`, ""},
 		{"its state", outside, "GET", "/v1/submissions/status/driver-20260101000000-0000", "", 200, took, ""},
@@ -36,7 +37,8 @@ func TestSubmissions(t *testing.T) {
 		home, _ := detectors.ParseNetworks(detectors.DefaultHome)
 		var said []*detectors.Finding
 		bus := detectors.NewBus(func(f *detectors.Finding) { said = append(said, f) })
-		Spec().New(&detectors.Env{Home: home}, bus)
+		users, _ := detectors.ParseNetworks([]string{user})
+		Spec().New(&detectors.Env{Home: home, Users: users}, bus)
 		tx := &http.Transaction{
 			Flow:    &capture.Flow{UID: "C1", Orig: netip.AddrPortFrom(netip.MustParseAddr(x.src), 40000), Resp: netip.AddrPortFrom(netip.MustParseAddr(master), 6066)},
 			Request: &http.Request{Method: x.method, Target: x.target, Body: http.Body{Data: []byte(x.body)}},

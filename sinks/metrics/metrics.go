@@ -65,6 +65,7 @@ type Values struct {
 	Notes                    []Note
 	Logs                     []Log
 	Outputs                  []Output
+	KeptBack                 []detectors.KeptBack // by the site's own rules
 }
 
 // Interface is what one interface delivered, and what the kernel dropped for want of room.
@@ -259,6 +260,7 @@ var (
 	rows       = desc("log_rows_total", "Rows of a log.", "log")
 	rowsLost   = desc("log_rows_lost_total", "Rows of a log that could not be written.", "log")
 	sent       = desc("output_sent_total", "Findings that were sent on.", "output")
+	keptBack   = desc("findings_kept_back_total", "Findings that the site's own rules kept back.", "rule")
 	dropped    = desc("output_dropped_total", "Findings that could not be sent on.", "output")
 	waiting    = desc("output_waiting", "Findings that wait to be sent on.", "output")
 )
@@ -266,7 +268,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range [...]*prometheus.Desc{
-		packets, bytes, filtered, flows, active, weirds, panics, lastPacket, received, drops, freezes, up, lost, noted, rows, rowsLost, sent, dropped, waiting,
+		packets, bytes, filtered, flows, active, weirds, panics, lastPacket, received, drops, freezes, up, lost, noted, rows, rowsLost, sent, dropped, waiting, keptBack,
 	} {
 		to <- d
 	}
@@ -317,6 +319,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	for _, l := range v.Logs {
 		count(rows, l.Rows, l.Name)
 		count(rowsLost, l.Lost, l.Name)
+	}
+	for _, k := range v.KeptBack {
+		count(keptBack, k.N, k.Rule)
 	}
 	for _, o := range v.Outputs {
 		count(sent, o.Sent, o.Name)

@@ -76,6 +76,7 @@ func TestScrape(t *testing.T) {
 		Notes:      []Note{{"packets_waited", "packets", 12}},
 		Logs:       []Log{{"conn", 70, 4}, {"notice", 4, 0}},
 		Outputs:    []Output{{"webhook", 3, 1, 2}},
+		KeptBack:   []detectors.KeptBack{{Rule: "jobsubmit/external", N: 4}},
 	})
 	code, text := get(t, s, "/metrics")
 	if code != 200 {
@@ -92,6 +93,7 @@ func TestScrape(t *testing.T) {
 		`raytap_lost_total{cause="gap_bytes",unit="bytes"} 99`, `raytap_wire_total{kind="packets_waited",unit="packets"} 12`,
 		`raytap_log_rows_total{log="conn"} 70`, `raytap_log_rows_lost_total{log="conn"} 4`, `raytap_log_rows_lost_total{log="notice"} 0`,
 		`raytap_output_sent_total{output="webhook"} 3`, `raytap_output_dropped_total{output="webhook"} 1`, `raytap_output_waiting{output="webhook"} 2`,
+		`raytap_findings_kept_back_total{rule="jobsubmit/external"} 4`,
 		`raytap_findings_total{rule="a/b",severity="high"} 3`, `raytap_findings_total{rule="a/b",severity="medium"} 1`,
 		`raytap_findings_total{rule="c/d",severity="low"} 0`,
 	} {

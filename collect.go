@@ -4,13 +4,10 @@ import (
 	"fmt"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
-	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/services"
-	"github.com/raytap/raytap/decoders/socks"
-	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/engine/zeekview"
 )
 
 // collector merges the workers' events by place and brings them to detectors and sinks. Whoever calls it, it is never
@@ -22,10 +19,8 @@ type collector struct {
 	env      *detectors.Env
 	repeat   *detectors.Suppressor
 	tune     *detectors.Tuning
-	odd      *weirdFilter
-	certs    tls.Known
 	arranged services.Expectations
-	tunnels  *tunnelLog
+	zeek     *zeekview.View
 	joined   *file.Joined
 	span     spans
 	over     bool  // the event at hand has no row
@@ -44,7 +39,7 @@ type collector struct {
 }
 
 func newCollector(e *engine, sinks []Sink) *collector {
-	c := &collector{e: e, sinks: sinks, at: make([]int, len(e.workers)+1), odd: newWeirdFilter(), watch: e.newWatch()}
+	c := &collector{e: e, sinks: sinks, at: make([]int, len(e.workers)+1), watch: e.newWatch()}
 	c.repeat = detectors.NewSuppressor(func(f *detectors.Finding) {
 		c.findings++
 		f.Mask()
@@ -67,7 +62,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		d.New(c.env, c.bus)
 	}
 	c.doubt = newHomeDoubt(&e.cfg, e.home, c.bus)
-	c.tunnels = newTunnelLog(c.say)
+	c.zeek = zeekview.New(zeekview.Options{More: e.cfg.LogMore}, func(r capture.Record) { c.say(r) })
 	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: hashLimit}), c.event)
 	return c
 }
@@ -96,11 +91,11 @@ func (c *collector) event(ev any, aside, begun bool) {
 		}
 		ev = f
 	}
-	c.tunnels.event(ev)
+	c.zeek.Tunnels(ev)
 	if x, ok := ev.(*capture.Weird); ok {
 		c.weirds++
 		c.bus.Publish(ev)
-		if c.odd.pass(x) {
+		if c.zeek.Weird(x) {
 			c.say(ev)
 		}
 		return
@@ -109,16 +104,8 @@ func (c *collector) event(ev any, aside, begun bool) {
 		f.Local = c.e.local.Contains(f.Flow.Src(f.Sender).Addr())
 	}
 	c.bus.Publish(ev)
-	if x, ok := ev.(*tls.Certificate); ok && !x.Doubted && !c.certs.First(x) {
-		return // each has one row a day, as in Zeek
-	}
-	if _, ok := ev.(capture.Record); ok && !c.over {
-		if !c.e.cfg.LogMore {
-			ev = logged(ev, aside, begun)
-		}
-		if ev != nil {
-			c.say(ev)
-		}
+	if r := c.zeek.Row(ev, zeekview.Provenance{Doubted: aside, Begun: begun}); r != nil && !c.over {
+		c.say(r)
 	}
 }
 
@@ -217,120 +204,4 @@ func less(a, b *event) bool {
 		return a.pos < b.pos
 	}
 	return a.shard < b.shard
-}
-
-// Zeek reads no HTTP, TLS and mail out of TCP whose beginning it did not see, no HTTP behind a loss between messages or
-// behind a line that is none of HTTP, and no DNS on ports that are not its own. We do: interpreters and detectors get
-// it all, but Zeek's logs stay as Zeek's readers know them, unless log_more is set.
-
-// logged gives what the logs tell of a record: itself, a part of it, or nothing. aside says that its flow has packets
-// with wrong checksums that were believed; begun, that Zeek sees the flow begin all the same.
-func logged(ev any, aside, begun bool) any {
-	if q, ok := ev.(*dns.Transaction); ok && aside && q.Flow.Proto == capture.ProtoUDP {
-		if ev, aside = q.Checked(), false; q.Checked() == nil {
-			return nil
-		}
-	}
-	switch ev := ev.(type) { // Zeek has no rows of HTTP/2 that these could differ from
-	case *http.Transaction:
-		if ev.HTTP2() {
-			return ev
-		}
-	case *http.Switched:
-		return logged(&ev.Transaction, aside, begun)
-	case *file.File:
-		if ev.Source == "HTTP2" {
-			return ev
-		}
-	}
-	if aside && ofZeek(ev) && !(begun && byHalves(ev)) {
-		return nil
-	}
-	switch ev := ev.(type) {
-	case *http.Transaction:
-		q, p := ev.Request, ev.Response
-		if q != nil && (q.Resumed || q.Doubted) {
-			q = nil
-		}
-		if p != nil && (p.Resumed || p.Doubted) {
-			p = nil
-		}
-		if ev.Flow.Mid || q == nil && p == nil {
-			return nil
-		}
-		if p != nil && p.Raw != nil {
-			p = p.Raw
-		}
-		if q != nil && q.Body.Unseen {
-			head := *q
-			head.Body = http.Body{}
-			q = &head
-		}
-		if p != nil && p.Body.Unseen {
-			head := *p
-			head.Body = http.Body{}
-			p = &head
-		}
-		if q != ev.Request || p != ev.Response {
-			part := *ev
-			part.Request, part.Response = q, p
-			if q == nil && ev.Request != nil {
-				part.At = p.At
-			}
-			return &part
-		}
-	case *http.Late:
-		if ev.Flow.Mid || aside {
-			return nil
-		}
-	case *file.File:
-		if ev.Flow.Mid && ev.Source != "SMB" || ev.Resumed || aside && !ev.Checked {
-			return nil
-		}
-	case *tls.Session:
-		if ev.Flow.Mid || ev.Checked() == nil {
-			return nil
-		}
-		return ev.Checked()
-	case *tls.Certificate:
-		if ev.Flow.Mid || ev.Doubted {
-			return nil
-		}
-	case *dns.Transaction:
-		if ev.Unlogged || !dns.Port(ev.Flow.Proto, ev.Flow.Resp.Port()) {
-			return nil
-		}
-	}
-	return ev
-}
-
-// byHalves says whether a record knows what of it was in packets with right checksums.
-func byHalves(ev any) bool {
-	switch ev.(type) {
-	case *http.Transaction, *file.File, *tls.Session, *tls.Certificate:
-		return true
-	}
-	return false
-}
-
-// ofZeek says whether a record's log is one of Zeek's.
-func ofZeek(ev any) bool {
-	switch ev.(type) {
-	case *http.Transaction, *dns.Transaction, *tls.Session, *tls.Certificate, *file.File, *socks.Request:
-		return true
-	}
-	return false
-}
-
-// asZeek says whether Zeek would look for a service in a flow, or with mid, in one that was picked up in the middle or at
-// a later beginning.
-func asZeek(h capture.Host, mid bool, name string) bool {
-	switch name {
-	case "http", "ssl", "websocket":
-		return !mid
-	case "dns":
-		f := h.Flow()
-		return dns.Port(f.Proto, f.Resp.Port())
-	}
-	return true
 }

@@ -20,6 +20,10 @@ func rank(path string) (int, string) {
 		return 4, p
 	case "sinks", "detectors":
 		return 3, p
+	case "engine":
+		if rest == "zeekview" { // of events, and known to the engine alone
+			return 3, p
+		}
 	case "decoders":
 		if rest == "" || rest == "file" { // what decoders share
 			return 1, p

@@ -10,6 +10,7 @@ import (
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/services"
+	"github.com/raytap/raytap/engine/zeekview"
 )
 
 // worker drives every n-th shard: flow tables, reassembly, decoders and interpreters.
@@ -42,13 +43,13 @@ func newWorker(e *engine, id, n int) *worker {
 		Dear: callsRay,
 	}
 	if !e.cfg.LogMore {
-		fc.Admits = asZeek
+		fc.Admits = zeekview.Admits
 	}
 	specs := decodersFor(e.home, e.balancers, w.shedding)
 	web := &specs[slices.IndexFunc(specs, func(s decoders.Spec) bool { return s.Name == "http" })]
 	set, names := decoders.NewSet(specs), decoders.NewSet(append(specs[:len(specs):len(specs)], dns.AnySpec()))
 	if !e.cfg.LogMore {
-		admits := func(service string) bool { return asZeek(nil, true, service) }
+		admits := func(service string) bool { return zeekview.Admits(nil, true, service) }
 		set.Admits, names.Admits = admits, admits
 	}
 	carried := file.NewCache(file.Options{HashLimit: hashLimit})

@@ -101,8 +101,8 @@ func fingerprints(chain []*X509) []string {
 	return out
 }
 
-// Certificate is one certificate that was sent in a handshake and a row of x509.log. One is emitted each time; a log
-// that shall have each certificate once asks Known.
+// Certificate is one certificate that was sent in a handshake and a row of x509.log. One is emitted each time; who
+// writes a log with a row a day for a certificate leaves out the others.
 type Certificate struct {
 	capture.At
 	Flow *capture.Flow

@@ -187,32 +187,6 @@ func TestNameMatching(t *testing.T) {
 	}
 }
 
-func TestKnownCertificatesAreSaidOnceADay(t *testing.T) {
-	var k Known
-	at := func(h int, c Certificate) bool {
-		c.Time = capture.Time(h) * 3600e9
-		c.X509 = &X509{Fingerprint: "aa"}
-		return k.First(&c)
-	}
-	host := Certificate{Host: true}
-	for i, got := range []bool{at(0, host), !at(1, host), at(1, Certificate{}), !at(23, host), at(24, host), !at(47, host), at(48, host)} {
-		if !got {
-			t.Errorf("answer %d is wrong", i)
-		}
-	}
-	for i := range 3 * maxKnown {
-		if !k.First(&Certificate{X509: &X509{Fingerprint: u24(i)}}) {
-			t.Fatal("a new one is not new")
-		}
-	}
-	if len(k.young) > maxKnown || len(k.old) > maxKnown {
-		t.Errorf("holds %d and %d", len(k.young), len(k.old))
-	}
-	if k.First(&Certificate{X509: &X509{Fingerprint: u24(3*maxKnown - 1)}}) {
-		t.Error("the latest was forgotten")
-	}
-}
-
 func FuzzCertificate(f *testing.F) {
 	c := goodCert()
 	f.Add([]byte(c.der()))

@@ -1,4 +1,4 @@
-package raytap
+package zeekview
 
 import (
 	"net/netip"
@@ -13,7 +13,7 @@ import (
 // when its own flow ends or nothing new came through it for an hour. The proxies of HTTP and SOCKS are tunnels too, one
 // for each pair of hosts. It says an expiry when the tunnel is used again, or when it makes room.
 type tunnelLog struct {
-	say    func(ev any)
+	say    func(row capture.Record)
 	active map[tunnelKey]*tunnelRow
 	order  []tunnelKey // as they were discovered; some have gone
 	byFlow map[string]tunnelKey
@@ -53,7 +53,7 @@ func (r *tunnelRow) Row(w capture.Fields) {
 	w.Enum("action", "Tunnel::"+r.action, true)
 }
 
-func newTunnelLog(say func(ev any)) *tunnelLog {
+func newTunnelLog(say func(row capture.Record)) *tunnelLog {
 	return &tunnelLog{say: say, active: map[tunnelKey]*tunnelRow{}, byFlow: map[string]tunnelKey{}}
 }
 

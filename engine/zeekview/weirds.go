@@ -1,4 +1,4 @@
-package raytap
+package zeekview
 
 import (
 	"net/netip"

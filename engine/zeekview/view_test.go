@@ -1,4 +1,4 @@
-package raytap
+package zeekview
 
 import (
 	"testing"
@@ -29,7 +29,7 @@ func TestLoggedHalf(t *testing.T) {
 			Response: &http.Response{At: capture.At{Time: 2}, Doubted: tt.answer},
 		}
 		got := "nothing"
-		if tx, ok := logged(whole, tt.aside, tt.begun).(*http.Transaction); ok {
+		if tx, ok := row(whole, Provenance{tt.aside, tt.begun}).(*http.Transaction); ok {
 			switch {
 			case tx.Request != nil && tx.Response != nil:
 				got = "query answer"
@@ -54,10 +54,10 @@ func TestLoggedHandshake(t *testing.T) {
 	for _, tt := range []struct{ doubted, aside, begun, want bool }{
 		{false, false, false, true}, {false, true, true, true}, {false, true, false, false}, {true, true, true, false},
 	} {
-		if got := logged(&tls.Session{Flow: flow, Doubted: tt.doubted}, tt.aside, tt.begun); (got != nil) != tt.want {
+		if got := row(&tls.Session{Flow: flow, Doubted: tt.doubted}, Provenance{tt.aside, tt.begun}); (got != nil) != tt.want {
 			t.Errorf("session, %+v: %v", tt, got)
 		}
-		if got := logged(&tls.Certificate{Flow: flow, Doubted: tt.doubted}, tt.aside, tt.begun); (got != nil) != tt.want {
+		if got := row(&tls.Certificate{Flow: flow, Doubted: tt.doubted}, Provenance{tt.aside, tt.begun}); (got != nil) != tt.want {
 			t.Errorf("certificate, %+v: %v", tt, got)
 		}
 	}
@@ -67,13 +67,13 @@ func TestLoggedHandshake(t *testing.T) {
 func TestLoggedBody(t *testing.T) {
 	flow := &capture.Flow{Proto: capture.ProtoTCP}
 	whole := &http.Transaction{Flow: flow, Request: &http.Request{}, Response: &http.Response{Body: http.Body{Len: 9, Unseen: true}}}
-	if tx, ok := logged(whole, true, true).(*http.Transaction); !ok || tx.Request != whole.Request || tx.Response == nil || tx.Response.Body.Len != 0 || whole.Response.Body.Len != 9 {
+	if tx, ok := row(whole, Provenance{true, true}).(*http.Transaction); !ok || tx.Request != whole.Request || tx.Response == nil || tx.Response.Body.Len != 0 || whole.Response.Body.Len != 9 {
 		t.Errorf("%+v", tx)
 	}
 	for _, tt := range []struct{ checked, aside, begun, want bool }{
 		{false, false, false, true}, {true, true, true, true}, {true, true, false, false}, {false, true, true, false},
 	} {
-		if got := logged(&file.File{Flow: flow, Checked: tt.checked}, tt.aside, tt.begun); (got != nil) != tt.want {
+		if got := row(&file.File{Flow: flow, Checked: tt.checked}, Provenance{tt.aside, tt.begun}); (got != nil) != tt.want {
 			t.Errorf("%+v: %v", tt, got)
 		}
 	}

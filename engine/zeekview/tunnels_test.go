@@ -1,4 +1,4 @@
-package raytap
+package zeekview
 
 import (
 	"fmt"
@@ -12,8 +12,8 @@ import (
 
 func TestTunnelRows(t *testing.T) {
 	var got []string
-	l := newTunnelLog(func(ev any) {
-		r := ev.(*tunnelRow)
+	l := newTunnelLog(func(row capture.Record) {
+		r := row.(*tunnelRow)
 		got = append(got, fmt.Sprintf("%s %s %d", r.action, r.kind, r.at/1e9))
 	})
 	ip := netip.MustParseAddrPort
@@ -48,7 +48,7 @@ func TestTunnelRows(t *testing.T) {
 
 func TestTunnelsAreBounded(t *testing.T) {
 	rows := 0
-	l := newTunnelLog(func(any) { rows++ })
+	l := newTunnelLog(func(capture.Record) { rows++ })
 	for i := range maxTunnelRows + 100 {
 		p := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 4789)
 		l.event(&capture.Entered{Tunnel: &capture.Tunnel{Kind: "VXLAN", UID: fmt.Sprint(i), Orig: p, Resp: p}})

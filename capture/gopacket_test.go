@@ -16,8 +16,8 @@ import (
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
 
-	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/engine"
 )
 
 // unpacked opens a labelled capture.
@@ -200,7 +200,7 @@ func ExampleFromGopacket() {
 	}
 	src := capture.FromGopacket("shadowray", r, uint16(r.LinkType()))
 	defer src.Close()
-	stats, err := raytap.Run(context.Background(), raytap.DefaultConfig(), src)
+	stats, err := engine.Run(context.Background(), engine.Default(), src)
 	fmt.Println(stats.Packets, "packets,", stats.Flow.Flows, "flows,", err)
 	// Output: 724 packets, 12 flows, <nil>
 }

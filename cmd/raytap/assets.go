@@ -7,8 +7,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/config"
+	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/sinks/inventory"
 	"github.com/raytap/raytap/sinks/logs"
 )
@@ -31,7 +32,7 @@ Exit status: 0 read to the end; 1 an input could not be read or is damaged; 2 wr
 
 func listAssets(args []string, stdout, stderr *os.File) int {
 	f := newFlags("assets", assetsSynopsis)
-	cfg := raytap.DefaultConfig()
+	cfg := config.Default()
 	var home []string
 	asJSON := f.Bool("json", false, "as JSON, for scripts")
 	state := f.String("state", "", "know what earlier runs saw, and keep it, in `FILE`")
@@ -40,14 +41,14 @@ func listAssets(args []string, stdout, stderr *os.File) int {
 	f.String("filter", cfg.Filter, "only packets that match `BPF`, in tcpdump's language")
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
-	config := f.String("config", "", "read settings from `FILE` (YAML)")
+	configFile := f.String("config", "", "read settings from `FILE` (YAML)")
 	asked := f.window("since", "until", "of logs: what was told")
 	files, err := f.parse(args)
 	if err != nil {
 		return f.fail(err, stdout, stderr)
 	}
-	if *config != "" {
-		if cfg, err = raytap.LoadConfig(*config); err != nil {
+	if *configFile != "" {
+		if cfg, err = config.Load(*configFile); err != nil {
 			complain(stderr, err)
 			return exitUsage
 		}
@@ -114,7 +115,10 @@ func listAssets(args []string, stdout, stderr *os.File) int {
 	if len(srcs) == 0 {
 		return code
 	}
-	_, err = raytap.Run(context.Background(), cfg, capture.Merge(srcs...), store)
+	run, err := cfg.Engine()
+	if err == nil {
+		_, err = engine.Run(context.Background(), run, capture.Merge(srcs...), store)
+	}
 	fail(err)
 	fail(store.Close())
 	fail(list(stdout, store.Rows(inside)))

@@ -6,9 +6,8 @@ import (
 	"path/filepath"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
+	"github.com/raytap/raytap/config"
 	"golang.org/x/sys/unix"
-
-	"github.com/raytap/raytap"
 )
 
 // What a sensor that was taken over could still do to the machine is bounded by Landlock: once it runs it can write to
@@ -29,12 +28,12 @@ var readFor = [...]string{
 
 // confine leaves the process the files that it needs with cfg, from the file config if there is one. It says in a few
 // words what is in force, or that the kernel cannot do that.
-func confine(cfg *raytap.Config, config string) (says string, err error) {
+func confine(cfg *config.Config, configFile string) (says string, err error) {
 	version, _, e := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if e != 0 || version < leastLandlock {
 		return "the kernel has no Landlock, or an old one: files are protected by permissions alone", nil
 	}
-	write, read := folders(cfg, config)
+	write, read := folders(cfg, configFile)
 	rules := []landlock.Rule{landlock.RWDirs(write...).WithRefer(), landlock.RODirs(read...).IgnoreIfMissing()}
 	for _, name := range readFor {
 		if info, err := os.Stat(name); err != nil {
@@ -53,7 +52,7 @@ func confine(cfg *raytap.Config, config string) (says string, err error) {
 
 // folders gives what is written to, which must be there, and what is read. A file's folder stands for the file: files
 // that are replaced are others.
-func folders(cfg *raytap.Config, config string) (write, read []string) {
+func folders(cfg *config.Config, configFile string) (write, read []string) {
 	write = append(write, cfg.Out)
 	// Root can make the folder of the logs anew, if somebody removes it, and must then be able to.
 	if out, err := filepath.Abs(cfg.Out); err == nil && os.Geteuid() == 0 && filepath.Dir(out) != "/" {
@@ -65,7 +64,7 @@ func folders(cfg *raytap.Config, config string) (write, read []string) {
 	if cfg.State != "" {
 		write = append(write, filepath.Dir(cfg.State))
 	}
-	for _, name := range append([]string{config, cfg.ReadFIFO, cfg.Syslog.CA, cfg.Webhook.TokenFile, cfg.Webhook.Headers, cfg.Webhook.Cert, cfg.Webhook.Key}, cfg.Intel...) {
+	for _, name := range append([]string{configFile, cfg.ReadFIFO, cfg.Syslog.CA, cfg.Webhook.TokenFile, cfg.Webhook.Headers, cfg.Webhook.Cert, cfg.Webhook.Key}, cfg.Intel...) {
 		if name != "" && name != "-" {
 			read = append(read, filepath.Dir(name))
 		}

@@ -2,6 +2,6 @@
 
 package main
 
-import "github.com/raytap/raytap"
+import "github.com/raytap/raytap/config"
 
-func confine(*raytap.Config, string) (string, error) { return "", nil }
+func confine(*config.Config, string) (string, error) { return "", nil }

@@ -12,9 +12,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/logs"
 	"github.com/raytap/raytap/sinks/terminal"
@@ -61,7 +62,7 @@ func extract(args []string, stdout, stderr *os.File) int {
 	f.Int("workers", 0, "goroutines that decode, `N` (default: the processors)")
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
-	config := f.String("config", "", "read settings from `FILE` (YAML)")
+	configFile := f.String("config", "", "read settings from `FILE` (YAML)")
 	files, err := f.parse(args)
 	names := 0
 	for _, name := range [...]string{w.id, w.story, w.uid, w.community} {
@@ -99,7 +100,7 @@ func extract(args []string, stdout, stderr *os.File) int {
 	}
 	// The filter is for what is written: what is found takes all packets.
 	w.all, w.window, w.filter = names == 0, *asked, *filter
-	cfg, err := f.settings(*config, home)
+	cfg, err := f.settings(*configFile, home)
 	if err != nil {
 		complain(stderr, err)
 		return exitUsage
@@ -125,10 +126,14 @@ func extract(args []string, stdout, stderr *os.File) int {
 			code = exitInput
 		}
 	default:
-		if err := eachSource(files, func(src capture.Source) error {
-			_, err := raytap.Run(context.Background(), cfg, src, &w)
-			return err
-		}); err != nil {
+		run, err := cfg.Engine()
+		if err == nil {
+			err = eachSource(files, func(src capture.Source) error {
+				_, err := engine.Run(context.Background(), run, src, &w)
+				return err
+			})
+		}
+		if err != nil {
 			complain(stderr, err)
 			code = exitInput
 		}
@@ -231,7 +236,7 @@ type wanted struct {
 // Findings of other flows that are remembered until it is known which flow is meant; a capture has tens.
 const maxSaid = 1 << 14
 
-// Event implements raytap.Sink.
+// Event implements engine.Sink.
 func (w *wanted) Event(ev any) {
 	switch ev := ev.(type) {
 	case *detectors.Finding:
@@ -411,7 +416,7 @@ func (w *wanted) narrow(p *capture.Packet) bool {
 }
 
 // packets calls fn for each frame of a capture with the packets in it.
-func packets(src capture.Source, cfg raytap.Config, fn func(f *capture.Frame, all []capture.Packet) error) error {
+func packets(src capture.Source, cfg config.Config, fn func(f *capture.Frame, all []capture.Packet) error) error {
 	dissect := capture.NewDissector(capture.DissectConfig{IgnoreChecksums: cfg.Checksums == "ignore"})
 	var b capture.Batch
 	var all []capture.Packet
@@ -433,7 +438,7 @@ func packets(src capture.Source, cfg raytap.Config, fn func(f *capture.Frame, al
 }
 
 // follow wants the flows of the packets that steps name.
-func (w *wanted) follow(src capture.Source, cfg raytap.Config) error {
+func (w *wanted) follow(src capture.Source, cfg config.Config) error {
 	return packets(src, cfg, func(f *capture.Frame, all []capture.Packet) error {
 		if !w.steps[f.Ordinal] {
 			return nil
@@ -448,7 +453,7 @@ func (w *wanted) follow(src capture.Source, cfg raytap.Config) error {
 }
 
 // copy writes the packets, and those of the evidence wherever they belong.
-func (w *wanted) copy(src capture.Source, file io.Writer, cfg raytap.Config) (n uint64, err error) {
+func (w *wanted) copy(src capture.Source, file io.Writer, cfg config.Config) (n uint64, err error) {
 	about := "packets"
 	switch {
 	case w.finding != nil:

@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
@@ -18,7 +19,7 @@ func TestFolderOfASensorIsOne(t *testing.T) {
 	dir := t.TempDir()
 	at := time.Date(2026, 11, 23, 16, 42, 30, 0, time.UTC)
 	sink, err := zeek.NewLive(filepath.Join(dir, "logs"), zeek.LiveOptions{
-		Options: zeek.Options{Rules: raytap.Rules()}, Interval: time.Hour, Compress: zeek.CompressGzip, Reserve: 1 << 16,
+		Options: zeek.Options{Rules: registry.Rules()}, Interval: time.Hour, Compress: zeek.CompressGzip, Reserve: 1 << 16,
 	}, at)
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +29,7 @@ func TestFolderOfASensorIsOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	if _, err := raytap.Run(t.Context(), raytap.DefaultConfig(), src, sink); err != nil {
+	if _, err := engine.Run(t.Context(), engine.Default(), src, sink); err != nil {
 		t.Fatal(err)
 	}
 	tick := func(now time.Time) {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/raytap/raytap"
+	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/detectors/intel"
 	"github.com/raytap/raytap/sinks/terminal"
 )
@@ -30,7 +30,7 @@ func describeIntel(args []string, stdout, stderr *os.File) int {
 		return f.fail(err, stdout, stderr)
 	}
 	code := exitOK
-	set, feeds, err := raytap.CheckIntel(files)
+	set, feeds, err := config.CheckIntel(files)
 	if err != nil {
 		complain(stderr, err)
 		code = exitInput

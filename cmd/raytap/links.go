@@ -20,7 +20,7 @@ func newLinkNotice(say func(text string)) *linkNotice {
 	return &linkNotice{say: say, told: map[string]bool{}}
 }
 
-// Event implements raytap.Sink.
+// Event implements engine.Sink.
 func (l *linkNotice) Event(ev any) {
 	w, ok := ev.(*capture.Weird)
 	if !ok || w.Name != "unknown_link_type" || l.told[w.Addl] || len(l.told) >= maxLinkNotices {

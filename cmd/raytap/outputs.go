@@ -7,9 +7,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/metrics"
 	"github.com/raytap/raytap/sinks/syslog"
 	"github.com/raytap/raytap/sinks/webhook"
@@ -39,14 +41,14 @@ type health struct {
 }
 
 // openOutputs makes what cfg asks for. say is told in a sentence what happens to it, from any goroutine.
-func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) (o *outputs, err error) {
+func openOutputs(cfg *config.Config, h health, say func(string), now time.Time) (o *outputs, err error) {
 	o = &outputs{}
 	defer func() {
 		if err != nil {
 			o.close(now)
 		}
 	}()
-	rules := raytap.Rules()
+	rules := registry.Rules()
 	r := &cfg.Rotate
 	o.logs, err = zeek.NewLive(cfg.Out, zeek.LiveOptions{
 		Options:  zeek.Options{Format: cfg.Format, Rules: rules, Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Sensor.Name},
@@ -95,7 +97,7 @@ func (o *outputs) ready() error {
 	return nil
 }
 
-// Event implements raytap.Sink.
+// Event implements engine.Sink.
 func (o *outputs) Event(ev any) {
 	o.logs.Event(ev)
 	f, ok := ev.(*detectors.Finding)
@@ -120,7 +122,7 @@ func (o *outputs) Flush() { o.logs.Flush() }
 func (o *outputs) Lost() uint64 { return o.logs.Lost() }
 
 // tick is to be called on the engine's goroutine (Config.Progress) a few times in a second, also while no packet comes.
-func (o *outputs) tick(now time.Time, s *raytap.Stats) {
+func (o *outputs) tick(now time.Time, s *engine.Stats) {
 	if o.reopen.Swap(false) {
 		o.logs.Reopen()
 	}
@@ -144,7 +146,7 @@ func (o *outputs) tick(now time.Time, s *raytap.Stats) {
 // reopenLogs has the next tick open the log files by their names again. It may be called from any goroutine.
 func (o *outputs) reopenLogs() { o.reopen.Store(true) }
 
-func (o *outputs) values(s *raytap.Stats) metrics.Values {
+func (o *outputs) values(s *engine.Stats) metrics.Values {
 	v := metrics.Values{
 		Packets: s.Packets, Bytes: s.Bytes, Filtered: s.Filtered, Flows: s.Flow.Flows, ActiveFlows: uint64(s.ActiveFlows),
 		Weirds: s.Weirds, Panics: s.Panics, KeptBack: s.KeptBackBy,

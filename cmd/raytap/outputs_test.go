@@ -14,8 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/config"
+	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/sinks/metrics"
 )
 
@@ -35,7 +36,7 @@ func TestOutputs(t *testing.T) {
 	}
 	defer server.Close()
 
-	cfg := raytap.DefaultConfig()
+	cfg := config.Default()
 	cfg.Out, cfg.Format = filepath.Join(dir, "logs"), "json"
 	cfg.Rotate.Compress = "none"
 	cfg.Syslog.Address, cfg.Syslog.Message = "udp://"+server.LocalAddr().String(), "json"
@@ -60,8 +61,8 @@ func TestOutputs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	cfg.Progress = func(s raytap.Stats) { o.tick(now, &s) }
-	stats, err := raytap.Run(context.Background(), cfg, src, o)
+	cfg.Progress = func(s engine.Stats) { o.tick(now, &s) }
+	stats, err := engine.Run(context.Background(), cfg.Config, src, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +146,7 @@ func TestOutputsThatCannotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	cfg := raytap.DefaultConfig()
+	cfg := config.Default()
 	cfg.Out, cfg.Metrics.Listen = t.TempDir(), l.Addr().String()
 	say := func(m string) { t.Error(m) }
 	if _, err := openOutputs(&cfg, health{}, say, time.Now()); err == nil || !strings.Contains(err.Error(), "address already in use") {

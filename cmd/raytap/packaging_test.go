@@ -15,13 +15,12 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
-
-	"github.com/raytap/raytap"
+	"github.com/raytap/raytap/config"
 )
 
 // TestPackagedConfiguration holds the file that packages install to the program.
 func TestPackagedConfiguration(t *testing.T) {
-	c, err := raytap.LoadConfig(filepath.Join("packaging", "raytap.yaml"))
+	c, err := config.Load(filepath.Join("packaging", "raytap.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +121,7 @@ func TestDaemonSet(t *testing.T) {
 			Path string `yaml:"mountPath"`
 		} `yaml:"volumeMounts"`
 	}
-	var config string
+	var configFile string
 	var pod struct {
 		HostNetwork bool `yaml:"hostNetwork"`
 		Containers  []container
@@ -153,7 +152,7 @@ func TestDaemonSet(t *testing.T) {
 		kinds = append(kinds, doc.Kind)
 		switch doc.Kind {
 		case "ConfigMap":
-			config = doc.Data["raytap.yaml"]
+			configFile = doc.Data["raytap.yaml"]
 		case "DaemonSet":
 			for k, v := range doc.Spec.Selector.MatchLabels {
 				if doc.Spec.Template.Metadata.Labels[k] != v {
@@ -169,10 +168,10 @@ func TestDaemonSet(t *testing.T) {
 		t.Fatalf("documents %v, %d containers", kinds, len(pod.Containers))
 	}
 	name := filepath.Join(t.TempDir(), "raytap.yaml")
-	if err := os.WriteFile(name, []byte(config), 0o644); err != nil {
+	if err := os.WriteFile(name, []byte(configFile), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := raytap.LoadConfig(name)
+	cfg, err := config.Load(name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,10 +14,12 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/intel"
+	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/terminal"
 	"github.com/raytap/raytap/sinks/zeek"
@@ -38,7 +40,7 @@ Flags may stand anywhere; those given win over the configuration file.
 
 func replay(args []string, stdout, stderr *os.File) int {
 	f := newFlags("replay", replaySynopsis)
-	cfg := raytap.DefaultConfig()
+	cfg := config.Default()
 	var home, feeds, only, files []string
 	f.Func("r", "a capture to read, `FILE`, as an argument is; may be repeated", func(s string) error { files = append(files, s); return nil })
 	f.String("out", cfg.Out, "`DIR` to write logs to; those of an earlier run are replaced, others are not (default "+cfg.Out+")")
@@ -60,7 +62,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 	exports := f.String("export", "", "write findings, incidents and indicators to `DIR`, for other programs (see raytap help report)")
 	force := f.Bool("force", false, "replace logs in --out also if raytap did not write them")
 	f.String("file-mode", cfg.FileMode, "`MODE` of logs and reports that are made (default "+cfg.FileMode+")")
-	config := f.String("config", "", "read settings from `FILE` (YAML)")
+	configFile := f.String("config", "", "read settings from `FILE` (YAML)")
 	cpuprofile := f.String("cpuprofile", "", "")
 	memprofile := f.String("memprofile", "", "")
 	tracefile := f.String("trace", "", "")
@@ -71,8 +73,8 @@ func replay(args []string, stdout, stderr *os.File) int {
 		return f.fail(err, stdout, stderr)
 	}
 	files = append(files, more...)
-	if *config != "" {
-		if cfg, err = raytap.LoadConfig(*config); err != nil {
+	if *configFile != "" {
+		if cfg, err = config.Load(*configFile); err != nil {
 			complain(stderr, err)
 			return exitUsage
 		}
@@ -92,7 +94,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 		return f.fail(errors.New("no capture given"), stdout, stderr)
 	}
 
-	set, read, err := raytap.LoadIntel(cfg.Intel)
+	set, read, err := config.LoadIntel(cfg.Intel)
 	if err != nil {
 		complain(stderr, err)
 		return exitInput
@@ -120,7 +122,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 
 // guard refuses the process the system calls that reading what others wrote does not need, before it reads any. Where that
 // is not possible it reads all the same.
-func guard(cfg *raytap.Config, stderr *os.File) {
+func guard(cfg *config.Config, stderr *os.File) {
 	if cfg.Seccomp {
 		if _, err := restrict(); err != nil {
 			complain(stderr, err)
@@ -129,7 +131,7 @@ func guard(cfg *raytap.Config, stderr *os.File) {
 }
 
 // override puts the flags that were given over the configuration.
-func (f *flags) override(cfg *raytap.Config, home []string) {
+func (f *flags) override(cfg *config.Config, home []string) {
 	f.given(func(name, s string, v any) {
 		switch name {
 		case "out":
@@ -176,7 +178,7 @@ func (f *flags) override(cfg *raytap.Config, home []string) {
 	})
 }
 
-func replayFiles(cfg raytap.Config, files []string, html, exports string, force bool, stdout, stderr *os.File) int {
+func replayFiles(cfg config.Config, files []string, html, exports string, force bool, stdout, stderr *os.File) int {
 	code := exitOK
 	fail := func(err error) {
 		complain(stderr, err)
@@ -218,7 +220,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 	src := untilDone(ctx, files, together)
 	defer src.Close()
 
-	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: raytap.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Sensor.Name, Force: force})
+	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: registry.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Sensor.Name, Force: force})
 	if err != nil {
 		fail(err)
 		return code
@@ -229,7 +231,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 	var progress *terminal.Progress
 	if !cfg.Quiet && terminal.Width(stderr) > 0 {
 		progress = terminal.NewProgress(stderr, start)
-		cfg.Progress = func(s raytap.Stats) { progress.Show(time.Now(), s.Packets, s.Bytes) }
+		cfg.Progress = func(s engine.Stats) { progress.Show(time.Now(), s.Packets, s.Bytes) }
 	}
 	links := newLinkNotice(func(text string) {
 		if progress != nil {
@@ -237,7 +239,7 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		}
 		complain(stderr, errors.New(text))
 	})
-	stats, err := raytap.Run(ctx, cfg, src, logs, people, links)
+	stats, err := engine.Run(ctx, cfg.Config, src, logs, people, links)
 	elapsed := time.Since(start)
 	cancel()
 	<-done
@@ -289,7 +291,7 @@ func sourceOf(files []string) string {
 	return name
 }
 
-func totals(s *raytap.Stats, checksums string, elapsed time.Duration) terminal.Totals {
+func totals(s *engine.Stats, checksums string, elapsed time.Duration) terminal.Totals {
 	t := terminal.Totals{Packets: s.Packets, Bytes: s.Bytes, Flows: s.Flow.Flows, First: s.First, Last: s.Last, Elapsed: elapsed}
 	t.Offloaded, t.OffloadedAside = s.Flow.Offloaded, checksums == "strict"
 	for _, o := range s.Outsiders {

@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/raytap/raytap"
+	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/sinks/export"
 	"github.com/raytap/raytap/sinks/report"
@@ -34,7 +34,7 @@ func makeReport(args []string, stdout, stderr *os.File) int {
 	exports := f.String("export", "", "write findings, incidents and indicators to `DIR`, for other programs")
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas (default: private, loopback, link-local, CGNAT, ULA)",
 		list(&home))
-	config := f.String("config", "", "take home from `FILE` (YAML)")
+	configFile := f.String("config", "", "take home from `FILE` (YAML)")
 	asked := f.window("since", "until", "what was")
 	rest, err := f.parse(args)
 	if err == nil && len(rest) == 0 {
@@ -43,7 +43,7 @@ func makeReport(args []string, stdout, stderr *os.File) int {
 	if err != nil {
 		return f.fail(err, stdout, stderr)
 	}
-	cfg, err := f.settings(*config, home)
+	cfg, err := f.settings(*configFile, home)
 	if err != nil {
 		complain(stderr, err)
 		return exitUsage
@@ -64,11 +64,11 @@ func makeReport(args []string, stdout, stderr *os.File) int {
 }
 
 // settings are the configuration's, if there is one, with the flags that were given above them.
-func (f *flags) settings(config string, home []string) (raytap.Config, error) {
-	cfg := raytap.DefaultConfig()
-	if config != "" {
+func (f *flags) settings(configFile string, home []string) (config.Config, error) {
+	cfg := config.Default()
+	if configFile != "" {
 		var err error
-		if cfg, err = raytap.LoadConfig(config); err != nil {
+		if cfg, err = config.Load(configFile); err != nil {
 			return cfg, err
 		}
 	}
@@ -77,7 +77,7 @@ func (f *flags) settings(config string, home []string) (raytap.Config, error) {
 }
 
 // tellLogs makes what was asked for of logs: a report, exports, or both. It says what could not be read.
-func tellLogs(dirs []string, source string, asked window, cfg raytap.Config, html, exports string) (unread []string, err error) {
+func tellLogs(dirs []string, source string, asked window, cfg config.Config, html, exports string) (unread []string, err error) {
 	home, err := homeOf(cfg)
 	if err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func tellLogs(dirs []string, source string, asked window, cfg raytap.Config, htm
 }
 
 // homeOf gives what counts as inside.
-func homeOf(cfg raytap.Config) (*detectors.Networks, error) {
+func homeOf(cfg config.Config) (*detectors.Networks, error) {
 	nets := cfg.Home
 	if len(nets) == 0 {
 		nets = detectors.DefaultHome

@@ -10,9 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/raytap/raytap"
+	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
+	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
@@ -57,7 +58,7 @@ func listRules(args []string, stdout, stderr *os.File) int {
 	asJSON := f.Bool("json", false, "as JSON, for scripts")
 	explain := f.String("explain", "", "the same as an argument `RULE`")
 	inForce := f.Bool("in-force", false, "tell what the configuration makes of each")
-	config := f.String("config", "", "with --in-force: read settings from `FILE` (YAML)")
+	configFile := f.String("config", "", "with --in-force: read settings from `FILE` (YAML)")
 	asked, err := f.parse(args)
 	if *explain != "" {
 		asked = append(asked, *explain)
@@ -65,10 +66,10 @@ func listRules(args []string, stdout, stderr *os.File) int {
 	if err == nil && *inForce && (*asJSON || len(asked) > 0) {
 		err = errors.New("--in-force stands alone")
 	}
-	if err == nil && *config != "" && !*inForce {
+	if err == nil && *configFile != "" && !*inForce {
 		err = errors.New("--config goes with --in-force")
 	}
-	rules := raytap.Rules()
+	rules := registry.Rules()
 	if err == nil {
 		rules, err = rulesOf(rules, asked)
 	}
@@ -78,9 +79,9 @@ func listRules(args []string, stdout, stderr *os.File) int {
 	var b bytes.Buffer
 	switch {
 	case *inForce:
-		cfg := raytap.DefaultConfig()
-		if *config != "" {
-			if cfg, err = raytap.LoadConfig(*config); err != nil {
+		cfg := config.Default()
+		if *configFile != "" {
+			if cfg, err = config.Load(*configFile); err != nil {
 				complain(stderr, err)
 				return exitUsage
 			}

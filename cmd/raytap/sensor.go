@@ -12,9 +12,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/detectors/intel"
+	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/sinks/inventory"
 	"github.com/raytap/raytap/sinks/metrics"
 	"github.com/raytap/raytap/sinks/terminal"
@@ -58,7 +59,7 @@ func watchFolder(args []string, stdout, stderr *os.File) int {
 
 func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	isWatch := f.Name() == "watch"
-	def := raytap.DefaultConfig()
+	def := config.Default()
 	var home, interfaces []string
 	f.Func("i", "an interface to capture from, `IFACE`; may be repeated, or several with commas", list(&interfaces))
 	f.String("read-fifo", "", "read pcap or pcapng from `PIPE` instead; a named pipe is opened again when its writer is gone")
@@ -75,7 +76,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	f.Bool("quiet", false, "print nothing but errors")
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
-	config := f.String("config", "", "read settings from `FILE` (YAML)")
+	configFile := f.String("config", "", "read settings from `FILE` (YAML)")
 	cpuprofile := f.String("cpuprofile", "", "")
 	f.hidden["cpuprofile"] = true
 	keys := f.keys(func(key string) bool { return key != "fail_on" })
@@ -105,11 +106,11 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	if err != nil {
 		return f.fail(err, stdout, stderr)
 	}
-	load := func() (*raytap.Config, error) {
-		cfg := raytap.DefaultConfig()
-		if *config != "" {
+	load := func() (*config.Config, error) {
+		cfg := config.Default()
+		if *configFile != "" {
 			var err error
-			if cfg, err = raytap.LoadConfig(*config); err != nil {
+			if cfg, err = config.Load(*configFile); err != nil {
 				return nil, err
 			}
 		}
@@ -147,7 +148,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		complain(stderr, err)
 		return exitInput
 	}
-	code := watch(cfg, *config, load, stdout, stderr)
+	code := watch(cfg, *configFile, load, stdout, stderr)
 	if err := stop(); err != nil {
 		complain(stderr, err)
 		return exitInput
@@ -177,7 +178,7 @@ func sensorName() string {
 const assetsEvery = time.Hour
 
 // watch runs the sensor. load reads the configuration again, from the file config, if there is one, and flags.
-func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error), stdout, stderr *os.File) int {
+func watch(cfg *config.Config, configFile string, load func() (*config.Config, error), stdout, stderr *os.File) int {
 	code := exitOK
 	fail := func(err error) int {
 		complain(stderr, err)
@@ -186,7 +187,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	}
 	signal.Ignore(syscall.SIGPIPE) // that nobody reads what is printed must not end it
 	notice := func(text string) { complain(stderr, errors.New(text)) }
-	set, feeds, err := raytap.LoadIntel(cfg.Intel)
+	set, feeds, err := config.LoadIntel(cfg.Intel)
 	if err != nil {
 		return fail(err)
 	}
@@ -227,7 +228,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	if err != nil {
 		return fail(err)
 	}
-	if says, err := protect(cfg, config); err != nil {
+	if says, err := protect(cfg, configFile); err != nil {
 		return fail(err)
 	} else if says != "" {
 		notice(says)
@@ -241,11 +242,11 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	people := terminal.New(opt)
 	links := newLinkNotice(notice)
 
-	reload := make(chan *raytap.Config, 1)
+	reload := make(chan *engine.Config, 1)
 	manager := newManager()
 	var unsaved error
 	doubted := false
-	progress := func(s raytap.Stats) {
+	progress := func(s engine.Stats) {
 		now := time.Now()
 		if len(s.Outsiders) > 0 && !doubted {
 			doubted = true
@@ -262,12 +263,12 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 		}
 		unsaved = err
 	}
-	var inForce atomic.Pointer[raytap.Config]
+	var inForce atomic.Pointer[config.Config]
 	inForce.Store(cfg)
-	run := func() (raytap.Stats, error) {
+	run := func() (engine.Stats, error) {
 		c := *inForce.Load()
 		c.Reload, c.Progress, c.Indicators, c.Assets.Known = reload, progress, indicators, known.Known()
-		return raytap.Run(context.Background(), c, src, logs, known, people, links)
+		return engine.Run(context.Background(), c.Config, src, logs, known, people, links)
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -284,13 +285,13 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 				}
 				manager.reloading()
 				logs.reopenLogs()
-				if next := again(inForce.Load(), config, load, indicators, notice); next != nil {
+				if next := again(inForce.Load(), configFile, load, indicators, notice); next != nil {
 					inForce.Store(next)
 					select {
 					case <-reload: // one that the run has not come to yet
 					default:
 					}
-					reload <- next
+					reload <- &next.Config
 				}
 				manager.say("READY=1")
 			case <-done:
@@ -331,7 +332,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 }
 
 // protect takes from the process what it will not need any more, and says what.
-func protect(cfg *raytap.Config, config string) (string, error) {
+func protect(cfg *config.Config, configFile string) (string, error) {
 	var all []string
 	take := func(says string, err error) error {
 		if says != "" {
@@ -340,7 +341,7 @@ func protect(cfg *raytap.Config, config string) (string, error) {
 		return err
 	}
 	if cfg.Confine {
-		if err := take(confine(cfg, config)); err != nil {
+		if err := take(confine(cfg, configFile)); err != nil {
 			return "", err
 		}
 	}
@@ -354,8 +355,8 @@ func protect(cfg *raytap.Config, config string) (string, error) {
 
 // again reads configuration and indicators anew, puts the latter in place, and returns what is to be in force from now
 // on: all that can be exchanged while a run goes on. If nothing can be, or something is wrong, it returns nil.
-func again(cfg *raytap.Config, config string, load func() (*raytap.Config, error), indicators *intel.Live, notice func(string)) *raytap.Config {
-	if config == "" && len(cfg.Intel) == 0 {
+func again(cfg *config.Config, configFile string, load func() (*config.Config, error), indicators *intel.Live, notice func(string)) *config.Config {
+	if configFile == "" && len(cfg.Intel) == 0 {
 		notice("there is no configuration file to read again")
 		return nil
 	}
@@ -363,7 +364,7 @@ func again(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	var set *intel.Set
 	var feeds []*intel.Feed
 	if err == nil {
-		set, feeds, err = raytap.LoadIntel(next.Intel)
+		set, feeds, err = config.LoadIntel(next.Intel)
 	}
 	if err != nil {
 		notice(strings.TrimPrefix(err.Error(), "raytap: "))

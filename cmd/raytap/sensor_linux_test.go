@@ -507,10 +507,10 @@ func resident(t *testing.T, pid int) int {
 func TestSensorReload(t *testing.T) {
 	isolated(t)
 	dir := t.TempDir()
-	config := filepath.Join(dir, "raytap.yaml")
+	configFile := filepath.Join(dir, "raytap.yaml")
 	write := func(text string) {
 		t.Helper()
-		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(configFile, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/raytap/raytap"
+	"github.com/raytap/raytap/config"
 )
 
 const configSynopsis = `config check FILE...
@@ -38,7 +38,7 @@ func configure(args []string, stdout, stderr *os.File) int {
 	switch verb, files := rest[0], rest[1:]; {
 	case verb == "check" && len(files) > 0:
 		for _, name := range files {
-			if _, err := raytap.LoadConfig(name); err != nil {
+			if _, err := config.Load(name); err != nil {
 				complain(stderr, err)
 				code = exitUsage
 				continue
@@ -50,10 +50,10 @@ func configure(args []string, stdout, stderr *os.File) int {
 	case verb == "show" && len(files) > 0:
 		return f.fail(fmt.Errorf("%s: show takes its file with --config", files[0]), stdout, stderr)
 	case verb == "show":
-		cfg := raytap.DefaultConfig()
+		cfg := config.Default()
 		var lines map[string]int
 		if *file != "" {
-			if cfg, lines, err = raytap.LoadConfigLines(*file); err != nil {
+			if cfg, lines, err = config.LoadLines(*file); err != nil {
 				complain(stderr, err)
 				return exitUsage
 			}
@@ -82,7 +82,7 @@ func configure(args []string, stdout, stderr *os.File) int {
 }
 
 // showConfig writes settings as a file, each with a comment.
-func showConfig(b *bytes.Buffer, all []raytap.Setting, from func(key string) string) {
+func showConfig(b *bytes.Buffer, all []config.Setting, from func(key string) string) {
 	section := ""
 	for _, s := range all {
 		key := s.Key
@@ -108,7 +108,7 @@ type keyFlags struct {
 // keys defines a flag for each key that is wanted. They stand in no help text: raytap.yaml explains them.
 func (f *flags) keys(want func(key string) bool) *keyFlags {
 	k := &keyFlags{given: map[string][]string{}}
-	def := raytap.DefaultConfig()
+	def := config.Default()
 	for _, s := range def.Settings() {
 		name := flagOf(s.Key)
 		if !want(s.Key) || f.Lookup(name) != nil {
@@ -139,7 +139,7 @@ func (f *flags) show(name, says string) {
 }
 
 // apply puts what was given over the configuration.
-func (k *keyFlags) apply(cfg *raytap.Config) error {
+func (k *keyFlags) apply(cfg *config.Config) error {
 	var names []string
 	for key := range k.given {
 		names = append(names, key)

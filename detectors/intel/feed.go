@@ -3,6 +3,7 @@ package intel
 import (
 	"bufio"
 	"compress/gzip"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/data"
 )
 
 const (
@@ -90,6 +92,24 @@ type record struct {
 	confidence int // -1: not said
 	seen       int // day
 	until      int
+}
+
+// LoadBuiltIn reads the indicators that raytap comes with.
+func (b *Builder) LoadBuiltIn(now time.Time) error {
+	own, _ := data.Indicators()
+	if _, err := b.Load("raytap", strings.NewReader(own), now); err != nil {
+		return fmt.Errorf("built-in indicators: %w", err)
+	}
+	return nil
+}
+
+// BuiltIn is the set of those alone.
+func BuiltIn(now time.Time) (*Set, error) {
+	b := NewBuilder()
+	if err := b.LoadBuiltIn(now); err != nil {
+		return nil, err
+	}
+	return b.Build(), nil
 }
 
 // Load reads a feed in whatever of the formats it is into b. now is the day by which ended indicators are counted, not

@@ -12,9 +12,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/report"
 	"github.com/raytap/raytap/sinks/zeek"
 )
@@ -27,11 +28,11 @@ func reportOf(t *testing.T, file string, extra map[string]string) *report.Report
 	}
 	defer src.Close()
 	dir := t.TempDir()
-	logs, err := zeek.New(dir, zeek.Options{Rules: raytap.Rules()})
+	logs, err := zeek.New(dir, zeek.Options{Rules: registry.Rules()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stats, err := raytap.Run(context.Background(), raytap.DefaultConfig(), src, logs)
+	stats, err := engine.Run(context.Background(), engine.Default(), src, logs)
 	if err != nil {
 		t.Fatal(err)
 	}

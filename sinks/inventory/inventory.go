@@ -5,7 +5,7 @@
 //
 //	store, err := inventory.Open("/var/lib/raytap/assets.json")
 //	cfg.Assets.Known, cfg.Assets.Refresh = store.Known(), time.Hour
-//	stats, err := raytap.Run(ctx, cfg, src, logs, store)
+//	stats, err := engine.Run(ctx, cfg, src, logs, store)
 //	err = store.Close()
 //
 // The snapshot is written beside the file, synced and renamed over it, so a crash leaves the old one or the new one and

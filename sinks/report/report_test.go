@@ -20,9 +20,10 @@ import (
 	"github.com/google/gopacket/pcapgo"
 	"golang.org/x/net/html"
 
-	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/report"
 	"github.com/raytap/raytap/sinks/zeek"
 )
@@ -36,11 +37,11 @@ func replay(t testing.TB, file, format string) string {
 	}
 	defer src.Close()
 	dir := t.TempDir()
-	logs, err := zeek.New(dir, zeek.Options{Format: format, Rules: raytap.Rules()})
+	logs, err := zeek.New(dir, zeek.Options{Format: format, Rules: registry.Rules()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stats, err := raytap.Run(context.Background(), raytap.DefaultConfig(), src, logs)
+	stats, err := engine.Run(context.Background(), engine.Default(), src, logs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -377,7 +378,7 @@ func TestTextFromTheWireIsNoMarkup(t *testing.T) {
 func many(t testing.TB, flows, findings int) string {
 	t.Helper()
 	dir := t.TempDir()
-	sink, err := zeek.New(dir, zeek.Options{Rules: raytap.Rules()})
+	sink, err := zeek.New(dir, zeek.Options{Rules: registry.Rules()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -389,7 +390,7 @@ func many(t testing.TB, flows, findings int) string {
 			Orig: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i % 7), byte(i % 251)}), uint16(i)), Resp: netip.AddrPortFrom(addr(i), 443),
 		}
 	}
-	rules := raytap.Rules()
+	rules := registry.Rules()
 	for i := range flows {
 		f := flow(i)
 		sink.Event(&capture.Conn{At: capture.At{Time: f.Start}, Flow: f, Duration: time.Duration(i%1000) * time.Second, Bytes: [2]uint64{uint64(i), 500}, State: "SF", History: "ShADadFf", Services: []string{"ssl"}})
@@ -458,7 +459,7 @@ func TestDamagedLogs(t *testing.T) {
 // TestWhatWasCutIsNoIndicator: an excerpt may end in the middle of a name, and half of it may be somebody else's.
 func TestWhatWasCutIsNoIndicator(t *testing.T) {
 	dir := t.TempDir()
-	logs, err := zeek.New(dir, zeek.Options{Rules: raytap.Rules()})
+	logs, err := zeek.New(dir, zeek.Options{Rules: registry.Rules()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,166 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/syslog"
+	"github.com/raytap/raytap/sinks/webhook"
+	"github.com/raytap/raytap/sinks/zeek"
+)
+
+// Rotate says how long a sensor's log files get and what becomes of them. A capture that is replayed has one file a log.
+type Rotate struct {
+	Interval     time.Duration `yaml:"interval"`      // at its multiples, counted from midnight UTC; 0: not by time
+	Size         uint64        `yaml:"size"`          // of one file; 0: not by size
+	Compress     string        `yaml:"compress"`      // none, gzip, zstd
+	Names        string        `yaml:"names"`         // interval, begin
+	Keep         time.Duration `yaml:"keep"`          // how old a file gets; 0: without bound
+	KeepFindings time.Duration `yaml:"keep_findings"` // the same of notice.log and incidents.log
+	KeepSize     uint64        `yaml:"keep_size"`     // of all files; 0: without bound
+	Fsync        string        `yaml:"fsync"`         // never, rotate, flush
+	Reserve      uint64        `yaml:"reserve"`       // of the disk, for findings alone
+}
+
+// Syslog says where a sensor's findings go besides the logs.
+type Syslog struct {
+	Address  string `yaml:"address"`  // udp://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH; "": nowhere
+	CA       string `yaml:"ca"`       // a file of certificates for tls; "": the system's
+	Facility string `yaml:"facility"` // local0, auth, ...
+	Severity string `yaml:"severity"` // the least that is sent
+	Message  string `yaml:"message"`  // text, json
+	// Enterprise is the private enterprise number in the name of structured data, raytap@NUMBER.
+	Enterprise int `yaml:"enterprise"`
+}
+
+// Webhook says which web server gets a sensor's findings.
+type Webhook struct {
+	URL        string `yaml:"url"`          // "": none
+	TokenFile  string `yaml:"token_file"`   // a file with a bearer token
+	Headers    string `yaml:"headers_file"` // a file of header fields
+	CA         string `yaml:"ca"`           // a file of certificates; "": the system's
+	Cert       string `yaml:"client_cert"`  // a file with the certificate that raytap shows
+	Key        string `yaml:"client_key"`   // and its key
+	PlainToken bool   `yaml:"plain_token"`  // it may go over http
+	Severity   string `yaml:"severity"`     // the least that is sent
+	Spool      string `yaml:"spool"`        // folder for what waits; "": webhook-spool in the log folder
+	SpoolFiles int    `yaml:"spool_files"`
+	SpoolSize  uint64 `yaml:"spool_size"`
+}
+
+// Check refuses to send a credential in clear text.
+func (w *Webhook) Check() error {
+	if w.URL == "" {
+		return nil
+	}
+	if (w.Cert == "") != (w.Key == "") {
+		return errors.New("client_cert and client_key need each other")
+	}
+	if err := webhook.CheckPlain(w.URL, w.TokenFile != "" || w.Headers != "", w.PlainToken); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "webhook: "))
+	}
+	return nil
+}
+
+// Metrics says where a sensor tells how it does.
+type Metrics struct {
+	Listen string        `yaml:"listen"` // HOST:PORT for /metrics, /healthz and /readyz; "": nowhere
+	Quiet  time.Duration `yaml:"quiet"`  // without a packet before /readyz fails; 0: for ever
+}
+
+// The defaults suit a sensor that nobody looks after: a month of logs and a year of findings, if that is under 20 GB.
+func defaultRotate() Rotate {
+	return Rotate{Interval: time.Hour, Size: 1 << 30, Compress: "gzip", Names: zeek.NamesInterval, Keep: 30 * 24 * time.Hour, KeepFindings: 365 * 24 * time.Hour, KeepSize: 20e9, Fsync: "rotate", Reserve: 16 << 20}
+}
+
+func defaultSyslog() Syslog { return Syslog{Facility: "local0", Severity: "low", Message: "text"} }
+
+func defaultWebhook() Webhook {
+	return Webhook{Severity: "medium", SpoolFiles: webhook.DefaultSpoolFiles, SpoolSize: webhook.DefaultSpoolBytes}
+}
+
+func defaultMetrics() Metrics { return Metrics{Quiet: 5 * time.Minute} }
+
+const (
+	// Below these the files are too many to be of use.
+	minInterval   = time.Minute
+	minRotateSize = 64 << 10
+	// More than this for findings is a mistake in the unit.
+	maxReserve    = 1 << 30
+	maxSpoolFiles = 1 << 20
+	minSpoolSize  = 64 << 10
+)
+
+// checkOutput is check for the keys of these sections.
+func checkOutput(key string, v any) error {
+	oneOf := func(names ...string) error {
+		if s := v.(string); !slices.Contains(names, s) {
+			return fmt.Errorf("%q is none of %s", s, strings.Join(names, ", "))
+		}
+		return nil
+	}
+	switch key {
+	case "rotate.interval":
+		if d := v.(time.Duration); d != 0 && d < minInterval {
+			return fmt.Errorf("is shorter than %v", minInterval)
+		}
+	case "rotate.size":
+		if n := v.(uint64); n != 0 && n < minRotateSize {
+			return fmt.Errorf("%d is less than %d", n, minRotateSize)
+		}
+	case "rotate.reserve":
+		if n := v.(uint64); n > maxReserve {
+			return fmt.Errorf("%d is more than %d", n, maxReserve)
+		}
+	case "rotate.compress":
+		return oneOf("none", "gzip", "zstd")
+	case "rotate.names":
+		return oneOf(zeek.NamesInterval, zeek.NamesBegin)
+	case "rotate.fsync":
+		return oneOf("never", "rotate", "flush")
+	case "syslog.address":
+		if s := v.(string); s != "" {
+			if _, _, err := syslog.ParseAddress(s); err != nil {
+				return errors.New(strings.TrimPrefix(err.Error(), "syslog: "))
+			}
+		}
+	case "syslog.enterprise":
+		if n := v.(int); n < 0 || n > 1<<31-1 {
+			return fmt.Errorf("%d is no enterprise number", n)
+		}
+	case "syslog.facility":
+		return oneOf(syslog.Facilities...)
+	case "syslog.message":
+		return oneOf("text", "json")
+	case "syslog.severity", "webhook.severity":
+		if _, err := detectors.ParseSeverity(v.(string)); err != nil {
+			return errors.New(strings.TrimPrefix(err.Error(), "detectors: "))
+		}
+	case "webhook.url":
+		if s := v.(string); s != "" {
+			if err := webhook.CheckURL(s); err != nil {
+				return errors.New(strings.TrimPrefix(err.Error(), "webhook: "))
+			}
+		}
+	case "webhook.spool_files":
+		if n := v.(int); n < 1 || n > maxSpoolFiles {
+			return fmt.Errorf("%d is not between 1 and %d", n, maxSpoolFiles)
+		}
+	case "webhook.spool_size":
+		if n := v.(uint64); n < minSpoolSize || n > 1<<40 {
+			return fmt.Errorf("%d is not between %d and %d", n, minSpoolSize, uint64(1)<<40)
+		}
+	case "metrics.listen":
+		if s := v.(string); s != "" {
+			if _, port, err := net.SplitHostPort(s); err != nil || port == "" {
+				return fmt.Errorf("%q is not HOST:PORT", s)
+			}
+		}
+	}
+	return nil
+}

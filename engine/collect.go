@@ -1,0 +1,208 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/file"
+	"github.com/raytap/raytap/decoders/services"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/engine/zeekview"
+	"github.com/raytap/raytap/registry"
+)
+
+// collector merges the workers' events by place and brings them to detectors and sinks. Whoever calls it, it is never
+// called twice at the same time.
+type collector struct {
+	e        *engine
+	sinks    []Sink
+	bus      *detectors.Bus
+	env      *detectors.Env
+	repeat   *detectors.Suppressor
+	tune     *detectors.Tuning
+	arranged services.Expectations
+	zeek     *zeekview.View
+	joined   *file.Joined
+	span     spans
+	over     bool  // the event at hand has no row
+	at       []int // by list of events: how many were taken
+	stats    Stats // as told last
+	sums     Stats // what the workers had counted last
+	err      error
+
+	watch *watch
+
+	findings, weirds, rows uint64
+	doubt                  *homeDoubt // nil: home was said
+
+	clock, flushed capture.Time
+	flushedAt      uint64 // findings, when that was
+}
+
+func newCollector(e *engine, sinks []Sink) *collector {
+	c := &collector{e: e, sinks: sinks, at: make([]int, len(e.workers)+1), watch: e.newWatch()}
+	c.repeat = detectors.NewSuppressor(func(f *detectors.Finding) {
+		c.findings++
+		f.Mask()
+		c.doubt.finding(f)
+		c.say(f)
+	})
+	c.tune = detectors.NewTuning(&e.cfg.Rules, e.rules())
+	c.repeat.Rate = c.tune.Rate
+	c.bus = detectors.NewBus(c.repeat.Report)
+	c.bus.Drop = c.tune.Drop
+	c.bus.Gather(c.repeat.Fold)
+	c.bus.Rows = func(r capture.Record) {
+		if x, ok := r.(*detectors.Incident); ok {
+			x.Mask()
+		}
+		c.say(r)
+	}
+	c.env = &detectors.Env{Home: e.home, Users: e.cfg.users(), Settings: e.cfg.settings()}
+	for _, d := range e.detectors() {
+		d.New(c.env, c.bus)
+	}
+	c.doubt = newHomeDoubt(&e.cfg, e.home, c.bus)
+	c.zeek = zeekview.New(zeekview.Options{More: e.cfg.LogMore}, func(r capture.Record) { c.say(r) })
+	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: registry.HashLimit}), c.event)
+	return c
+}
+
+// say hands something to the sinks.
+func (c *collector) say(ev any) {
+	if _, ok := ev.(capture.Record); ok {
+		c.rows++
+	}
+	for _, s := range c.sinks {
+		s.Event(ev)
+	}
+}
+
+// event brings one event to detectors and logs.
+func (c *collector) event(ev any, aside, begun bool) {
+	if p, ok := ev.(*file.Piece); ok {
+		c.joined.Take(p, aside, begun)
+		return
+	}
+	c.arranged.Event(ev) // names the data connections that FTP has announced
+	if t, ok := ev.(*services.Transfer); ok {
+		f := c.arranged.File(t)
+		if f == nil {
+			return
+		}
+		ev = f
+	}
+	c.zeek.Tunnels(ev)
+	if x, ok := ev.(*capture.Weird); ok {
+		c.weirds++
+		c.bus.Publish(ev)
+		if c.zeek.Weird(x) {
+			c.say(ev)
+		}
+		return
+	}
+	if f, ok := ev.(*file.File); ok && f.Flow != nil {
+		f.Local = c.e.local.Contains(f.Flow.Src(f.Sender).Addr())
+	}
+	c.bus.Publish(ev)
+	if r := c.zeek.Row(ev, zeekview.Provenance{Doubted: aside, Begun: begun}); r != nil && !c.over {
+		c.say(r)
+	}
+}
+
+// take brings what the workers have put into the batch to detectors and sinks, and the batch's frames back to the source.
+func (c *collector) take(b *batch) {
+	e := c.e
+	c.watch.begin()
+	c.merge(b)
+	c.watch.end()
+	if e.live {
+		c.joined.Advance(b.clock)
+	}
+	if b.last {
+		c.joined.End()
+	}
+	if b.counted {
+		c.sums.sum(b.counts)
+	}
+	c.stats = b.stats
+	c.stats.Flow, c.stats.ActiveFlows, c.stats.ShedBodies, c.stats.Panics = c.sums.Flow, c.sums.ActiveFlows, c.sums.ShedBodies, c.sums.Panics
+	c.stats.Findings, c.stats.Weirds, c.stats.Rows, c.stats.RowsLost = c.findings, c.weirds, c.rows, rowsLost(c.sinks)
+	c.stats.Bundled, c.stats.LooksCut = c.bus.Bundled(), c.bus.LooksCut
+	c.stats.Outsiders = c.doubt.outsiders()
+	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
+	if e.cfg.Progress != nil {
+		e.cfg.Progress(c.stats)
+	}
+	c.err = b.err
+	if b.report {
+		row, loss := c.span.end(c.stats, b.clock)
+		row.peer = e.cfg.Sensor.Name
+		c.say(row)
+		c.bus.Publish(loss)
+		c.say(loss)
+	}
+	c.clock = b.clock
+	b.Release()
+	if e.live && !b.last && (c.findings > c.flushedAt || c.clock-c.flushed >= flushEvery) {
+		c.flush()
+	}
+}
+
+// merge goes through the batch's events in the order of their places.
+func (c *collector) merge(b *batch) {
+	lists := append(b.out[:len(b.out):len(b.out)], b.weirds)
+	clear(c.at)
+	for {
+		best := -1
+		for i, l := range lists {
+			if c.at[i] < len(l) && (best < 0 || less(&l[c.at[i]], &lists[best][c.at[best]])) {
+				best = i
+			}
+		}
+		if best < 0 {
+			c.bus.Reading, c.over = 0, false
+			return
+		}
+		x := &lists[best][c.at[best]]
+		c.bus.Reading, c.over = x.reading, x.over
+		c.event(x.ev, x.aside, x.begun)
+		c.stood(x)
+		c.at[best]++
+	}
+}
+
+// stood says that detectors and outputs stood still, if they did, over an event.
+func (c *collector) stood(x *event) {
+	s := c.watch.stood()
+	if s == nil {
+		return
+	}
+	s.At, s.Stage = capture.At{Time: c.clock}, fmt.Sprintf("detectors and outputs, over a %T", x.ev)
+	c.event(s, false, false)
+}
+
+// end says what is left to say.
+func (c *collector) end() (Stats, error) {
+	c.bus.End(capture.At{Time: c.stats.Last, Packet: c.stats.Packets})
+	c.repeat.Flush()
+	c.stats.Findings, c.stats.Weirds, c.stats.RowsLost = c.findings, c.weirds, rowsLost(c.sinks)
+	c.stats.Bundled, c.stats.LooksCut = c.bus.Bundled(), c.bus.LooksCut
+	c.stats.Outsiders = c.doubt.outsiders()
+	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
+	rest := &statsRow{ts: c.stats.Last, s: c.stats}
+	if c.e.live {
+		rest, _ = c.span.end(c.stats, c.clock)
+	}
+	rest.peer = c.e.cfg.Sensor.Name
+	c.say(rest)
+	c.stats.Rows = c.rows
+	return c.stats, c.err
+}
+
+func less(a, b *event) bool {
+	if a.pos != b.pos {
+		return a.pos < b.pos
+	}
+	return a.shard < b.shard
+}

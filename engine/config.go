@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/assets"
+	"github.com/raytap/raytap/detectors/beacon"
+	"github.com/raytap/raytap/detectors/campaign"
+	"github.com/raytap/raytap/detectors/dnstunnel"
+	"github.com/raytap/raytap/detectors/egress"
+	"github.com/raytap/raytap/detectors/flood"
+	"github.com/raytap/raytap/detectors/intel"
+	"github.com/raytap/raytap/detectors/model"
+	"github.com/raytap/raytap/detectors/oast"
+	"github.com/raytap/raytap/detectors/payload"
+	"github.com/raytap/raytap/detectors/scan"
+	"github.com/raytap/raytap/detectors/secrets"
+	"github.com/raytap/raytap/detectors/sensor"
+	"github.com/raytap/raytap/detectors/shell"
+	"github.com/raytap/raytap/detectors/tunnel"
+)
+
+// Config says how to read, decode and detect. Default gives the defaults; the zero value runs too. The tags are the keys of
+// raytap's configuration file, which package config reads and checks: Run takes values as they are.
+type Config struct {
+	// Home lists the networks (192.0.2.0/24) and addresses that count as inside; none: detectors.DefaultHome.
+	Home []string `yaml:"home"`
+	// Workers is how many goroutines decode, up to capture.ShardCount; 0: as many as there are processors. The output is the
+	// same for any number.
+	Workers int `yaml:"workers"`
+	// Filter leaves out packets that do not match it, in the language of tcpdump; "": none.
+	Filter string `yaml:"filter"`
+	// Checksums says what becomes of a wrong one: auto, strict (as in Zeek) or ignore (as with Zeek's -C); "": auto. See
+	// capture.Checksums.
+	Checksums string `yaml:"checksums"`
+	// MaxFlows is how many flows are followed at once; 0: capture.DefaultMaxFlows. Beyond it the flow that is known least of
+	// makes room.
+	MaxFlows int `yaml:"max_flows"`
+	// LogMore gives rows of Zeek's logs also of what Zeek would not read: see package zeekview.
+	LogMore bool `yaml:"log_more"`
+
+	Order         Order         `yaml:"order"`
+	ProxyProtocol ProxyProtocol `yaml:"proxy_protocol"`
+
+	// Rules are switched off, rated and suppressed by this. The sections after it are the detectors'.
+	Rules     detectors.RulesConfig `yaml:"rules"`
+	Campaign  campaign.Config       `yaml:"campaign"`
+	Egress    egress.Config         `yaml:"egress"`
+	Model     model.Config          `yaml:"model"`
+	Payload   payload.Config        `yaml:"payload"`
+	Assets    assets.Config         `yaml:"assets"`
+	Secrets   secrets.Config        `yaml:"secrets"`
+	Sensor    sensor.Config         `yaml:"sensor"`
+	Beacon    beacon.Config         `yaml:"beacon"`
+	DNSTunnel dnstunnel.Config      `yaml:"dns_tunnel"`
+	OAST      oast.Config           `yaml:"oast"`
+	Scan      scan.Config           `yaml:"scan"`
+	Shell     shell.Config          `yaml:"shell"`
+	Tunnel    tunnel.Config         `yaml:"tunnel"`
+	Flood     flood.Config          `yaml:"flood"`
+
+	// Detectors run besides those of the registry, after them and before the one that makes incidents of findings.
+	Detectors []detectors.Spec `yaml:"-"`
+	// Indicators are what the detector of indicators looks for, and may be exchanged while the run goes on; nil: those that
+	// are built in.
+	Indicators *intel.Live `yaml:"-"`
+	// Reload, if set, brings configurations to go on with. Networks, rules and the detectors' sections take effect; the rest
+	// stays as it was.
+	Reload <-chan *Config `yaml:"-"`
+	// Progress, if set, is told how far the run is, after each batch of packets and on the goroutine that called Run.
+	Progress func(Stats) `yaml:"-"`
+	// Fragile lets a panic of a decoder end the program, for tests and fuzzing. Otherwise it is counted, and costs the flow
+	// its decoder.
+	Fragile bool `yaml:"-"`
+}
+
+// Default gives the settings of a run for which nothing is said.
+func Default() Config {
+	return Config{
+		Home:      append([]string(nil), detectors.DefaultHome...),
+		MaxFlows:  capture.DefaultMaxFlows,
+		Checksums: "auto",
+		Order:     Order{Wait: capture.DefaultWait, Packets: capture.DefaultWaitPackets},
+		Campaign:  campaign.Default(),
+		Egress:    egress.Default(),
+		Model:     model.Default(),
+		Payload:   payload.Default(),
+		Secrets:   secrets.Default(),
+		Sensor:    sensor.Default(),
+		Beacon:    beacon.Default(),
+		DNSTunnel: dnstunnel.Default(),
+		OAST:      oast.Default(),
+		Scan:      scan.Default(),
+		Shell:     shell.Default(),
+		Tunnel:    tunnel.Default(),
+		Flood:     flood.Default(),
+	}
+}
+
+// ProxyProtocol says what to make of connections that begin with a header of the PROXY protocol, in which a load balancer
+// names the client. Where the header is believed, findings are about that client. A header is believed of an address in
+// Trust that connects to the home networks; an empty Trust stands for the home networks. One of anybody else, and one on
+// the way out, is shown in the evidence and changes nothing.
+type ProxyProtocol struct {
+	Trust []string `yaml:"trust"`
+}
+
+// settings gives each detector its section, by its name. A section is a field of Config and a line here.
+func (c *Config) settings() map[string]any {
+	return map[string]any{
+		"campaign":   &c.Campaign,
+		"egress":     &c.Egress,
+		"model":      &c.Model,
+		"payload":    &c.Payload,
+		"assets":     &c.Assets,
+		"secrets":    &c.Secrets,
+		"beacon":     &c.Beacon,
+		"dns_tunnel": &c.DNSTunnel,
+		"oast":       &c.OAST,
+		"scan":       &c.Scan,
+		"shell":      &c.Shell,
+		"tunnel":     &c.Tunnel,
+		"flood":      &c.Flood,
+		"intel":      c.Indicators,
+		"sensor":     &c.Sensor,
+	}
+}
+
+// Order says how long packets of TCP that came too early wait for what they acknowledge: see capture.FlowConfig.
+type Order struct {
+	Wait    time.Duration `yaml:"wait"`
+	Packets int           `yaml:"packets"`
+}
+
+// checksums gives the setting as the flow table has it.
+func (c *Config) checksums() capture.Checksums {
+	switch c.Checksums {
+	case "strict":
+		return capture.ChecksumsStrict
+	case "ignore":
+		return capture.ChecksumsIgnore
+	}
+	return capture.ChecksumsAuto
+}
+
+// home gives the networks that count as inside.
+func (c *Config) home() (*detectors.Networks, error) {
+	if len(c.Home) == 0 {
+		return detectors.ParseNetworks(detectors.DefaultHome)
+	}
+	return detectors.ParseNetworks(c.Home)
+}
+
+// users gives those outside whose jobs count as jobs from inside.
+func (c *Config) users() *detectors.Networks {
+	users, err := detectors.ParseNetworks(c.Campaign.Allow)
+	if err != nil { // it was checked
+		users = &detectors.Networks{}
+	}
+	return users
+}
+
+// zeekLocal is what Zeek takes for local when nobody says otherwise (Site::private_address_space): what the IANA
+// registries of special-purpose addresses (RFC 6890) keep off the Internet, documentation and benchmarks included.
+var zeekLocal = []string{
+	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+	"192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/24", "239.0.0.0/8",
+	"240.0.0.0/4", "255.255.255.255/32",
+	"::/128", "::1/128", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:2::/48", "2001:db8::/32", "fc00::/7", "fe80::/10", "fec0::/10",
+	// The same in 6to4 (RFC 3056).
+	"2002::/24", "2002:a00::/24", "2002:6440::/26", "2002:7f00::/24", "2002:a9fe::/32", "2002:ac10::/28", "2002:c000::/40",
+	"2002:c000:200::/40", "2002:c0a8::/32", "2002:c612::/31", "2002:c633:6400::/40", "2002:cb00:7100::/40", "2002:e000::/40",
+	"2002:ef00::/24", "2002:f000::/20", "2002:ffff:ffff::/48",
+}
+
+// local gives what tells local_orig and local_resp of conn.log: the home networks where they were given, otherwise
+// what Zeek would say. Findings go by home alone, to which documentation addresses do not belong.
+func (c *Config) local() *detectors.Networks {
+	nets := c.Home
+	if len(nets) == 0 || slices.Equal(nets, detectors.DefaultHome) {
+		nets = zeekLocal
+	}
+	local, err := detectors.ParseNetworks(nets)
+	if err != nil { // home was parsed before
+		local = &detectors.Networks{}
+	}
+	return local
+}

@@ -1,0 +1,248 @@
+// Package engine reads frames from a source, turns them into events on all processors and brings the events, in the order of
+// their packets, to detectors and sinks.
+//
+//	src, err := capture.OpenFile("x.pcap")
+//	stats, err := engine.Run(ctx, engine.Default(), src, sink)
+//
+// One goroutine reads and dissects, Workers goroutines drive the flow tables and decoders, and one merges, detects and
+// writes. Where a single processor is enough, the first does it all, batch by batch: with one worker, and for a live
+// source as long as it keeps up. Output is byte-identical for any number of workers: flows belong to one of a fixed
+// number of shards, and events carry the place in the capture where they arose.
+package engine
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/intel"
+	"github.com/raytap/raytap/registry"
+)
+
+// Sink takes what a run says, in order and one at a time: records (capture.Record) for logs and *detectors.Finding. What
+// it does not know it ignores.
+type Sink interface {
+	Event(ev any)
+}
+
+// Flusher is a Sink that holds back what it was told. Of a live source Flush is called a few times in a second, behind
+// each batch with a finding in it too, so that what was said can be read at once.
+type Flusher interface {
+	Sink
+	Flush()
+}
+
+// Batches on their way. Two for each stage keep all of them busy; more only spreads over the cache.
+const batchesPerStage = 2
+
+// event is something a shard said, with its place: position, then shard. Packet n of those that the dissector made,
+// counted from 1, has the position 2n; what the clock did before it has 2n-1.
+type event struct {
+	pos   uint64
+	shard uint32
+	aside bool // read out of packets that Zeek does not read
+	begun bool // aside: Zeek sees the flow begin
+	// 1 or 2: of a flow with two readings, see capture.Aside.
+	reading uint8
+	over    bool // of a flow that makes more than it is worth: it has no row
+	ev      any
+}
+
+// tick is the clock moving on before packet n of the batch.
+type tick struct {
+	n  int
+	at capture.At
+}
+
+type batch struct {
+	capture.Batch
+	pos     uint64 // of the packet before the first
+	packets []capture.Packet
+	hashes  []uint64
+	work    [][]int32 // by worker: which packets are its own
+	ticks   []tick
+	weirds  []event
+	out     [][]event // by worker
+	stats   Stats     // of the reader so far
+	last    bool
+	err     error
+	done    sync.WaitGroup
+	ftp     bool // data connections were arranged lately
+	closes  int  // no frames: the shard of this number, from 1, ends
+	// used is how many flows were in the table of each shard behind the batch, usedAt the packets up to there. A batch
+	// comes back when all are done with it, and the batches in turn, so the next one that it is knows of the same one in
+	// every run: limit, what the shards may hold from here on, goes by that.
+	used    [capture.ShardCount]int32
+	usedAt  uint64
+	limit   [capture.ShardCount]int32
+	counted bool         // the workers bring their counts: once in a second of packet time, and at the end
+	counts  []workCounts // by worker
+
+	// Of a live source.
+	clock  capture.Time // the latest time that is known
+	shed   capture.ShedLevel
+	report bool // a span of statsEvery ends here
+}
+
+// engine is one run.
+type engine struct {
+	cfg   Config
+	src   capture.Source
+	live  bool
+	home  *detectors.Networks
+	local *detectors.Networks
+	// balancers may name those for whom they speak.
+	balancers *detectors.Networks
+	free      chan *batch
+	merge     chan *batch
+	workers   []*worker
+	collect   *collector
+	recover   bool
+	// standAfter is how long workers and collector of a live source may take for one step before that is said.
+	standAfter time.Duration
+	// apart says whether workers and collector have goroutines of their own for the next batch, or the reader does it all.
+	// fill is how full the source is, in percent.
+	apart func(fill int) bool
+}
+
+// Run reads src to its end, or until ctx is done, and hands everything that is said to the sinks. Rows and findings
+// up to an error of the source are all written before it is returned; it does not close src.
+func Run(ctx context.Context, cfg Config, src capture.Source, sinks ...Sink) (Stats, error) {
+	e, err := newEngine(cfg, src, sinks)
+	if err != nil {
+		return Stats{}, err
+	}
+	return e.run(ctx)
+}
+
+func newEngine(cfg Config, src capture.Source, sinks []Sink) (*engine, error) {
+	home, err := cfg.home()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Indicators == nil {
+		set, err := intel.BuiltIn(time.Now())
+		if err != nil {
+			return nil, err
+		}
+		cfg.Indicators = intel.NewLive(set)
+	}
+	if cfg.MaxFlows <= 0 {
+		cfg.MaxFlows = capture.DefaultMaxFlows
+	}
+	n := cfg.Workers
+	if n <= 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	n = min(n, capture.ShardCount)
+	e := &engine{recover: !cfg.Fragile, standAfter: standAfter, cfg: cfg, src: src, home: home, local: cfg.local(), balancers: home}
+	if trust := cfg.ProxyProtocol.Trust; len(trust) > 0 {
+		if e.balancers, err = detectors.ParseNetworks(trust); err != nil {
+			return nil, err
+		}
+	}
+	if _, e.live = src.(capture.LiveSource); e.live {
+		e.apart = (&pace{now: time.Now, cpu: cpuTime}).apart
+	} else {
+		e.apart = func(int) bool { return n > 1 }
+	}
+	batches := batchesPerStage * 3
+	e.free = make(chan *batch, batches)
+	e.merge = make(chan *batch, batches)
+	for range batches {
+		e.free <- &batch{work: make([][]int32, n), out: make([][]event, n), counts: make([]workCounts, n)}
+	}
+	for i := range n {
+		e.workers = append(e.workers, newWorker(e, i, n))
+	}
+	e.collect = newCollector(e, sinks)
+	return e, nil
+}
+
+// detectors lists those of the registry and the caller's own.
+func (e *engine) detectors() []detectors.Spec { return registry.Detectors(e.cfg.Detectors...) }
+
+// rules lists what they may say.
+func (e *engine) rules() []detectors.Rule { return registry.Rules(e.cfg.Detectors...) }
+
+func (e *engine) run(ctx context.Context) (Stats, error) {
+	var wg sync.WaitGroup
+	for _, w := range e.workers {
+		wg.Go(func() {
+			for b := range w.in {
+				w.take(b)
+				b.done.Done()
+			}
+		})
+	}
+	wg.Go(func() {
+		for b := range e.merge {
+			b.done.Wait()
+			e.collect.take(b)
+			e.free <- b
+		}
+	})
+	newReader(e).run(ctx)
+	for _, w := range e.workers {
+		close(w.in)
+	}
+	close(e.merge)
+	wg.Wait()
+	return e.collect.end()
+}
+
+// pass brings a batch to all workers, and then to the collector.
+func (e *engine) pass(b *batch, apart bool) {
+	if !apart {
+		for _, w := range e.workers {
+			w.take(b)
+		}
+		e.collect.take(b)
+		e.free <- b
+		return
+	}
+	b.done.Add(len(e.workers))
+	for _, w := range e.workers {
+		w.in <- b
+	}
+	e.merge <- b
+}
+
+// settle waits until all batches but the reader's are done with. Nobody else is in flows and detectors then.
+func (e *engine) settle() {
+	var idle []*batch
+	for range cap(e.free) - 1 {
+		idle = append(idle, <-e.free)
+	}
+	for _, b := range idle {
+		e.free <- b
+	}
+}
+
+func (b *batch) reset() {
+	b.packets, b.hashes, b.ticks, b.weirds = b.packets[:0], b.hashes[:0], b.ticks[:0], b.weirds[:0]
+	b.Frames, b.last, b.err, b.report, b.closes = b.Frames[:0], false, nil, false, 0
+	for i := range b.work {
+		b.work[i] = b.work[i][:0]
+		clear(b.out[i])
+		b.out[i] = b.out[i][:0]
+	}
+}
+
+// deal hashes packet i and notes whose it is.
+func (b *batch) deal(i int, seed *capture.Seed) {
+	h := seed.Hash(&b.packets[i])
+	b.hashes = append(b.hashes, h)
+	w := int(h%capture.ShardCount) % len(b.work)
+	b.work[w] = append(b.work[w], int32(i))
+}
+
+func (b *batch) lastOrdinal() uint64 {
+	if n := len(b.Frames); n > 0 {
+		return b.Frames[n-1].Ordinal
+	}
+	return 0
+}

@@ -1,0 +1,246 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/dns"
+	"github.com/raytap/raytap/decoders/file"
+	"github.com/raytap/raytap/decoders/http"
+	"github.com/raytap/raytap/decoders/services"
+	"github.com/raytap/raytap/engine/zeekview"
+	"github.com/raytap/raytap/registry"
+)
+
+// worker drives every n-th shard: flow tables, reassembly, decoders and interpreters.
+type worker struct {
+	e      *engine
+	id     int
+	in     chan *batch
+	shards []*capture.Shard // by shard number, nil where it is another's
+	interp []func(any) any
+	batch  *batch
+	shard  uint32
+	pos    uint64
+	panics uint64
+	shed   capture.ShedLevel
+	bodies uint64 // that were not looked into
+	end    capture.At
+	watch  *watch
+}
+
+// newWorker makes worker id of n.
+func newWorker(e *engine, id, n int) *worker {
+	w := &worker{e: e, id: id, in: make(chan *batch, cap(e.free)), shards: make([]*capture.Shard, capture.ShardCount), interp: registry.Interpreters(e.home), watch: e.newWatch()}
+	fc := capture.FlowConfig{
+		MaxFlows: e.cfg.MaxFlows / capture.ShardCount, Checksums: e.cfg.checksums(), Emit: w.emit,
+		Wait: e.cfg.Order.Wait, WaitPackets: e.cfg.Order.Packets,
+		Local: func(addr [16]byte, v6 bool) bool {
+			p := capture.Packet{Src: addr, V6: v6}
+			return e.local.Contains(p.SrcAddr())
+		},
+		Dear: callsRay,
+	}
+	if !e.cfg.LogMore {
+		fc.Admits = zeekview.Admits
+	}
+	specs := registry.DecodersFor(e.home, e.balancers, w.shedding)
+	web := &specs[slices.IndexFunc(specs, func(s decoders.Spec) bool { return s.Name == "http" })]
+	set, names := decoders.NewSet(specs), decoders.NewSet(append(specs[:len(specs):len(specs)], dns.AnySpec()))
+	if !e.cfg.LogMore {
+		admits := func(service string) bool { return zeekview.Admits(nil, true, service) }
+		set.Admits, names.Admits = admits, admits
+	}
+	carried := file.NewCache(file.Options{HashLimit: registry.HashLimit})
+	for s := id; s < capture.ShardCount; s += n {
+		transfers := services.NewTransfers(carried)
+		fc.Open = func(h capture.Host, mid bool) capture.Stream {
+			_, port := h.Ports()
+			list := set
+			if dns.Port(0, port) || dns.Port(capture.ProtoUDP, port) {
+				list = names
+			}
+			mux := list.Mux(h, mid)
+			if http.Port(port) && !mid {
+				return http.Beside(h, mux, web)
+			}
+			return transfers.Watch(h, mux, mid, w.batch.ftp)
+		}
+		w.shards[s] = capture.NewShard(fc)
+	}
+	return w
+}
+
+// take drives the worker's shards with the batch.
+func (w *worker) take(b *batch) {
+	w.batch = b
+	w.watch.begin()
+	defer w.watch.end()
+	if w.shed != b.shed {
+		w.shed = b.shed
+		for _, s := range w.shards {
+			if s != nil {
+				s.Shed = b.shed
+			}
+		}
+	}
+	for i, s := range w.shards {
+		if s != nil && b.limit[i] > 0 {
+			s.SetLimit(int(b.limit[i]))
+		}
+	}
+	for i, t := 0, 0; i <= len(b.work[w.id]); {
+		i, t = w.run(i, t)
+	}
+	w.end = capture.At{Time: max(w.end.Time, b.clock), Packet: max(w.end.Packet, b.lastOrdinal())}
+	if n := b.closes - 1; n >= 0 && w.shards[n] != nil {
+		w.pos = 2 * (b.pos + 1)
+		w.guarded(uint32(n), func(s *capture.Shard) { s.Close(w.end) })
+	}
+	for i, s := range w.shards {
+		if s != nil {
+			b.used[i] = int32(s.Len())
+		}
+	}
+	if b.counted {
+		b.counts[w.id] = w.count()
+	}
+}
+
+// workCounts are what a worker has counted.
+type workCounts struct {
+	flow   capture.Counters
+	active int    // flows in its tables
+	bodies uint64 // that were not looked into
+	panics uint64
+}
+
+// count sums what the worker and its shards have counted.
+func (w *worker) count() workCounts {
+	t := workCounts{bodies: w.bodies, panics: w.panics}
+	for _, s := range w.shards {
+		if s != nil {
+			t.flow.Add(&s.Counters)
+			t.active += s.Len()
+		}
+	}
+	return t
+}
+
+// sum takes over what the workers had counted at the end of the batch.
+func (s *Stats) sum(all []workCounts) {
+	s.Flow, s.ActiveFlows, s.ShedBodies, s.Panics = capture.Counters{}, 0, 0, 0
+	for i := range all {
+		s.Flow.Add(&all[i].flow)
+		s.ActiveFlows += all[i].active
+		s.ShedBodies += all[i].bodies
+		s.Panics += all[i].panics
+	}
+}
+
+// run drives the worker's packets from the i-th on, and the clock from tick t on. It returns where to go on: behind
+// the packet whose flow was quarantined if a bug of ours was hit, beyond the end otherwise.
+func (w *worker) run(i, t int) (nextI, nextT int) {
+	b := w.batch
+	mine := b.work[w.id]
+	if w.e.recover {
+		defer func() {
+			if r := recover(); r != nil {
+				w.panicked(r)
+				n := mine[i]
+				w.shards[b.hashes[n]%capture.ShardCount].Quarantine(&b.packets[n], b.hashes[n])
+				nextI, nextT = i+1, t
+			}
+		}()
+	}
+	for ; ; i++ {
+		n := len(b.packets)
+		if i < len(mine) {
+			n = int(mine[i])
+		}
+		for ; t < len(b.ticks) && b.ticks[t].n <= n; t++ {
+			at := b.ticks[t].at
+			w.pos = 2*(b.pos+uint64(b.ticks[t].n)+1) - 1
+			w.eachShard(func(s *capture.Shard) { s.Advance(at) })
+			w.stood(nil, 0, at)
+		}
+		if i >= len(mine) {
+			return i + 1, t
+		}
+		w.shard = uint32(b.hashes[n] % capture.ShardCount)
+		w.pos = 2 * (b.pos + uint64(n) + 1)
+		p := &b.packets[n]
+		w.shards[w.shard].Packet(p, b.hashes[n])
+		if w.watch != nil && w.watch.late.Load() {
+			w.stood(p, b.hashes[n], capture.At{Time: p.Time, Packet: p.Ordinal})
+		}
+	}
+}
+
+// stood says that the worker stood still, if it did, over packet p or, with nil, over flows that ended.
+func (w *worker) stood(p *capture.Packet, h uint64, at capture.At) {
+	x := w.watch.stood()
+	if x == nil {
+		return
+	}
+	x.At, x.Stage = at, "flows and decoders"
+	if p != nil {
+		x.Flow = w.shards[w.shard].Identify(p, h)
+	}
+	w.emit(x)
+}
+
+// eachShard calls f for the worker's shards.
+func (w *worker) eachShard(f func(*capture.Shard)) {
+	for i, s := range w.shards {
+		if s != nil {
+			w.guarded(uint32(i), f)
+		}
+	}
+}
+
+// guarded calls f for a shard. A shard takes the decoder off a flow before it ends it, so calling f again after a panic
+// gets further each time.
+func (w *worker) guarded(i uint32, f func(*capture.Shard)) {
+	w.shard = i
+	if !w.e.recover {
+		f(w.shards[i])
+		return
+	}
+	for done := false; !done; {
+		func() {
+			defer func() {
+				if r := recover(); r != nil {
+					w.panicked(r)
+				}
+			}()
+			f(w.shards[i])
+			done = true
+		}()
+	}
+}
+
+func (w *worker) panicked(r any) {
+	w.panics++
+	w.emit(&capture.Weird{At: capture.At{Time: w.batch.stats.Last}, Name: "decoder_panic", Addl: fmt.Sprint(r)})
+}
+
+// emit takes an event of one of the worker's shards, and what the interpreters make of it.
+func (w *worker) emit(ev any) {
+	out := &w.batch.out[w.id]
+	at := event{pos: w.pos, shard: w.shard}
+	if x, ok := ev.(*capture.Aside); ok {
+		ev = x.Event
+		at.aside, at.begun, at.reading, at.over = x.Doubted, x.Begun, x.Reading, x.Over
+	}
+	at.ev = ev
+	*out = append(*out, at)
+	for _, f := range w.interp {
+		if made := f(ev); made != nil {
+			*out = append(*out, event{pos: w.pos, shard: w.shard, reading: at.reading, ev: made})
+			w.shards[w.shard].Keep()
+		}
+	}
+}

@@ -142,6 +142,9 @@ type Spec struct {
 	Datagram Probe  // for UDP, resp is always empty when orig is not; nil: not over datagrams
 	New      func(ctx Context) Decoder
 	Again    Again
+	// Any says that the probe takes bytes which may be anything else too: text of any kind, a file as it is. Such Specs come
+	// after all others; the registry's test holds that.
+	Any bool
 }
 
 // Set is a list of Specs, at most 64, made ready for Muxes of any number of flows.

@@ -232,6 +232,9 @@ func (m *Mux) Decoder() string {
 	return m.spec.Name
 }
 
+// Known reports whether a decoder is in charge whose bytes are nothing else's: see Spec.Any.
+func (m *Mux) Known() bool { return m.spec != nil && !m.spec.Any }
+
 // Data takes the next bytes of a direction, borrowed.
 func (m *Mux) Data(dir capture.Dir, b []byte) {
 	if len(b) == 0 {

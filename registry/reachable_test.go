@@ -82,3 +82,26 @@ func veiled(s string) string {
 	}
 	return string(b)
 }
+
+// TestOrder: what takes bytes of any kind comes after what knows its own, and names are told apart.
+func TestOrder(t *testing.T) {
+	home, err := detectors.ParseNetworks(detectors.DefaultHome)
+	if err != nil {
+		t.Fatal(err)
+	}
+	any, seen := "", map[string]bool{}
+	for _, s := range Decoders(home) {
+		if seen[s.Name] {
+			t.Errorf("%s stands there twice", s.Name)
+		}
+		seen[s.Name] = true
+		if s.Any {
+			any = s.Name
+		} else if any != "" {
+			t.Errorf("%s comes after %s, which takes its bytes", s.Name, any)
+		}
+	}
+	if any == "" {
+		t.Error("nothing takes what is left")
+	}
+}

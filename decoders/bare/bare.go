@@ -33,7 +33,7 @@ var marks = [...]string{
 
 // Spec registers the decoder, before those that take any text.
 func Spec(files *file.Cache) decoders.Spec {
-	return decoders.Spec{Name: "bare", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
+	return decoders.Spec{Name: "bare", Any: true, Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
 		d := &decoder{ctx: ctx}
 		d.r.Open(files)
 		return d

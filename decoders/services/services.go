@@ -86,10 +86,10 @@ type Options struct {
 // Text is the name in Options.Follow for lines that nobody knows.
 const Text = "text"
 
-// Spec registers the decoder. It belongs behind all others.
+// Spec registers the decoder.
 func Spec(opt Options) decoders.Spec {
 	return decoders.Spec{
-		Name: "services", Stream: probeStream, Datagram: probeDatagram,
+		Name: "services", Stream: probeStream, Datagram: probeDatagram, Any: true,
 		New: func(ctx decoders.Context) decoders.Decoder {
 			return &decoder{c: conversation{ctx: ctx, follow: opt.Follow}}
 		},

@@ -115,9 +115,7 @@ func (w *watch) goesOn(dir capture.Dir) bool {
 	if !w.on {
 		return false
 	}
-	switch w.Mux.Decoder() {
-	case "", "services", "secrets", "bare", "shell": // nobody's, text of any kind, a file by itself, or what begins like a command
-	default:
+	if w.Mux.Known() {
 		w.drop()
 		return false
 	}

@@ -72,7 +72,7 @@ type Evidence struct {
 // Spec registers the decoder. It belongs behind all that have a grammar and, since it waits with text that it does not
 // know, before those that take any text: its probe refuses the beginnings of the usual text protocols at once.
 func Spec() decoders.Spec {
-	return decoders.Spec{Name: "shell", Stream: probe, Datagram: probeDatagram, New: func(ctx decoders.Context) decoders.Decoder {
+	return decoders.Spec{Name: "shell", Any: true, Stream: probe, Datagram: probeDatagram, New: func(ctx decoders.Context) decoders.Decoder {
 		return &decoder{ctx: ctx}
 	}}
 }

@@ -38,6 +38,7 @@ type dispute struct {
 	readings [otherCopies]reading
 	over     []copied // of what the first reading does not have yet
 	held     int      // bytes of over
+	full     bool     // there was more than over takes
 	urgent   uint32   // the byte that secondCopy leaves out, if urged
 	urgeTTL  uint8    // of the packet that named it
 	urged    bool
@@ -178,7 +179,10 @@ func (f *flow) dispute(side uint8, seq uint32, b []byte, ttl uint8) bool {
 			c.seq, c.data = have, b[n:]
 		}
 		if seqDelta(c.seq, d.next) >= disputeLimit || d.held+len(c.data) > disputeLimit || len(d.over) >= aheadRuns {
-			f.sh.Counters.DisputesFull++
+			if !d.full {
+				d.full = true
+				f.sh.Counters.DisputesFull++
+			}
 			return true
 		}
 		c.data = bytes.Clone(c.data)

@@ -147,12 +147,16 @@ type Bus struct {
 	Reading uint8
 	// LooksCut is how many commands detectors did not read to their end, for the work that they asked for.
 	LooksCut uint64
-	subs     map[reflect.Type][]func(any)
-	find     func(*Finding)
-	gather   *gatherer
-	ticks    []ticker
-	ends     []func(capture.At)
-	now      capture.At
+	// LookWork is how much work looks at commands were, in units of capture.Worker, and Written how many findings had their
+	// texts made.
+	LookWork, Written uint64
+
+	subs   map[reflect.Type][]func(any)
+	find   func(*Finding)
+	gather *gatherer
+	ticks  []ticker
+	ends   []func(capture.At)
+	now    capture.At
 
 	configured []string
 }
@@ -283,6 +287,7 @@ func (b *Bus) Draft(d Draft) {
 // write makes the texts of d, with what the event at hand says of all that is found in it.
 func (b *Bus) write(d Draft) {
 	f := d.Finding
+	b.Written++
 	if d.Write != nil {
 		d.Write(f)
 	}

@@ -207,6 +207,7 @@ func (d *detector) call(c *ray.Call) {
 		return
 	}
 	v := assess(d.judge, c)
+	d.bus.LookWork += uint64(v.Work())
 	if v.Short {
 		d.bus.LooksCut++
 	}

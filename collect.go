@@ -127,7 +127,7 @@ func (c *collector) take(b *batch) {
 	c.stats = b.stats
 	c.stats.Flow, c.stats.ActiveFlows, c.stats.ShedBodies, c.stats.Panics = c.sums.Flow, c.sums.ActiveFlows, c.sums.ShedBodies, c.sums.Panics
 	c.stats.Findings, c.stats.Weirds, c.stats.Rows, c.stats.RowsLost = c.findings, c.weirds, c.rows, rowsLost(c.sinks)
-	c.stats.Bundled, c.stats.LooksCut = c.bus.Bundled(), c.bus.LooksCut
+	c.stats.Bundled, c.stats.LooksCut, c.stats.LookWork, c.stats.Written = c.bus.Bundled(), c.bus.LooksCut, c.bus.LookWork, c.bus.Written
 	c.stats.Outsiders = c.doubt.outsiders()
 	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
 	if e.cfg.Progress != nil {
@@ -186,7 +186,7 @@ func (c *collector) end() (Stats, error) {
 	c.bus.End(capture.At{Time: c.stats.Last, Packet: c.stats.Packets})
 	c.repeat.Flush()
 	c.stats.Findings, c.stats.Weirds, c.stats.RowsLost = c.findings, c.weirds, rowsLost(c.sinks)
-	c.stats.Bundled, c.stats.LooksCut = c.bus.Bundled(), c.bus.LooksCut
+	c.stats.Bundled, c.stats.LooksCut, c.stats.LookWork, c.stats.Written = c.bus.Bundled(), c.bus.LooksCut, c.bus.LookWork, c.bus.Written
 	c.stats.Outsiders = c.doubt.outsiders()
 	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
 	rest := &statsRow{ts: c.stats.Last, s: c.stats}

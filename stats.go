@@ -17,6 +17,8 @@ type Stats struct {
 	Findings uint64 // said, repetitions not counted
 	Weirds   uint64 // oddities, before repetitions were left out of the log
 	Bundled  uint64 // of those that differ, told in one line with others: there were too many
+	LookWork uint64 // units of work that looks at commands were, see capture.Worker
+	Written  uint64 // findings of which the texts were made
 	LooksCut uint64 // commands that were not read to their end, for the work that they asked for
 	Panics   uint64 // bugs of ours that cost a flow its decoder
 	Rows     uint64 // log rows

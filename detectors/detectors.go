@@ -147,12 +147,16 @@ type Bus struct {
 	Reading uint8
 	// LooksCut is how many commands detectors did not read to their end, for the work that they asked for.
 	LooksCut uint64
-	subs     map[reflect.Type][]func(any)
-	find     func(*Finding)
-	gather   *gatherer
-	ticks    []ticker
-	ends     []func(capture.At)
-	now      capture.At
+	// LookWork is how much work looks at commands were, in units of capture.Worker, and Written how many findings had their
+	// texts made.
+	LookWork, Written uint64
+
+	subs   map[reflect.Type][]func(any)
+	find   func(*Finding)
+	gather *gatherer
+	ticks  []ticker
+	ends   []func(capture.At)
+	now    capture.At
 
 	configured []string
 }
@@ -245,10 +249,47 @@ func proxied(f *capture.Flow) (list []Evidence) {
 	return list
 }
 
+// Draft is a finding of which somebody may ask for very many. What it is and whom it concerns is known (rule, severity,
+// outcome, Src, Dst, Flow, Key, Count), its texts are made only where they are told.
+type Draft struct {
+	*Finding
+	Write func(*Finding)  // makes message, details and evidence; nil: they are there
+	Tells func() Evidence // makes what tells it from others of its kind; nil: that is found in what Write makes
+}
+
+// tells is what d has in a line that it shares with others.
+func (d *Draft) tells() Evidence {
+	if d.Tells != nil {
+		return d.Tells()
+	}
+	if d.Write != nil {
+		d.Write(d.Finding)
+	}
+	return telling(d.Finding)
+}
+
 // Report says f: it is published to whoever subscribed to *Finding, and handed out.
-func (b *Bus) Report(f *Finding) {
+func (b *Bus) Report(f *Finding) { b.Draft(Draft{Finding: f}) }
+
+// Draft says d as Report does, and has it written only if it stands alone or at the head of a bundle.
+func (b *Bus) Draft(d Draft) {
+	f := d.Finding
 	if b.Drop != nil && b.Drop(f) {
 		return
+	}
+	if b.gather != nil && b.gather.take(d, b.write) {
+		return
+	}
+	b.write(d)
+	b.tell(f)
+}
+
+// write makes the texts of d, with what the event at hand says of all that is found in it.
+func (b *Bus) write(d Draft) {
+	f := d.Finding
+	b.Written++
+	if d.Write != nil {
+		d.Write(f)
 	}
 	f.Evidence = append(f.Evidence, proxied(f.Flow)...)
 	if b.Reading > 0 {
@@ -258,10 +299,6 @@ func (b *Bus) Report(f *Finding) {
 			"of other copies than the first and the last of bytes that were sent more than twice and differ",
 		}[b.Reading]})
 	}
-	if b.gather != nil && b.gather.take(f) {
-		return
-	}
-	b.tell(f)
 }
 
 func (b *Bus) tell(f *Finding) {

@@ -48,7 +48,8 @@ func (s *Suppressor) Fold(f *Finding) bool {
 
 func (s *Suppressor) keep(key string, f *Finding) {
 	if len(s.said) >= suppressTable {
-		s.said, s.before = map[string]*Finding{}, s.said
+		clear(s.before)
+		s.said, s.before = s.before, s.said
 	}
 	s.said[key] = f
 }

@@ -294,6 +294,7 @@ type decoder struct {
 	streams map[uint32]*stream
 	first   *stream // least recently used
 	last    *stream
+	spare   *stream // that is over, for the next
 	kept    int
 	closed  [maxClosed]uint32
 	nclosed int

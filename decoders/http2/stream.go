@@ -115,7 +115,11 @@ func (d *decoder) open(sid uint32) *stream {
 		d.say(streamLimit)
 		d.finish(d.first)
 	}
-	s := &stream{}
+	s := d.spare
+	if d.spare = nil; s == nil {
+		s = &stream{}
+	}
+	*s = stream{} // who dropped it may have written to it since
 	s.call = Call{At: d.now, StreamID: sid, GRPCStatus: -1, Mid: !d.fresh}
 	s.side[asker].aligned, s.side[answerer].aligned = true, true
 	d.streams[sid] = s
@@ -141,6 +145,8 @@ func (d *decoder) drop(s *stream) {
 	delete(d.streams, s.call.StreamID)
 	d.closed[d.nclosed%maxClosed] = s.call.StreamID
 	d.nclosed++
+	*s = stream{}
+	d.spare = s
 }
 
 func (d *decoder) isClosed(sid uint32) bool {
@@ -815,8 +821,8 @@ func (d *decoder) finish(s *stream) {
 		}
 	}
 	c := d.take(s)
-	d.drop(s)
 	c.GRPC = s.grpc == yesGRPC || c.RequestCount+c.ResponseCount > 0
+	d.drop(s)
 	if c.GRPC {
 		d.confirm(toldGRPC, "grpc")
 		d.ctx.Emit(&c)

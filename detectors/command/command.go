@@ -123,6 +123,9 @@ func (j *Judge) Metered(at capture.Time, who netip.Addr) *Report {
 	return &Report{judge: j, metered: true, at: at, who: who}
 }
 
+// Work is what the report took so far, in units of capture.Worker.
+func (r *Report) Work() int { return r.steps*stepUnits + r.bytes }
+
 // Score is the sum over different facts.
 func (r *Report) Score() int {
 	n := 0
@@ -279,7 +282,7 @@ func (r *Report) within() bool {
 		r.Cut = true
 		return false
 	}
-	if more := r.steps*stepUnits + r.bytes - reportFirst - reportByte*r.given - r.taken; r.metered && more > 0 {
+	if more := r.Work() - reportFirst - reportByte*r.given - r.taken; r.metered && more > 0 {
 		more = max(more, reportTakes)
 		if !r.judge.budget.Take(r.at, r.who, int64(more)) {
 			r.Cut, r.Short = true, true

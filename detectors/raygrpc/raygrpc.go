@@ -550,6 +550,7 @@ func (d *detector) commands(c *raygrpc.Call) (best string, r *command.Report) {
 		}
 		x := d.judge.Metered(c.At.Time, c.Flow.Orig.Addr().Unmap())
 		x.Code("command", t)
+		d.bus.LookWork += uint64(x.Work())
 		if x.Short {
 			d.bus.LooksCut++
 		}

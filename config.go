@@ -315,11 +315,18 @@ const (
 // check says what is wrong with the value of a key of the configuration or the flag of that name. For a list it is
 // asked for each element. A key without an entry takes what its type takes.
 func check(key string, v any) error {
+	if err := checkValue(key, v); err != nil {
+		return err
+	}
+	if s, ok := v.(string); ok {
+		return checkPlace(key, s)
+	}
+	return checkBound(key, v)
+}
+
+// checkValue is check for what is neither a bound nor a place.
+func checkValue(key string, v any) error {
 	switch key {
-	case "home", "campaign.allow", "model.allow", "payload.allow", "proxy_protocol.trust", "rules.suppress.src", "rules.suppress.dst", "rules.suppress.networks":
-		if _, err := detectors.ParseNetworks([]string{v.(string)}); err != nil {
-			return errors.New(strings.TrimPrefix(err.Error(), "detectors: "))
-		}
 	case "workers":
 		if n := v.(int); n < 0 || n > maxWorkers {
 			return fmt.Errorf("%d is not between 0 and %d", n, maxWorkers)
@@ -398,10 +405,6 @@ func check(key string, v any) error {
 	case "assets.refresh":
 		if d := v.(time.Duration); d != 0 && d < time.Minute {
 			return errors.New("is shorter than a minute, the interval at which assets are looked through")
-		}
-	case "egress.allow", "secrets.allow":
-		if v.(string) == "" {
-			return errors.New("an empty name would allow everything")
 		}
 	case "campaign.quiet":
 		if v.(time.Duration) < time.Minute {

@@ -540,7 +540,8 @@ func LoadConfig(name string) (Config, error) {
 	return c, err
 }
 
-// LoadConfigLines is LoadConfig; it also says on which line of the file each key stands that is in it.
+// LoadConfigLines is LoadConfig; it also says on which line of the file each key stands that is in it, and each element of a
+// list ("intel[0]"). Where there are mistakes it gives what could be read.
 func LoadConfigLines(name string) (c Config, lines map[string]int, err error) {
 	c = DefaultConfig()
 	lines = map[string]int{}
@@ -561,7 +562,7 @@ func LoadConfigLines(name string) (c Config, lines map[string]int, err error) {
 		for _, e := range all.and(err) {
 			all = append(all, fmt.Errorf("raytap: %s:%w", name, e))
 		}
-		return c, nil, all.err()
+		return c, lines, all.err()
 	}
 	return c, lines, nil
 }
@@ -728,6 +729,9 @@ func fill(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 		for i, e := range seq.Values {
 			if err := fill(list.Index(i), e, key, nil); err != nil {
 				wrong = wrong.and(err)
+			}
+			if lines != nil {
+				lines[fmt.Sprintf("%s[%d]", key, i)] = line(e)
 			}
 		}
 		v.Set(list)

@@ -1,6 +1,7 @@
 package raytap
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ func TestExampleFileIsComplete(t *testing.T) {
 			t.Errorf("raytap.yaml:%d: %s is %s, the default is %s", lines[s.Key], s.Key, got[i].Text, s.Text)
 		}
 	}
+	maps.DeleteFunc(lines, func(key string, _ int) bool { return strings.Contains(key, "[") })
 	if len(lines) != len(got) {
 		t.Errorf("%d keys in the file, %d in the program", len(lines), len(got))
 	}

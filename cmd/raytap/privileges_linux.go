@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"strconv"
-	"strings"
 	"syscall"
 	"unsafe"
 
@@ -101,25 +99,4 @@ func capset(caps uint64) error {
 		return fmt.Errorf("raytap: cannot give up capabilities: %w", e)
 	}
 	return nil
-}
-
-// lookup finds a user by name, or takes UID:GID.
-func lookup(name string) (uid, gid int, err error) {
-	if u, g, ok := strings.Cut(name, ":"); ok {
-		uid, err1 := strconv.Atoi(u)
-		gid, err2 := strconv.Atoi(g)
-		if err1 != nil || err2 != nil || uid < 0 || gid < 0 {
-			return 0, 0, fmt.Errorf("raytap: %q is not UID:GID", name)
-		}
-		return uid, gid, nil
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return 0, 0, fmt.Errorf("raytap: there is no user %q", name)
-	}
-	uid, err = strconv.Atoi(u.Uid)
-	if err == nil {
-		gid, err = strconv.Atoi(u.Gid)
-	}
-	return uid, gid, err
 }

@@ -7,19 +7,24 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/raytap/raytap"
+	"github.com/raytap/raytap/sinks/terminal"
 )
 
-const configSynopsis = `config check FILE...
+const configSynopsis = `config check FILE... [flags]
        raytap config show [--config FILE] [flags]
 
-check reads configuration files as a run would, and says what is wrong with them by file, line and key.
+check reads configuration files as a run would, and says all that is wrong with them by file, line and key. It opens what
+they name: feeds of indicators, tokens, certificates with their keys, the state of the inventory; and sees whether folders
+can be written to, by the user that is named. A warning tells of what may be right later, or cannot be seen by who runs
+this: an interface that is not there, a certificate that ends soon, a file of root's. Flags go above the files.
 
 show prints what is in force with a file and flags, as a file that reads the same, with where each value comes from: the
 default, a line of the file, a flag. Each key of the configuration is a flag: --rotate-interval for rotate.interval.
 
-Exit status: 0 fine; 2 a mistake.
+Exit status: 0 fine, whatever the warnings; 1 the answer could not be printed; 2 a mistake, or wrong usage.
 `
 
 func configure(args []string, stdout, stderr *os.File) int {
@@ -38,12 +43,17 @@ func configure(args []string, stdout, stderr *os.File) int {
 	switch verb, files := rest[0], rest[1:]; {
 	case verb == "check" && len(files) > 0:
 		for _, name := range files {
-			if _, err := raytap.LoadConfig(name); err != nil {
-				complain(stderr, err)
+			n, ok := checkConfig(name, keys, stderr)
+			switch {
+			case !ok:
 				code = exitUsage
-				continue
+			case n == 1:
+				fmt.Fprintf(&out, "%s: fine, with a warning\n", name)
+			case n > 1:
+				fmt.Fprintf(&out, "%s: fine, with %d warnings\n", name, n)
+			default:
+				fmt.Fprintf(&out, "%s: fine\n", name)
 			}
-			fmt.Fprintf(&out, "%s: fine\n", name)
 		}
 	case verb == "check":
 		return f.fail(errors.New("check needs a file"), stdout, stderr)
@@ -79,6 +89,34 @@ func configure(args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 	return code
+}
+
+// checkConfig tells what is wrong with a configuration file under flags, and of what it warns.
+func checkConfig(name string, keys *keyFlags, stderr *os.File) (warnings int, ok bool) {
+	cfg, lines, err := raytap.LoadConfigLines(name)
+	if lines == nil {
+		complain(stderr, err) // it cannot be read
+		return 0, false
+	}
+	err = errors.Join(err, keys.apply(&cfg))
+	x := examiner{cfg: &cfg, config: name, now: time.Now(), at: func(key string, i int) (string, bool) {
+		n := lines[key]
+		if keys.given[key] != nil {
+			return "flag --" + flagOf(key), true
+		}
+		if m := lines[fmt.Sprintf("%s[%d]", key, i)]; m > 0 {
+			n = m
+		}
+		return fmt.Sprintf("%s:%d", name, max(n, 1)), n > 0
+	}}
+	x.run()
+	if err = errors.Join(append([]error{err}, x.wrong...)...); err != nil {
+		complain(stderr, err)
+	}
+	for _, w := range x.warnings {
+		fmt.Fprintf(stderr, "raytap: warning: %s\n", terminal.CleanLines(w))
+	}
+	return len(x.warnings), err == nil
 }
 
 // showConfig writes settings as a file, each with a comment.
@@ -145,10 +183,11 @@ func (k *keyFlags) apply(cfg *raytap.Config) error {
 		names = append(names, key)
 	}
 	slices.Sort(names)
+	var wrong []error
 	for _, key := range names {
 		if err := cfg.Set(key, k.given[key]...); err != nil {
-			return fmt.Errorf("flag --%s: %s", flagOf(key), strings.TrimPrefix(err.Error(), "raytap: "+key+": "))
+			wrong = append(wrong, fmt.Errorf("flag --%s: %s", flagOf(key), strings.TrimPrefix(err.Error(), "raytap: "+key+": ")))
 		}
 	}
-	return nil
+	return errors.Join(wrong...)
 }

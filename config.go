@@ -59,7 +59,7 @@ import (
 //	mask_logs: true                     # credentials also in the columns that are Zeek's (uri, referrer, username)
 //	file_mode: 0640                     # of logs and reports; who may read them may enter their folders
 //	intel: [feeds/threatfox.csv]        # files with indicators, beside those that are built in
-//	interfaces: [eth1, eth2]            # what a sensor captures from; or:
+//	interfaces: [eth1, "veth*"]         # what a sensor captures from: names, patterns, any, default, -lo; or:
 //	read_fifo: /run/raytap/pcap         # a pipe of pcap from elsewhere
 //	snaplen: 65535                      # bytes kept of each frame; 0: all
 //	ring: 256MiB                        # memory for each interface, in blocks of `block` (a power of two)
@@ -353,6 +353,10 @@ func checkValue(key string, v any) error {
 	case "order.packets":
 		if n := v.(int); n < 1 || n > maxOrderPackets {
 			return fmt.Errorf("%d is not between 1 and %d", n, maxOrderPackets)
+		}
+	case "interfaces":
+		if err := capture.CheckInterface(v.(string)); err != nil {
+			return errors.New(strings.TrimPrefix(err.Error(), "capture: "))
 		}
 	case "out", "intel":
 		if v.(string) == "" {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap"
+	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/sinks/inventory"
 	"github.com/raytap/raytap/sinks/syslog"
@@ -413,6 +415,9 @@ func (x *examiner) folder(key, name string, made bool) {
 // sources looks for what is to be captured from.
 func (x *examiner) sources() {
 	c := x.cfg
+	if len(c.Interfaces) > 0 && !slices.ContainsFunc(c.Interfaces, func(s string) bool { return !strings.HasPrefix(s, "-") }) {
+		x.bad("interfaces", -1, "it only says what is left out (of what: any?)")
+	}
 	if len(c.Interfaces) > 0 && c.ReadFIFO != "" {
 		x.bad("read_fifo", -1, "interfaces are given, too: it is one or the other")
 	}
@@ -422,7 +427,11 @@ func (x *examiner) sources() {
 		names = append(names, i.Name)
 	}
 	for i, name := range c.Interfaces {
-		if err == nil && !slices.Contains(names, name) {
+		switch is := func(n string) bool { ok, _ := path.Match(name, n); return ok }; {
+		case err != nil || capture.CheckInterface(name) != nil || name == "any" || name == "default" || strings.HasPrefix(name, "-"):
+		case capture.IsPattern(name) && !slices.ContainsFunc(names, is):
+			x.warn("interfaces", i, "no interface fits %s on this machine now (%s); the sensor waits for some", name, strings.Join(names, ", "))
+		case !capture.IsPattern(name) && !slices.Contains(names, name):
 			x.warn("interfaces", i, "there is no interface %s on this machine now (%s); the sensor does not start without it", name, strings.Join(names, ", "))
 		}
 	}

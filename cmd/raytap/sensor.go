@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -60,7 +62,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	isWatch := f.Name() == "watch"
 	def := raytap.DefaultConfig()
 	var home, interfaces []string
-	f.Func("i", "an interface to capture from, `IFACE`; may be repeated, or several with commas", list(&interfaces))
+	f.Func("i", "an interface to capture from, `IFACE`; may be repeated, or several with commas; veth*, any and default (of the default route) are found, also later, and -lo is left out of them", list(&interfaces))
 	f.String("read-fifo", "", "read pcap or pcapng from `PIPE` instead; a named pipe is opened again when its writer is gone")
 	f.String("out", def.Out, "`DIR` to write logs to (default "+def.Out+")")
 	f.String("format", def.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+def.Format+")")
@@ -299,7 +301,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 		}
 	}()
 	if len(cfg.Interfaces) > 0 {
-		notice("capturing from " + strings.Join(cfg.Interfaces, ", "))
+		notice(capturing(cfg.Interfaces, h.interfaces))
 	} else {
 		notice("reading " + cfg.ReadFIFO)
 	}
@@ -328,6 +330,26 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 		notice(fmt.Sprintf("%d findings were not printed, since nobody read them; notice.log has them", n))
 	}
 	return code
+}
+
+// capturing says what is captured from, of what was asked for.
+func capturing(asked []string, now func() []metrics.Interface) string {
+	if !slices.ContainsFunc(asked, capture.IsPattern) || now == nil {
+		return "capturing from " + strings.Join(asked, ", ")
+	}
+	var names []string
+	for _, i := range now() {
+		names = append(names, i.Name)
+	}
+	const most = 16
+	n := len(names)
+	switch {
+	case n == 0:
+		return "waiting for an interface that fits " + strings.Join(asked, ", ")
+	case n > most:
+		names = append(names[:most], strconv.Itoa(n-most)+" more")
+	}
+	return "capturing from " + strings.Join(names, ", ") + " (" + strings.Join(asked, ", ") + ")"
 }
 
 // protect takes from the process what it will not need any more, and says what.

@@ -325,10 +325,10 @@ func (x *examiner) lifetime(key, name string, c *x509.Certificate, needed bool) 
 func (x *examiner) folders() {
 	c := x.cfg
 	if x.given("out") {
-		x.folder("out", c.Out, true)
+		x.folder("out", c.Out, zeek.Marked)
 	}
 	if c.Webhook.URL != "" && c.Webhook.Spool != "" {
-		x.folder("webhook.spool", c.Webhook.Spool, false)
+		x.folder("webhook.spool", c.Webhook.Spool, webhook.IsSpool)
 	}
 	if c.State == "" {
 		return
@@ -341,7 +341,7 @@ func (x *examiner) folders() {
 		x.bad("state", -1, "%s is no folder", dir)
 		return
 	}
-	x.folder("state", dir, false)
+	x.folder("state", dir, nil)
 	info, err := os.Lstat(c.State)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -360,9 +360,9 @@ func (x *examiner) folders() {
 	}
 }
 
-// folder sees whether a folder is there, or can be made, and be written to. made: it is made before the sensor becomes
-// another user, and is that one's.
-func (x *examiner) folder(key, name string, made bool) {
+// folder sees whether a folder is there, or can be made, and be written to. Where ours is set, the sensor makes it before
+// it becomes another user, and hands it over; also one of root's that is empty or ours.
+func (x *examiner) folder(key, name string, ours func(dir string) bool) {
 	at, err := filepath.Abs(name)
 	if err != nil {
 		x.failed(key, -1, name, err)
@@ -387,15 +387,14 @@ func (x *examiner) folder(key, name string, made bool) {
 	if missing {
 		what = name + " cannot be made"
 	}
-	if x.who != nil && made && missing {
+	if x.who != nil && ours != nil && missing {
 		if errors.Is(x.who.may(at, mayEnter), fs.ErrPermission) {
 			x.bad(key, -1, "user %s cannot enter %s", x.cfg.User, at)
 			return
 		}
 	} else if x.who != nil {
 		switch err := x.who.may(at, mayWrite|mayEnter); {
-		case errors.Is(err, fs.ErrPermission) && made && ownedBy(info, 0) && zeek.Marked(at):
-			// root's own it hands over
+		case errors.Is(err, fs.ErrPermission) && ours != nil && ownedBy(info, 0) && (isEmpty(at) || ours(at)):
 		case errors.Is(err, fs.ErrPermission):
 			x.bad(key, -1, "%s by user %s", what, x.cfg.User)
 		case err != nil:
@@ -410,6 +409,17 @@ func (x *examiner) folder(key, name string, made bool) {
 		}
 		x.bad(key, -1, "%s: %v", what, err)
 	}
+}
+
+// isEmpty reports whether nothing is in a folder.
+func isEmpty(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	_, err = f.ReadDir(1)
+	return err == io.EOF
 }
 
 // sources looks for what is to be captured from.

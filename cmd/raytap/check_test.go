@@ -144,6 +144,9 @@ func TestConfigCheckOfOthers(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "logs"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "logs", "notes"), nil, 0o600); err != nil { // an empty one would be handed over
+		t.Fatal(err)
+	}
 	text := fmt.Sprintf("user: \"65534:65534\"\nintel: [%[1]s/feed]\nwebhook: {token_file: %[1]s/token}\nout: %[1]s/logs\nstate: %[1]s/state.json\n", dir)
 	if err := os.WriteFile(filepath.Join(dir, "r.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)

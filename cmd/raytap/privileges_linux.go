@@ -3,14 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/raytap/raytap/sinks/disk"
+	"github.com/raytap/raytap"
 )
 
 // monotonic is the clock that systemd compares reloads by, in microseconds.
@@ -21,9 +20,10 @@ func monotonic() string {
 }
 
 // dropPrivileges becomes another user, if one is given, and gives up every capability but the one that opens packet
-// sockets, and without another user the one that writes to folders of others; on all threads and for good. out is the
-// folder of the logs: it is made while that is still possible, and belongs to the user.
-func dropPrivileges(name, out string, modes disk.Modes) error {
+// sockets, and without another user the one that writes to folders of others; on all threads and for good. What is written
+// to is made, and handed over to the user, while that is still possible.
+func dropPrivileges(cfg *raytap.Config) error {
+	name := cfg.User
 	fail := func(what string, err error) error { return fmt.Errorf("raytap: cannot %s: %w", what, err) }
 	keep := uint64(1) << unix.CAP_NET_RAW
 	uid, gid := -1, -1
@@ -34,13 +34,8 @@ func dropPrivileges(name, out string, modes disk.Modes) error {
 		if uid, gid, err = lookup(name); err != nil {
 			return err
 		}
-		if _, err := os.Stat(out); errors.Is(err, os.ErrNotExist) {
-			if err := modes.Folder(out); err != nil {
-				return fail("make the log directory", err)
-			}
-			if err := os.Chown(out, uid, gid); err != nil {
-				return fail("hand over the log directory", err)
-			}
+		if err := handOver(cfg, uid, gid); err != nil {
+			return fmt.Errorf("raytap: cannot %w", err)
 		}
 	}
 	prctl := func(op, arg uintptr) error {

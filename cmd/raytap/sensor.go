@@ -207,7 +207,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 		return fail(err)
 	}
 	defer src.Close()
-	if err := dropPrivileges(cfg.User, cfg.Out, cfg.Modes()); err != nil {
+	if err := dropPrivileges(cfg); err != nil {
 		return fail(err)
 	}
 	var up atomic.Bool

@@ -76,7 +76,7 @@ func TestConfigCheckOpens(t *testing.T) {
 		{"out: token/x\n", ":1: out: ", ""},
 		{"out: a/b/c\n", "", ""},
 		{"interfaces: [lo, none99]\n", "", ":1: interfaces: there is no interface none99 on this machine now (lo"},
-		{"interfaces: [lo, \"no*\", any, default, -docker0]\n", "", ":1: interfaces: no interface fits no* on this machine now (lo"},
+		{"interfaces: [lo, no*, any, default, -docker0]\n", "", ":1: interfaces: no interface fits no* on this machine now (lo"},
 		{"interfaces: [lo, \"e[\"]\n", `:1: interfaces: "e[" is no pattern`, ""},
 		{"interfaces: [lo, a/b]\n", `:1: interfaces: "a/b" is no name`, ""},
 		{"interfaces: [-lo]\n", ":1: interfaces: it only says what is left out", ""},

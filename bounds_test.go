@@ -116,3 +116,16 @@ func TestBoundsSay(t *testing.T) {
 		t.Error("a program's settings are not bounded")
 	}
 }
+
+// TestSectionsAreCheckedBesideValues: a section that contradicts itself is told of beside values that are wrong.
+func TestSectionsAreCheckedBesideValues(t *testing.T) {
+	_, err := LoadConfig(configFile(t, "beacon:\n  calls: 900\n  score: 90\ndns_tunnel: {names: 300, length: 0}\nscan: {benign: 7, ports: 0}\n"))
+	for _, want := range []string{"beacon.score: 90", "beacon: calls: 900", "dns_tunnel: names: 300", "dns_tunnel.length: 0", "scan.benign: 7", "scan.ports: 0"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\nlacks %s", err, want)
+		}
+	}
+	if n := strings.Count(err.Error(), "\n") + 1; n != 6 {
+		t.Errorf("%d mistakes: %v", n, err)
+	}
+}

@@ -856,9 +856,13 @@ func fillStruct(v reflect.Value, n ast.Node, key string, lines map[string]int) e
 			wrong = wrong.and(err)
 		}
 	}
-	if key != "" && wrong == nil {
+	if key != "" {
 		if err := checkSection(v); err != nil {
-			return &keyError{line(n), key, strings.TrimPrefix(err.Error(), key+": ")}
+			says := strings.TrimPrefix(err.Error(), key+": ")
+			// A value that is out of bounds already need not be said to be wrong beside others, too.
+			if of, _, _ := strings.Cut(says, ":"); wrong == nil || !wrong.names(key+"."+of) && slices.Contains(known, of) {
+				wrong = wrong.and(&keyError{line(n), key, says})
+			}
 		}
 	}
 	return wrong.err()
@@ -877,6 +881,14 @@ func (m mistakes) and(err error) mistakes {
 		m = append(m, err)
 	}
 	return m[:min(len(m), maxMistakes)]
+}
+
+// names reports whether one of them is about a key.
+func (m mistakes) names(key string) bool {
+	return slices.ContainsFunc(m, func(err error) bool {
+		k, ok := err.(*keyError)
+		return ok && k.key == key
+	})
 }
 
 func (m mistakes) err() error {

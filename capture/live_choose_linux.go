@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,21 +23,24 @@ const (
 	maxChosen = 256
 	// Messages that are taken from the kernel at once; the rest waits for the next time.
 	maxNews = 64
+	// Interfaces are looked through no more often, whatever the kernel tells: its news come in bursts.
+	lookEvery = 50 * time.Millisecond
 	// Names in one message.
 	maxTold = 8
 )
 
 // choice are the interfaces that are chosen.
 type choice struct {
-	l     *live
-	sel   selection
-	fd    int          // the netlink socket
-	stale bool         // something has changed since they were looked at
-	defs  []int        // indexes of those that default routes go over
-	over  map[int]bool // indexes of those that fit, beyond maxChosen
-	told  map[int]bool // indexes of those that cannot be captured from, of which it was said
-	blind bool         // they cannot be listed, and it was said
-	buf   [16 << 10]byte
+	l      *live
+	sel    selection
+	fd     int          // the netlink socket
+	stale  bool         // something has changed since they were looked at
+	looked time.Time    // when that was
+	defs   []int        // indexes of those that default routes go over
+	over   map[int]bool // indexes of those that fit, beyond maxChosen
+	told   map[int]bool // indexes of those that cannot be captured from, of which it was said
+	blind  bool         // they cannot be listed, and it was said
+	buf    [16 << 10]byte
 }
 
 // newChoice listens for interfaces that come and go, and for default routes.

@@ -164,8 +164,9 @@ func (l *live) check(now time.Time) {
 	for _, t := range l.taps {
 		t.check()
 	}
-	if c := l.choice; c != nil {
-		if c.listen(); c.stale {
+	if c := l.choice; c != nil && l.stopped.IsZero() {
+		if c.listen(); c.stale && now.Sub(c.looked) >= lookEvery {
+			c.looked = now
 			c.lookAgain()
 		}
 	}

@@ -253,7 +253,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 			doubted = true
 			notice(s.Outsiders[0].String())
 		}
-		up.Store(s.Live.Down == 0 || s.Live.Down < s.Live.Links)
+		up.Store(s.Live.Down < s.Live.Links)
 		logs.tick(now, &s)
 		manager.alive(now)
 		err := known.Err()

@@ -44,6 +44,7 @@ type examiner struct {
 	who      *person // whom the sensor becomes; nil: who runs this
 	wrong    []error
 	warnings []string
+	notes    []string // what was found to be as it should
 }
 
 // whoCanTell is said of what this process may not see.
@@ -170,7 +171,9 @@ func (x *examiner) feed(i int, name string) {
 	switch {
 	case n == 0:
 		x.warn("intel", i, "%s has no indicators", name)
-	case skipped > 0:
+	case skipped == 0:
+		x.notes = append(x.notes, fmt.Sprintf("%s has %d indicators", name, n))
+	default:
 		x.warn("intel", i, "%s: %d indicators; %d entries are skipped (raytap intel %s says why)", name, n, skipped, name)
 	}
 	if !x.readable(name) {
@@ -422,10 +425,15 @@ func isEmpty(dir string) bool {
 	return err == io.EOF
 }
 
+// onlyLeavesOut reports whether a list of interfaces has nothing that others are left out of.
+func onlyLeavesOut(list []string) bool {
+	return len(list) > 0 && !slices.ContainsFunc(list, func(s string) bool { return !strings.HasPrefix(s, "-") })
+}
+
 // sources looks for what is to be captured from.
 func (x *examiner) sources() {
 	c := x.cfg
-	if len(c.Interfaces) > 0 && !slices.ContainsFunc(c.Interfaces, func(s string) bool { return !strings.HasPrefix(s, "-") }) {
+	if onlyLeavesOut(c.Interfaces) {
 		x.bad("interfaces", -1, "it only says what is left out (of what: any?)")
 	}
 	if len(c.Interfaces) > 0 && c.ReadFIFO != "" {

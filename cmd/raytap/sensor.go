@@ -141,6 +141,8 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	switch {
 	case len(cfg.Interfaces) == 0 && cfg.ReadFIFO == "":
 		return f.fail(errors.New("no interface given"), stdout, stderr)
+	case onlyLeavesOut(cfg.Interfaces):
+		return f.fail(fmt.Errorf("no interface given that %s is left out of (any?)", strings.Join(cfg.Interfaces, ", ")), stdout, stderr)
 	case len(cfg.Interfaces) > 0 && cfg.ReadFIFO != "":
 		return f.fail(errors.New("interfaces and a pipe at once cannot be"), stdout, stderr)
 	}

@@ -44,7 +44,7 @@ func configure(args []string, stdout, stderr *os.File) int {
 	switch verb, files := rest[0], rest[1:]; {
 	case verb == "check" && len(files) > 0:
 		for _, name := range files {
-			n, ok := checkConfig(name, keys, stderr)
+			n, ok := checkConfig(name, keys, &out, stderr)
 			switch {
 			case !ok:
 				code = exitUsage
@@ -100,7 +100,7 @@ func configure(args []string, stdout, stderr *os.File) int {
 }
 
 // checkConfig tells what is wrong with a configuration file under flags, and of what it warns.
-func checkConfig(name string, keys *keyFlags, stderr *os.File) (warnings int, ok bool) {
+func checkConfig(name string, keys *keyFlags, out *bytes.Buffer, stderr *os.File) (warnings int, ok bool) {
 	cfg, lines, err := raytap.LoadConfigLines(name)
 	if lines == nil {
 		complain(stderr, err) // it cannot be read
@@ -123,6 +123,9 @@ func checkConfig(name string, keys *keyFlags, stderr *os.File) (warnings int, ok
 	}
 	for _, w := range x.warnings {
 		fmt.Fprintf(stderr, "raytap: warning: %s\n", terminal.CleanLines(w))
+	}
+	for _, n := range x.notes {
+		fmt.Fprintf(out, "%s: %s\n", name, terminal.CleanLines(n))
 	}
 	return len(x.warnings), err == nil
 }

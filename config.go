@@ -59,7 +59,7 @@ import (
 //	mask_logs: true                     # credentials also in the columns that are Zeek's (uri, referrer, username)
 //	file_mode: 0640                     # of logs and reports; who may read them may enter their folders
 //	intel: [feeds/threatfox.csv]        # files with indicators, beside those that are built in
-//	interfaces: [eth1, eth2]            # what a sensor captures from; or:
+//	interfaces: [eth1, "veth*"]         # what a sensor captures from: names, patterns, any, default, -lo; or:
 //	read_fifo: /run/raytap/pcap         # a pipe of pcap from elsewhere
 //	snaplen: 65535                      # bytes kept of each frame; 0: all
 //	ring: 256MiB                        # memory for each interface, in blocks of `block` (a power of two)
@@ -315,11 +315,18 @@ const (
 // check says what is wrong with the value of a key of the configuration or the flag of that name. For a list it is
 // asked for each element. A key without an entry takes what its type takes.
 func check(key string, v any) error {
+	if err := checkValue(key, v); err != nil {
+		return err
+	}
+	if s, ok := v.(string); ok {
+		return checkPlace(key, s)
+	}
+	return checkBound(key, v)
+}
+
+// checkValue is check for what is neither a bound nor a place.
+func checkValue(key string, v any) error {
 	switch key {
-	case "home", "campaign.allow", "model.allow", "payload.allow", "proxy_protocol.trust", "rules.suppress.src", "rules.suppress.dst", "rules.suppress.networks":
-		if _, err := detectors.ParseNetworks([]string{v.(string)}); err != nil {
-			return errors.New(strings.TrimPrefix(err.Error(), "detectors: "))
-		}
 	case "workers":
 		if n := v.(int); n < 0 || n > maxWorkers {
 			return fmt.Errorf("%d is not between 0 and %d", n, maxWorkers)
@@ -346,6 +353,10 @@ func check(key string, v any) error {
 	case "order.packets":
 		if n := v.(int); n < 1 || n > maxOrderPackets {
 			return fmt.Errorf("%d is not between 1 and %d", n, maxOrderPackets)
+		}
+	case "interfaces":
+		if err := capture.CheckInterface(v.(string)); err != nil {
+			return errors.New(strings.TrimPrefix(err.Error(), "capture: "))
 		}
 	case "out", "intel":
 		if v.(string) == "" {
@@ -398,10 +409,6 @@ func check(key string, v any) error {
 	case "assets.refresh":
 		if d := v.(time.Duration); d != 0 && d < time.Minute {
 			return errors.New("is shorter than a minute, the interval at which assets are looked through")
-		}
-	case "egress.allow", "secrets.allow":
-		if v.(string) == "" {
-			return errors.New("an empty name would allow everything")
 		}
 	case "campaign.quiet":
 		if v.(time.Duration) < time.Minute {
@@ -537,7 +544,8 @@ func LoadConfig(name string) (Config, error) {
 	return c, err
 }
 
-// LoadConfigLines is LoadConfig; it also says on which line of the file each key stands that is in it.
+// LoadConfigLines is LoadConfig; it also says on which line of the file each key stands that is in it, and each element of a
+// list ("intel[0]"). Where there are mistakes it gives what could be read.
 func LoadConfigLines(name string) (c Config, lines map[string]int, err error) {
 	c = DefaultConfig()
 	lines = map[string]int{}
@@ -558,7 +566,7 @@ func LoadConfigLines(name string) (c Config, lines map[string]int, err error) {
 		for _, e := range all.and(err) {
 			all = append(all, fmt.Errorf("raytap: %s:%w", name, e))
 		}
-		return c, nil, all.err()
+		return c, lines, all.err()
 	}
 	return c, lines, nil
 }
@@ -726,6 +734,9 @@ func fill(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 			if err := fill(list.Index(i), e, key, nil); err != nil {
 				wrong = wrong.and(err)
 			}
+			if lines != nil {
+				lines[fmt.Sprintf("%s[%d]", key, i)] = line(e)
+			}
 		}
 		v.Set(list)
 		return wrong.err()
@@ -845,9 +856,13 @@ func fillStruct(v reflect.Value, n ast.Node, key string, lines map[string]int) e
 			wrong = wrong.and(err)
 		}
 	}
-	if key != "" && wrong == nil {
+	if key != "" {
 		if err := checkSection(v); err != nil {
-			return &keyError{line(n), key, strings.TrimPrefix(err.Error(), key+": ")}
+			says := strings.TrimPrefix(err.Error(), key+": ")
+			// A value that is out of bounds already need not be said to be wrong beside others, too.
+			if of, _, _ := strings.Cut(says, ":"); wrong == nil || !wrong.names(key+"."+of) && slices.Contains(known, of) {
+				wrong = wrong.and(&keyError{line(n), key, says})
+			}
 		}
 	}
 	return wrong.err()
@@ -866,6 +881,14 @@ func (m mistakes) and(err error) mistakes {
 		m = append(m, err)
 	}
 	return m[:min(len(m), maxMistakes)]
+}
+
+// names reports whether one of them is about a key.
+func (m mistakes) names(key string) bool {
+	return slices.ContainsFunc(m, func(err error) bool {
+		k, ok := err.(*keyError)
+		return ok && k.key == key
+	})
 }
 
 func (m mistakes) err() error {

@@ -31,6 +31,28 @@ func (c *Config) Settings() []Setting {
 	return all
 }
 
+// InForce gives c with defaults in the place of what stands for them: no home network, a size of 0. What only a run knows,
+// as the number of processors, stays as it is.
+func (c *Config) InForce() Config {
+	x, def := *c, DefaultConfig()
+	if len(x.Home) == 0 {
+		x.Home = def.Home
+	}
+	if x.MaxFlows == 0 {
+		x.MaxFlows = def.MaxFlows
+	}
+	if x.FileMode == "" {
+		x.FileMode = def.FileMode
+	}
+	if x.Ring == 0 {
+		x.Ring = def.Ring
+	}
+	if x.Block == 0 {
+		x.Block = def.Block
+	}
+	return x
+}
+
 // eachKey calls f for every key below v.
 func eachKey(v reflect.Value, prefix string, f func(key string, v reflect.Value)) {
 	for i := range v.NumField() {

@@ -2,6 +2,7 @@ package raytap
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -49,7 +50,7 @@ func (s *Stats) Span() time.Duration { return s.Last.Sub(s.First) }
 type Loss struct {
 	Name string // as in stats.log
 	N    uint64
-	Unit string // packets, bytes, flows, tunnels, times, bodies, rows
+	Unit string // packets, bytes, flows, tunnels, times, bodies, rows, interfaces
 }
 
 // Note is something about the wire that is no loss.
@@ -74,7 +75,12 @@ func (s *Stats) Notes() []Note {
 }
 
 // Losses lists every kind of loss, whether it happened or not.
-func (s *Stats) Losses() []Loss { return append(s.losses(), s.bounds()...) }
+func (s *Stats) Losses() []Loss { return slices.Concat(s.losses(), s.bounds(), s.chosen()) }
+
+// chosen are the losses of a live source whose interfaces are not named.
+func (s *Stats) chosen() []Loss {
+	return []Loss{{"interfaces_unwatched", s.Live.Unwatched, "interfaces"}}
+}
 
 // bounds are the losses to the bounds of what waits for its place.
 func (s *Stats) bounds() []Loss {
@@ -172,4 +178,7 @@ func (r *statsRow) Row(w capture.Fields) {
 		rules = append(rules, k.Rule+" "+strconv.FormatUint(k.N, 10))
 	}
 	w.Vector("kept_back_by", "string", rules, rules != nil)
+	for _, l := range r.s.chosen() {
+		w.Count(l.Name, l.N, true)
+	}
 }

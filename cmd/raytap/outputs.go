@@ -67,12 +67,8 @@ func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) 
 	}
 	if c := &cfg.Webhook; c.URL != "" {
 		least, _ := detectors.ParseSeverity(c.Severity)
-		spool := c.Spool
-		if spool == "" {
-			spool = filepath.Join(cfg.Out, "webhook-spool")
-		}
 		o.webhook, err = webhook.New(webhook.Options{
-			URL: c.URL, Peer: cfg.Sensor.Name, TokenFile: c.TokenFile, Headers: c.Headers, CA: c.CA, Cert: c.Cert, Key: c.Key, Plain: c.PlainToken, Severity: least, Spool: spool, MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
+			URL: c.URL, Peer: cfg.Sensor.Name, TokenFile: c.TokenFile, Headers: c.Headers, CA: c.CA, Cert: c.Cert, Key: c.Key, Plain: c.PlainToken, Severity: least, Spool: spoolOf(cfg), MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
 		})
 		if err != nil {
 			return o, err
@@ -85,6 +81,14 @@ func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) 
 		}
 	}
 	return o, nil
+}
+
+// spoolOf is the folder for what waits for the webhook.
+func spoolOf(cfg *raytap.Config) string {
+	if cfg.Webhook.Spool != "" {
+		return cfg.Webhook.Spool
+	}
+	return filepath.Join(cfg.Out, "webhook-spool")
 }
 
 // ready says whether logs can be written.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -60,7 +62,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	isWatch := f.Name() == "watch"
 	def := raytap.DefaultConfig()
 	var home, interfaces []string
-	f.Func("i", "an interface to capture from, `IFACE`; may be repeated, or several with commas", list(&interfaces))
+	f.Func("i", "an interface to capture from, `IFACE`; may be repeated, or several with commas; veth*, any and default (of the default route) are found, also later, and -lo is left out of them", list(&interfaces))
 	f.String("read-fifo", "", "read pcap or pcapng from `PIPE` instead; a named pipe is opened again when its writer is gone")
 	f.String("out", def.Out, "`DIR` to write logs to (default "+def.Out+")")
 	f.String("format", def.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+def.Format+")")
@@ -139,6 +141,8 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	switch {
 	case len(cfg.Interfaces) == 0 && cfg.ReadFIFO == "":
 		return f.fail(errors.New("no interface given"), stdout, stderr)
+	case onlyLeavesOut(cfg.Interfaces):
+		return f.fail(fmt.Errorf("no interface given that %s is left out of (any?)", strings.Join(cfg.Interfaces, ", ")), stdout, stderr)
 	case len(cfg.Interfaces) > 0 && cfg.ReadFIFO != "":
 		return f.fail(errors.New("interfaces and a pipe at once cannot be"), stdout, stderr)
 	}
@@ -205,7 +209,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 		return fail(err)
 	}
 	defer src.Close()
-	if err := dropPrivileges(cfg.User, cfg.Out, cfg.Modes()); err != nil {
+	if err := dropPrivileges(cfg); err != nil {
 		return fail(err)
 	}
 	var up atomic.Bool
@@ -251,7 +255,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 			doubted = true
 			notice(s.Outsiders[0].String())
 		}
-		up.Store(s.Live.Down == 0 || s.Live.Down < s.Live.Links)
+		up.Store(s.Live.Down < s.Live.Links)
 		logs.tick(now, &s)
 		manager.alive(now)
 		err := known.Err()
@@ -299,7 +303,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 		}
 	}()
 	if len(cfg.Interfaces) > 0 {
-		notice("capturing from " + strings.Join(cfg.Interfaces, ", "))
+		notice(capturing(cfg.Interfaces, h.interfaces))
 	} else {
 		notice("reading " + cfg.ReadFIFO)
 	}
@@ -328,6 +332,26 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 		notice(fmt.Sprintf("%d findings were not printed, since nobody read them; notice.log has them", n))
 	}
 	return code
+}
+
+// capturing says what is captured from, of what was asked for.
+func capturing(asked []string, now func() []metrics.Interface) string {
+	if !slices.ContainsFunc(asked, capture.IsPattern) || now == nil {
+		return "capturing from " + strings.Join(asked, ", ")
+	}
+	var names []string
+	for _, i := range now() {
+		names = append(names, i.Name)
+	}
+	const most = 16
+	n := len(names)
+	switch {
+	case n == 0:
+		return "waiting for an interface that fits " + strings.Join(asked, ", ")
+	case n > most:
+		names = append(names[:most], strconv.Itoa(n-most)+" more")
+	}
+	return "capturing from " + strings.Join(names, ", ") + " (" + strings.Join(asked, ", ") + ")"
 }
 
 // protect takes from the process what it will not need any more, and says what.

@@ -2,7 +2,8 @@
 //
 // In: incidents (*detectors.Incident) and findings (*detectors.Finding), of any number, in any order, while the run goes
 // on; at its end, its totals. Out: each incident as a paragraph and its steps in order of time; then one line for each
-// finding, the most severe first and then in order of time; and one line of totals. Nothing is printed as it comes, but of a live
+// finding, the most severe first and then in order of time; and one line of totals. Times are UTC, which is said once, above
+// the first. Nothing is printed as it comes, but of a live
 // capture (Options.Live): what matters stands at the top, and a finding that was said again says how often. The findings
 // that say that there is an incident are told by it.
 //
@@ -55,6 +56,7 @@ type Sink struct {
 	counts    [severities]uint64 // of findings
 	chains    [severities]uint64 // of those, what an incident tells
 	dropped   uint64
+	dated     bool // it was said what the times are
 }
 
 // New makes a sink.
@@ -194,6 +196,7 @@ func (s *Sink) Report(w io.Writer, t Totals) error {
 
 // story prints an incident: severity, time, paragraph, and its steps below.
 func (s *Sink) story(b *bytes.Buffer, x *detectors.Incident) {
+	s.zone(b)
 	s.line(b, []span{
 		{fmt.Sprintf("%-8s", x.Severity), color(x.Severity)},
 		{"  " + x.First.Time.Std().Format("2006-01-02 15:04:05") + "  ", ""},
@@ -219,6 +222,14 @@ func (s *Sink) story(b *bytes.Buffer, x *detectors.Incident) {
 	b.WriteByte('\n')
 }
 
+// zone says what the times are, before the first one.
+func (s *Sink) zone(b *bytes.Buffer) {
+	if !s.dated {
+		s.dated = true
+		b.WriteString("times are UTC\n\n")
+	}
+}
+
 // Print prints a finding or an incident at once, for those who follow a log.
 func (s *Sink) Print(w io.Writer, ev any) error {
 	var b bytes.Buffer
@@ -234,6 +245,7 @@ func (s *Sink) Print(w io.Writer, ev any) error {
 
 // finding prints one: severity, time, sentence, and where to look.
 func (s *Sink) finding(b *bytes.Buffer, f *detectors.Finding) {
+	s.zone(b)
 	head := []span{
 		{fmt.Sprintf("%-8s", f.Severity), color(f.Severity)},
 		{"  " + f.Time.Std().Format("2006-01-02 15:04:05") + "  ", ""},

@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build test race fuzz evade evade-tcp bench check clean mixes pgo deb zeek-diff compare wire help deb-version
+.PHONY: build test race fuzz evade evade-tcp bench check clean mixes pgo stage deb rpm packages package-lint install zeek-diff compare wire help deb-version
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
@@ -62,10 +62,72 @@ DEB_VERSION ?= $(or $(shell git describe --tags --match 'v[0-9]*' --exact-match 
   echo $${tag:-v0.0.0} | sed 's/^v//; s/-/~/' | tr -d '\n'; \
   TZ=UTC git log -1 --date=format-local:%Y%m%d --format=+git%cd | tr -d '\n'; \
   echo .$$(git rev-list --count $${tag:+$$tag..}HEAD).$$(git rev-parse --short HEAD)))
-DEB_ARCH    ?= $(shell $(GO) env GOARCH)
-deb: build ## dist/raytap_VERSION_ARCH.deb
-	mkdir -p dist
-	DEB_VERSION='$(DEB_VERSION)' DEB_ARCH='$(DEB_ARCH)' $(GO) run $(NFPM) package --config cmd/raytap/packaging/nfpm.yaml --packager deb --target dist/
+
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+PACKAGING  := cmd/raytap/packaging
+STAGE      := dist/stage
+MAINTAINER := raytap <raytap@users.noreply.github.com>
+
+# What packages and `make install` have besides the program. The program that prints the completion runs here, whatever it
+# is built for.
+stage:
+	@rm -rf $(STAGE) && mkdir -p $(STAGE)/man $(STAGE)/completion
+	@mkdir -p $(STAGE)/doc/packaging && cp -R docs $(STAGE)/doc/docs && cp SECURITY.md CHANGELOG.md raytap.yaml $(STAGE)/doc/
+	@cp -R $(PACKAGING)/README.md $(PACKAGING)/Dockerfile $(PACKAGING)/kubernetes $(STAGE)/doc/packaging/
+	@sed 's|$(PACKAGING)/|packaging/|g; s|](LICENSE)|](/usr/share/common-licenses/Apache-2.0)|' README.md > $(STAGE)/doc/README.md
+	@sed 's|../$(PACKAGING)/|../packaging/|g' docs/guide.md > $(STAGE)/doc/docs/guide.md
+	@for f in $(PACKAGING)/man/*; do gzip -9nc $$f > $(STAGE)/man/$${f##*/}.gz; done
+	@gzip -9nc CHANGELOG.md > $(STAGE)/changelog.gz
+	@awk -v version='$(DEB_VERSION)' -v date="$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || date -u +%Y-%m-%dT%H:%M:%SZ)" \
+	  -v packager='$(MAINTAINER)' -f $(PACKAGING)/changelog.awk CHANGELOG.md > $(STAGE)/changelog.yaml
+	@GOOS= GOARCH= $(GO) build -o $(STAGE)/host/raytap ./cmd/raytap
+	@for s in bash zsh fish; do $(STAGE)/host/raytap completion $$s > $(STAGE)/completion/raytap.$$s; done
+	@rm -r $(STAGE)/host
+	@find $(STAGE) -type d -exec chmod 755 {} + -o -type f -exec chmod 644 {} +
+
+ARCH ?= $(shell $(GO) env GOARCH)
+# package KIND: dist/ with what nfpm makes for ARCH.
+define package
+	GOOS=linux GOARCH=$(ARCH) $(GO) build -trimpath -ldflags '-s -w -X main.version=$(DEB_VERSION)' -o $(STAGE)/raytap ./cmd/raytap
+	{ cat $(PACKAGING)/nfpm.yaml; cd $(STAGE); \
+	  find doc -type f | sort | sed 's|^doc/\(.*\)|  - {src: $(STAGE)/doc/\1, dst: /usr/share/doc/raytap/\1, packager: rpm, type: doc, file_info: {mode: 0644}}|'; \
+	  find man -type f | sort | sed 's|^man/\(.*\.\(.\)\.gz\)|  - {src: $(STAGE)/man/\1, dst: /usr/share/man/man\2/\1, packager: rpm, type: doc, file_info: {mode: 0644}}|'; } > $(STAGE)/nfpm.yaml
+	DEB_VERSION='$(DEB_VERSION)' ARCH='$(ARCH)' GOFLAGS= $(GO) run $(NFPM) package --config $(STAGE)/nfpm.yaml --packager $(1) --target dist/
+endef
+
+deb: stage ## dist/raytap_VERSION_ARCH.deb; ARCH=arm64 for another machine
+	$(call package,deb)
+
+rpm: stage ## dist/raytap-VERSION.ARCH.rpm, likewise
+	$(call package,rpm)
+
+packages: ## both of them for amd64 and arm64
+	for a in amd64 arm64; do $(MAKE) deb ARCH=$$a && $(MAKE) rpm ARCH=$$a || exit 1; done
+
+package-lint: ## what lintian and rpmlint, those that are there, say of the packages in dist/
+	@command -v lintian >/dev/null || echo "package-lint: no lintian"
+	@command -v rpmlint >/dev/null || echo "package-lint: no rpmlint"
+	@! command -v lintian >/dev/null || lintian --fail-on error,warning --allow-root dist/*.deb
+	@! command -v rpmlint >/dev/null || rpmlint -r $(PACKAGING)/rpmlintrc dist/*.rpm
+
+install: build stage ## program, man pages, completion, documents, systemd unit: PREFIX (/usr/local), DESTDIR, SYSCONFDIR, UNITDIR
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/doc/raytap \
+	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d \
+	  $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(SYSCONFDIR)/raytap
+	install -m 755 bin/raytap $(DESTDIR)$(PREFIX)/bin/raytap
+	install -m 644 $(STAGE)/man/*.1.gz $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(STAGE)/man/*.5.gz $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 644 $(STAGE)/completion/raytap.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/raytap
+	install -m 644 $(STAGE)/completion/raytap.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_raytap
+	install -m 644 $(STAGE)/completion/raytap.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/raytap.fish
+	install -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/raytap/
+	cp -R $(STAGE)/doc/. $(DESTDIR)$(PREFIX)/share/doc/raytap/
+	sed 's|/usr/bin/raytap|$(PREFIX)/bin/raytap|; s|/etc/raytap|$(SYSCONFDIR)/raytap|' $(PACKAGING)/raytap.service > $(DESTDIR)$(UNITDIR)/raytap.service
+	install -m 644 $(PACKAGING)/raytap.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/raytap.conf
+	test -e $(DESTDIR)$(SYSCONFDIR)/raytap/raytap.yaml || sed 's|/usr/share|$(PREFIX)/share|' $(PACKAGING)/raytap.yaml > $(DESTDIR)$(SYSCONFDIR)/raytap/raytap.yaml
+
 PEERS ?= ../shared/peers
 CORPUS ?= ../shared/corpus/public.tar.zst
 ZEEKDIFF = bin/zeek-diff

@@ -72,7 +72,7 @@ func TestPackageList(t *testing.T) {
 	at := map[string]string{}
 	for _, c := range list.Contents {
 		at[c.Dst] = c.Type
-		if _, err := os.Stat(filepath.Join("..", "..", c.Src)); err != nil && c.Src != "bin/raytap" { // which `make build` makes
+		if _, err := os.Stat(filepath.Join("..", "..", c.Src)); err != nil && !strings.HasPrefix(c.Src, "dist/stage/") { // which `make stage` makes
 			t.Error(err)
 		}
 	}
@@ -87,9 +87,98 @@ func TestPackageList(t *testing.T) {
 	if len(list.Scripts) != 3 || at["/etc/raytap/raytap.yaml"] != "config|noreplace" {
 		t.Errorf("scripts %v, contents %v", list.Scripts, at)
 	}
-	for _, path := range []string{"/usr/bin/raytap", "/usr/lib/systemd/system/raytap.service", "/usr/lib/sysusers.d/raytap.conf", "/usr/share/doc/raytap/copyright", "/usr/share/doc/raytap/docs/guide.md"} {
+	for _, path := range []string{"/usr/bin/raytap", "/usr/lib/systemd/system/raytap.service", "/usr/lib/sysusers.d/raytap.conf", "/usr/share/doc/raytap/copyright", "/usr/share/doc/raytap/changelog.gz", "/usr/share/doc/raytap",
+		"/usr/share/man/man1/", "/usr/share/man/man5/", "/usr/share/bash-completion/completions/raytap", "/usr/share/zsh/vendor-completions/_raytap", "/usr/share/fish/vendor_completions.d/raytap.fish"} {
 		if _, ok := at[path]; !ok {
 			t.Errorf("%s is not in the package", path)
+		}
+	}
+}
+
+// TestInstall has `make install` put everything into a folder: programs run, pages and scripts are whole, paths are those of
+// PREFIX, and a configuration that is there stays.
+func TestInstall(t *testing.T) {
+	for _, tool := range []string{"make", "gzip", "awk", "install"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(err)
+		}
+	}
+	dest := t.TempDir()
+	config := filepath.Join(dest, "etc", "raytap", "raytap.yaml")
+	install := func() {
+		t.Helper()
+		cmd := exec.Command("make", "-C", filepath.Join("..", ".."), "install", "DESTDIR="+dest, "PREFIX=/opt/raytap", "SYSCONFDIR=/etc", "STAGE="+filepath.Join(t.TempDir(), "stage"))
+		cmd.Env = append(os.Environ(), "MAKEFLAGS=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	install()
+	if err := os.WriteFile(config, []byte("out: mine\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	install()
+	if b, err := os.ReadFile(config); err != nil || string(b) != "out: mine\n" {
+		t.Errorf("the configuration was replaced: %s %v", b, err)
+	}
+	for name, want := range map[string]string{
+		"share/bash-completion/completions/raytap":    "complete -F _raytap raytap\n",
+		"share/zsh/site-functions/_raytap":            "#compdef raytap\n",
+		"share/fish/vendor_completions.d/raytap.fish": "complete -c raytap",
+		"lib/systemd/system/raytap.service":           "ExecStart=/opt/raytap/bin/raytap sensor --config /etc/raytap/raytap.yaml\n",
+		"lib/sysusers.d/raytap.conf":                  "u raytap",
+		"share/doc/raytap/docs/guide.md":              "](../packaging/",
+		"share/doc/raytap/README.md":                  "](packaging/README.md)",
+		"share/doc/raytap/packaging/README.md":        "systemd",
+		"share/doc/raytap/LICENSE":                    "Apache License",
+		"share/man/man1/raytap-sensor.1.gz":           "",
+		"share/man/man5/raytap.yaml.5.gz":             "",
+	} {
+		b, err := os.ReadFile(filepath.Join(dest, "opt", "raytap", name))
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%s lacks %q: %v", name, want, err)
+		}
+	}
+	if out, err := exec.Command(filepath.Join(dest, "opt", "raytap", "bin", "raytap"), "version").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestChangelogOfPackages: each version's notes stand below it, in lines that Debian takes.
+func TestChangelogOfPackages(t *testing.T) {
+	awk, err := exec.LookPath("awk")
+	if err != nil {
+		t.Skip(err)
+	}
+	log := filepath.Join(t.TempDir(), "CHANGELOG.md")
+	const text = "# Changelog\n\nAbout it.\n\n## [Unreleased]\n\n### Fixed\n\n- `new` it's\n  two lines\n\n## [0.2.0] - 2027-01-02\n\n- second\n\n## [0.1.0] - 2026-11-30\n\nThe first.\n\n### Added\n\n- first\n"
+	if err := os.WriteFile(log, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for version, want := range map[string]string{
+		"0.2.0+git20270103.1.abc": "0.2.0+git20270103.1.abc-1: new it's two lines | 0.2.0-1: second | 0.1.0-1: The first., first",
+		"0.2.0":                   "0.2.0-1: new it's two lines, second | 0.1.0-1: The first., first",
+		"0.1.0":                   "0.1.0-1: new it's two lines, second, The first., first",
+		"0.0.0+git20261130.1.abc": "0.0.0+git20261130.1.abc-1: new it's two lines, second, The first., first",
+	} {
+		out, err := exec.Command(awk, "-v", "version="+version, "-v", "date=2027-01-03T04:05:06Z", "-v", "packager=a <a@example.org>", "-f", "packaging/changelog.awk", log).Output()
+		var entries []struct {
+			Semver, Date, Packager string
+			Changes                []struct{ Note string }
+		}
+		if err == nil {
+			err = yaml.Unmarshal(out, &entries)
+		}
+		var got []string
+		for _, e := range entries {
+			var notes []string
+			for _, c := range e.Changes {
+				notes = append(notes, c.Note)
+			}
+			got = append(got, e.Semver+": "+strings.Join(notes, ", "))
+		}
+		if s := strings.Join(got, " | "); err != nil || s != want {
+			t.Errorf("%s: %s, not %s (%v)\n%s", version, s, want, err, out)
 		}
 	}
 }
@@ -97,7 +186,7 @@ func TestPackageList(t *testing.T) {
 // TestDaemonSet: the documents parse, the configuration in them is one of ours, and probes, capability, host network
 // and paths fit together.
 func TestDaemonSet(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join("packaging", "daemonset.yaml"))
+	b, err := os.ReadFile(filepath.Join("packaging", "kubernetes", "daemonset.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +298,7 @@ func TestOneDaemonSet(t *testing.T) {
 		if bytes.Contains(b, []byte("kind: DaemonSet")) {
 			t.Errorf("%s has a DaemonSet of its own", name)
 		}
-		leads = leads || bytes.Contains(b, []byte("](../cmd/raytap/packaging/daemonset.yaml)"))
+		leads = leads || bytes.Contains(b, []byte("](../cmd/raytap/packaging/kubernetes/daemonset.yaml)"))
 	}
 	if !leads {
 		t.Error("no document leads to the packaged DaemonSet")

@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build test race fuzz evade evade-tcp bench check clean mixes pgo stage deb rpm packages package-lint install zeek-diff compare wire help deb-version
+.PHONY: build test race fuzz evade evade-tcp bench check clean mixes pgo stage deb rpm packages package-lint image install zeek-diff compare wire help deb-version
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
@@ -105,6 +105,12 @@ rpm: stage ## dist/raytap-VERSION.ARCH.rpm, likewise
 
 packages: ## both of them for amd64 and arm64
 	for a in amd64 arm64; do $(MAKE) deb ARCH=$$a && $(MAKE) rpm ARCH=$$a || exit 1; done
+
+DOCKER ?= docker
+IMAGE  ?= raytap
+image: ## the image IMAGE:VERSION by DOCKER (docker or podman)
+	$(DOCKER) build -f $(PACKAGING)/Dockerfile -t $(IMAGE):$(subst +,-,$(VERSION)) --build-arg VERSION='$(VERSION)' \
+	  --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg CREATED="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" .
 
 package-lint: ## what lintian and rpmlint, those that are there, say of the packages in dist/
 	@command -v lintian >/dev/null || echo "package-lint: no lintian"

@@ -363,9 +363,23 @@ func TestImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`org.opencontainers.image.licenses="Apache-2.0"`, `org.opencontainers.image.version="${VERSION}"`, `HEALTHCHECK `, `CMD ["/usr/bin/raytap", "health"]`} {
+	for _, want := range []string{`org.opencontainers.image.licenses="Apache-2.0"`, `org.opencontainers.image.version="${VERSION}"`, `HEALTHCHECK `, `CMD ["/usr/bin/raytap", "health"]`,
+		`-X main.version=${VERSION}`, `test -n "${VERSION}" ||`, `org.opencontainers.image.revision="${REVISION}"`, `org.opencontainers.image.created="${CREATED}"`, "\nUSER 65532:65532\n"} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("the image lacks %s", want)
+		}
+	}
+	for _, line := range strings.Split(string(b), "\n") { // a default would be what `raytap version` says of most images
+		if strings.HasPrefix(line, "ARG VERSION=") {
+			t.Errorf("a version of no build: %s", line)
+		}
+	}
+	if make, err := exec.LookPath("make"); err == nil {
+		out, err := exec.Command(make, "-n", "-C", filepath.Join("..", ".."), "image", "VERSION=v1.2.3+4", "DOCKER=podman").Output()
+		for _, want := range []string{"podman build -f cmd/raytap/packaging/Dockerfile -t raytap:v1.2.3-4 ", "--build-arg VERSION='v1.2.3+4'", "--build-arg REVISION="} {
+			if err != nil || !strings.Contains(string(out), want) {
+				t.Errorf("make image lacks %s: %v\n%s", want, err, out)
+			}
 		}
 	}
 	ignored, err := os.ReadFile(filepath.Join("..", "..", ".dockerignore"))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -180,128 +179,6 @@ func TestChangelogOfPackages(t *testing.T) {
 		if s := strings.Join(got, " | "); err != nil || s != want {
 			t.Errorf("%s: %s, not %s (%v)\n%s", version, s, want, err, out)
 		}
-	}
-}
-
-// TestDaemonSet: the documents parse, the configuration in them is one of ours, and probes, capability, host network
-// and paths fit together.
-func TestDaemonSet(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join("packaging", "kubernetes", "daemonset.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	type probe struct {
-		HTTPGet struct{ Path, Port string } `yaml:"httpGet"`
-	}
-	type container struct {
-		Args  []string
-		Ports []struct {
-			Name string
-			Port int `yaml:"containerPort"`
-		}
-		Security struct {
-			Escalation   *bool `yaml:"allowPrivilegeEscalation"`
-			ReadOnly     bool  `yaml:"readOnlyRootFilesystem"`
-			Capabilities struct{ Add, Drop []string }
-		} `yaml:"securityContext"`
-		Live   probe `yaml:"livenessProbe"`
-		Ready  probe `yaml:"readinessProbe"`
-		Mounts []struct {
-			Name string
-			Path string `yaml:"mountPath"`
-		} `yaml:"volumeMounts"`
-	}
-	var config string
-	var pod struct {
-		HostNetwork bool `yaml:"hostNetwork"`
-		Containers  []container
-		Volumes     []struct{ Name string }
-	}
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	var kinds []string
-	for {
-		var doc struct {
-			Kind     string
-			Metadata struct{ Name, Namespace string }
-			Data     map[string]string
-			Spec     struct {
-				Selector struct {
-					MatchLabels map[string]string `yaml:"matchLabels"`
-				}
-				Template struct {
-					Metadata struct{ Labels map[string]string }
-					Spec     yaml.RawMessage
-				}
-			}
-		}
-		if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		kinds = append(kinds, doc.Kind)
-		switch doc.Kind {
-		case "ConfigMap":
-			config = doc.Data["raytap.yaml"]
-		case "DaemonSet":
-			for k, v := range doc.Spec.Selector.MatchLabels {
-				if doc.Spec.Template.Metadata.Labels[k] != v {
-					t.Errorf("the selector %s=%s does not match its pods", k, v)
-				}
-			}
-			if err := yaml.Unmarshal(doc.Spec.Template.Spec, &pod); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if strings.Join(kinds, " ") != "Namespace ConfigMap DaemonSet" || len(pod.Containers) != 1 {
-		t.Fatalf("documents %v, %d containers", kinds, len(pod.Containers))
-	}
-	name := filepath.Join(t.TempDir(), "raytap.yaml")
-	if err := os.WriteFile(name, []byte(config), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := raytap.LoadConfig(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := pod.Containers[0]
-	if !pod.HostNetwork || c.Security.Escalation == nil || *c.Security.Escalation || !c.Security.ReadOnly ||
-		!slices.Equal(c.Security.Capabilities.Drop, []string{"ALL"}) || !slices.Equal(c.Security.Capabilities.Add, []string{"NET_RAW"}) {
-		t.Errorf("network %v, security %+v", pod.HostNetwork, c.Security)
-	}
-	if len(c.Ports) != 1 || c.Ports[0].Port != 9477 || cfg.Metrics.Listen != ":9477" || c.Live.HTTPGet.Port != c.Ports[0].Name || c.Ready.HTTPGet.Port != c.Ports[0].Name ||
-		c.Live.HTTPGet.Path != "/healthz" || c.Ready.HTTPGet.Path != "/readyz" {
-		t.Errorf("ports %v, listens at %s, probes %v %v", c.Ports, cfg.Metrics.Listen, c.Live, c.Ready)
-	}
-	paths := map[string]bool{}
-	for _, m := range c.Mounts {
-		paths[m.Path] = slices.ContainsFunc(pod.Volumes, func(v struct{ Name string }) bool { return v.Name == m.Name })
-	}
-	if !paths[cfg.Out] || !paths["/etc/raytap"] || len(c.Args) == 0 || c.Args[len(c.Args)-1] != "/etc/raytap/raytap.yaml" {
-		t.Errorf("mounts %v, logs at %s, arguments %v", paths, cfg.Out, c.Args)
-	}
-}
-
-// TestOneDaemonSet: documents lead to the packaged one and have none of their own, which would come to say something else.
-func TestOneDaemonSet(t *testing.T) {
-	docs, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
-	if err != nil || len(docs) == 0 {
-		t.Fatal(docs, err)
-	}
-	leads := false
-	for _, name := range append(docs, filepath.Join("..", "..", "README.md")) {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bytes.Contains(b, []byte("kind: DaemonSet")) {
-			t.Errorf("%s has a DaemonSet of its own", name)
-		}
-		leads = leads || bytes.Contains(b, []byte("](../cmd/raytap/packaging/kubernetes/daemonset.yaml)"))
-	}
-	if !leads {
-		t.Error("no document leads to the packaged DaemonSet")
 	}
 }
 

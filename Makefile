@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build test race fuzz evade evade-tcp bench check clean mixes pgo stage deb rpm packages package-lint image install zeek-diff compare wire help deb-version
+.PHONY: build test race fuzz evade evade-tcp bench check clean mixes pgo stage deb rpm packages package-lint image install corpus zeek-diff compare wire help deb-version
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
@@ -134,15 +134,25 @@ install: build stage ## program, man pages, completion, documents, systemd unit:
 	install -m 644 $(PACKAGING)/raytap.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/raytap.conf
 	test -e $(DESTDIR)$(SYSCONFDIR)/raytap/raytap.yaml || sed 's|/usr/share|$(PREFIX)/share|' $(PACKAGING)/raytap.yaml > $(DESTDIR)$(SYSCONFDIR)/raytap/raytap.yaml
 
-PEERS ?= ../shared/peers
-CORPUS ?= ../shared/corpus/public.tar.zst
+CORPUS ?= bin/corpus
+corpus: ## the public captures that docs/zeek.md is about, in bin/corpus; needs git, python3 and the network
+	python3 testdata/corpus/fetch.py $(CORPUS)
+
+# Logs of a real Zeek, a folder for each capture or an archive of such, and a script that makes them: SCRIPT OUTDIR CAPTURE...
+PEERS             ?= ../shared/peers
+ZEEK              ?= $(PEERS)/zeek.sh
+ZEEK_LOGS         ?= $(PEERS)/zeek-dev.tar.zst
+ZEEK_LOGS_CHECKED ?= $(PEERS)/zeek-dev-checked.tar.zst
 ZEEKDIFF = bin/zeek-diff
-zeek-diff: build ## our rows beside a real Zeek's over the public captures, checksums ignored and checked, as docs/zeek.md has them; needs both of them there
-	@test -e $(PEERS)/zdiff.py && test -e $(CORPUS) || { echo "zeek-diff: $(PEERS) or $(CORPUS) is not there"; exit 1; }
+zeek-diff: build ## our rows alongside a real Zeek's over the public captures, checksums ignored and checked, as docs/zeek.md has them; needs `make corpus` and Zeek (testdata/corpus/README.md)
 	@rm -rf $(ZEEKDIFF) && mkdir -p $(ZEEKDIFF)/zeek $(ZEEKDIFF)/zeek-checked
-	@tar --zstd -xf $(CORPUS) -C $(ZEEKDIFF)
-	@tar --zstd -xf $(PEERS)/zeek-dev.tar.zst -C $(ZEEKDIFF)/zeek 2>/dev/null || $(PEERS)/zeek.sh $(ZEEKDIFF)/zeek $(ZEEKDIFF)/dev/*
-	@tar --zstd -xf $(PEERS)/zeek-dev-checked.tar.zst -C $(ZEEKDIFF)/zeek-checked 2>/dev/null || ZEEK_ARGS= $(PEERS)/zeek.sh $(ZEEKDIFF)/zeek-checked $(ZEEKDIFF)/dev/*
+	@if test -d $(CORPUS)/dev; then ln -s "$$(realpath $(CORPUS)/dev)" $(ZEEKDIFF)/dev; \
+	  elif test -e ../shared/corpus/public.tar.zst; then tar --zstd -xf ../shared/corpus/public.tar.zst -C $(ZEEKDIFF); \
+	  else echo "zeek-diff: no captures: make corpus"; exit 1; fi
+	@unpack() { if test -d "$$1"; then cp -R "$$1/." "$$2"; else tar --zstd -xf "$$1" -C "$$2" 2>/dev/null; fi; }; \
+	unpack $(ZEEK_LOGS) $(ZEEKDIFF)/zeek || $(ZEEK) $(ZEEKDIFF)/zeek $(ZEEKDIFF)/dev/* && \
+	{ unpack $(ZEEK_LOGS_CHECKED) $(ZEEKDIFF)/zeek-checked || ZEEK_ARGS= $(ZEEK) $(ZEEKDIFF)/zeek-checked $(ZEEKDIFF)/dev/*; } || \
+	{ echo "zeek-diff: no logs of Zeek, and no Zeek: testdata/corpus/README.md"; exit 1; }
 	@printf 'order: {wait: 0s}\n' > $(ZEEKDIFF)/as-zeek.yaml
 	@for f in $(ZEEKDIFF)/dev/*; do \
 	  bin/raytap replay --quiet --config $(ZEEKDIFF)/as-zeek.yaml --checksums ignore --format json --out $(ZEEKDIFF)/raytap/$$(basename $$f) $$f; \
@@ -150,8 +160,8 @@ zeek-diff: build ## our rows beside a real Zeek's over the public captures, chec
 	done >/dev/null 2>&1; true
 	@for d in $(ZEEKDIFF)/raytap/* $(ZEEKDIFF)/raytap-checked/*; do for l in http:'"version":"2"' files:'"source":"HTTP2"'; do \
 	  f=$$d/$${l%%:*}.log; test ! -e $$f || sed -i "/$${l#*:}/d" $$f; done; done # what Zeek has no reader of: docs/zeek.md
-	@python3 $(PEERS)/zdiff.py --columns $(ZEEKDIFF)/zeek $(ZEEKDIFF)/raytap | tee $(ZEEKDIFF)/ignored.txt
-	@python3 $(PEERS)/zdiff.py --columns $(ZEEKDIFF)/zeek-checked $(ZEEKDIFF)/raytap-checked | tee $(ZEEKDIFF)/checked.txt
+	@python3 testdata/corpus/zdiff.py --columns $(ZEEKDIFF)/zeek $(ZEEKDIFF)/raytap | tee $(ZEEKDIFF)/ignored.txt
+	@python3 testdata/corpus/zdiff.py --columns $(ZEEKDIFF)/zeek-checked $(ZEEKDIFF)/raytap-checked | tee $(ZEEKDIFF)/checked.txt
 	@echo "| log | rows of Zeek | agree, checksums ignored | rows of Zeek | agree, checksums checked |"; echo "|---|---|---|---|---|"
 	@awk '/of rows agree/ { row = $$1; pct = $$2; sub(/.*agree  zeek /, ""); sub(/,.*/, ""); n[row, FNR == NR] = $$0; p[row, FNR == NR] = pct; if (FNR == NR) o[++k] = row } \
 	  END { for (i = 1; i <= k; i++) printf "| %s | %s | %s | %s | %s |\n", o[i], n[o[i], 1], p[o[i], 1], n[o[i], 0], p[o[i], 0] }' $(ZEEKDIFF)/ignored.txt $(ZEEKDIFF)/checked.txt

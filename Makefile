@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build test race fuzz evade evade-tcp bench check clean mixes pgo stage deb rpm packages package-lint image install corpus zeek-diff compare wire help deb-version
+.PHONY: build test race fuzz evade evade-tcp bench check clean mixes pgo stage deb rpm packages package-lint licenses image install corpus zeek-diff compare wire help deb-version
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
@@ -76,6 +76,7 @@ stage:
 	@rm -rf $(STAGE) && mkdir -p $(STAGE)/man $(STAGE)/completion
 	@mkdir -p $(STAGE)/doc/packaging && cp -R docs $(STAGE)/doc/docs && cp SECURITY.md CHANGELOG.md raytap.yaml $(STAGE)/doc/
 	@cp -R $(PACKAGING)/README.md $(PACKAGING)/Dockerfile $(PACKAGING)/kubernetes $(STAGE)/doc/packaging/
+	@GO='$(GO)' $(PACKAGING)/licenses.sh > $(STAGE)/doc/third-party-licenses.txt && cp detectors/data/LICENSES.md $(STAGE)/doc/data-licenses.md
 	@sed 's|$(PACKAGING)/|packaging/|g; s|](LICENSE)|](/usr/share/common-licenses/Apache-2.0)|' README.md > $(STAGE)/doc/README.md
 	@sed 's|../$(PACKAGING)/|../packaging/|g' docs/guide.md > $(STAGE)/doc/docs/guide.md
 	@for f in $(PACKAGING)/man/*; do gzip -9nc $$f > $(STAGE)/man/$${f##*/}.gz; done
@@ -111,6 +112,9 @@ IMAGE  ?= raytap
 image: ## the image IMAGE:VERSION by DOCKER (docker or podman)
 	$(DOCKER) build -f $(PACKAGING)/Dockerfile -t $(IMAGE):$(subst +,-,$(VERSION)) --build-arg VERSION='$(VERSION)' \
 	  --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg CREATED="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" .
+
+licenses: ## those of the Go modules that are linked in
+	@GO='$(GO)' $(PACKAGING)/licenses.sh
 
 package-lint: ## what lintian and rpmlint, those that are there, say of the packages in dist/
 	@command -v lintian >/dev/null || echo "package-lint: no lintian"

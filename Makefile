@@ -5,13 +5,15 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build test race fuzz evade evade-tcp bench check clean mixes pgo stage deb rpm packages package-lint licenses image install corpus zeek-diff compare wire help deb-version
+.PHONY: build test race cross vuln fuzz evade evade-tcp bench check clean mixes pgo stage deb rpm packages package-lint licenses image install corpus zeek-diff compare wire help deb-version
 
 build: ## bin/raytap, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
 
-test: ## all tests; those over the public corpus and against other tools skip with a message where these are missing
-	$(GO) test ./...
+# A test that is skipped looks like one that passes; behind the packages stands what was, and why. SKIPS is a file of reasons
+# that are fine: for any other it fails.
+test: ## all tests; those over the public corpus and against other tools skip where these are missing, and it is told
+	@$(GO) test -json $(TESTFLAGS) ./... | $(GO) run ./cmd/testsum $(if $(SKIPS),-allow '$(SKIPS)')
 
 race: ## the engine under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short ./...
@@ -39,6 +41,16 @@ check: ## what a change must pass besides the tests
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.1 ./...
+
+cross: ## that it builds for other systems; a sensor runs on Linux alone
+	@for t in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64; do \
+	  echo $$t; GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -o /dev/null ./cmd/raytap || exit 1; \
+	  GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) vet ./... || exit 1; \
+	done
+
+GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.1.4
+vuln: ## known vulnerabilities in what the program calls
+	$(GO) run $(GOVULNCHECK) ./...
 
 deb-version: ## the version that `make deb` gives its package
 	@echo $(DEB_VERSION)

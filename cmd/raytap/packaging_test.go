@@ -129,6 +129,7 @@ func TestInstall(t *testing.T) {
 		"share/doc/raytap/docs/guide.md":              "](../packaging/",
 		"share/doc/raytap/README.md":                  "](packaging/README.md)",
 		"share/doc/raytap/packaging/README.md":        "systemd",
+		"share/doc/raytap/third-party-licenses.txt":   "==== Go go1.",
 		"share/doc/raytap/LICENSE":                    "Apache License",
 		"share/man/man1/raytap-sensor.1.gz":           "",
 		"share/man/man5/raytap.yaml.5.gz":             "",

@@ -121,8 +121,8 @@ packages: ## both of them for amd64 and arm64
 
 DOCKER ?= docker
 IMAGE  ?= raytap
-image: ## the image IMAGE:VERSION by DOCKER (docker or podman)
-	$(DOCKER) build -f $(PACKAGING)/Dockerfile -t $(IMAGE):$(subst +,-,$(VERSION)) --build-arg VERSION='$(VERSION)' \
+image: ## the image IMAGE:VERSION by DOCKER (docker or podman), with IMAGE_FLAGS
+	$(DOCKER) build -f $(PACKAGING)/Dockerfile $(IMAGE_FLAGS) -t $(IMAGE):$(subst +,-,$(VERSION)) --build-arg VERSION='$(VERSION)' \
 	  --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg CREATED="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" .
 
 licenses: ## those of the Go modules that are linked in

@@ -253,8 +253,8 @@ func TestImage(t *testing.T) {
 		}
 	}
 	if make, err := exec.LookPath("make"); err == nil {
-		out, err := exec.Command(make, "-n", "-C", filepath.Join("..", ".."), "image", "VERSION=v1.2.3+4", "DOCKER=podman").Output()
-		for _, want := range []string{"podman build -f cmd/raytap/packaging/Dockerfile -t raytap:v1.2.3-4 ", "--build-arg VERSION='v1.2.3+4'", "--build-arg REVISION="} {
+		out, err := exec.Command(make, "-n", "-C", filepath.Join("..", ".."), "image", "VERSION=v1.2.3+4", "DOCKER=podman", "IMAGE_FLAGS=--pull").Output()
+		for _, want := range []string{"podman build -f cmd/raytap/packaging/Dockerfile --pull -t raytap:v1.2.3-4 ", "--build-arg VERSION='v1.2.3+4'", "--build-arg REVISION="} {
 			if err != nil || !strings.Contains(string(out), want) {
 				t.Errorf("make image lacks %s: %v\n%s", want, err, out)
 			}

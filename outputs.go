@@ -69,8 +69,10 @@ func (w *Webhook) Check() error {
 
 // Metrics says where a sensor tells how it does.
 type Metrics struct {
-	Listen string        `yaml:"listen"` // HOST:PORT for /metrics, /healthz and /readyz; "": nowhere
-	Quiet  time.Duration `yaml:"quiet"`  // without a packet before /readyz fails; 0: for ever
+	Listen string `yaml:"listen"` // HOST:PORT for /metrics, /healthz and /readyz; "": nowhere
+	// TokenFile is a file with a token that /metrics asks for; "": it asks for none.
+	TokenFile string        `yaml:"token_file"`
+	Quiet     time.Duration `yaml:"quiet"` // without a packet before /readyz fails; 0: for ever
 }
 
 // The defaults suit a sensor that nobody looks after: a month of logs and a year of findings, if that is under 20 GB.

@@ -65,7 +65,7 @@ func folders(cfg *raytap.Config, config string) (write, read []string) {
 	if cfg.State != "" {
 		write = append(write, filepath.Dir(cfg.State))
 	}
-	for _, name := range append([]string{config, cfg.ReadFIFO, cfg.Syslog.CA, cfg.Webhook.TokenFile, cfg.Webhook.Headers, cfg.Webhook.Cert, cfg.Webhook.Key}, cfg.Intel...) {
+	for _, name := range append([]string{config, cfg.ReadFIFO, cfg.Syslog.CA, cfg.Webhook.TokenFile, cfg.Webhook.Headers, cfg.Webhook.Cert, cfg.Webhook.Key, cfg.Metrics.TokenFile}, cfg.Intel...) {
 		if name != "" && name != "-" {
 			read = append(read, filepath.Dir(name))
 		}

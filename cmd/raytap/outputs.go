@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"net"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -75,9 +77,12 @@ func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) 
 		}
 	}
 	if c := &cfg.Metrics; c.Listen != "" {
-		o.metrics = metrics.New(metrics.Options{Version: buildVersion(), Rules: rules, Quiet: c.Quiet, Up: h.up, Ready: o.ready, Interfaces: h.interfaces})
+		o.metrics = metrics.New(metrics.Options{Version: buildVersion(), Rules: rules, Quiet: c.Quiet, TokenFile: c.TokenFile, Up: h.up, Ready: o.ready, Interfaces: h.interfaces})
 		if o.server, err = o.metrics.Listen(c.Listen); err != nil {
 			return o, err
+		}
+		if host, _, _ := net.SplitHostPort(c.Listen); c.TokenFile == "" && !isLoopback(host) {
+			say("metrics are at " + c.Listen + " for everybody who gets there; metrics.token_file asks for a token")
 		}
 	}
 	return o, nil
@@ -89,6 +94,12 @@ func spoolOf(cfg *raytap.Config) string {
 		return cfg.Webhook.Spool
 	}
 	return filepath.Join(cfg.Out, "webhook-spool")
+}
+
+// isLoopback reports whether only this machine gets to host.
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
 // ready says whether logs can be written.

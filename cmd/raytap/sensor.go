@@ -31,6 +31,7 @@ settings) is told on standard error.
 
 Signals: TERM and INT stop it, once what was captured so far is read and written; HUP reads the configuration file and the
 indicators again (home networks, the sections of detectors; a file with a mistake changes nothing) and opens the logs again.
+With --watch-config it reads them again by itself, some seconds after they have changed: where nobody can send a signal.
 
 It takes root, or CAP_NET_RAW. Once it captures it keeps of its privileges that alone, to open an interface again that was
 removed and comes back; and without --user the right to write where it was started. Where the kernel has Landlock, it can
@@ -78,6 +79,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
+	follow := f.Bool("watch-config", false, "take up changes of the file of --config and of indicators by itself, as SIGHUP has it do")
 	cpuprofile := f.String("cpuprofile", "", "")
 	f.hidden["cpuprofile"] = true
 	keys := f.keys(func(key string) bool { return key != "fail_on" })
@@ -103,6 +105,9 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		}
 	} else if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("%s is no flag; captures are read by raytap replay", rest[0])
+	}
+	if err == nil && *follow && *config == "" {
+		err = errors.New("--watch-config goes with --config")
 	}
 	if err != nil {
 		return f.fail(err, stdout, stderr)
@@ -151,7 +156,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		complain(stderr, err)
 		return exitInput
 	}
-	code := watch(cfg, *config, load, stdout, stderr)
+	code := watch(cfg, *config, *follow, load, stdout, stderr)
 	if err := stop(); err != nil {
 		complain(stderr, err)
 		return exitInput
@@ -180,8 +185,9 @@ func sensorName() string {
 // assetsEvery is how often a sensor tells of each asset that it sees, if nothing else is said. News comes at once.
 const assetsEvery = time.Hour
 
-// watch runs the sensor. load reads the configuration again, from the file config, if there is one, and flags.
-func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error), stdout, stderr *os.File) int {
+// watch runs the sensor. load reads the configuration again, from the file config, if there is one, and flags; follow says
+// that it is to be read when it changes.
+func watch(cfg *raytap.Config, config string, follow bool, load func() (*raytap.Config, error), stdout, stderr *os.File) int {
 	code := exitOK
 	fail := func(err error) int {
 		complain(stderr, err)
@@ -276,6 +282,10 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	done := make(chan struct{})
+	var changed <-chan struct{} // nil: never
+	if follow {
+		changed = changes(func() string { return lookAt(config, inForce.Load().Intel) }, done)
+	}
 	go func() {
 		for {
 			select {
@@ -286,20 +296,21 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 					src.Stop()
 					return
 				}
-				manager.reloading()
 				logs.reopenLogs()
-				if next := again(inForce.Load(), config, load, indicators, notice); next != nil {
-					inForce.Store(next)
-					select {
-					case <-reload: // one that the run has not come to yet
-					default:
-					}
-					reload <- next
-				}
-				manager.say("READY=1")
+			case <-changed:
 			case <-done:
 				return
 			}
+			manager.reloading()
+			if next := again(inForce.Load(), config, load, indicators, notice); next != nil {
+				inForce.Store(next)
+				select {
+				case <-reload: // one that the run has not come to yet
+				default:
+				}
+				reload <- next
+			}
+			manager.say("READY=1")
 		}
 	}()
 	if len(cfg.Interfaces) > 0 {

@@ -240,7 +240,7 @@ func (f *flags) keys(want func(key string) bool) *keyFlags {
 		} else {
 			f.Func(name, "`VALUE`", take)
 		}
-		f.hidden[name] = true
+		f.hidden[name], f.ofKeys[name] = true, true
 	}
 	return k
 }

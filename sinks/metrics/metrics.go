@@ -3,7 +3,7 @@
 // In: findings (*detectors.Finding), which it counts by rule and severity, and figures that the caller brings with
 // Update, at least every few seconds. Out, over HTTP:
 //
-//	/metrics   the figures; names begin with raytap_, those of the Go runtime and the process are as everywhere
+//	/metrics   the figures, behind a token if one is set; names begin with raytap_, those of the Go runtime and the process are as everywhere
 //	/healthz   200 while figures come; 503 when none came for half a minute: the engine stands, a restart may help
 //	/readyz    200 while packets come; 503 when none came for a while although the link is up, or a check of the
 //	           caller fails: the sensor runs and sees nothing, a restart will not help
@@ -13,11 +13,17 @@
 package metrics
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,6 +56,8 @@ type Options struct {
 	Ready func() error
 	// Interfaces, if set, is asked with each scrape what the interfaces delivered. Called from any goroutine.
 	Interfaces func() []Interface
+	// TokenFile, if set, is a file with a token that whoever asks for /metrics must show. It is read anew each time.
+	TokenFile string
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -186,7 +194,7 @@ func (m *Metrics) ready() error {
 // Handler answers the three paths.
 func (m *Metrics) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
+	mux.Handle("GET /metrics", m.guard(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})))
 	say := func(check func() error) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -203,6 +211,51 @@ func (m *Metrics) Handler() http.Handler {
 	return mux
 }
 
+// guard has h answer those who show the token, if there is one.
+func (m *Metrics) guard(h http.Handler) http.Handler {
+	if m.opt.TokenFile == "" {
+		return h
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, err := readToken(m.opt.TokenFile)
+		if err != nil { // nobody is let in, and nobody told where the file is
+			http.Error(w, "the token cannot be read", http.StatusInternalServerError)
+			return
+		}
+		scheme, shown, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		// Sums have one length whatever was shown, so that the time of a comparison tells nothing.
+		want, got := sha256.Sum256(token), sha256.Sum256([]byte(strings.TrimSpace(shown)))
+		if subtle.ConstantTimeCompare(want[:], got[:]) != 1 || !strings.EqualFold(scheme, "Bearer") {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="raytap"`)
+			http.Error(w, "a token is asked for", http.StatusUnauthorized)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// maxToken bounds what is read of a token's file.
+const maxToken = 4096
+
+// readToken reads a token without the space around it.
+func readToken(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxToken+1))
+	switch b = bytes.TrimSpace(b); {
+	case err != nil:
+		return nil, err
+	case len(b) == 0:
+		return nil, fmt.Errorf("%s has no token", name)
+	case len(b) > maxToken:
+		return nil, fmt.Errorf("%s is no token: more than %d bytes", name, maxToken)
+	}
+	return b, nil
+}
+
 // Server answers at an address.
 type Server struct {
 	http *http.Server
@@ -211,6 +264,11 @@ type Server struct {
 
 // Listen begins to answer at addr (HOST:PORT; an empty host is every address of the machine) on a goroutine.
 func (m *Metrics) Listen(addr string) (*Server, error) {
+	if m.opt.TokenFile != "" { // later it may be replaced, and be away for a moment
+		if _, err := readToken(m.opt.TokenFile); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
@@ -244,7 +302,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	packets    = desc("packets_total", "Frames read.")
-	bytes      = desc("bytes_total", "Length of the frames on the wire, in bytes.")
+	octets     = desc("bytes_total", "Length of the frames on the wire, in bytes.")
 	filtered   = desc("packets_filtered_total", "Frames that the filter left out.")
 	flows      = desc("flows_total", "Flows seen.")
 	active     = desc("flows_active", "Flows in the tables.")
@@ -268,7 +326,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range [...]*prometheus.Desc{
-		packets, bytes, filtered, flows, active, weirds, panics, lastPacket, received, drops, freezes, up, lost, noted, rows, rowsLost, sent, dropped, waiting, keptBack,
+		packets, octets, filtered, flows, active, weirds, panics, lastPacket, received, drops, freezes, up, lost, noted, rows, rowsLost, sent, dropped, waiting, keptBack,
 	} {
 		to <- d
 	}
@@ -287,7 +345,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, x, labels...)
 	}
 	count(packets, v.Packets)
-	count(bytes, v.Bytes)
+	count(octets, v.Bytes)
 	count(filtered, v.Filtered)
 	count(flows, v.Flows)
 	gauge(active, float64(v.ActiveFlows))

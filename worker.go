@@ -45,14 +45,14 @@ func newWorker(e *engine, id, n int) *worker {
 	if !e.cfg.LogMore {
 		fc.Admits = zeekview.Admits
 	}
-	specs := decodersFor(e.home, e.balancers, w.shedding)
+	specs := decodersFor(e.home, e.balancers, w.shedding, e.cfg.copies())
 	web := &specs[slices.IndexFunc(specs, func(s decoders.Spec) bool { return s.Name == "http" })]
 	set, names := decoders.NewSet(specs), decoders.NewSet(append(specs[:len(specs):len(specs)], dns.AnySpec()))
 	if !e.cfg.LogMore {
 		admits := func(service string) bool { return zeekview.Admits(nil, true, service) }
 		set.Admits, names.Admits = admits, admits
 	}
-	carried := file.NewCache(file.Options{HashLimit: hashLimit})
+	carried := file.NewCache(file.Options{HashLimit: hashLimit, Copies: e.cfg.copies()})
 	for s := id; s < capture.ShardCount; s += n {
 		transfers := services.NewTransfers(carried)
 		fc.Open = func(h capture.Host, mid bool) capture.Stream {

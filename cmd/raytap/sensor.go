@@ -77,6 +77,9 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	f.Bool("quiet", false, "print nothing but errors")
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
+	var extract []string
+	folder := f.String("files", "", "keep files out of the traffic in `DIR`, by their SHA-256")
+	f.Func("extract", "which: `TYPES` executable, script, archive, pickle, ray_package (these are the default with --files), model, notebook, all", list(&extract))
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
 	cpuprofile := f.String("cpuprofile", "", "")
 	f.hidden["cpuprofile"] = true
@@ -122,6 +125,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		if err := keys.apply(&cfg); err != nil {
 			return nil, err
 		}
+		keepFiles(&cfg, *folder, extract)
 		if dir != "" {
 			cfg.ReadFIFO, cfg.Interfaces = dir, nil
 		}
@@ -231,6 +235,9 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	if err != nil {
 		return fail(err)
 	}
+	if err := openStore(cfg, false, notice); err != nil {
+		return fail(err)
+	}
 	if says, err := protect(cfg, config); err != nil {
 		return fail(err)
 	} else if says != "" {
@@ -322,10 +329,17 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	if err := errors.Join(logs.close(time.Now()), known.Close()); err != nil {
 		fail(err)
 	}
+	kept, err := closeStore(cfg)
+	if err != nil {
+		fail(err)
+	}
 	if !cfg.Quiet {
 		if err := people.Report(out, totals(&stats, cfg.Checksums, time.Since(start))); err != nil {
 			fail(fmt.Errorf("cannot print the findings: %w", err))
 		}
+	}
+	if kept != "" {
+		notice(kept)
 	}
 	out.close()
 	if n := out.dropped.Load(); n > 0 {

@@ -47,6 +47,9 @@ type File struct {
 	Head       []byte  // the beginning, of files with a Kind only, or with Lines
 	Lines      bool    // a text without a Kind that begins with a word that scripts of a shell begin with
 	Unmarked   bool    // a Script by what it does: it has no first line that says so
+	Unfinished bool    // its end was not seen, as the decoder knows; TimedOut is what Zeek thinks
+	Copy       *Copy   // of its bytes, if one was wanted; nil otherwise
+	Kept       string  // where that is kept, by whom the copies are for; "" if it is not
 	Inside     *Inside // what stands in a container; nil if it is none or holds nothing of interest
 	Digests
 }
@@ -78,7 +81,18 @@ type Digests struct{ MD5, SHA1, SHA256 string }
 // Hashed says whether there are any.
 func (d *Digests) Hashed() bool { return d.SHA256 != "" }
 
-var analyzers = []string{"MD5", "SHA1", "SHA256"}
+var (
+	analyzers = []string{"MD5", "SHA1", "SHA256"}
+	extracted = []string{"EXTRACT", "MD5", "SHA1", "SHA256"}
+)
+
+// size is that of the copy which is kept.
+func (f *File) size() uint64 {
+	if f.Kept == "" {
+		return 0
+	}
+	return uint64(f.Copy.Size)
+}
 
 // Log implements capture.Record.
 func (f *File) Log() string { return "files" }
@@ -90,7 +104,11 @@ func (f *File) Row(w capture.Fields) {
 	f.Flow.ID(w)
 	w.String("source", f.Source, f.Source != "")
 	w.Count("depth", uint64(f.Depth), true)
-	w.Set("analyzers", "string", analyzers, true)
+	if f.Kept != "" {
+		w.Set("analyzers", "string", extracted, true)
+	} else {
+		w.Set("analyzers", "string", analyzers, true)
+	}
 	w.String("mime_type", f.MIME, f.MIME != "")
 	w.String("filename", f.Name, f.HasName)
 	w.Interval("duration", time.Duration(f.Last-f.Time), true)
@@ -105,7 +123,8 @@ func (f *File) Row(w capture.Fields) {
 	w.String("md5", f.MD5, f.MD5 != "")
 	w.String("sha1", f.SHA1, f.SHA1 != "")
 	w.String("sha256", f.SHA256, f.SHA256 != "")
-	w.String("extracted", "", false)
-	w.Bool("extracted_cutoff", false, false)
-	w.Count("extracted_size", 0, false)
+	kept := f.Kept != ""
+	w.String("extracted", f.Kept, kept)
+	w.Bool("extracted_cutoff", kept && f.Copy.Cut, kept)
+	w.Count("extracted_size", f.size(), kept)
 }

@@ -148,15 +148,14 @@ func fileOf(ev any) *file.File {
 
 // drop forgets the copy of a file that nobody hears of.
 func (k *keeping) drop(f *file.File) {
-	if k != nil && f != nil {
+	if k != nil && f.Kept() == "" {
 		f.Copy.Drop()
-		f.Copy = nil
 	}
 }
 
 // take sees a file before anybody else does, and reports whether its row has to wait until more is known.
 func (k *keeping) take(f *file.File) bool {
-	if k == nil || f == nil || f.Copy == nil || f.Kept != "" {
+	if f == nil || f.Copy == nil {
 		return false
 	}
 	if len(k.rules) == 0 {
@@ -168,14 +167,13 @@ func (k *keeping) take(f *file.File) bool {
 }
 
 func (k *keeping) keep(f *file.File) {
-	sum, part := f.Copy.SHA256(), f.Partial()
-	if f.Kept = k.store.Keep(f.Copy, part); f.Kept == "" {
-		f.Copy = nil
-		return
+	c := f.Copy
+	if c.Kept == "" && !c.Dropped() {
+		c.Kept = k.store.Keep(c, f.Partial())
 	}
-	if f.Flow != nil {
+	if c.Kept != "" && f.Flow != nil {
 		list := k.kept.Put(f.Flow.UID)
-		*list = append((*list)[max(0, len(*list)-maxOfFlow+1):], keptFile{sum, f.Kept, k.at})
+		*list = append((*list)[max(0, len(*list)-maxOfFlow+1):], keptFile{c.SHA256(), c.Kept, k.at})
 	}
 }
 
@@ -190,7 +188,7 @@ func (k *keeping) finding(f *detectors.Finding) {
 	if slices.ContainsFunc(k.rules, func(p string) bool { return detectors.MatchRule(p, f.Rule) }) {
 		k.spoken.Put(f.Flow.UID)
 		for i := range k.wait {
-			if w := &k.wait[i]; w.f.Flow == f.Flow && w.f.Copy != nil && w.f.Kept == "" {
+			if w := &k.wait[i]; w.f.Flow == f.Flow && w.f.Kept() == "" {
 				k.keep(w.f)
 			}
 		}
@@ -219,16 +217,14 @@ func (k *keeping) settle(at uint64, say func(any)) {
 	wait := k.wait
 	k.wait = nil
 	for i := range wait {
-		w := &wait[i]
-		if w.f.Copy != nil && w.f.Kept == "" {
-			if w.f.Flow != nil && k.spoken.Get(w.f.Flow.UID) != nil {
-				k.keep(w.f)
-			} else {
-				k.drop(w.f)
-			}
+		if f := wait[i].f; f.Kept() == "" && f.Flow != nil && k.spoken.Get(f.Flow.UID) != nil {
+			k.keep(f)
 		}
-		if w.say {
-			say(w.f)
+	}
+	for i := range wait {
+		k.drop(wait[i].f)
+		if wait[i].say {
+			say(wait[i].f)
 		}
 	}
 }

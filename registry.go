@@ -79,6 +79,9 @@ func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 	two := http2.Options{Keep: keepMessages, HTTP: func(ctx decoders.Context) func() http2.Exchange {
 		return exchangesOf(made.Connection(ctx))
 	}}
+	if copies != nil && copies.Classes&file.RayPackages != 0 {
+		two.Follow = raygrpc.Packages(files)
+	}
 	one.Upgrade = func(ctx decoders.Context, c *http.Connection, first *http.Exchange) decoders.Decoder {
 		return http2.Upgraded(ctx, two, exchangesOf(c), first)
 	}

@@ -81,17 +81,20 @@ const (
 
 // Copy is the bytes of one file, as its receiver has them: the content coding is taken off.
 type Copy struct {
-	of    *Copies
-	c     *Cache
-	spool Spool // nil: all there is is in rest
-	rest  []byte
-	sum   hash.Hash // nil: name is known
-	name  string
-	holes int64
-	ended bool
+	of             *Copies
+	c              *Cache
+	spool          Spool // nil: all there is is in rest
+	rest           []byte
+	sum            hash.Hash // nil: name is known
+	name           string
+	holes          int64
+	ended, dropped bool
 
 	Class Class // what the file was taken for
 	Size  int64 // bytes, those that fill holes too
+	// Kept is what whoever the copy is for keeps it by, "" as long as it is not kept. Files that came over several
+	// connections at once share a copy.
+	Kept string
 	// Cut says that the file is longer than Copies.Max, Holed that bytes are missing in it or at its end, Failed that the
 	// Spool did not take it.
 	Cut, Holed, Failed bool
@@ -111,6 +114,9 @@ func (c *Copy) SHA256() string {
 	return c.name
 }
 
+// Dropped reports whether it was forgotten.
+func (c *Copy) Dropped() bool { return c.dropped }
+
 // Taken says that Spool and Rest have a new owner.
 func (c *Copy) Taken() { c.spool, c.rest = nil, nil }
 
@@ -120,7 +126,7 @@ func (c *Copy) Drop() {
 		return
 	}
 	c.collected(-len(c.rest))
-	c.rest, c.ended = nil, true
+	c.rest, c.ended, c.dropped = nil, true, true
 	if c.spool != nil {
 		c.spool.Drop()
 		c.spool = nil

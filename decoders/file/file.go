@@ -49,7 +49,6 @@ type File struct {
 	Unmarked   bool    // a Script by what it does: it has no first line that says so
 	Unfinished bool    // its end was not seen, as the decoder knows; TimedOut is what Zeek thinks
 	Copy       *Copy   // of its bytes, if one was wanted; nil otherwise
-	Kept       string  // where that is kept, by whom the copies are for; "" if it is not
 	Inside     *Inside // what stands in a container; nil if it is none or holds nothing of interest
 	Digests
 }
@@ -86,9 +85,17 @@ var (
 	extracted = []string{"EXTRACT", "MD5", "SHA1", "SHA256"}
 )
 
-// size is that of the copy which is kept.
+// Kept is the name that the copy is kept by, "" if there is none or it is not kept.
+func (f *File) Kept() string {
+	if f.Copy == nil {
+		return ""
+	}
+	return f.Copy.Kept
+}
+
+// size is that of the copy.
 func (f *File) size() uint64 {
-	if f.Kept == "" {
+	if f.Copy == nil {
 		return 0
 	}
 	return uint64(f.Copy.Size)
@@ -104,7 +111,8 @@ func (f *File) Row(w capture.Fields) {
 	f.Flow.ID(w)
 	w.String("source", f.Source, f.Source != "")
 	w.Count("depth", uint64(f.Depth), true)
-	if f.Kept != "" {
+	kept := f.Kept()
+	if kept != "" {
 		w.Set("analyzers", "string", extracted, true)
 	} else {
 		w.Set("analyzers", "string", analyzers, true)
@@ -123,8 +131,7 @@ func (f *File) Row(w capture.Fields) {
 	w.String("md5", f.MD5, f.MD5 != "")
 	w.String("sha1", f.SHA1, f.SHA1 != "")
 	w.String("sha256", f.SHA256, f.SHA256 != "")
-	kept := f.Kept != ""
-	w.String("extracted", f.Kept, kept)
-	w.Bool("extracted_cutoff", kept && f.Copy.Cut, kept)
-	w.Count("extracted_size", f.size(), kept)
+	w.String("extracted", kept, kept != "")
+	w.Bool("extracted_cutoff", kept != "" && f.Copy.Cut, kept != "")
+	w.Count("extracted_size", f.size(), kept != "")
 }

@@ -314,6 +314,7 @@ func (s *Store) Keep(c *file.Copy, part bool) string {
 	}
 	c.Taken()
 	if j.ack != nil && !<-j.ack {
+		c.Drop()
 		return ""
 	}
 	return j.name

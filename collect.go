@@ -114,7 +114,11 @@ func (c *collector) event(ev any, aside, begun bool) {
 	if f, ok := ev.(*file.File); ok && f.Flow != nil {
 		f.Local = c.e.local.Contains(f.Flow.Src(f.Sender).Addr())
 	}
-	waits := c.kept != nil && c.kept.take(fileOf(ev))
+	waits := false
+	if c.kept != nil {
+		waits = c.kept.take(fileOf(ev))
+		c.kept.call(ev)
+	}
 	c.bus.Publish(ev)
 	if r := c.zeek.Row(ev, zeekview.Provenance{Doubted: aside, Begun: begun}); r != nil && !c.over {
 		if waits {

@@ -9,6 +9,7 @@ import (
 	"github.com/raytap/raytap/decoders/bare"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
+	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/sinks/files"
@@ -110,6 +111,15 @@ type keeping struct {
 	kept   detectors.Table[string, []keptFile] // by flow
 	wait   []waitingFile                       // until all that their packet says was said
 	at     uint64                              // place of that packet
+
+	packages detectors.Table[string, string] // names of kept packages of jobs, by their own
+	uploads  detectors.Table[string, upload] // the last one of a flow
+}
+
+// upload is a package that was sent to a dashboard.
+type upload struct {
+	name string
+	at   uint64
 }
 
 // keptFile is one that findings are told of.
@@ -129,7 +139,7 @@ func newKeeping(c *Config) *keeping {
 		return nil
 	}
 	k := &keeping{store: c.Store, rules: c.Files.Rules}
-	k.spoken.Limit, k.kept.Limit = maxSpoken, maxTold
+	k.spoken.Limit, k.kept.Limit, k.packages.Limit, k.uploads.Limit = maxSpoken, maxTold, maxTold, maxTold
 	return k
 }
 
@@ -174,7 +184,28 @@ func (k *keeping) keep(f *file.File) {
 	if c.Kept != "" && f.Flow != nil {
 		list := k.kept.Put(f.Flow.UID)
 		*list = append((*list)[max(0, len(*list)-maxOfFlow+1):], keptFile{c.SHA256(), c.Kept, k.at})
+		if u := k.uploads.Get(f.Flow.UID); u != nil && u.at == k.at {
+			*k.packages.Put(u.name) = c.Kept
+		}
 	}
+	if c.Kept != "" && f.Source == "GRPC" {
+		*k.packages.Put(f.Name) = c.Kept
+	}
+}
+
+// call sees what names the file that came with the same packet, a package of a job.
+func (k *keeping) call(ev any) {
+	c, ok := ev.(*ray.Call)
+	if !ok || c.Package == "" || c.PackageLen == 0 || c.Flow == nil {
+		return
+	}
+	if list := k.kept.Get(c.Flow.UID); list != nil {
+		if x := (*list)[len(*list)-1]; x.at == k.at {
+			*k.packages.Put(c.Package) = x.name
+			return
+		}
+	}
+	*k.uploads.Put(c.Flow.UID) = upload{c.Package, k.at}
 }
 
 // row says that the file which waits as the last has a row.
@@ -193,8 +224,17 @@ func (k *keeping) finding(f *detectors.Finding) {
 			}
 		}
 	}
+	told := 0
+	for _, e := range f.Evidence {
+		if name, ok := strings.CutPrefix(e.Value, "gcs://"); ok && told < maxOfFlow { // a job that brings it along
+			if x := k.packages.Get(name); x != nil {
+				f.Evidence = append(f.Evidence, detectors.Evidence{Field: "file_kept", Value: *x, Packet: e.Packet})
+				told++
+			}
+		}
+	}
 	list := k.kept.Get(f.Flow.UID)
-	if list == nil {
+	if list == nil || told > 0 {
 		return
 	}
 	// One with a digest is about that file, another about what came with the same packet.

@@ -132,6 +132,24 @@ func TestPackageKept(t *testing.T) {
 	if stats.Files.Kept != 1 || stats.Files.Again != 1 {
 		t.Errorf("%+v", stats.Files)
 	}
+	// Seen from outside it is the job of an intruder, whose finding leads to what it brought along.
+	for _, rules := range [][]string{nil, {"rayapi/package"}} {
+		_, spoken, _ := keepFrom(t, func(c *Config) {
+			only(c)
+			c.Home, c.Files.Rules = []string{"10.20.0.10"}, rules
+		}, "pcaps/benign-job-submit-ray2.9.3.pcap.gz")
+		told := map[string]bool{}
+		for _, f := range spoken.findings {
+			for _, e := range f.Evidence {
+				if e.Field == "file_kept" && strings.Contains(e.Value, sum) {
+					told[f.Rule] = true
+				}
+			}
+		}
+		if !told["jobsubmit/external"] || !told["rayapi/package"] {
+			t.Errorf("with rules %q it is named by %v", rules, told)
+		}
+	}
 	var sources []string
 	for _, r := range heard.rows["files"] {
 		if r["extracted"] != "-" && r["extracted"] != "" {

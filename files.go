@@ -124,8 +124,9 @@ type upload struct {
 
 // keptFile is one that findings are told of.
 type keptFile struct {
-	sum, name string
-	at        uint64
+	sum, whole string // of what is kept, and of the file as files.log has it, if it has
+	name       string
+	at         uint64
 }
 
 // waitingFile is one whose row waits for its name.
@@ -183,7 +184,7 @@ func (k *keeping) keep(f *file.File) {
 	}
 	if c.Kept != "" && f.Flow != nil {
 		list := k.kept.Put(f.Flow.UID)
-		*list = append((*list)[max(0, len(*list)-maxOfFlow+1):], keptFile{c.SHA256(), c.Kept, k.at})
+		*list = append((*list)[max(0, len(*list)-maxOfFlow+1):], keptFile{c.SHA256(), f.SHA256, c.Kept, k.at})
 		if u := k.uploads.Get(f.Flow.UID); u != nil && u.at == k.at {
 			*k.packages.Put(u.name) = c.Kept
 		}
@@ -240,7 +241,7 @@ func (k *keeping) finding(f *detectors.Finding) {
 	// One with a digest is about that file, another about what came with the same packet.
 	i := slices.IndexFunc(f.Evidence, func(e detectors.Evidence) bool { return e.Field == "sha256" })
 	for _, x := range slices.Backward(*list) {
-		if i >= 0 && f.Evidence[i].Value == x.sum || i < 0 && x.at == k.at {
+		if i >= 0 && (f.Evidence[i].Value == x.sum || f.Evidence[i].Value == x.whole) || i < 0 && x.at == k.at {
 			f.Evidence = append(f.Evidence, detectors.Evidence{Field: "file_kept", Value: x.name, Packet: f.Packet})
 			return
 		}

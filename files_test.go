@@ -212,6 +212,17 @@ func TestFilesBounds(t *testing.T) {
 	if b := have[path(sumHalf)+".partial"]; len(b) != 20_000 || have[path(sumProgram)] != nil || have[path(sumWheel)] == nil {
 		t.Errorf("kept are %q", keptNames(have))
 	}
+	told := 0
+	for _, f := range heard.findings {
+		for _, e := range f.Evidence {
+			if e.Field == "file_kept" {
+				told++
+			}
+		}
+	}
+	if told < 2 {
+		t.Errorf("%d findings name what is kept of their files", told)
+	}
 	cut := 0
 	for _, r := range heard.rows["files"] {
 		if r["extracted_cutoff"] == "T" {

@@ -28,6 +28,7 @@ type worker struct {
 	bodies uint64 // that were not looked into
 	end    capture.At
 	watch  *watch
+	label  func(t *http.Transaction, resp bool) file.Class // of files that are kept by their place; may be nil
 }
 
 // newWorker makes worker id of n.
@@ -45,6 +46,7 @@ func newWorker(e *engine, id, n int) *worker {
 	if !e.cfg.LogMore {
 		fc.Admits = zeekview.Admits
 	}
+	w.label = labels(e.cfg.copies())
 	specs := decodersFor(e.home, e.balancers, w.shedding, e.cfg.copies())
 	web := &specs[slices.IndexFunc(specs, func(s decoders.Spec) bool { return s.Name == "http" })]
 	set, names := decoders.NewSet(specs), decoders.NewSet(append(specs[:len(specs):len(specs)], dns.AnySpec()))

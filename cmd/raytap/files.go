@@ -44,10 +44,10 @@ func openStore(cfg *raytap.Config, wait bool, say func(string)) (err error) {
 	return err
 }
 
-// closeStore closes it, and says what it has got of the run.
-func closeStore(cfg *raytap.Config) (says string, err error) {
+// closeStore closes it, and says what it has got of the run, and whether that is all it should have.
+func closeStore(cfg *raytap.Config) (says string, all bool, err error) {
 	if cfg.Store == nil {
-		return "", nil
+		return "", true, nil
 	}
 	err = cfg.Store.Close()
 	n := cfg.Store.Counts()
@@ -66,5 +66,5 @@ func closeStore(cfg *raytap.Config) (says string, err error) {
 			says += "; " + fmt.Sprintf(x.what, x.n)
 		}
 	}
-	return says, err
+	return says, n.Slow+n.Full+n.Failed == 0, err
 }

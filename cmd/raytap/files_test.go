@@ -39,6 +39,10 @@ func TestReplayKeepsFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	invoke(t, dir, nil, "replay", "--config", config, capture).expect(t, 0, "2 files kept in e3; 1 more were there already", "")
+	if err := os.WriteFile(config, []byte("files:\n  extract: [executable]\n  size: 30kB\n  folder: e4\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	invoke(t, dir, nil, "replay", "--config", config, capture).expect(t, 1, "1 file kept in e4; 1 of them not whole; 3 NOT KEPT: no room", "files are not kept: no room")
 	if r := invoke(t, dir, nil, "replay", "--out", "plain", capture); strings.Contains(r.stdout, "kept in") {
 		t.Errorf("nobody asked for files: %s", r.stdout)
 	}

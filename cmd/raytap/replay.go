@@ -262,9 +262,11 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 	if err := logs.Close(stats.Last); err != nil {
 		fail(err)
 	}
-	kept, err := closeStore(&cfg)
+	kept, all, err := closeStore(&cfg)
 	if err != nil {
 		fail(err)
+	} else if !all {
+		code = exitInput
 	}
 	if html != "" || exports != "" {
 		unread, err := tellLogs([]string{cfg.Out}, sourceOf(files), window{}, cfg, html, exports)

@@ -329,7 +329,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	if err := errors.Join(logs.close(time.Now()), known.Close()); err != nil {
 		fail(err)
 	}
-	kept, err := closeStore(cfg)
+	kept, _, err := closeStore(cfg)
 	if err != nil {
 		fail(err)
 	}

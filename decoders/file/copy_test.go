@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -300,7 +299,7 @@ func TestPartial(t *testing.T) {
 			t.Error("a whole file is partial")
 		}
 		if f(x); !x.Partial() {
-			t.Error(fmt.Sprintf("a file %s is whole", says))
+			t.Errorf("a file %s is whole", says)
 		}
 	}
 }

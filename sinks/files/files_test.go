@@ -238,7 +238,7 @@ func TestSize(t *testing.T) {
 		at := time.Now().Add(time.Duration(i-10) * time.Minute)
 		os.Chtimes(filepath.Join(dir, nameOf(content(3000, 4-i))), at, at)
 	}
-	s = open(t, Options{Dir: dir, Size: 4000, Wait: true})
+	open(t, Options{Dir: dir, Size: 4000, Wait: true})
 	if l := listed(t, dir); len(l) != 1 || l[0] != nameOf(content(3000, 2)) {
 		t.Errorf("there are %v", l)
 	}

@@ -22,6 +22,7 @@ type collector struct {
 	arranged services.Expectations
 	zeek     *zeekview.View
 	joined   *file.Joined
+	kept     *keeping // nil: no files are
 	span     spans
 	over     bool  // the event at hand has no row
 	at       []int // by list of events: how many were taken
@@ -50,6 +51,15 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.repeat.Rate = c.tune.Rate
 	c.bus = detectors.NewBus(c.repeat.Report)
 	c.bus.Drop = c.tune.Drop
+	if c.kept = newKeeping(&e.cfg); c.kept != nil {
+		c.bus.Drop = func(f *detectors.Finding) bool {
+			if c.tune.Drop(f) {
+				return true
+			}
+			c.kept.finding(f)
+			return false
+		}
+	}
 	c.bus.Gather(c.repeat.Fold)
 	c.bus.Rows = func(r capture.Record) {
 		if x, ok := r.(*detectors.Incident); ok {
@@ -63,7 +73,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	}
 	c.doubt = newHomeDoubt(&e.cfg, e.home, c.bus)
 	c.zeek = zeekview.New(zeekview.Options{More: e.cfg.LogMore}, func(r capture.Record) { c.say(r) })
-	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: hashLimit}), c.event)
+	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: hashLimit, Copies: e.cfg.copies()}), c.event)
 	return c
 }
 
@@ -87,6 +97,7 @@ func (c *collector) event(ev any, aside, begun bool) {
 	if t, ok := ev.(*services.Transfer); ok {
 		f := c.arranged.File(t)
 		if f == nil {
+			c.kept.drop(t.File)
 			return
 		}
 		ev = f
@@ -103,9 +114,18 @@ func (c *collector) event(ev any, aside, begun bool) {
 	if f, ok := ev.(*file.File); ok && f.Flow != nil {
 		f.Local = c.e.local.Contains(f.Flow.Src(f.Sender).Addr())
 	}
+	waits := false
+	if c.kept != nil {
+		waits = c.kept.take(fileOf(ev))
+		c.kept.call(ev)
+	}
 	c.bus.Publish(ev)
 	if r := c.zeek.Row(ev, zeekview.Provenance{Doubted: aside, Begun: begun}); r != nil && !c.over {
-		c.say(r)
+		if waits {
+			c.kept.row()
+		} else {
+			c.say(r)
+		}
 	}
 }
 
@@ -121,6 +141,7 @@ func (c *collector) take(b *batch) {
 	if b.last {
 		c.joined.End()
 	}
+	c.kept.settle(0, c.say)
 	if b.counted {
 		c.sums.sum(b.counts)
 	}
@@ -130,6 +151,7 @@ func (c *collector) take(b *batch) {
 	c.stats.Bundled, c.stats.LooksCut, c.stats.LookWork, c.stats.Written = c.bus.Bundled(), c.bus.LooksCut, c.bus.LookWork, c.bus.Written
 	c.stats.Outsiders = c.doubt.outsiders()
 	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
+	c.stats.Files = c.kept.stats()
 	if e.cfg.Progress != nil {
 		e.cfg.Progress(c.stats)
 	}
@@ -164,6 +186,7 @@ func (c *collector) merge(b *batch) {
 			return
 		}
 		x := &lists[best][c.at[best]]
+		c.kept.settle(x.pos, c.say)
 		c.bus.Reading, c.over = x.reading, x.over
 		c.event(x.ev, x.aside, x.begun)
 		c.stood(x)
@@ -189,6 +212,7 @@ func (c *collector) end() (Stats, error) {
 	c.stats.Bundled, c.stats.LooksCut, c.stats.LookWork, c.stats.Written = c.bus.Bundled(), c.bus.LooksCut, c.bus.LookWork, c.bus.Written
 	c.stats.Outsiders = c.doubt.outsiders()
 	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
+	c.stats.Files = c.kept.stats()
 	rest := &statsRow{ts: c.stats.Last, s: c.stats}
 	if c.e.live {
 		rest, _ = c.span.end(c.stats, c.clock)

@@ -37,6 +37,7 @@ import (
 	interactive "github.com/raytap/raytap/detectors/shell"
 	"github.com/raytap/raytap/detectors/tunnel"
 	"github.com/raytap/raytap/sinks/disk"
+	"github.com/raytap/raytap/sinks/files"
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
@@ -150,6 +151,10 @@ type Config struct {
 	Webhook Webhook `yaml:"webhook"`
 	Metrics Metrics `yaml:"metrics"`
 
+	Files Files `yaml:"files"`
+	// Store, if set, is where they are kept. Who made it closes it behind the run.
+	Store *files.Store `yaml:"-"`
+
 	// Indicators, if set, are used in place of what Intel names, and may be exchanged during the run.
 	Indicators *intel.Live `yaml:"-"`
 	// Progress, if set, is told how far the run is, after each batch of packets and on the goroutine that called Run.
@@ -209,6 +214,7 @@ func DefaultConfig() Config {
 		Syslog:    defaultSyslog(),
 		Webhook:   defaultWebhook(),
 		Metrics:   defaultMetrics(),
+		Files:     defaultFiles(),
 		Ring:      capture.DefaultRing,
 		Block:     capture.DefaultBlock,
 		Rings:     1,

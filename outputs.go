@@ -163,6 +163,8 @@ func checkOutput(key string, v any) error {
 				return fmt.Errorf("%q is not HOST:PORT", s)
 			}
 		}
+	default:
+		return checkFiles(key, v)
 	}
 	return nil
 }

@@ -55,13 +55,13 @@ import (
 
 // Decoders lists what looks for its protocol in the bytes of a flow, in the order in which they are asked: strict
 // probes first. What is home says of which bodies more is kept. A list belongs to one goroutine.
-func Decoders(home *detectors.Networks) []decoders.Spec { return decodersFor(home, home, nil) }
+func Decoders(home *detectors.Networks) []decoders.Spec { return decodersFor(home, home, nil, nil) }
 
-// decodersFor lists them for a run that may shed bodies; nil: it does not. balancers may name the clients that they speak
+// decodersFor lists them for a run that may shed bodies, and one that copies files; nil: it does not. balancers may name the clients that they speak
 // for, to who is at home: at home, where everything else would be seen, that makes nobody an outsider's equal, while
 // elsewhere a name could only hide who sends.
-func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transaction, resp bool) bool) []decoders.Spec {
-	files := file.NewCache(file.Options{HashLimit: hashLimit})
+func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transaction, resp bool) bool, copies *file.Copies) []decoders.Spec {
+	files := file.NewCache(file.Options{HashLimit: hashLimit, Copies: copies})
 	keep := keepBody(secretReader(home))
 	if shed != nil {
 		all := keep
@@ -74,11 +74,14 @@ func decodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 	}
 	// A decoder imports no other, so that what HTTP/1 and HTTP/2 share is put together here: a stream of HTTP/2 that is no
 	// gRPC becomes the transaction that http makes of it, and what http leaves for h2c goes on in http2.
-	one := http.Options{KeepBody: keep, Follow: ray.Follow, Files: files}
+	one := http.Options{KeepBody: keep, Follow: ray.Follow, Files: files, Label: labels(copies)}
 	made := http.NewExchanges(one)
 	two := http2.Options{Keep: keepMessages, HTTP: func(ctx decoders.Context) func() http2.Exchange {
 		return exchangesOf(made.Connection(ctx))
 	}}
+	if copies != nil && copies.Classes&file.RayPackages != 0 {
+		two.Follow = raygrpc.Packages(files)
+	}
 	one.Upgrade = func(ctx decoders.Context, c *http.Connection, first *http.Exchange) decoders.Decoder {
 		return http2.Upgraded(ctx, two, exchangesOf(c), first)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/files"
 )
 
 // Stats say what a run saw and what it lost, by cause.
@@ -33,6 +34,8 @@ type Stats struct {
 	// What the site's own rules kept back: in all, and by rule. No loss: it was asked for.
 	KeptBack   uint64
 	KeptBackBy []detectors.KeptBack
+
+	Files files.Counts // that were kept, and not
 
 	// Networks that may be home though nobody said so; at most four.
 	Outsiders []Outsider
@@ -64,18 +67,20 @@ type Note struct {
 // it answers, and what a receiver does not take.
 func (s *Stats) Notes() []Note {
 	f := &s.Flow
-	return []Note{
+	return append([]Note{
 		{"checksums_offloaded", f.Offloaded, "packets"},
 		{"packets_waited", f.Waited, "packets"},
 		{"waits_in_vain", f.WaitTime, "times"},
 		{"segments_doubted", f.Doubted, "packets"},
 		{"segments_taken", f.Taken, "packets"},
 		{"copies_differ", f.Disputes, "flows"},
-	}
+	}, fileNotes(&s.Files)...)
 }
 
 // Losses lists every kind of loss, whether it happened or not.
-func (s *Stats) Losses() []Loss { return slices.Concat(s.losses(), s.bounds(), s.chosen()) }
+func (s *Stats) Losses() []Loss {
+	return slices.Concat(s.losses(), s.bounds(), s.chosen(), fileLosses(&s.Files))
+}
 
 // chosen are the losses of a live source whose interfaces are not named.
 func (s *Stats) chosen() []Loss {
@@ -161,7 +166,8 @@ func (r *statsRow) Row(w capture.Fields) {
 		}
 	}
 	w.Vector("unknown_ethertypes", "string", types, types != nil)
-	for _, n := range notes[1:] {
+	kept := len(notes) - len(fileNotes(&r.s.Files))
+	for _, n := range notes[1:kept] {
 		w.Count(n.Name, n.N, true)
 	}
 	for _, l := range r.s.bounds() {
@@ -179,6 +185,12 @@ func (r *statsRow) Row(w capture.Fields) {
 	}
 	w.Vector("kept_back_by", "string", rules, rules != nil)
 	for _, l := range r.s.chosen() {
+		w.Count(l.Name, l.N, true)
+	}
+	for _, n := range notes[kept:] {
+		w.Count(n.Name, n.N, true)
+	}
+	for _, l := range fileLosses(&r.s.Files) {
 		w.Count(l.Name, l.N, true)
 	}
 }

@@ -62,6 +62,9 @@ func folders(cfg *raytap.Config, config string) (write, read []string) {
 	if cfg.Webhook.URL != "" && cfg.Webhook.Spool != "" {
 		write = append(write, cfg.Webhook.Spool)
 	}
+	if dir := filesFolder(cfg); dir != "" {
+		write = append(write, dir)
+	}
 	if cfg.State != "" {
 		write = append(write, filepath.Dir(cfg.State))
 	}

@@ -11,13 +11,14 @@ import (
 
 	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/sinks/disk"
+	"github.com/raytap/raytap/sinks/files"
 	"github.com/raytap/raytap/sinks/inventory"
 	"github.com/raytap/raytap/sinks/webhook"
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
 // handOver makes the folders that a sensor writes to, for the user that it becomes, and gives it what an earlier sensor
-// left there as root: logs, what waits for the webhook, the inventory. What is somebody else's, or not raytap's, stays.
+// left there as root: logs, what waits for the webhook, files that were kept, the inventory. What is somebody else's, or not raytap's, stays.
 func handOver(cfg *raytap.Config, uid, gid int) error {
 	if err := handFolder(cfg.Out, cfg.Modes(), zeek.Marked, uid, gid); err != nil {
 		return fmt.Errorf("hand over the log directory: %w", err)
@@ -25,6 +26,11 @@ func handOver(cfg *raytap.Config, uid, gid int) error {
 	if w := &cfg.Webhook; w.URL != "" && w.Spool != "" {
 		if err := handFolder(w.Spool, disk.Private(), webhook.IsSpool, uid, gid); err != nil {
 			return fmt.Errorf("hand over the spool: %w", err)
+		}
+	}
+	if dir := filesFolder(cfg); dir != "" {
+		if err := handFolder(dir, disk.Private(), files.IsFolder, uid, gid); err != nil {
+			return fmt.Errorf("hand over the folder of files: %w", err)
 		}
 	}
 	if cfg.State != "" {

@@ -39,7 +39,7 @@ Flags may stand anywhere; those given win over the configuration file.
 func replay(args []string, stdout, stderr *os.File) int {
 	f := newFlags("replay", replaySynopsis)
 	cfg := raytap.DefaultConfig()
-	var home, feeds, only, files []string
+	var home, feeds, only, files, extract []string
 	f.Func("r", "a capture to read, `FILE`, as an argument is; may be repeated", func(s string) error { files = append(files, s); return nil })
 	f.String("out", cfg.Out, "`DIR` to write logs to; those of an earlier run are replaced, others are not (default "+cfg.Out+")")
 	f.String("format", cfg.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+cfg.Format+")")
@@ -58,6 +58,8 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.Bool("seccomp", true, "refuse itself system calls that it does not need; --seccomp=false does without")
 	html := f.String("report", "", "make an HTML report, `FILE`, of the logs when they are written")
 	exports := f.String("export", "", "write findings, incidents and indicators to `DIR`, for other programs (see raytap help report)")
+	folder := f.String("files", "", "keep files out of the traffic in `DIR`, by their SHA-256")
+	f.Func("extract", "which: `TYPES` executable, script, archive, pickle, ray_package (these are the default with --files), model, notebook, all", list(&extract))
 	force := f.Bool("force", false, "replace logs in --out also if raytap did not write them")
 	f.String("file-mode", cfg.FileMode, "`MODE` of logs and reports that are made (default "+cfg.FileMode+")")
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
@@ -84,6 +86,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 	if len(only) > 0 {
 		cfg.Logs = only
 	}
+	keepFiles(&cfg, *folder, extract)
 	if err := cfg.Check(); err != nil {
 		complain(stderr, err)
 		return exitUsage
@@ -223,6 +226,13 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		fail(err)
 		return code
 	}
+	if err := openStore(&cfg, true, say); err != nil {
+		fail(err)
+		if err := logs.Close(0); err != nil {
+			fail(err)
+		}
+		return code
+	}
 	people := terminal.New(terminalOptions(stdout))
 
 	start := time.Now()
@@ -252,6 +262,12 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 	if err := logs.Close(stats.Last); err != nil {
 		fail(err)
 	}
+	kept, all, err := closeStore(&cfg)
+	if err != nil {
+		fail(err)
+	} else if !all {
+		code = exitInput
+	}
 	if html != "" || exports != "" {
 		unread, err := tellLogs([]string{cfg.Out}, sourceOf(files), window{}, cfg, html, exports)
 		if err != nil {
@@ -264,6 +280,9 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 	if !cfg.Quiet {
 		if err := people.Report(stdout, totals(&stats, cfg.Checksums, elapsed)); err != nil {
 			fail(fmt.Errorf("cannot print the findings: %w", err))
+		}
+		if kept != "" {
+			fmt.Fprintln(stdout, kept)
 		}
 	}
 	if interrupted {

@@ -78,6 +78,9 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	f.Bool("quiet", false, "print nothing but errors")
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
+	var extract []string
+	folder := f.String("files", "", "keep files out of the traffic in `DIR`, by their SHA-256")
+	f.Func("extract", "which: `TYPES` executable, script, archive, pickle, ray_package (these are the default with --files), model, notebook, all", list(&extract))
 	config := f.String("config", "", "read settings from `FILE` (YAML)")
 	follow := f.Bool("watch-config", false, "take up changes of the file of --config and of indicators by itself, as SIGHUP has it do")
 	cpuprofile := f.String("cpuprofile", "", "")
@@ -127,6 +130,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		if err := keys.apply(&cfg); err != nil {
 			return nil, err
 		}
+		keepFiles(&cfg, *folder, extract)
 		if dir != "" {
 			cfg.ReadFIFO, cfg.Interfaces = dir, nil
 		}
@@ -237,6 +241,9 @@ func watch(cfg *raytap.Config, config string, follow bool, load func() (*raytap.
 	if err != nil {
 		return fail(err)
 	}
+	if err := openStore(cfg, false, notice); err != nil {
+		return fail(err)
+	}
 	if says, err := protect(cfg, config); err != nil {
 		return fail(err)
 	} else if says != "" {
@@ -333,10 +340,17 @@ func watch(cfg *raytap.Config, config string, follow bool, load func() (*raytap.
 	if err := errors.Join(logs.close(time.Now()), known.Close()); err != nil {
 		fail(err)
 	}
+	kept, _, err := closeStore(cfg)
+	if err != nil {
+		fail(err)
+	}
 	if !cfg.Quiet {
 		if err := people.Report(out, totals(&stats, cfg.Checksums, time.Since(start))); err != nil {
 			fail(fmt.Errorf("cannot print the findings: %w", err))
 		}
+	}
+	if kept != "" {
+		notice(kept)
 	}
 	out.close()
 	if n := out.dropped.Load(); n > 0 {

@@ -31,6 +31,7 @@ type stream struct {
 	x          Exchange     // of what is no gRPC
 	held       int          // bytes that x holds
 	nest       decoders.Nested
+	follow     Follower
 }
 
 type belief uint8
@@ -139,6 +140,9 @@ func (d *decoder) drop(s *stream) {
 		d.tunnels--
 		s.nest.End(capture.Orig)
 		s.nest.End(capture.Resp)
+	}
+	if s.follow != nil {
+		s.follow.Close()
 	}
 	d.unlink(s)
 	d.kept -= s.kept + s.meta
@@ -486,6 +490,9 @@ func (d *decoder) missing(s *stream, dir capture.Dir, n int) {
 	default:
 		x.gap(n)
 	}
+	if s.follow != nil {
+		s.follow.Gap(d.now, w == answerer, n)
+	}
 }
 
 // ask finds out how much of the messages is wanted.
@@ -496,6 +503,9 @@ func (d *decoder) ask(s *stream) {
 	s.asked = true
 	s.call.Flow = d.flow()
 	s.keep = max(0, min(d.opt.Keep(&s.call), MaxMessage))
+	if d.opt.Follow != nil {
+		s.follow = d.opt.Follow(d.ctx, &s.call)
+	}
 }
 
 // openData is the beginning of a DATA frame of n bytes.
@@ -539,6 +549,9 @@ func (d *decoder) data(dir capture.Dir, sid uint32, b []byte) {
 		if x.open {
 			n := min(len(b), x.remain)
 			d.store(s, x, b[:n])
+			if s.follow != nil {
+				s.follow.Data(d.now, w == answerer, b[:n])
+			}
 			b = b[n:]
 			x.left -= n
 			if x.remain -= n; x.remain == 0 {
@@ -584,6 +597,9 @@ func (d *decoder) data(dir capture.Dir, sid uint32, b []byte) {
 		}
 		x.open, x.remain = true, int(length)
 		x.cur = Message{Len: int(length), Compressed: x.prefix[0] == 1}
+		if s.follow != nil {
+			s.follow.Message(w == answerer, x.remain, x.cur.Compressed)
+		}
 		if x.remain == 0 {
 			d.message(s, w)
 		}

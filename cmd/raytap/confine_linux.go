@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/raytap/raytap"
+	"github.com/raytap/raytap/feeds"
 )
 
 // What a sensor that was taken over could still do to the machine is bounded by Landlock: once it runs it can write to
@@ -65,10 +66,13 @@ func folders(cfg *raytap.Config, config string) (write, read []string) {
 	if cfg.State != "" {
 		write = append(write, filepath.Dir(cfg.State))
 	}
-	for _, name := range append([]string{config, cfg.ReadFIFO, cfg.Syslog.CA, cfg.Webhook.TokenFile, cfg.Webhook.Headers, cfg.Webhook.Cert, cfg.Webhook.Key}, cfg.Intel...) {
+	for _, name := range []string{config, cfg.ReadFIFO, cfg.Syslog.CA, cfg.Webhook.TokenFile, cfg.Webhook.Headers, cfg.Webhook.Cert, cfg.Webhook.Key} {
 		if name != "" && name != "-" {
 			read = append(read, filepath.Dir(name))
 		}
+	}
+	for _, name := range cfg.Intel {
+		read = append(read, feeds.Root(name))
 	}
 	return write, read
 }

@@ -26,3 +26,33 @@ func TestIntelDescribesFeeds(t *testing.T) {
 	invoke(t, dir, nil, "replay", "--intel", "none.txt", "a.pcap").expect(t, 1, "", "none.txt: no such file")
 	invoke(t, dir, nil, "replay", "--intel=", "a.pcap").expect(t, 2, "", "intel: is empty")
 }
+
+// TestIntelReadsFolders: a folder is its feeds, a folder of MISP's events one feed of one source, and what is left out is said.
+func TestIntelReadsFolders(t *testing.T) {
+	event := func(info, value string) string {
+		return `{"Event":{"info":"` + info + `","Attribute":[{"type":"ip-dst","category":"Network activity","to_ids":true,"value":"` + value + `","timestamp":"1700000000"}]}}`
+	}
+	dir := folder(t, map[string]string{
+		"feeds/osint/manifest.json":                             `{"5a0c1b2e-0001-4b1c-9a44-02de0a021402":{"info":"one","timestamp":"1700000000"}}`,
+		"feeds/osint/hashes.csv":                                "d41d8cd98f00b204e9800998ecf8427e,5a0c1b2e-0001-4b1c-9a44-02de0a021402\n",
+		"feeds/osint/5a0c1b2e-0001-4b1c-9a44-02de0a021402.json": event("one", "203.0.113.66"),
+		"feeds/osint/5a0c1b2e-0002-4b1c-9a44-02de0a021402.json": event("two", "203.0.113.66"),
+		"feeds/more/list.txt":                                   "203.0.113.9\n",
+		"feeds/README.md":                                       "# feeds\n",
+		"feeds/.old.csv":                                        "203.0.113.8\n",
+		"none/README":                                           "",
+		"a.pcap":                                                string(attack(1700000000)),
+		"home.yaml":                                             "intel: [feeds, 'feeds/more/*.txt']\n",
+	})
+	r := invoke(t, dir, nil, "intel", "feeds")
+	r.expect(t, 0, "osint: misp, 2 files, 2 records, 2 indicators", "")
+	for _, want := range []string{"more/list.txt: list, 1 records", "feeds: 3 files were read; left out: README.md: not named as a feed, 1 hidden", "2 indicators in all, 1 of them more than once"} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("no %q in %s", want, r.stdout)
+		}
+	}
+	invoke(t, dir, nil, "intel", "none").expect(t, 1, "none: no feed is in it; left out: README: not named as a feed", "")
+	invoke(t, dir, nil, "intel", "feeds/*/*.none").expect(t, 1, "no feed is in it", "")
+	// A folder, and a pattern for a file that is in it: one source each.
+	invoke(t, dir, nil, "replay", "--config", "home.yaml", "--home", "10.0.0.0/8", "a.pcap").expect(t, 0, "203.0.113.66, which osint lists as one, connected", "feeds: 3 files were read; left out")
+}

@@ -45,7 +45,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.String("format", cfg.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+cfg.Format+")")
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas (default: private, loopback, link-local, CGNAT, ULA)",
 		list(&home))
-	f.Func("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated", list(&feeds))
+	f.Func("intel", "a `FILE` with indicators, a folder or a pattern of such, beside the built-in ones; may be repeated", list(&feeds))
 	f.Func("logs", "write only these logs, `NAMES` with commas between them: conn,http,notice (default: all)",
 		list(&only))
 	f.Int("workers", cfg.Workers, "goroutines that decode, `N` (default: the processors)")
@@ -98,8 +98,11 @@ func replay(args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 	for _, feed := range read {
-		if feed.Indicators() == 0 {
-			fmt.Fprintf(stderr, "raytap: %s: no indicators; raytap intel tells why\n", feed.Name)
+		switch {
+		case feed.Folder && (feed.Files == 0 || len(feed.Left) > 0):
+			fmt.Fprintf(stderr, "raytap: %s: %s\n", terminal.Clean(feed.Name), inFolder(feed))
+		case !feed.Folder && feed.Indicators() == 0:
+			fmt.Fprintf(stderr, "raytap: %s: no indicators; raytap intel tells why\n", terminal.Clean(feed.Name))
 		}
 	}
 	cfg.Indicators = intel.NewLive(set)

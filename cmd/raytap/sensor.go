@@ -81,7 +81,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	cpuprofile := f.String("cpuprofile", "", "")
 	f.hidden["cpuprofile"] = true
 	keys := f.keys(func(key string) bool { return key != "fail_on" })
-	f.show("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated")
+	f.show("intel", "a `FILE` with indicators, a folder or a pattern of such, beside the built-in ones; may be repeated")
 	f.show("logs", "write only these logs, `NAMES`; may be repeated (default: all)")
 	f.show("state", "keep the inventory of assets from one run to the next in `FILE`")
 	if isWatch {
@@ -417,10 +417,14 @@ func again(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	return cfg.Adopt(next)
 }
 
-// noteEmpty says which feeds have nothing in them: they are valid, and yet hardly what is meant.
+// noteEmpty says which feeds have nothing in them, and what of folders was left out: they are valid, and yet hardly what is
+// meant.
 func noteEmpty(feeds []*intel.Feed, notice func(string)) {
 	for _, f := range feeds {
-		if f.Indicators() == 0 {
+		switch {
+		case f.Folder && (f.Files == 0 || len(f.Left) > 0):
+			notice(terminal.Clean(f.Name) + ": " + inFolder(f))
+		case !f.Folder && f.Indicators() == 0:
 			notice(f.Name + " has no indicators")
 		}
 	}

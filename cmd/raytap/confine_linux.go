@@ -63,6 +63,9 @@ func folders(cfg *raytap.Config, config string) (write, read []string) {
 	if cfg.Webhook.URL != "" && cfg.Webhook.Spool != "" {
 		write = append(write, cfg.Webhook.Spool)
 	}
+	if cfg.IntelCache != "" {
+		write = append(write, cfg.IntelCache)
+	}
 	if cfg.State != "" {
 		write = append(write, filepath.Dir(cfg.State))
 	}
@@ -71,8 +74,15 @@ func folders(cfg *raytap.Config, config string) (write, read []string) {
 			read = append(read, filepath.Dir(name))
 		}
 	}
-	for _, name := range cfg.Intel {
-		read = append(read, feeds.Root(name))
+	for _, s := range cfg.Intel {
+		if s.File != "" {
+			read = append(read, feeds.Root(s.File))
+		}
+		for _, name := range []string{s.TokenFile, s.PasswordFile, s.CA} {
+			if name != "" {
+				read = append(read, filepath.Dir(name))
+			}
+		}
 	}
 	return write, read
 }

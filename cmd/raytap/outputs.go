@@ -36,6 +36,7 @@ type outputs struct {
 type health struct {
 	up         func() bool                // a link is up
 	interfaces func() []metrics.Interface // what each delivered and dropped
+	feeds      func() []metrics.Feed      // what servers of indicators have given
 }
 
 // openOutputs makes what cfg asks for. say is told in a sentence what happens to it, from any goroutine.
@@ -75,7 +76,7 @@ func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) 
 		}
 	}
 	if c := &cfg.Metrics; c.Listen != "" {
-		o.metrics = metrics.New(metrics.Options{Version: buildVersion(), Rules: rules, Quiet: c.Quiet, Up: h.up, Ready: o.ready, Interfaces: h.interfaces})
+		o.metrics = metrics.New(metrics.Options{Version: buildVersion(), Rules: rules, Quiet: c.Quiet, Up: h.up, Ready: o.ready, Interfaces: h.interfaces, Feeds: h.feeds})
 		if o.server, err = o.metrics.Listen(c.Listen); err != nil {
 			return o, err
 		}

@@ -45,7 +45,9 @@ type Feed struct {
 	Files   int // that it was read from, of a folder
 	// Folder says that this is no feed, but tells of a folder, whose files are feeds of their own.
 	Folder bool
-	Left   []string // what of a folder is not read, and why
+	Left   []string  // what of a folder is not read, and why
+	Remote bool      // it is from a server
+	At     time.Time // which confirmed it then; zero: never
 	seen   [2]int
 }
 

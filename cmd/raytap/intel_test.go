@@ -1,6 +1,9 @@
 package main
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -55,4 +58,35 @@ func TestIntelReadsFolders(t *testing.T) {
 	invoke(t, dir, nil, "intel", "feeds/*/*.none").expect(t, 1, "no feed is in it", "")
 	// A folder, and a pattern for a file that is in it: one source each.
 	invoke(t, dir, nil, "replay", "--config", "home.yaml", "--home", "10.0.0.0/8", "a.pcap").expect(t, 0, "203.0.113.66, which osint lists as one, connected", "feeds: 3 files were read; left out")
+}
+
+// TestReplayFetchesFeedsOnce: what a server gave is in the cache, and a second run says the same without it.
+func TestReplayFetchesFeedsOnce(t *testing.T) {
+	calls := 0
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		calls++
+		io.WriteString(w, "ip,description\n203.0.113.66,a bad one\n")
+	}))
+	dir := folder(t, map[string]string{
+		"a.pcap": string(attack(1700000000)),
+		"r.yaml": "intel:\n  - {url: '" + web.URL + "/x.csv', name: pools}\nintel_cache: cache\n",
+		"w.yaml": "intel:\n  - ok.csv\n  - {taxii: 'ftp://x'}\n  - {url: 'https://x.example/', intervall: 1h}\n",
+	})
+	invoke(t, dir, nil, "replay", "--offline", "--config", "r.yaml", "a.pcap").expect(t, 1, "", "feed pools: nothing of it is in cache, and --offline fetches none")
+	const found = "203.0.113.66, which pools lists as a bad one"
+	invoke(t, dir, nil, "replay", "--config", "r.yaml", "a.pcap").expect(t, 0, found, "raytap: feed pools is fetched\nraytap: feed pools: 1 indicators of 20")
+	web.Close()
+	invoke(t, dir, nil, "replay", "--offline", "--config", "r.yaml", "a.pcap").expect(t, 0, found, "raytap: feed pools: 1 indicators of 20")
+	invoke(t, dir, nil, "replay", "--quiet", "--config", "r.yaml", "a.pcap").expect(t, 0, "", "")
+	if calls != 1 {
+		t.Errorf("%d calls", calls)
+	}
+	invoke(t, dir, nil, "replay", "--intel", web.URL, "a.pcap").expect(t, 1, "", "feed 127.0.0.1: ")
+	r := invoke(t, dir, nil, "config", "check", "w.yaml")
+	for _, want := range []string{"w.yaml:3: intel: taxii: not a URL", "w.yaml:4: intel.intervall: unknown key; did you mean interval?"} {
+		if !strings.Contains(r.stderr, want) {
+			t.Errorf("no %q in %s", want, r.stderr)
+		}
+	}
+	invoke(t, dir, nil, "config", "show", "--config", "r.yaml").expect(t, 0, "intel: [{url: \""+web.URL+"/x.csv\", name: pools}]", "")
 }

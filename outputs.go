@@ -47,6 +47,7 @@ type Webhook struct {
 	Cert       string `yaml:"client_cert"`  // a file with the certificate that raytap shows
 	Key        string `yaml:"client_key"`   // and its key
 	PlainToken bool   `yaml:"plain_token"`  // it may go over http
+	Template   string `yaml:"template"`     // slack, teams, pagerduty, splunk, elastic, or a file; "": the finding as it is
 	Severity   string `yaml:"severity"`     // the least that is sent
 	Spool      string `yaml:"spool"`        // folder for what waits; "": webhook-spool in the log folder
 	SpoolFiles int    `yaml:"spool_files"`
@@ -60,6 +61,12 @@ func (w *Webhook) Check() error {
 	}
 	if (w.Cert == "") != (w.Key == "") {
 		return errors.New("client_cert and client_key need each other")
+	}
+	if _, err := webhook.LoadTemplate(w.Template); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "webhook: "))
+	}
+	if w.Template == "pagerduty" && w.TokenFile == "" {
+		return errors.New("template pagerduty takes token_file, with the routing key")
 	}
 	if err := webhook.CheckPlain(w.URL, w.TokenFile != "" || w.Headers != "", w.PlainToken); err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "webhook: "))

@@ -69,7 +69,7 @@ func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) 
 	if c := &cfg.Webhook; c.URL != "" {
 		least, _ := detectors.ParseSeverity(c.Severity)
 		o.webhook, err = webhook.New(webhook.Options{
-			URL: c.URL, Peer: cfg.Sensor.Name, TokenFile: c.TokenFile, Headers: c.Headers, CA: c.CA, Cert: c.Cert, Key: c.Key, Plain: c.PlainToken, Severity: least, Spool: spoolOf(cfg), MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
+			URL: c.URL, Peer: cfg.Sensor.Name, TokenFile: c.TokenFile, Headers: c.Headers, CA: c.CA, Cert: c.Cert, Key: c.Key, Plain: c.PlainToken, Template: c.Template, Severity: least, Spool: spoolOf(cfg), MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
 		})
 		if err != nil {
 			return o, err

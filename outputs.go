@@ -34,6 +34,7 @@ type Syslog struct {
 	Facility string `yaml:"facility"` // local0, auth, ...
 	Severity string `yaml:"severity"` // the least that is sent
 	Message  string `yaml:"message"`  // text, json
+	Format   string `yaml:"format"`   // rfc5424, cef
 	// Enterprise is the private enterprise number in the name of structured data, raytap@NUMBER.
 	Enterprise int `yaml:"enterprise"`
 }
@@ -85,7 +86,9 @@ func defaultRotate() Rotate {
 	return Rotate{Interval: time.Hour, Size: 1 << 30, Compress: "gzip", Names: zeek.NamesInterval, Keep: 30 * 24 * time.Hour, KeepFindings: 365 * 24 * time.Hour, KeepSize: 20e9, Fsync: "rotate", Reserve: 16 << 20}
 }
 
-func defaultSyslog() Syslog { return Syslog{Facility: "local0", Severity: "low", Message: "text"} }
+func defaultSyslog() Syslog {
+	return Syslog{Facility: "local0", Severity: "low", Message: "text", Format: "rfc5424"}
+}
 
 func defaultWebhook() Webhook {
 	return Webhook{Severity: "medium", SpoolFiles: webhook.DefaultSpoolFiles, SpoolSize: webhook.DefaultSpoolBytes}
@@ -142,6 +145,8 @@ func checkOutput(key string, v any) error {
 		}
 	case "syslog.facility":
 		return oneOf(syslog.Facilities...)
+	case "syslog.format":
+		return oneOf("rfc5424", "cef")
 	case "syslog.message":
 		return oneOf("text", "json")
 	case "syslog.severity", "webhook.severity":

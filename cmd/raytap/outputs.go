@@ -60,7 +60,7 @@ func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) 
 	if c := &cfg.Syslog; c.Address != "" {
 		least, _ := detectors.ParseSeverity(c.Severity)
 		o.syslog, err = syslog.New(syslog.Options{
-			Address: c.Address, CA: c.CA, Enterprise: c.Enterprise, Facility: c.Facility, Severity: least, JSON: c.Message == "json", Host: cfg.Sensor.Name, Rules: rules, Say: say,
+			Address: c.Address, CA: c.CA, Enterprise: c.Enterprise, Facility: c.Facility, Severity: least, JSON: c.Message == "json", CEF: c.Format == "cef", Version: buildVersion(), Host: cfg.Sensor.Name, Rules: rules, Say: say,
 		})
 		if err != nil {
 			return o, err

@@ -720,11 +720,13 @@ func keyOf(f reflect.StructField) (string, bool) {
 func fill(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 	bad := func(format string, a ...any) error { return &keyError{line(n), key, fmt.Sprintf(format, a...)} }
 	if v.Kind() == reflect.Struct {
-		if word, ok := v.Addr().Interface().(interface{ SetText(string) error }); ok && n.Type() == ast.StringType {
-			if text, _, _ := scalar(n); word.SetText(text) != nil {
-				return bad("%v", word.SetText(text))
+		if word, ok := v.Addr().Interface().(interface{ SetText(string) error }); ok && n.Type() != ast.BoolType && n.Type() != ast.NullType {
+			if text, _, single := scalar(n); single {
+				if err := word.SetText(text); err != nil {
+					return bad("%v", err)
+				}
+				return nil
 			}
-			return nil
 		}
 		return fillStruct(v, n, key, lines)
 	}

@@ -36,6 +36,7 @@ import (
 	"github.com/raytap/raytap/detectors/sensor"
 	interactive "github.com/raytap/raytap/detectors/shell"
 	"github.com/raytap/raytap/detectors/tunnel"
+	"github.com/raytap/raytap/feeds"
 	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/files"
 	"github.com/raytap/raytap/sinks/zeek"
@@ -59,7 +60,7 @@ import (
 //	log_more: true                      # also rows of what Zeek would not read: see docs/zeek.md
 //	mask_logs: true                     # credentials also in the columns that are Zeek's (uri, referrer, username)
 //	file_mode: 0640                     # of logs and reports; who may read them may enter their folders
-//	intel: [feeds/threatfox.csv]        # files with indicators, beside those that are built in
+//	intel: [feeds/threatfox.csv]        # files with indicators, beside those that are built in; folders, servers: feeds.Source
 //	interfaces: [eth1, "veth*"]         # what a sensor captures from: names, patterns, any, default, -lo; or:
 //	read_fifo: /run/raytap/pcap         # a pipe of pcap from elsewhere
 //	snaplen: 65535                      # bytes kept of each frame; 0: all
@@ -106,7 +107,9 @@ type Config struct {
 	MaskLogs  bool     `yaml:"mask_logs"`
 	FileMode  string   `yaml:"file_mode"`
 	Logs      []string `yaml:"logs"`
-	Intel     []string `yaml:"intel"`
+
+	Intel      []feeds.Source `yaml:"intel"`
+	IntelCache string         `yaml:"intel_cache"`
 
 	// Of a sensor.
 	Interfaces []string `yaml:"interfaces"`
@@ -364,7 +367,7 @@ func checkValue(key string, v any) error {
 		if err := capture.CheckInterface(v.(string)); err != nil {
 			return errors.New(strings.TrimPrefix(err.Error(), "capture: "))
 		}
-	case "out", "intel":
+	case "out":
 		if v.(string) == "" {
 			return errors.New("is empty")
 		}
@@ -723,6 +726,14 @@ func keyOf(f reflect.StructField) (string, bool) {
 func fill(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 	bad := func(format string, a ...any) error { return &keyError{line(n), key, fmt.Sprintf(format, a...)} }
 	if v.Kind() == reflect.Struct {
+		if word, ok := v.Addr().Interface().(interface{ SetText(string) error }); ok && n.Type() != ast.BoolType && n.Type() != ast.NullType {
+			if text, _, single := scalar(n); single {
+				if err := word.SetText(text); err != nil {
+					return bad("%v", err)
+				}
+				return nil
+			}
+		}
 		return fillStruct(v, n, key, lines)
 	}
 	if v.Kind() == reflect.Slice {

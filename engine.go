@@ -128,7 +128,7 @@ func newEngine(cfg Config, src capture.Source, sinks []Sink) (*engine, error) {
 		return nil, err
 	}
 	if cfg.Indicators == nil {
-		set, _, err := LoadIntel(cfg.Intel)
+		set, _, err := cfg.LoadIntel()
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/feeds"
 )
 
 // matched runs a capture with a feed and gives the findings of intel/match from info on.
@@ -19,7 +20,7 @@ func matched(t *testing.T, capture, feed string) []string {
 		if err := os.WriteFile(name, []byte(feed), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		cfg.Intel = []string{name}
+		cfg.Intel = feeds.Files(name)
 	}
 	heard, _ := listen(t, cfg, capture)
 	var said []string
@@ -64,8 +65,8 @@ func TestSharedServicesAreNoFindings(t *testing.T) {
 
 func TestIntelThatCannotBeRead(t *testing.T) {
 	cfg := DefaultConfig()
-	cfg.Intel = []string{"pcaps/no-such-feed.csv"}
-	if _, _, err := LoadIntel(cfg.Intel); err == nil || !strings.Contains(err.Error(), "no-such-feed.csv: no such file") {
+	cfg.Intel = feeds.Files("pcaps/no-such-feed.csv")
+	if _, _, err := cfg.LoadIntel(); err == nil || !strings.Contains(err.Error(), "no-such-feed.csv: no such file") {
 		t.Errorf("%v", err)
 	}
 	if _, err := run(t.Context(), cfg, nil, false, nil); err == nil {

@@ -91,6 +91,11 @@ func text(v reflect.Value) string {
 		}
 		return "{" + strings.Join(all, ", ") + "}"
 	case reflect.Struct: // an element of a list: what it has
+		if x, ok := v.Interface().(interface{ Text() (string, bool) }); ok {
+			if word, ok := x.Text(); ok {
+				return yamlText(word)
+			}
+		}
 		var all []string
 		eachKey(v, "", func(key string, f reflect.Value) {
 			if !f.IsZero() {
@@ -184,6 +189,8 @@ func setText(v reflect.Value, key, s string) error {
 		if *p, err = time.ParseDuration(s); err != nil || *p < 0 {
 			err = fmt.Errorf("%q is not a duration (90s, 10m, 1h30m)", s)
 		}
+	case interface{ SetText(string) error }:
+		err = p.SetText(s)
 	default:
 		err = errors.New("can only be set in a file")
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/raytap/raytap/feeds"
 )
 
 // TestExampleFileIsComplete holds raytap.yaml to the program: it can be read, it names every key, and each has its
@@ -34,9 +36,9 @@ func TestExampleFileIsComplete(t *testing.T) {
 func TestSettingsReadBack(t *testing.T) {
 	for _, s := range []string{"x", "", "true", "12", "1e3", "null", "~", "a: b", "a #b", "- a", "[a]", `a"b\c`, " a", "é", "2026-11-23", "0x1f", "@a", "a,b", "*", "|", "tcp port 80 or (udp and not port 53)", "a\tb"} {
 		c := DefaultConfig()
-		c.Syslog.CA, c.Intel, c.Rotate.Keep = s, []string{"a", "b.c"}, 90*time.Minute+30*time.Second
+		c.Syslog.CA, c.Intel, c.Rotate.Keep = s, feeds.Files("a", "b.c"), 90*time.Minute+30*time.Second
 		if s != "" {
-			c.Intel = append(c.Intel, s)
+			c.Intel = append(c.Intel, feeds.Source{File: s})
 		}
 		var b strings.Builder
 		section := ""

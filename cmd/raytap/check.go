@@ -80,8 +80,10 @@ func (x *examiner) failed(key string, i int, name string, err error) {
 
 func (x *examiner) run() {
 	x.person()
-	for i, name := range x.cfg.Intel {
-		x.feed(i, name)
+	for i, s := range x.cfg.Intel {
+		if x.feed(i, s.File); s.Remote() {
+			x.server(i, s.TokenFile, s.PasswordFile, s.CA)
+		}
 	}
 	x.outputs()
 	x.folders()
@@ -148,7 +150,7 @@ func (x *examiner) file(key, name string) []byte {
 
 // feed reads a feed of indicators.
 func (x *examiner) feed(i int, name string) {
-	if name == "" || strings.Contains(name, "://") {
+	if name == "" {
 		return
 	}
 	_, feeds, err := raytap.CheckIntel([]string{name})
@@ -178,6 +180,25 @@ func (x *examiner) feed(i int, name string) {
 	}
 	if !x.readable(name) {
 		x.warn("intel", i, "user %s cannot read %s: it is read at the start, and not again with a signal HUP", x.cfg.User, name)
+	}
+}
+
+// server looks for the files that a feed's server takes. Nobody is asked.
+func (x *examiner) server(i int, names ...string) {
+	for _, name := range names {
+		if name == "" {
+			continue
+		}
+		f, err := os.Open(name)
+		switch {
+		case err == nil:
+			f.Close()
+			if !x.readable(name) {
+				x.bad("intel", i, "user %s cannot read %s", x.cfg.User, name)
+			}
+		default:
+			x.failed("intel", i, name, err)
+		}
 	}
 }
 

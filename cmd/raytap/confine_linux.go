@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/raytap/raytap"
+	"github.com/raytap/raytap/feeds"
 )
 
 // What a sensor that was taken over could still do to the machine is bounded by Landlock: once it runs it can write to
@@ -65,12 +66,25 @@ func folders(cfg *raytap.Config, config string) (write, read []string) {
 	if dir := filesFolder(cfg); dir != "" {
 		write = append(write, dir)
 	}
+	if cfg.IntelCache != "" {
+		write = append(write, cfg.IntelCache)
+	}
 	if cfg.State != "" {
 		write = append(write, filepath.Dir(cfg.State))
 	}
-	for _, name := range append([]string{config, cfg.ReadFIFO, cfg.Syslog.CA, cfg.Webhook.TokenFile, cfg.Webhook.Headers, cfg.Webhook.Cert, cfg.Webhook.Key, cfg.Metrics.TokenFile}, cfg.Intel...) {
+	for _, name := range []string{config, cfg.ReadFIFO, cfg.Syslog.CA, cfg.Webhook.TokenFile, cfg.Webhook.Headers, cfg.Webhook.Cert, cfg.Webhook.Key, cfg.Metrics.TokenFile} {
 		if name != "" && name != "-" {
 			read = append(read, filepath.Dir(name))
+		}
+	}
+	for _, s := range cfg.Intel {
+		if s.File != "" {
+			read = append(read, feeds.Root(s.File))
+		}
+		for _, name := range []string{s.TokenFile, s.PasswordFile, s.CA} {
+			if name != "" {
+				read = append(read, filepath.Dir(name))
+			}
 		}
 	}
 	return write, read

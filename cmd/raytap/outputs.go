@@ -38,6 +38,7 @@ type outputs struct {
 type health struct {
 	up         func() bool                // a link is up
 	interfaces func() []metrics.Interface // what each delivered and dropped
+	feeds      func() []metrics.Feed      // what servers of indicators have given
 }
 
 // openOutputs makes what cfg asks for. say is told in a sentence what happens to it, from any goroutine.
@@ -61,7 +62,7 @@ func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) 
 	if c := &cfg.Syslog; c.Address != "" {
 		least, _ := detectors.ParseSeverity(c.Severity)
 		o.syslog, err = syslog.New(syslog.Options{
-			Address: c.Address, CA: c.CA, Enterprise: c.Enterprise, Facility: c.Facility, Severity: least, JSON: c.Message == "json", Host: cfg.Sensor.Name, Rules: rules, Say: say,
+			Address: c.Address, CA: c.CA, Enterprise: c.Enterprise, Facility: c.Facility, Severity: least, JSON: c.Message == "json", CEF: c.Format == "cef", Version: buildVersion(), Host: cfg.Sensor.Name, Rules: rules, Say: say,
 		})
 		if err != nil {
 			return o, err
@@ -70,14 +71,14 @@ func openOutputs(cfg *raytap.Config, h health, say func(string), now time.Time) 
 	if c := &cfg.Webhook; c.URL != "" {
 		least, _ := detectors.ParseSeverity(c.Severity)
 		o.webhook, err = webhook.New(webhook.Options{
-			URL: c.URL, Peer: cfg.Sensor.Name, TokenFile: c.TokenFile, Headers: c.Headers, CA: c.CA, Cert: c.Cert, Key: c.Key, Plain: c.PlainToken, Severity: least, Spool: spoolOf(cfg), MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
+			URL: c.URL, Peer: cfg.Sensor.Name, TokenFile: c.TokenFile, Headers: c.Headers, CA: c.CA, Cert: c.Cert, Key: c.Key, Plain: c.PlainToken, Template: c.Template, Severity: least, Spool: spoolOf(cfg), MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
 		})
 		if err != nil {
 			return o, err
 		}
 	}
 	if c := &cfg.Metrics; c.Listen != "" {
-		o.metrics = metrics.New(metrics.Options{Version: buildVersion(), Rules: rules, Quiet: c.Quiet, TokenFile: c.TokenFile, Up: h.up, Ready: o.ready, Interfaces: h.interfaces})
+		o.metrics = metrics.New(metrics.Options{Version: buildVersion(), Rules: rules, Quiet: c.Quiet, TokenFile: c.TokenFile, Up: h.up, Ready: o.ready, Interfaces: h.interfaces, Feeds: h.feeds})
 		if o.server, err = o.metrics.Listen(c.Listen); err != nil {
 			return o, err
 		}

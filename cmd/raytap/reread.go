@@ -6,7 +6,11 @@ import (
 	"hash"
 	"io"
 	"os"
+	"strings"
 	"time"
+
+	"github.com/raytap/raytap"
+	"github.com/raytap/raytap/feeds"
 )
 
 // rereadEvery is how often --watch-config looks. What has changed is taken when it was the same twice, since an editor may
@@ -85,4 +89,18 @@ func lookAtFile(sum hash.Hash, name string) {
 			fmt.Fprintln(sum, e.Name(), info.Size(), info.ModTime().UnixNano())
 		}
 	}
+}
+
+// filesOfIntel lists the files and folders that a configuration takes indicators from.
+func filesOfIntel(cfg *raytap.Config) (names []string) {
+	for _, s := range cfg.Intel {
+		switch {
+		case s.File == "":
+		case strings.ContainsAny(s.File, "*?["):
+			names = append(names, feeds.Root(s.File))
+		default:
+			names = append(names, s.File)
+		}
+	}
+	return names
 }

@@ -86,7 +86,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	cpuprofile := f.String("cpuprofile", "", "")
 	f.hidden["cpuprofile"] = true
 	keys := f.keys(func(key string) bool { return key != "fail_on" })
-	f.show("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated")
+	f.show("intel", "a `FILE` with indicators, a folder or a pattern of such, beside the built-in ones; may be repeated")
 	f.show("logs", "write only these logs, `NAMES`; may be repeated (default: all)")
 	f.show("state", "keep the inventory of assets from one run to the next in `FILE`")
 	if isWatch {
@@ -200,11 +200,11 @@ func watch(cfg *raytap.Config, config string, follow bool, load func() (*raytap.
 	}
 	signal.Ignore(syscall.SIGPIPE) // that nobody reads what is printed must not end it
 	notice := func(text string) { complain(stderr, errors.New(text)) }
-	set, feeds, err := raytap.LoadIntel(cfg.Intel)
+	set, read, err := cfg.LoadIntel()
 	if err != nil {
 		return fail(err)
 	}
-	noteEmpty(feeds, notice)
+	noteEmpty(read, notice)
 	indicators := intel.NewLive(set)
 	var src capture.LiveSource
 	if cfg.ReadFIFO != "" {
@@ -233,6 +233,12 @@ func watch(cfg *raytap.Config, config string, follow bool, load func() (*raytap.
 			return all
 		}
 	}
+	servers, err := newFeedKeeper(cfg, indicators, notice)
+	if err != nil {
+		return fail(err)
+	}
+	defer servers.close()
+	h.feeds = servers.status
 	known, err := inventory.Open(cfg.State)
 	if err != nil {
 		return fail(err)
@@ -291,7 +297,7 @@ func watch(cfg *raytap.Config, config string, follow bool, load func() (*raytap.
 	done := make(chan struct{})
 	var changed <-chan struct{} // nil: never
 	if follow {
-		changed = changes(func() string { return lookAt(config, inForce.Load().Intel) }, done)
+		changed = changes(func() string { return lookAt(config, filesOfIntel(inForce.Load())) }, done)
 	}
 	go func() {
 		for {
@@ -309,7 +315,7 @@ func watch(cfg *raytap.Config, config string, follow bool, load func() (*raytap.
 				return
 			}
 			manager.reloading()
-			if next := again(inForce.Load(), config, load, indicators, notice); next != nil {
+			if next := again(inForce.Load(), config, load, servers, notice); next != nil {
 				inForce.Store(next)
 				select {
 				case <-reload: // one that the run has not come to yet
@@ -326,6 +332,7 @@ func watch(cfg *raytap.Config, config string, follow bool, load func() (*raytap.
 		notice("reading " + cfg.ReadFIFO)
 	}
 	manager.say("READY=1")
+	servers.start()
 	start := time.Now()
 	stats, err := run()
 	for errors.Is(err, capture.ErrClockStep) {
@@ -403,23 +410,23 @@ func protect(cfg *raytap.Config, config string) (string, error) {
 
 // again reads configuration and indicators anew, puts the latter in place, and returns what is to be in force from now
 // on: all that can be exchanged while a run goes on. If nothing can be, or something is wrong, it returns nil.
-func again(cfg *raytap.Config, config string, load func() (*raytap.Config, error), indicators *intel.Live, notice func(string)) *raytap.Config {
+func again(cfg *raytap.Config, config string, load func() (*raytap.Config, error), servers *feedKeeper, notice func(string)) *raytap.Config {
 	if config == "" && len(cfg.Intel) == 0 {
 		notice("there is no configuration file to read again")
 		return nil
 	}
 	next, err := load()
 	var set *intel.Set
-	var feeds []*intel.Feed
+	var read []*intel.Feed
 	if err == nil {
-		set, feeds, err = raytap.LoadIntel(next.Intel)
+		set, read, err = servers.reload(next)
 	}
 	if err != nil {
 		notice(strings.TrimPrefix(err.Error(), "raytap: "))
 		notice("the configuration that was in force stays in force")
 		return nil
 	}
-	noteEmpty(feeds, notice)
+	noteEmpty(read, notice)
 	now, later := cfg.Changes(next)
 	says := "the configuration has not changed"
 	if len(now)+len(later) > 0 {
@@ -434,18 +441,25 @@ func again(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	if len(later) > 0 {
 		says += strings.Join(later, ", ") + " will change with the next start"
 	}
-	if len(feeds) > 0 {
+	if len(read) > 0 {
 		says += fmt.Sprintf("; %d indicators are in force", set.Len())
 	}
 	notice(says)
-	indicators.Swap(set)
 	return cfg.Adopt(next)
 }
 
-// noteEmpty says which feeds have nothing in them: they are valid, and yet hardly what is meant.
-func noteEmpty(feeds []*intel.Feed, notice func(string)) {
-	for _, f := range feeds {
-		if f.Indicators() == 0 {
+// noteEmpty says which feeds have nothing in them, and what of folders was left out: they are valid, and yet hardly what is
+// meant.
+func noteEmpty(read []*intel.Feed, notice func(string)) {
+	for _, f := range read {
+		switch {
+		case f.Remote && f.At.IsZero():
+			notice(fmt.Sprintf("feed %s: nothing of it is in the cache yet", terminal.Clean(f.Name)))
+		case f.Remote:
+			notice(fmt.Sprintf("feed %s: %d indicators of %s are in the cache", terminal.Clean(f.Name), f.Indicators(), f.At.UTC().Format("2006-01-02 15:04 UTC")))
+		case f.Folder && (f.Files == 0 || len(f.Left) > 0):
+			notice(terminal.Clean(f.Name) + ": " + inFolder(f))
+		case !f.Folder && f.Indicators() == 0:
 			notice(f.Name + " has no indicators")
 		}
 	}

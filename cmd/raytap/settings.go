@@ -166,6 +166,8 @@ func standsFor(c *raytap.Config, key string) string {
 		return none(len(c.Logs) == 0, "all")
 	case "intel":
 		return none(len(c.Intel) == 0, "the built-in indicators alone")
+	case "intel_cache":
+		return none(c.IntelCache == "", c.CacheOfIntel())
 	case "interfaces":
 		return none(len(c.Interfaces) == 0 && c.ReadFIFO == "", "a sensor needs some, or read_fifo")
 	case "snaplen":

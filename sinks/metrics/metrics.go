@@ -58,6 +58,8 @@ type Options struct {
 	Interfaces func() []Interface
 	// TokenFile, if set, is a file with a token that whoever asks for /metrics must show. It is read anew each time.
 	TokenFile string
+	// Feeds, if set, is asked with each scrape how servers of indicators do. Called from any goroutine.
+	Feeds func() []Feed
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -81,6 +83,14 @@ type Interface struct {
 	Name                    string
 	Packets, Drops, Freezes uint64
 	Up                      bool
+}
+
+// Feed is what one server of indicators has given.
+type Feed struct {
+	Name       string
+	At         time.Time // when it confirmed last what is in force; zero: never
+	Indicators int
+	Up         bool // it answered when it was asked last
 }
 
 // Loss is one cause of losing something.
@@ -313,6 +323,9 @@ var (
 	drops      = desc("kernel_drops_total", "Frames that the kernel dropped for want of room in the ring.", "interface")
 	freezes    = desc("ring_freezes_total", "Times that the ring was full.", "interface")
 	up         = desc("interface_up", "1 if the interface is there and its link is up.", "interface")
+	feedAge    = desc("feed_age_seconds", "Since a server of indicators confirmed last what is in force of it.", "feed")
+	feedSize   = desc("feed_indicators", "Indicators that a server gave.", "feed")
+	feedUp     = desc("feed_up", "1 if a server of indicators answered when it was asked last.", "feed")
 	lost       = desc("lost_total", "What was lost, by cause, in packets, bytes, flows, rows and the like.", "cause", "unit")
 	noted      = desc("wire_total", "What the wire is like and is no loss, by kind, in packets, flows and the like.", "kind", "unit")
 	rows       = desc("log_rows_total", "Rows of a log.", "log")
@@ -326,7 +339,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range [...]*prometheus.Desc{
-		packets, octets, filtered, flows, active, weirds, panics, lastPacket, received, drops, freezes, up, lost, noted, rows, rowsLost, sent, dropped, waiting, keptBack,
+		packets, octets, filtered, flows, active, weirds, panics, lastPacket, received, drops, freezes, up, feedAge, feedSize, feedUp, lost, noted, rows, rowsLost, sent, dropped, waiting, keptBack,
 	} {
 		to <- d
 	}
@@ -367,6 +380,21 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			x = 1
 		}
 		gauge(up, x, i.Name)
+	}
+	var feeds []Feed
+	if m.opt.Feeds != nil {
+		feeds = m.opt.Feeds()
+	}
+	for _, f := range feeds {
+		x := 0.0
+		if f.Up {
+			x = 1
+		}
+		gauge(feedUp, x, f.Name)
+		gauge(feedSize, float64(f.Indicators), f.Name)
+		if !f.At.IsZero() {
+			gauge(feedAge, m.opt.Now().Sub(f.At).Seconds(), f.Name)
+		}
 	}
 	for _, l := range v.Losses {
 		count(lost, l.N, l.Cause, l.Unit)

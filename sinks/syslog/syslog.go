@@ -71,6 +71,8 @@ type Options struct {
 	Facility   string             // "": local0
 	Severity   detectors.Severity // findings below it are not sent
 	JSON       bool               // the text of a message is the whole finding
+	CEF        bool               // or it is in the Common Event Format, and there is no structured data
+	Version    string             // raytap's, for CEF
 	Host       string             // the sensor's name, for the messages' heads and peer_descr; "": the machine's
 	Rules      []detectors.Rule   // as for zeek.Options
 	Say        func(string)       // is told, in a sentence, when the server goes away and when it is back; from a goroutine
@@ -185,7 +187,7 @@ func (s *Sink) message(f *detectors.Finding) ([]byte, error) {
 	m.SetProcID(s.pid)
 	m.SetMsgID(f.Rule)
 	param := func(name, value string) {
-		if value != "" {
+		if value != "" && !s.opt.CEF {
 			m.SetParameter(s.element, name, escape.Replace(terminal.Clean(value)))
 		}
 	}
@@ -209,7 +211,9 @@ func (s *Sink) message(f *detectors.Finding) ([]byte, error) {
 		param("uid", f.Flow.UID)
 		param("community_id", f.Flow.CommunityID())
 	}
-	if s.opt.JSON {
+	if s.opt.CEF {
+		m.SetMessage(s.cef(f, s.findings.Note(f)))
+	} else if s.opt.JSON {
 		m.SetMessage(string(s.findings.JSON(f)))
 	} else {
 		m.SetMessage(terminal.Clean(f.Msg))

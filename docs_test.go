@@ -21,7 +21,7 @@ import (
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
-var update = flag.Bool("update", false, "write docs/rules.md anew")
+var update = flag.Bool("update", false, "write the generated documents anew")
 
 // TestRulesDocument holds docs/rules.md in step with the registry.
 func TestRulesDocument(t *testing.T) {

@@ -15,7 +15,7 @@ func Logs() []capture.LogSpec {
 		Columns: slices.Concat([]capture.Column{{Name: "ts", Doc: "Time of the request, or of the answer where there is none."}}, capture.FlowColumns(), []capture.Column{
 			{Name: "trans_depth", Doc: "Which request of the connection it is, from 1."},
 			{Name: "method", Doc: "Method, as sent."},
-			{Name: "host", Doc: "Host header without its port; over HTTP/2 the authority."},
+			{Name: "host", Doc: "Host header, as sent, with its port if it has one; over HTTP/2 the authority."},
 			{Name: "uri", Doc: "Target of the request, as sent, with the escapes of characters that need none undone."},
 			{Name: "referrer", Doc: "Referer header."},
 			{Name: "version", Doc: "Version that the answer names: `1.1`; `2` over HTTP/2."},

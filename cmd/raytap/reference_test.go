@@ -2,16 +2,20 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goccy/go-yaml"
 
 	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
@@ -223,5 +227,140 @@ A command that a signal ends has 128 and the signal's number; a sensor that TERM
 	}
 	if !bytes.Equal(got, b.Bytes()) {
 		t.Errorf("%s is not what the code says; write it with: go test ./cmd/raytap -run TestReferenceDocument -update", name)
+	}
+}
+
+// query is a name that stands where metrics and functions stand in PromQL, with the labels that are asked of it.
+var query = regexp.MustCompile(`\b((?:raytap|process|go)_[a-z_]+)(?:\{([^}]*)\})?`)
+
+// checkQuery holds the names in a query against a scrape.
+func checkQuery(t *testing.T, from, expr string, all []*metric) {
+	t.Helper()
+	found := query.FindAllStringSubmatch(expr, -1)
+	if len(found) == 0 && !strings.HasPrefix(expr, "up{") {
+		t.Errorf("%s: no metric in %s", from, expr)
+	}
+	for _, q := range found {
+		name := q[1]
+		i := slices.IndexFunc(all, func(m *metric) bool {
+			return m.name == name || m.kind == "histogram" && (name == m.name+"_bucket" || name == m.name+"_sum" || name == m.name+"_count")
+		})
+		if i < 0 {
+			t.Errorf("%s: there is no metric %s", from, name)
+			continue
+		}
+		for _, l := range label.FindAllStringSubmatch(strings.ReplaceAll(q[2], "=~", "="), -1) {
+			values := all[i].values[l[1]]
+			if l[1] == "instance" || l[1] == "job" { // of the scrape
+				continue
+			}
+			for _, v := range strings.Split(l[2], "|") {
+				if !slices.Contains(values, v) {
+					t.Errorf("%s: %s has no %s %q", from, name, l[1], v)
+				}
+			}
+		}
+	}
+	for _, by := range regexp.MustCompile(`\b(?:by|on) \(([a-z, ]+)\)`).FindAllStringSubmatch(expr, -1) {
+		for _, l := range strings.Split(by[1], ", ") {
+			if l != "instance" && l != "le" && !slices.ContainsFunc(all, func(m *metric) bool { return strings.Contains(expr, m.name) && slices.Contains(m.labels, l) }) {
+				t.Errorf("%s: no metric of %s has a label %s", from, expr, l)
+			}
+		}
+	}
+}
+
+// TestPrometheusRules: each rule asks for what a sensor tells, and promtool takes the file, where there is one.
+func TestPrometheusRules(t *testing.T) {
+	const name = "../../docs/integrations/prometheus-rules.yml"
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules struct {
+		Groups []struct {
+			Name  string
+			Rules []struct {
+				Alert, Expr, For    string
+				Labels, Annotations map[string]string
+			}
+		}
+	}
+	if err := yaml.UnmarshalWithOptions(b, &rules, yaml.Strict()); err != nil {
+		t.Fatal(err)
+	}
+	all := append(scrape(t), &metric{name: "up"})
+	seen := map[string]bool{}
+	for _, g := range rules.Groups {
+		for _, r := range g.Rules {
+			if seen[r.Alert] || r.Labels["severity"] == "" || r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
+				t.Errorf("%s: twice, or without severity or words", r.Alert)
+			}
+			seen[r.Alert] = true
+			checkQuery(t, r.Alert, r.Expr, all)
+		}
+	}
+	if len(seen) < 10 {
+		t.Errorf("%d alerts", len(seen))
+	}
+	tool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("promtool is not there, so that nothing parses the expressions:", err)
+	}
+	for _, args := range [][]string{{"check", "rules", name}, {"test", "rules", "../../testdata/integrations/prometheus-test.yml"}} {
+		if out, err := exec.Command(tool, args...).CombinedOutput(); err != nil {
+			t.Errorf("promtool %v: %v\n%s", args, err, out)
+		}
+	}
+}
+
+// TestGrafanaDashboard: each panel asks for what a sensor tells.
+func TestGrafanaDashboard(t *testing.T) {
+	b, err := os.ReadFile("../../docs/integrations/grafana.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var board struct {
+		Title      string
+		Templating struct{ List []struct{ Name string } }
+		Panels     []struct {
+			ID      int
+			Title   string
+			GridPos struct{ X, Y, W, H int }
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(b, &board); err != nil {
+		t.Fatal(err)
+	}
+	// What the Go runtime and the process tell is as everywhere.
+	all := append(scrape(t), &metric{name: "process_resident_memory_bytes"}, &metric{name: "process_cpu_seconds_total"})
+	var variables []string
+	for _, v := range board.Templating.List {
+		variables = append(variables, v.Name)
+	}
+	ids := map[int]bool{}
+	for i, p := range board.Panels {
+		if ids[p.ID] || p.Title == "" || len(p.Targets) == 0 || p.GridPos.X+p.GridPos.W > 24 {
+			t.Errorf("panel %d %q is twice, empty or out of place", p.ID, p.Title)
+		}
+		ids[p.ID] = true
+		for _, q := range board.Panels[:i] {
+			a, b := p.GridPos, q.GridPos
+			if a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H {
+				t.Errorf("%q lies over %q", p.Title, q.Title)
+			}
+		}
+		for _, q := range p.Targets {
+			for _, v := range regexp.MustCompile(`\$(\w+)`).FindAllStringSubmatch(q.Expr, -1) {
+				if !strings.HasPrefix(v[1], "__") && !slices.Contains(variables, v[1]) {
+					t.Errorf("%q: no variable %s", p.Title, v[1])
+				}
+			}
+			checkQuery(t, p.Title, q.Expr, all)
+		}
+	}
+	if len(board.Panels) < 10 {
+		t.Errorf("%d panels", len(board.Panels))
 	}
 }

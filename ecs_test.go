@@ -484,7 +484,7 @@ func TestVector(t *testing.T) {
 		}
 	}
 	if err := exec.Command("node", "-e", "require('@bpinternal/verel')").Run(); err != nil {
-		t.Skip("node does not find the npm package @bpinternal/verel:", err)
+		t.Skip("no @bpinternal/verel (npm) that node finds:", err)
 	}
 	program := filepath.Join(t.TempDir(), "ecs.vrl")
 	if err := os.WriteFile(program, []byte(source), 0o600); err != nil {

@@ -305,7 +305,7 @@ func TestPrometheusRules(t *testing.T) {
 	}
 	tool, err := exec.LookPath("promtool")
 	if err != nil {
-		t.Skip("promtool is not there, so that nothing parses the expressions:", err)
+		t.Skip("no promtool, so that nothing parses the expressions:", err)
 	}
 	for _, args := range [][]string{{"check", "rules", name}, {"test", "rules", "../../testdata/integrations/prometheus-test.yml"}} {
 		if out, err := exec.Command(tool, args...).CombinedOutput(); err != nil {

@@ -13,7 +13,7 @@ func Logs() []capture.LogSpec {
 		When: "For each question with its answer, and for each of the two that stays alone. Multicast DNS, LLMNR and NetBIOS name service too.",
 		Row:  &Transaction{},
 		Columns: slices.Concat([]capture.Column{{Name: "ts", Doc: "Time of the question, or of the answer where there is none."}}, capture.FlowColumns(), []capture.Column{
-			{Name: "proto", Doc: "Transport.", Values: []string{"tcp", "udp", "icmp", "unknown_transport"}},
+			{Name: "proto", Doc: "Transport.", Values: []string{"tcp", "udp"}},
 			{Name: "trans_id", Doc: "The 16-bit id of the message."},
 			{Name: "rtt", Doc: "From the question to the answer."},
 			{Name: "query", Doc: "The name that is asked for, as sent; bytes that are no text are escaped."},

@@ -17,13 +17,14 @@ import (
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/assets"
+	"github.com/raytap/raytap/engine/zeekview"
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
 // Logs tells of every log, by name.
 func Logs() []capture.LogSpec {
 	all := slices.Concat(capture.Logs(), dns.Logs(), file.Logs(), http.Logs(), http2.Logs(), ray.Logs(), raygrpc.Logs(), rayredis.Logs(),
-		socks.Logs(), stratum.Logs(), tls.Logs(), detectors.Logs(), assets.Logs(), []capture.LogSpec{zeek.NoticeLog(), statsLog(), tunnelSpec()})
+		socks.Logs(), stratum.Logs(), tls.Logs(), detectors.Logs(), assets.Logs(), zeekview.Logs(), []capture.LogSpec{zeek.NoticeLog(), statsLog()})
 	slices.SortFunc(all, func(a, b capture.LogSpec) int { return cmp.Compare(a.Name, b.Name) })
 	return all
 }
@@ -84,6 +85,7 @@ func statsLog() capture.LogSpec {
 		{Name: "home_in_doubt", Doc: "Networks that may be home though nobody said so (`home`), at most four. Findings rest on them being outside."},
 		{Name: "findings_kept_back", Unit: "findings", Doc: "Findings that the `rules` section of the configuration kept back."},
 		{Name: "kept_back_by", Doc: "The same by rule: its name and the number."},
+		{Name: "interfaces_unwatched", Doc: "Interfaces that fit a pattern and are not captured from, because there are too many."},
 	}
 	units := map[string]string{}
 	var s Stats
@@ -101,18 +103,5 @@ func statsLog() capture.LogSpec {
 		When:    "At the end of a replay, about all of it; of a sensor once a minute, about that minute.",
 		Row:     &statsRow{},
 		Columns: all,
-	}
-}
-
-// tunnelSpec tells of tunnel.log.
-func tunnelSpec() capture.LogSpec {
-	return capture.LogSpec{
-		Name: "tunnel",
-		When: "When a tunnel, or a proxy for a pair of hosts, is first seen to carry a connection, and when it ends or has carried nothing new for an hour.",
-		Row:  &tunnelRow{},
-		Columns: slices.Concat([]capture.Column{{Name: "ts", Doc: "Time of that."}}, capture.FlowColumns(), []capture.Column{
-			{Name: "tunnel_type", Doc: "Kind of tunnel: `Tunnel::VXLAN`, `Tunnel::GRE`, `Tunnel::HTTP` and so on."},
-			{Name: "action", Doc: "What became of it.", Values: []string{"Tunnel::DISCOVER", "Tunnel::CLOSE", "Tunnel::EXPIRE"}},
-		}),
 	}
 }

@@ -122,12 +122,12 @@ func TestElasticsearchTemplate(t *testing.T) {
 		}
 	}
 	for _, l := range Logs() {
-		kinds := columnsOf(l.Row)
-		for i, c := range l.Columns {
+		kinds := kindsOf(l.Row)
+		for _, c := range l.Columns {
 			if moved["all "+c.Name] || moved[l.Name+" "+c.Name] || l.Name != "notice" && moved["all but notice "+c.Name] {
 				continue
 			}
-			mapped(t, properties, "zeek."+l.Name+"."+c.Name, elastic(t, kinds[i].kind, typed(t, kinds[i].kind, c.Values)))
+			mapped(t, properties, "zeek."+l.Name+"."+c.Name, elastic(t, kinds[c.Name], typed(t, kinds[c.Name], c.Values)))
 		}
 	}
 	text, err := marshal(map[string]any{
@@ -168,11 +168,12 @@ func TestElasticsearchTemplate(t *testing.T) {
 	walk("", properties)
 	for _, r := range sampleRows(t) {
 		for f, v := range ecs.of(t, r) {
-			if v != nil && types[f] == "" {
-				t.Errorf("%s of %s has no type", f, r.log)
-			}
-			if ok := fits(types[f], v); !ok {
-				t.Errorf("%s of %s is %#v, which is no %s", f, r.log, v, types[f])
+			switch {
+			case v == nil:
+			case types[f] == "":
+				t.Fatalf("%s of %s has no type", f, r.log)
+			case !fits(types[f], v):
+				t.Fatalf("%s of %s is %#v, which is no %s", f, r.log, v, types[f])
 			}
 		}
 	}

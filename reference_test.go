@@ -50,6 +50,15 @@ func columnsOf(r capture.Record) []column {
 	return w.all
 }
 
+// kindsOf gives the types of columns by name.
+func kindsOf(r capture.Record) map[string]string {
+	kinds := map[string]string{}
+	for _, c := range columnsOf(r) {
+		kinds[c.name] = c.kind
+	}
+	return kinds
+}
+
 // TestEachColumnHasAMeaning: what a row writes is what its readers are told of, in the same order.
 func TestEachColumnHasAMeaning(t *testing.T) {
 	var names []string
@@ -129,13 +138,13 @@ column is left out:
 	}
 	for _, l := range logs {
 		fmt.Fprintf(&b, "\n## %s.log\n\n%s\n\n| column | type | unit | meaning |\n|---|---|---|---|\n", l.Name, l.When)
-		kinds := columnsOf(l.Row)
-		for i, c := range l.Columns {
+		kinds := kindsOf(l.Row)
+		for _, c := range l.Columns {
 			unit := c.Unit
-			if k := kinds[i].kind; k == "time" || strings.Contains(k, "interval") {
+			if k := kinds[c.Name]; k == "time" || strings.Contains(k, "interval") {
 				unit = "seconds"
 			}
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, kinds[i].kind, unit, cell(meaning(c)))
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, kinds[c.Name], unit, cell(meaning(c)))
 		}
 	}
 	return b.Bytes()
@@ -221,14 +230,14 @@ func schema(t *testing.T, l capture.LogSpec) []byte {
 		Schema: "https://json-schema.org/draft/2020-12/schema", ID: "urn:raytap:log:" + l.Name, Title: l.Name + ".log",
 		Description: "A row of " + l.Name + ".log with format: json. " + link.ReplaceAllString(l.When, "$1"), Type: "object", Additional: &no, Required: []string{"ts"},
 	}
-	kinds := columnsOf(l.Row)
-	for i, c := range l.Columns {
-		n := typed(t, kinds[i].kind, c.Values)
+	kinds := kindsOf(l.Row)
+	for _, c := range l.Columns {
+		n := typed(t, kinds[c.Name], c.Values)
 		n.Description = link.ReplaceAllString(c.Doc, "$1")
 		switch {
-		case kinds[i].kind == "time":
+		case kinds[c.Name] == "time":
 			n.Description += " Seconds since 1970 UTC."
-		case strings.Contains(kinds[i].kind, "interval"):
+		case strings.Contains(kinds[c.Name], "interval"):
 			n.Description += " Seconds."
 		case c.Unit != "":
 			n.Description += " Unit: " + c.Unit + "."

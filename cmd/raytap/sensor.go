@@ -40,6 +40,9 @@ A seccomp filter refuses it system calls that it does not need: to start program
 
 Flags may stand anywhere; those given win over the configuration file. Every key of the configuration is a flag, too:
 --ring for ring, --rotate-interval for rotate.interval; raytap.yaml explains them.
+
+Exit status: 0 it was told to stop; 1 it could not begin, or its source ended or failed, or an output could not be written
+to its end; 2 wrong usage or configuration.
 `
 
 const watchSynopsis = `watch DIR [flags]
@@ -49,6 +52,9 @@ newer one, in the order in which they were last written to: one writer a folder.
 again. Everything else is as of raytap sensor: logs, findings, signals, the configuration. It takes no privileges.
 
 Flags may stand anywhere; those given win over the configuration file. Every key of the configuration is a flag, too.
+
+Exit status: 0 it was told to stop; 1 it could not begin, or the folder could not be read, or an output could not be written
+to its end; 2 wrong usage or configuration.
 `
 
 func sensor(args []string, stdout, stderr *os.File) int {

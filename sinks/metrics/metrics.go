@@ -143,7 +143,10 @@ func New(opt Options) *Metrics {
 		Name: "raytap_findings_total", Help: "Findings, repetitions not counted.",
 	}, []string{"rule", "severity"})
 	for _, r := range opt.Rules {
-		m.findings.WithLabelValues(r.Name, r.Severity.String())
+		// Of every severity: of a series that begins at 1, increase() sees nothing.
+		for s := detectors.Info; s <= detectors.Critical; s++ {
+			m.findings.WithLabelValues(r.Name, s.String())
+		}
 	}
 	m.delay = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "raytap_finding_delay_seconds", Help: "From the packet that a finding names to the finding.",

@@ -33,16 +33,20 @@ type collector struct {
 	watch *watch
 
 	findings, weirds, rows uint64
+	told                   uint64     // findings, and what tells of them
 	doubt                  *homeDoubt // nil: home was said
 
 	clock, flushed capture.Time
-	flushedAt      uint64 // findings, when that was
+	flushedAt      uint64 // told, when that was
 }
 
 func newCollector(e *engine, sinks []Sink) *collector {
 	c := &collector{e: e, sinks: sinks, at: make([]int, len(e.workers)+1), watch: e.newWatch()}
 	c.repeat = detectors.NewSuppressor(func(f *detectors.Finding) {
-		c.findings++
+		c.told++
+		if f.Rule != detectors.ChainRule { // which tells of others
+			c.findings++
+		}
 		f.Mask()
 		c.doubt.finding(f)
 		c.say(f)
@@ -50,7 +54,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.tune = detectors.NewTuning(&e.cfg.Rules, Rules())
 	c.repeat.Rate = c.tune.Rate
 	c.bus = detectors.NewBus(c.repeat.Report)
-	c.bus.Drop = c.tune.Drop
+	c.bus.Said, c.bus.Drop = c.repeat.Said, c.tune.Drop
 	if c.kept = newKeeping(&e.cfg); c.kept != nil {
 		c.bus.Drop = func(f *detectors.Finding) bool {
 			if c.tune.Drop(f) {
@@ -165,7 +169,7 @@ func (c *collector) take(b *batch) {
 	}
 	c.clock = b.clock
 	b.Release()
-	if e.live && !b.last && (c.findings > c.flushedAt || c.clock-c.flushed >= flushEvery) {
+	if e.live && !b.last && (c.told > c.flushedAt || c.clock-c.flushed >= flushEvery) {
 		c.flush()
 	}
 }

@@ -83,6 +83,7 @@ type Finding struct {
 	Incident string // id of the incident that it tells of, may be empty
 	Name     string // what ID gave, of one that was read back from a log, which does not know all that its name rests on
 
+	of    *Finding // that was said before and counts it, if there is one
 	rated bool     // Severity is what it is said with,
 	own   Severity // and this its own, by which it has its name
 }
@@ -141,6 +142,8 @@ type Bus struct {
 	Rows func(capture.Record) // takes what detectors emit; nil: nobody
 	// Names and Heads hold what detectors remember of dns.Transaction.NameID and http.Request.FieldsID.
 	Names, Heads decoders.Memos
+	// Said, if set, gives the finding that counts a repetition of it; Suppressor.Said.
+	Said func(*Finding) *Finding
 	// Drop, if set, is asked of every finding before anybody hears of it, and reports whether nobody shall.
 	Drop func(*Finding) bool
 	// Reading is that of the event at hand, in a flow whose segments can be read in two ways: 1 or 2, see capture.Aside.
@@ -302,6 +305,9 @@ func (b *Bus) write(d Draft) {
 }
 
 func (b *Bus) tell(f *Finding) {
+	if b.Said != nil {
+		f.of = b.Said(f)
+	}
 	b.Publish(f)
 	b.find(f)
 }

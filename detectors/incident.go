@@ -28,7 +28,8 @@ type Incident struct {
 	MoreSteps   int    // that were counted only
 	Tactics     []string
 	Techniques  []string // ids
-	Findings    int
+	Findings    int      // that are part of it, each once
+	FindingIDs  []string // of these, in the order in which they came, bounded
 	Summary     string   // a paragraph
 	Merged      []string // ids of incidents that turned out to be this one
 }
@@ -54,10 +55,12 @@ func (p Party) String() string {
 // Step is one thing that somebody did.
 type Step struct {
 	capture.At
-	Who   netip.Addr
-	What  string // "ran a job on 10.20.0.10:8265", secrets masked
-	UID   string // of the flow, if it was in one
-	Count int
+	Who  netip.Addr
+	What string // "ran a job on 10.20.0.10:8265", secrets masked
+	UID  string // of the flow, if it was in one
+	// Finding is the id of the finding that says so, of several the one that says most; "": none does.
+	Finding string
+	Count   int
 }
 
 // String is the step as a line: who did what, and how often.
@@ -109,6 +112,7 @@ func (x *Incident) Row(w capture.Fields) {
 	w.Vector("merged", "string", x.Merged, len(x.Merged) > 0)
 	w.Vector("uids", "string", uids, true)
 	w.Vector("packets", "string", packets, true)
+	w.Vector("finding_ids", "string", x.FindingIDs, true)
 }
 
 func texts(all []netip.Addr) []string {

@@ -62,21 +62,31 @@ func (s *Suppressor) rate(f *Finding) Severity {
 }
 
 func (s *Suppressor) find(f *Finding) (key string, known bool) {
-	key = f.same()
-	old := s.said[key]
-	if old == nil {
-		if old = s.before[key]; old != nil {
-			s.said[key] = old
-		}
-	}
 	if f.Count == 0 {
 		f.Count = 1
 	}
-	if old != nil && old != f && f.Time.Sub(old.Time) < SuppressFor && s.rate(f) <= s.rate(old) && (f.Outcome != Succeeded || old.Outcome == Succeeded) {
-		old.Count += f.Count
-		return key, true
+	key = f.same()
+	old := s.repeated(key, f)
+	if old == nil {
+		return key, false
 	}
-	return key, false
+	s.said[key] = old
+	old.Count += f.Count
+	return key, true
+}
+
+// Said gives the finding that f is a repetition of, nil if f is new.
+func (s *Suppressor) Said(f *Finding) *Finding { return s.repeated(f.same(), f) }
+
+func (s *Suppressor) repeated(key string, f *Finding) *Finding {
+	old := s.said[key]
+	if old == nil {
+		old = s.before[key]
+	}
+	if old != nil && old != f && f.Time.Sub(old.Time) < SuppressFor && s.rate(f) <= s.rate(old) && (f.Outcome != Succeeded || old.Outcome == Succeeded) {
+		return old
+	}
+	return nil
 }
 
 // Flush forgets what was said.

@@ -132,9 +132,9 @@ type hop struct {
 
 // memory is what is known of somebody without an incident.
 type memory struct {
-	steps    []step
-	findings int
-	last     capture.Time
+	steps []step
+	found tally
+	last  capture.Time
 }
 
 type detector struct {
@@ -282,7 +282,7 @@ func (d *detector) looked(f *detectors.Finding, k kind, src, dst netip.Addr) {
 		}
 	}
 	if x != nil {
-		x.findings++
+		x.found.add(f)
 		if k.role == before {
 			x.add(d.stepOf(f, k, src, dst))
 			d.changed(x)
@@ -297,7 +297,7 @@ func (d *detector) looked(f *detectors.Finding, k kind, src, dst netip.Addr) {
 	}
 	m := d.looks.Put(who)
 	d.expire(m)
-	m.findings++
+	m.found.add(f)
 	m.last = max(m.last, f.Time)
 	if k.role == before && len(m.steps) < maxSharing {
 		m.steps = append(m.steps, d.stepOf(f, k, src, dst))
@@ -347,7 +347,7 @@ func (d *detector) entered(f *detectors.Finding, k kind, src, dst netip.Addr, sr
 	}
 	j := x.job(f, src, dst, st)
 	j.dropper = j.dropper || f.Rule == "jobsubmit/dropper"
-	x.findings++
+	x.found.add(f)
 	x.attacker(src, outside || page)
 	x.victim(dst)
 	s := d.stepOf(f, k, src, dst)
@@ -448,8 +448,8 @@ func (d *detector) name(x *incident, j *job, h host, common, sure bool) *inciden
 // recall takes into the incident what attacker and victim did that is remembered.
 func (d *detector) recall(x *incident, src, dst netip.Addr) {
 	if m := d.looks.Get(src); m != nil {
-		if d.expire(m); m.findings > 0 {
-			x.findings += m.findings
+		if d.expire(m); m.found.n > 0 {
+			x.found.join(&m.found)
 			for _, s := range m.steps {
 				x.add(s)
 			}
@@ -462,7 +462,7 @@ func (d *detector) recall(x *incident, src, dst netip.Addr) {
 		d.signs.Drop(dst)
 		for _, s := range kept.steps {
 			if x.before(dst, s.Time) != nil {
-				x.findings++
+				x.found.join(&s.found)
 				x.add(s)
 			} else {
 				x.habit(dst, s.groups)
@@ -505,7 +505,7 @@ func (d *detector) followed(f *detectors.Finding, k kind, src, dst netip.Addr, s
 		d.sign(s, who)
 		return
 	}
-	x.findings++
+	x.found.add(f)
 	if !s.link && x.habits(who, s.groups) {
 		return // it did so before
 	}
@@ -534,6 +534,7 @@ func (d *detector) sign(s step, who netip.Addr) {
 	for i := range m.steps {
 		if m.steps[i].What == s.What {
 			m.steps[i].Count++
+			m.steps[i].found.join(&s.found)
 			return
 		}
 	}
@@ -552,7 +553,7 @@ func (d *detector) sign(s step, who netip.Addr) {
 			steps := m.steps
 			d.signs.Drop(who)
 			for _, t := range steps {
-				x.findings++
+				x.found.join(&t.found)
 				x.add(t)
 			}
 			d.changed(x)

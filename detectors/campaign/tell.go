@@ -65,7 +65,7 @@ func (d *detector) close(x *incident) {
 	}
 	r := &detectors.Incident{
 		Written: d.now, ID: x.id, First: x.first, Last: x.last, Chain: x.said > 0, Severity: sev, Score: x.score, Why: x.why,
-		Attackers: x.who(), Victims: x.victims, Others: x.others, MoreSteps: x.more, Findings: x.findings,
+		Attackers: x.who(), Victims: x.victims, Others: x.others, MoreSteps: x.more, Findings: x.found.n, FindingIDs: slices.Clone(x.found.ids),
 		Summary: x.tell(), Merged: x.merged,
 	}
 	for i := range x.steps {

@@ -20,7 +20,7 @@ func (r *Row) Incident() *detectors.Incident {
 		Written: r.Time("ts"), ID: id, First: capture.At{Time: r.Time("first")}, Last: capture.At{Time: r.Time("last")}, Chain: r.Bool("chain"),
 		Score: int(min(r.Uint("score"), 100)), Why: r.List("score_parts"), Attackers: addrs(r.List("attackers")), Victims: addrs(r.List("victims")),
 		MoreSteps: int(min(r.Uint("more_steps"), 1<<31)), Tactics: r.List("tactics"), Techniques: r.List("techniques"),
-		Findings: int(min(r.Uint("findings"), 1<<31)), Summary: r.Get("summary"), Merged: r.List("merged"),
+		Findings: int(min(r.Uint("findings"), 1<<31)), FindingIDs: r.List("finding_ids"), Summary: r.Get("summary"), Merged: r.List("merged"),
 	}
 	x.Severity, _ = detectors.ParseSeverity(r.Get("severity"))
 	for _, s := range r.List("others") {

@@ -65,6 +65,7 @@ type Finding struct {
 	ATLAS, ATTACK    []Technique
 	Evidence         []detectors.Evidence
 	Count            uint64
+	Incident         string // that it tells of, may be empty
 }
 
 // Packets lists the ordinals of the evidence, ascending, each once.
@@ -201,7 +202,7 @@ func (r *Report) notice(w *logs.Row) {
 	f := Finding{
 		ID: w.Get("finding_id"), Rule: d.Rule, Note: w.Get("note"), Severity: d.Severity, Confidence: d.Confidence, Outcome: string(d.Outcome),
 		Time: d.Time, Msg: d.Msg, Sub: d.Sub, Src: d.Src, Dst: d.Dst, Port: d.Port, Proto: w.Get("proto"), Count: uint64(d.Count),
-		ATLAS: techniques(w.List("atlas")), ATTACK: techniques(w.List("attack")), Evidence: d.Evidence,
+		ATLAS: techniques(w.List("atlas")), ATTACK: techniques(w.List("attack")), Evidence: d.Evidence, Incident: d.Incident,
 	}
 	if d.Flow != nil {
 		f.UID, f.CommunityID = d.Flow.UID, w.Get("community_id")
@@ -218,7 +219,9 @@ func (r *Report) notice(w *logs.Row) {
 	} else if !ok && f.ID != "" && len(r.ids) < 10*maxFindings {
 		r.ids[f.ID] = w.Dir
 	}
-	r.bySeverity[f.Severity]++
+	if f.Rule != detectors.ChainRule { // it tells of others, as an incident
+		r.bySeverity[f.Severity]++
+	}
 	r.span(f.Time, f.Time)
 	r.Findings = append(r.Findings, f)
 	if len(r.Findings) >= 2*maxFindings {

@@ -2,6 +2,7 @@ package raytap
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/file"
@@ -51,10 +52,15 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		c.doubt.finding(f)
 		c.say(f)
 	})
+	c.repeat.Again = func(u *detectors.Update) {
+		c.told++
+		u.Mask()
+		c.say(u)
+	}
 	c.tune = detectors.NewTuning(&e.cfg.Rules, Rules())
 	c.repeat.Rate = c.tune.Rate
 	c.bus = detectors.NewBus(c.repeat.Report)
-	c.bus.Said, c.bus.Drop = c.repeat.Said, c.tune.Drop
+	c.bus.Said, c.bus.Again, c.bus.Drop = c.repeat.Said, c.repeat.Revise, c.tune.Drop
 	if c.kept = newKeeping(&e.cfg); c.kept != nil {
 		c.bus.Drop = func(f *detectors.Finding) bool {
 			if c.tune.Drop(f) {
@@ -65,6 +71,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		}
 	}
 	c.bus.Gather(c.repeat.Fold)
+	c.bus.OnTick(tellEvery, c.repeat.Tick)
 	c.bus.Rows = func(r capture.Record) {
 		if x, ok := r.(*detectors.Incident); ok {
 			x.Mask()
@@ -80,6 +87,9 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: hashLimit, Copies: e.cfg.copies()}), c.event)
 	return c
 }
+
+// tellEvery is how often it is looked whether findings that were said are to be told of again.
+const tellEvery = 10 * time.Second
 
 // say hands something to the sinks.
 func (c *collector) say(ev any) {

@@ -20,7 +20,7 @@ func TestOneNumber(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		all  bool // they are all part of one incident
-	}{{"shadowray", true}, {"attack-job-payload", true}, {"attack-secrets", false}, {"attack-worm", false}, {"mining-xmrig", false}} {
+	}{{"shadowray", true}, {"attack-job-payload", true}, {"attack-secrets", false}, {"attack-client", false}, {"attack-scan", false}, {"attack-worm", false}, {"mining-xmrig", false}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
@@ -47,17 +47,27 @@ func TestOneNumber(t *testing.T) {
 				t.Errorf("%d findings on the screen, which counts %d", shown, want)
 			}
 
-			names, stats, incidents := map[string]bool{}, -1, 0
+			names, times, stats, incidents := map[string]bool{}, map[string]int{}, -1, 0
 			folder, err := logs.Open(logs.Options{}, filepath.Join(dir, "logs"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer folder.Close()
 			folder.Read("notice", func(r *logs.Row) {
-				if f := r.Finding(); f.Rule != detectors.ChainRule {
+				f := r.Finding()
+				if n, ok := times[f.ID()]; ok != (f.Revision > 1) || ok != r.Bool("update") || f.Count < n {
+					t.Errorf("revision %d of %s, seen %d times, behind %d: update %s", f.Revision, f.ID(), f.Count, n, r.Get("update"))
+				}
+				times[f.ID()] = f.Count
+				if f.Rule != detectors.ChainRule {
 					names[f.ID()] = true
 				}
 			})
+			for _, m := range regexp.MustCompile(`, (R\w+),.*?(?:, (\d+) times)?\]\n`).FindAllStringSubmatch(r.stdout, -1) {
+				if n, _ := strconv.Atoi(m[2]); max(n, 1) != times[m[1]] {
+					t.Errorf("%s: %q times on the screen, and in notice.log %d", m[1], m[2], times[m[1]])
+				}
+			}
 			folder.Read("stats", func(r *logs.Row) { stats = int(r.Uint("findings")) })
 			folder.Read("incidents", func(r *logs.Row) {
 				x := r.Incident()

@@ -97,10 +97,22 @@ func follow(args []string, stdout, stderr *os.File) int {
 			prune()
 		}
 	}
+	known := map[string]*detectors.Finding{}
 	finding := func(r *logs.Row) {
-		if f := r.Finding(); f != nil && f.Severity >= from {
-			take(r, f)
+		f := r.Finding()
+		if f == nil || f.Severity < from {
+			return
 		}
+		if old := known[f.ID()]; f.Revision > 1 && old != nil { // news of it is for those who have not read it
+			if old.Count = f.Count; f.Severity <= old.Severity {
+				return
+			}
+		}
+		if len(known) >= maxTold {
+			clear(known)
+		}
+		known[f.ID()] = f
+		take(r, f)
 	}
 	incident := func(r *logs.Row) {
 		if x := r.Incident(); x != nil && x.Severity >= from {

@@ -9,8 +9,9 @@ import (
 	"github.com/raytap/raytap/detectors"
 )
 
-// Finding makes a row of notice.log the finding that it was; nil if it is none of ours. Ordinals of packets are those of
-// the evidence; of repetitions the row knows only those before it was written. Credentials are masked.
+// Finding makes a row of notice.log the finding that it was; nil if it is none of ours. With a Revision above 1 it says more
+// of one that an earlier row has, of the same ID. Ordinals of packets are those of the evidence; of repetitions the row
+// knows only those before it was written. Credentials are masked.
 func (r *Row) Finding() *detectors.Finding {
 	rule := r.Get("rule")
 	if rule == "" { // Zeek's own
@@ -25,6 +26,7 @@ func (r *Row) Finding() *detectors.Finding {
 	if n := r.Uint("n"); n > 1 && n < 1<<31 {
 		f.Count = int(n)
 	}
+	f.Revision = int(min(r.Uint("revision"), 1<<31-1))
 	f.Flow = r.Flow()
 	for _, e := range r.List("evidence") {
 		f.Evidence = append(f.Evidence, evidence(e))

@@ -124,6 +124,7 @@ type Report struct {
 	stats            []Field
 	runs             map[string][]Field // the last row of stats.log by folder
 	ids              map[string]string  // folders of findings
+	at               map[string]int     // places of findings, of which there may be news
 	again            uint64             // findings that another sensor made, too
 }
 
@@ -147,7 +148,7 @@ func Read(opt Options, dirs ...string) (*Report, error) {
 	r := &Report{
 		Source: opt.Source, home: opt.Home, seen: map[string]bool{}, hosts: map[netip.Addr]*host{}, pairs: map[[2]netip.Addr]*pair{},
 		endpoints: map[netip.AddrPort]*endpoint{}, miners: map[string]*miner{}, weirds: map[string]uint64{},
-		runs: map[string][]Field{}, ids: map[string]string{}, Running: folder.Running(),
+		runs: map[string][]Field{}, ids: map[string]string{}, at: map[string]int{}, Running: folder.Running(),
 	}
 	for _, n := range names {
 		r.seen[n] = true
@@ -213,11 +214,23 @@ func (r *Report) notice(w *logs.Row) {
 			f.SrcPort = d.Flow.Resp.Port()
 		}
 	}
-	if from, ok := r.ids[f.ID]; ok && from != w.Dir {
-		r.again++ // the same packets passed two sensors
+	from, ok := r.ids[f.ID]
+	switch {
+	case ok && from != w.Dir:
+		if d.Revision <= 1 {
+			r.again++ // the same packets passed two sensors
+		}
 		return
-	} else if !ok && f.ID != "" && len(r.ids) < 10*maxFindings {
+	case ok && d.Revision > 1:
+		if i, kept := r.at[f.ID]; kept { // it keeps its time
+			old := &r.Findings[i]
+			f.Time = old.Time
+			*old = f
+		}
+		return
+	case !ok && f.ID != "" && len(r.ids) < 10*maxFindings:
 		r.ids[f.ID] = w.Dir
+		r.at[f.ID] = len(r.Findings)
 	}
 	if f.Rule != detectors.ChainRule { // it tells of others, as an incident
 		r.bySeverity[f.Severity]++
@@ -236,6 +249,10 @@ func (r *Report) prune() {
 		r.leftOut += uint64(len(r.Findings) - maxFindings)
 		clear(r.Findings[maxFindings:])
 		r.Findings = r.Findings[:maxFindings]
+		clear(r.at)
+		for i := range r.Findings {
+			r.at[r.Findings[i].ID] = i
+		}
 	}
 }
 

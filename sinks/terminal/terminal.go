@@ -67,6 +67,9 @@ func (s *Sink) Event(ev any) {
 	if x, ok := ev.(*detectors.Incident); ok {
 		s.incident(x)
 	}
+	if u, ok := ev.(*detectors.Update); ok && u.Severity > u.Was { // how often it was seen is in what is kept
+		s.worse(u)
+	}
 	f, ok := ev.(*detectors.Finding)
 	if !ok {
 		return
@@ -88,6 +91,22 @@ func (s *Sink) Event(ev any) {
 		s.dropped += uint64(len(s.kept) - maxKept/2)
 		clear(s.kept[maxKept/2:])
 		s.kept = s.kept[:maxKept/2]
+	}
+}
+
+// worse takes a finding that has become more severe since it was said.
+func (s *Sink) worse(u *detectors.Update) {
+	from, to := min(int(u.Was), severities-1), min(int(u.Severity), severities-1)
+	for _, n := range [...]*[severities]uint64{&s.counts, &s.chains} {
+		if (n == &s.counts || u.Rule == detectors.ChainRule) && n[from] > 0 {
+			n[from]--
+			n[to]++
+		}
+	}
+	if s.opt.Live != nil {
+		var b bytes.Buffer
+		s.finding(&b, u.Finding)
+		s.opt.Live.Write(b.Bytes())
 	}
 }
 

@@ -195,6 +195,8 @@ func (s *Live) work() {
 // next Flush or Tick.
 func (s *Live) Event(ev any) {
 	switch ev := ev.(type) {
+	case *detectors.Update:
+		s.Event(ev.Finding)
 	case *detectors.Finding:
 		if !s.opt.wants(s.notice.Log()) {
 			return

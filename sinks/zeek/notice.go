@@ -49,13 +49,14 @@ type notice struct {
 	evidence []string
 	id       string
 	peer     string // who saw it; "": nobody says
+	update   bool   // whoever gets it knows of the finding
 }
 
 func (n *notice) set(f *detectors.Finding, r *rule) {
 	if r == nil { // of a detector that registers no rules; the name says it all the same
 		r = &rule{note: "Raytap::" + strings.ReplaceAll(f.Rule, "/", "_")}
 	}
-	n.f, n.rule, n.evidence, n.id = f, r, n.evidence[:0], f.ID()
+	n.f, n.rule, n.evidence, n.id, n.update = f, r, n.evidence[:0], f.ID(), f.Revision > 1
 	for _, e := range f.Evidence[:min(len(f.Evidence), maxEvidence)] {
 		s := e.Field + "=" + e.Value
 		if len(s) > maxEvidenceText {
@@ -94,7 +95,7 @@ func (n *notice) Row(w capture.Fields) {
 	w.Addr("src", f.Src, f.Src.IsValid())
 	w.Addr("dst", f.Dst, f.Dst.IsValid())
 	w.Port("p", f.Port, f.Port != 0)
-	w.Count("n", uint64(max(f.Count, 0)), f.Count > 1)
+	w.Count("n", uint64(max(f.Count, 1)), true)
 	w.String("peer_descr", n.peer, n.peer != "")
 	w.Set("actions", "enum", logAction[:], true)
 	w.Set("email_dest", "string", nil, true)
@@ -113,6 +114,8 @@ func (n *notice) Row(w capture.Fields) {
 	w.String("community_id", community, community != "")
 	w.String("finding_id", n.id, true)
 	w.String("incident_id", f.Incident, f.Incident != "")
+	w.Count("revision", uint64(max(f.Revision, 1)), true)
+	w.Bool("update", n.update, true)
 }
 
 var logAction = [...]string{"Notice::ACTION_LOG"}
@@ -135,8 +138,12 @@ func NewFindings(all []detectors.Rule) *Findings {
 }
 
 // JSON gives the object, without a line's end. The caller owns it.
-func (w *Findings) JSON(f *detectors.Finding) []byte {
+func (w *Findings) JSON(f *detectors.Finding) []byte { return w.Update(f, f.Revision > 1) }
+
+// Update is JSON, and says whether whoever gets it knows of the finding.
+func (w *Findings) Update(f *detectors.Finding, known bool) []byte {
 	w.notice.set(f, w.rules[f.Rule])
+	w.notice.update = known
 	w.notice.peer = w.Peer
 	w.row.b = w.row.b[:0]
 	w.row.begin()

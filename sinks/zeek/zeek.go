@@ -1,6 +1,7 @@
 // Package zeek writes log files as Zeek does, so that zeek-cut, RITA, Zui, Filebeat and the like read them.
 //
-// In: events that are log rows (capture.Record) and findings (*detectors.Finding), in the order in which they are to
+// In: events that are log rows (capture.Record), findings (*detectors.Finding) and what becomes of these
+// (*detectors.Update), in the order in which they are to
 // stand in the files. Out: DIR/conn.log, DIR/http.log and so on, one for each kind of row that occurs, each created
 // with its first row; findings become rows of notice.log. Two forms: Zeek's tab-separated text with its header, and
 // its JSON, one object a line. Events of other types are ignored.
@@ -338,6 +339,8 @@ func newRow(json bool, flows *flowTexts, m masks) (row, *text) {
 // Event writes ev if it is a row or a finding.
 func (s *Sink) Event(ev any) {
 	switch ev := ev.(type) {
+	case *detectors.Update:
+		s.Event(ev.Finding)
 	case *detectors.Finding:
 		s.notice.set(ev, s.rules[ev.Rule])
 		s.notice.peer = s.opt.Peer

@@ -11,11 +11,22 @@ import (
 // ChainRule is the rule that says that findings are one intrusion. What it says of one is told whole by its Incident.
 const ChainRule = "campaign/chain"
 
+// States of an Incident.
+const (
+	Open   = "open"   // there may be more of it
+	Closed = "closed" // there will be no more: nothing was heard of it for a while, or the run has ended
+	Merged = "merged" // it has turned out to be a part of another
+)
+
 // Incident is the story of one intrusion: what several findings, and steps that are no finding, are together. It is
-// emitted when nothing was heard of it for a while, or when the run ends, and is a row of incidents.log.
+// emitted when it begins, again as it grows, and when it is over, each time as a whole, and each time a row of
+// incidents.log.
 type Incident struct {
 	Written     capture.Time
 	ID          string // I and 17 digits, a hash of how it began: equal in every run
+	Revision    int    // counts what is said of it, from 1
+	State       string
+	Into        string // id of the incident that it is part of, if it is Merged
 	First, Last capture.At
 	Chain       bool // there is a chain of cause: ChainRule said so
 	Severity    Severity
@@ -113,6 +124,9 @@ func (x *Incident) Row(w capture.Fields) {
 	w.Vector("uids", "string", uids, true)
 	w.Vector("packets", "string", packets, true)
 	w.Vector("finding_ids", "string", x.FindingIDs, true)
+	w.Count("revision", uint64(max(x.Revision, 1)), true)
+	w.Enum("state", x.State, x.State != "")
+	w.String("merged_into", x.Into, x.Into != "")
 }
 
 func texts(all []netip.Addr) []string {

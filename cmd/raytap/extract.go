@@ -253,6 +253,7 @@ func (w *wanted) Event(ev any) {
 	case *detectors.Incident:
 		if w.story != "" && ev.ID == w.story { // the last word on it
 			w.incident = ev
+			w.story = cmp.Or(ev.Into, w.story)
 		}
 	case *capture.Conn:
 		if w.uid != "" && ev.Flow.UID == w.uid || w.community != "" && ev.Flow.CommunityID() == w.community {
@@ -345,6 +346,7 @@ func (w *wanted) lookUp(dirs []string) (unread []string, err error) {
 		folder.Read("incidents", func(r *logs.Row) {
 			if x := r.Incident(); x != nil && x.ID == w.story {
 				w.incident = x
+				w.story = cmp.Or(x.Into, w.story)
 			}
 		})
 		if w.incident != nil {

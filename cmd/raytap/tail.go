@@ -104,7 +104,9 @@ func follow(args []string, stdout, stderr *os.File) int {
 			return
 		}
 		if old := known[f.ID()]; f.Revision > 1 && old != nil { // news of it is for those who have not read it
-			if old.Count = f.Count; f.Severity <= old.Severity {
+			worse := f.Severity > old.Severity
+			f.Time = old.Time
+			if *old = *f; !worse {
 				return
 			}
 		}
@@ -115,9 +117,17 @@ func follow(args []string, stdout, stderr *os.File) int {
 		take(r, f)
 	}
 	incident := func(r *logs.Row) {
-		if x := r.Incident(); x != nil && x.Severity >= from {
-			take(r, x)
+		x := r.Incident()
+		if x == nil || x.Severity < from {
+			return
 		}
+		if hold { // of the past the last word is enough
+			held = slices.DeleteFunc(held, func(t told) bool {
+				y, ok := t.ev.(*detectors.Incident)
+				return ok && y.ID == x.ID && y.Revision < x.Revision
+			})
+		}
+		take(r, x)
 	}
 	read := func() (err error) {
 		for _, w := range notices {

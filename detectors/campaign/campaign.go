@@ -18,8 +18,12 @@
 //	medium    two grave things on one machine, and the way in was not seen
 //
 // What a machine did before the job is no consequence of it. A job from inside that fetches from hosts that it names is
-// none either: that is what continuous integration does. An incident is said when it reaches one of these, again when its
-// severity rises, and after a minute at the earliest when it has passed a further tactic of ATLAS.
+// none either: that is what continuous integration does.
+//
+// An incident is said when it reaches one of these, or when a job from outside was taken and nothing came of it yet; again
+// when its severity rises, after a minute at the earliest when it has passed a further tactic of ATLAS, and for whatever else
+// it has grown by at intervals that double, up to an hour; and when it is over. Each is a row of incidents.log, which has
+// the whole, and but for the last, if there is nothing new, a further revision of its one finding.
 //
 // It does not see: hosts that only a fetched script names (they count by their own findings); jobs whose text was not seen;
 // names that are looked up over encrypted DNS and called over TLS with an encrypted hello; what follows after an incident
@@ -71,9 +75,10 @@ const (
 	soon = 10 * time.Minute
 	// A job comes by again within this, as in jobsubmit: a proxy hands it on, or the head to an agent.
 	linkFor = 30 * time.Second
-	// A further tactic is said not before this has passed since the last word: an attack passes five in a minute.
-	updateEvery = time.Minute
-	tickEvery   = 10 * time.Second
+	// A further tactic is said not before this has passed since the last word: an attack passes five in a minute. What else
+	// is new waits twice as long each time, up to the second: an incident of a day has two dozen rows.
+	updateEvery, updateMost = time.Minute, time.Hour
+	tickEvery               = 10 * time.Second
 )
 
 // Spec registers the detector.
@@ -188,8 +193,8 @@ func (d *detector) tick(at capture.At) {
 	d.flush()
 	for i := 0; i < len(d.open); i++ {
 		x := d.open[i]
-		if x.fresh() && d.now.Sub(x.saidAt) >= updateEvery {
-			d.say(x)
+		if d.due(x) {
+			d.say(x, detectors.Open)
 		}
 		if d.now.Sub(x.last.Time) > d.cfg.Quiet {
 			d.close(x)
@@ -213,8 +218,12 @@ func (d *detector) flush() {
 		x := d.dirty[0]
 		d.dirty = d.dirty[1:]
 		x.queued = false
-		if x.into == nil && !x.closed && x.severity > x.said {
-			d.say(x)
+		switch {
+		case x.closed:
+		case x.into != nil:
+			d.merged(x)
+		case x.severity > x.said || x.owed:
+			d.say(x, detectors.Open)
 		}
 	}
 }
@@ -565,7 +574,14 @@ func (d *detector) sign(s step, who netip.Addr) {
 // changed judges an incident anew, and sees to it that it is said.
 func (d *detector) changed(x *incident) {
 	x.judge(d)
-	if (x.severity > x.said) && !x.queued {
+	if x.severity > x.said || x.owed {
+		d.queue(x)
+	}
+}
+
+// queue has flush look at an incident.
+func (d *detector) queue(x *incident) {
+	if !x.queued {
 		x.queued = true
 		d.dirty = append(d.dirty, x)
 	}
@@ -603,6 +619,7 @@ func (d *detector) join(x, y *incident) *incident {
 	if i := slices.Index(d.open, y); i >= 0 {
 		d.open = slices.Delete(d.open, i, i+1)
 	}
+	d.queue(y)
 	d.changed(x)
 	return x
 }

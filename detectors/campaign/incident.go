@@ -163,12 +163,19 @@ type incident struct {
 	src, dst netip.Addr // whom the finding accuses, and of whom
 	port     uint16
 
+	// What was said of it: the finding of campaign/chain, under one name, and rows of incidents.log.
 	said        detectors.Severity
 	saidTactics uint32
 	saidAt      capture.Time
-	queued      bool
-	closed      bool
-	into        *incident
+	saidSize    size
+	name        string // of the finding
+	told        int    // its revision
+	revision    int    // of the rows
+	owed        bool   // it takes the place of one that was told of
+
+	queued bool
+	closed bool
+	into   *incident
 }
 
 // incidentID is a hash of what it began with, which names itself so that every capture of the same packets agrees.
@@ -404,8 +411,19 @@ func (x *incident) swallow(y *incident) {
 	}
 	x.merged = append(append(x.merged, y.id), y.merged...)
 	x.merged = x.merged[:min(len(x.merged), maxMerged)]
+	if x.name == "" {
+		x.name, x.told = y.name, y.told
+	}
+	x.owed = x.owed || x.revision == 0 && y.revision > 0
 	x.said, x.saidTactics, x.saidAt = max(x.said, y.said), x.saidTactics|y.saidTactics, max(x.saidAt, y.saidAt)
 	y.into = x
+}
+
+// size tells whether an incident has grown.
+type size struct{ steps, more, found, victims, attackers, others, score int }
+
+func (x *incident) size() size {
+	return size{len(x.steps), x.more, x.found.n, len(x.victims), len(x.attackers) + len(x.insiders), len(x.others), x.score}
 }
 
 // fresh says that a tactic was passed that was not told.

@@ -10,14 +10,16 @@ import (
 	"github.com/raytap/raytap/detectors"
 )
 
-// Incident makes a row of incidents.log the incident that it was; nil if it has no id. Credentials are masked.
+// Incident makes a row of incidents.log the incident that it was at that time, whose last row is the incident; nil if it has
+// no id. Credentials are masked.
 func (r *Row) Incident() *detectors.Incident {
 	id := r.Get("incident_id")
 	if id == "" {
 		return nil
 	}
 	x := &detectors.Incident{
-		Written: r.Time("ts"), ID: id, First: capture.At{Time: r.Time("first")}, Last: capture.At{Time: r.Time("last")}, Chain: r.Bool("chain"),
+		Written: r.Time("ts"), ID: id, Revision: int(min(r.Uint("revision"), 1<<31-1)), State: r.Get("state"), Into: r.Get("merged_into"),
+		First: capture.At{Time: r.Time("first")}, Last: capture.At{Time: r.Time("last")}, Chain: r.Bool("chain"),
 		Score: int(min(r.Uint("score"), 100)), Why: r.List("score_parts"), Attackers: addrs(r.List("attackers")), Victims: addrs(r.List("victims")),
 		MoreSteps: int(min(r.Uint("more_steps"), 1<<31)), Tactics: r.List("tactics"), Techniques: r.List("techniques"),
 		Findings: int(min(r.Uint("findings"), 1<<31)), FindingIDs: r.List("finding_ids"), Summary: r.Get("summary"), Merged: r.List("merged"),

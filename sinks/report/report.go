@@ -308,12 +308,16 @@ func (r *Report) incident(w *logs.Row) {
 	row := Incident{x, fields(w)}
 	for i := range r.Incidents {
 		if r.Incidents[i].ID == x.ID { // what it has come to since
-			r.Incidents[i] = row
+			if x.Revision >= r.Incidents[i].Revision {
+				r.Incidents[i] = row
+			}
 			return
 		}
 	}
 	if len(r.Incidents) >= maxIncidents {
-		r.incidentsLeftOut++
+		if x.Revision <= 1 || x.State == "" {
+			r.incidentsLeftOut++
+		}
 		return
 	}
 	r.Incidents = append(r.Incidents, row)
@@ -327,7 +331,7 @@ func (r *Report) afterIncidents() {
 			merged[id] = true
 		}
 	}
-	r.Incidents = slices.DeleteFunc(r.Incidents, func(x Incident) bool { return merged[x.ID] })
+	r.Incidents = slices.DeleteFunc(r.Incidents, func(x Incident) bool { return merged[x.ID] || x.State == detectors.Merged })
 	slices.SortStableFunc(r.Incidents, func(a, b Incident) int {
 		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(b.Score, a.Score), cmp.Compare(a.First.Time, b.First.Time))
 	})

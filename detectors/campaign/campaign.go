@@ -148,8 +148,9 @@ type detector struct {
 	bus    *detectors.Bus
 	allow  *detectors.Networks
 	shared map[string]bool
-	meter  detectors.Meter  // for what texts hide
-	tech   map[string][]int // tactics of a technique, by their place in the matrix
+	meter  detectors.Meter   // for what texts hide
+	tech   map[string][]int  // tactics of a technique, by their place in the matrix
+	called map[string]string // techniques, by their ids
 
 	open    []*incident // in the order they began
 	victims detectors.Table[netip.Addr, *incident]
@@ -174,7 +175,7 @@ type habit struct {
 }
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
-	d := &detector{env: env, bus: bus, shared: sharedHosts(), tech: tacticsOf()}
+	d := &detector{env: env, bus: bus, shared: sharedHosts(), tech: tacticsOf(), called: map[string]string{}}
 	detectors.Configure(env, bus, "campaign", Default(), func(c Config) {
 		d.cfg, d.allow = c, nil
 		if len(c.Allow) > 0 {

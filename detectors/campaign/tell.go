@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/data"
 )
 
 const (
@@ -129,12 +130,28 @@ func (d *detector) emit(x *incident, state string) {
 		}
 	}
 	slices.Sort(r.Techniques)
+	for i, id := range r.Techniques {
+		r.Techniques[i] = d.technique(id)
+	}
 	for i, t := range tacticNames {
 		if x.tactics&(1<<i) != 0 {
 			r.Tactics = append(r.Tactics, t.ID+" "+t.Name)
 		}
 	}
 	d.bus.Emit(r)
+}
+
+// technique gives the id of a technique with its name.
+func (d *detector) technique(id string) string {
+	s, ok := d.called[id]
+	if !ok {
+		s = id
+		if name, _, ok := data.Technique(id); ok {
+			s += " " + name
+		}
+		d.called[id] = s
+	}
+	return s
 }
 
 // who gives the attackers: those outside, or else those inside.

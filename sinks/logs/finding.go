@@ -28,11 +28,17 @@ func (r *Row) Finding() *detectors.Finding {
 	}
 	f.Revision = int(min(r.Uint("revision"), 1<<31-1))
 	f.Flow = r.Flow()
-	for _, e := range r.List("evidence") {
-		f.Evidence = append(f.Evidence, evidence(e))
-		if f.Packet == 0 {
-			f.Packet = f.Evidence[0].Packet
+	if all := r.objects("evidence"); all != nil {
+		for _, o := range all {
+			f.Evidence = append(f.Evidence, o.evidence())
 		}
+	} else {
+		for _, e := range r.List("evidence") {
+			f.Evidence = append(f.Evidence, evidence(e))
+		}
+	}
+	if len(f.Evidence) > 0 {
+		f.Packet = f.Evidence[0].Packet
 	}
 	f.Mask() // of a log that another version wrote, or somebody else
 	return f
@@ -58,6 +64,15 @@ func protocol(name string) uint8 {
 		}
 	}
 	return 0
+}
+
+// evidenceText is a piece of evidence as notice.log has it.
+func evidenceText(e detectors.Evidence) string {
+	s := e.Field + "=" + e.Value
+	if e.Packet != 0 {
+		s += " #" + strconv.FormatUint(e.Packet, 10)
+	}
+	return s
 }
 
 // evidence takes "field=value #12" apart.

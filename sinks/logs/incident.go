@@ -25,14 +25,30 @@ func (r *Row) Incident() *detectors.Incident {
 		Findings: int(min(r.Uint("findings"), 1<<31)), FindingIDs: r.List("finding_ids"), Summary: r.Get("summary"), Merged: r.List("merged"),
 	}
 	x.Severity, _ = detectors.ParseSeverity(r.Get("severity"))
-	for _, s := range r.List("others") {
-		x.Others = append(x.Others, party(s))
+	if all := r.objects("others"); all != nil {
+		for _, o := range all {
+			x.Others = append(x.Others, o.party())
+		}
+	} else {
+		for _, s := range r.List("others") {
+			x.Others = append(x.Others, party(s))
+		}
 	}
-	packets := r.List("packets")
-	for i, s := range r.List("steps") {
-		x.Steps = append(x.Steps, step(s))
-		if i < len(packets) {
-			x.Steps[i].Packet, _ = strconv.ParseUint(packets[i], 10, 64)
+	if all := r.objects("steps"); all != nil {
+		for _, o := range all {
+			x.Steps = append(x.Steps, o.step())
+		}
+	} else {
+		packets, uids, findings := r.List("packets"), r.List("step_uids"), r.List("step_findings")
+		for i, s := range r.List("steps") {
+			st := step(s)
+			if i < len(packets) {
+				st.Packet, _ = strconv.ParseUint(packets[i], 10, 64)
+			}
+			if i < len(uids) && i < len(findings) {
+				st.UID, st.Finding = uids[i], findings[i]
+			}
+			x.Steps = append(x.Steps, st)
 		}
 	}
 	x.Mask()
@@ -73,6 +89,11 @@ func step(s string) (st detectors.Step) {
 	a, aerr := netip.ParseAddr(who)
 	if err == nil && aerr == nil {
 		st.Time, st.Who, st.What = capture.Time(t.UnixNano()), a, what
+		if i := strings.LastIndex(what, ", "); i >= 0 && strings.HasSuffix(what, " times") {
+			if n, err := strconv.Atoi(strings.TrimSuffix(what[i+2:], " times")); err == nil && n > 1 {
+				st.What, st.Count = what[:i], n
+			}
+		}
 	}
 	return st
 }

@@ -65,7 +65,9 @@ type Finding struct {
 	ATLAS, ATTACK    []Technique
 	Evidence         []detectors.Evidence
 	Count            uint64
-	Incident         string // that it tells of, may be empty
+	Incident         string             // that it tells of, may be empty
+	Row              *detectors.Finding // the last of its rows
+	Peer             string             // who saw it, may be empty
 }
 
 // Packets lists the ordinals of the evidence, ascending, each once.
@@ -90,7 +92,6 @@ type Field struct {
 // Incident is a row of incidents.log, the last of its id.
 type Incident struct {
 	*detectors.Incident
-	Fields []Field // the row as it is
 }
 
 // Report is what was made of the logs.
@@ -203,7 +204,7 @@ func (r *Report) notice(w *logs.Row) {
 	f := Finding{
 		ID: w.Get("finding_id"), Rule: d.Rule, Note: w.Get("note"), Severity: d.Severity, Confidence: d.Confidence, Outcome: string(d.Outcome),
 		Time: d.Time, Msg: d.Msg, Sub: d.Sub, Src: d.Src, Dst: d.Dst, Port: d.Port, Proto: w.Get("proto"), Count: uint64(d.Count),
-		ATLAS: techniques(w.List("atlas")), ATTACK: techniques(w.List("attack")), Evidence: d.Evidence, Incident: d.Incident,
+		ATLAS: techniques(w.List("atlas")), ATTACK: techniques(w.List("attack")), Evidence: d.Evidence, Incident: d.Incident, Row: d, Peer: w.Get("peer_descr"),
 	}
 	if d.Flow != nil {
 		f.UID, f.CommunityID = d.Flow.UID, w.Get("community_id")
@@ -305,7 +306,7 @@ func (r *Report) incident(w *logs.Row) {
 		return
 	}
 	r.span(x.First.Time, x.Last.Time)
-	row := Incident{x, fields(w)}
+	row := Incident{x}
 	for i := range r.Incidents {
 		if r.Incidents[i].ID == x.ID { // what it has come to since
 			if x.Revision >= r.Incidents[i].Revision {

@@ -70,19 +70,19 @@ func protocol(name string) uint8 {
 func evidenceText(e detectors.Evidence) string {
 	s := e.Field + "=" + e.Value
 	if e.Packet != 0 {
-		s += " #" + strconv.FormatUint(e.Packet, 10)
+		s += " @" + strconv.FormatUint(e.Packet, 10)
 	}
 	return s
 }
 
-// evidence takes "field=value #12" apart.
+// evidence takes "field=value @12" apart, and what earlier versions wrote, "field=value #12".
 func evidence(s string) detectors.Evidence {
 	field, value, ok := strings.Cut(s, "=")
 	if !ok {
 		field, value = "", s
 	}
 	e := detectors.Evidence{Field: field, Value: value}
-	if i := strings.LastIndex(value, " #"); i >= 0 {
+	if i := max(strings.LastIndex(value, " @"), strings.LastIndex(value, " #")); i >= 0 {
 		if n, err := strconv.ParseUint(value[i+2:], 10, 64); err == nil {
 			e.Value, e.Packet = value[:i], n
 		}

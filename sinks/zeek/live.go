@@ -239,7 +239,7 @@ func (s *Live) log(name string, r capture.Record) *liveLog {
 		return l
 	}
 	l = &liveLog{name: name, to: &liveFile{name: name}}
-	if l.row, l.text = newRow(s.json, &s.flows, s.opt.masks(name)); !s.json {
+	if l.row, l.text = newRow(name, s.json, &s.flows, s.opt.masks(name)); !s.json {
 		r.Row(&l.to.schema)
 	}
 	s.logs[name] = l

@@ -75,7 +75,7 @@ func (n *notice) set(f *detectors.Finding, r *rule) {
 		}
 		s := e.Field + "=" + e.Value
 		if e.Packet != 0 {
-			s += " #" + strconv.FormatUint(e.Packet, 10)
+			s += " @" + strconv.FormatUint(e.Packet, 10)
 		}
 		n.pieces, n.evidence = append(n.pieces, e), append(n.evidence, s)
 	}

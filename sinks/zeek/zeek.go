@@ -11,6 +11,7 @@
 //   - Times are cut to microseconds, as Zeek's are, but an interval is rounded to the nearest microsecond in both
 //     forms, where Zeek's JSON shows the noise of subtracting two doubles (0.0074079036712646484).
 //   - The elements of a set stand in the order in which they were given.
+//   - In logs that Zeek does not have, and in notice.log and weird.log, a # in text is written \x23.
 //
 // A file that cannot be written to is given up: what else it would have got is counted, and Close says so.
 //
@@ -134,6 +135,12 @@ func (o *Options) masks(log string) masks {
 		return maskNothing
 	}
 	return maskText
+}
+
+// plainHash reports whether a log has # as it is, as Zeek writes it. In those that are ours alone it is escaped: for many
+// readers it begins a comment wherever it stands (comment='#' of pandas and DuckDB), and cuts the row off.
+func plainHash(log string) bool {
+	return log != "stats" && log != "capture_loss" && slices.Contains(zeeks[:], log)
 }
 
 // shown gives what is to be written of a column.
@@ -324,14 +331,14 @@ func (o *Options) json() (bool, error) {
 	return false, fmt.Errorf("zeek: unknown format %q (zeek, json)", o.Format)
 }
 
-// newRow makes what formats rows, and the text that they get into. flows is what the logs of a sink share.
-func newRow(json bool, flows *flowTexts, m masks) (row, *text) {
+// newRow makes what formats rows of a log, and the text that they get into. flows is what the logs of a sink share.
+func newRow(log string, json bool, flows *flowTexts, m masks) (row, *text) {
 	if json {
 		w := &jsonRow{}
 		w.mask = m
 		return w, &w.text
 	}
-	w := &tsvRow{flows: flows}
+	w := &tsvRow{flows: flows, hash: plainHash(log)}
 	w.mask = m
 	return w, &w.text
 }
@@ -377,7 +384,7 @@ func (s *Sink) write(r capture.Record) {
 // open makes the file of a log and, in text form, its header, from what its first row says of itself.
 func (s *Sink) open(name string, first capture.Record) *log {
 	l := &log{name: name, off: !s.opt.wants(name)}
-	l.row, l.text = newRow(s.json, &s.flows, s.opt.masks(name))
+	l.row, l.text = newRow(name, s.json, &s.flows, s.opt.masks(name))
 	s.logs[name] = l
 	if l.off {
 		return l

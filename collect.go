@@ -2,6 +2,7 @@ package raytap
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/file"
@@ -33,24 +34,33 @@ type collector struct {
 	watch *watch
 
 	findings, weirds, rows uint64
+	told                   uint64     // findings, and what tells of them
 	doubt                  *homeDoubt // nil: home was said
 
 	clock, flushed capture.Time
-	flushedAt      uint64 // findings, when that was
+	flushedAt      uint64 // told, when that was
 }
 
 func newCollector(e *engine, sinks []Sink) *collector {
 	c := &collector{e: e, sinks: sinks, at: make([]int, len(e.workers)+1), watch: e.newWatch()}
 	c.repeat = detectors.NewSuppressor(func(f *detectors.Finding) {
-		c.findings++
+		c.told++
+		if f.Rule != detectors.ChainRule { // which tells of others
+			c.findings++
+		}
 		f.Mask()
 		c.doubt.finding(f)
 		c.say(f)
 	})
+	c.repeat.Again = func(u *detectors.Update) {
+		c.told++
+		u.Mask()
+		c.say(u)
+	}
 	c.tune = detectors.NewTuning(&e.cfg.Rules, Rules())
 	c.repeat.Rate = c.tune.Rate
 	c.bus = detectors.NewBus(c.repeat.Report)
-	c.bus.Drop = c.tune.Drop
+	c.bus.Said, c.bus.Again, c.bus.Drop = c.repeat.Said, c.repeat.Revise, c.tune.Drop
 	if c.kept = newKeeping(&e.cfg); c.kept != nil {
 		c.bus.Drop = func(f *detectors.Finding) bool {
 			if c.tune.Drop(f) {
@@ -61,6 +71,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		}
 	}
 	c.bus.Gather(c.repeat.Fold)
+	c.bus.OnTick(tellEvery, c.repeat.Tick)
 	c.bus.Rows = func(r capture.Record) {
 		if x, ok := r.(*detectors.Incident); ok {
 			x.Mask()
@@ -76,6 +87,9 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: hashLimit, Copies: e.cfg.copies()}), c.event)
 	return c
 }
+
+// tellEvery is how often it is looked whether findings that were said are to be told of again.
+const tellEvery = 10 * time.Second
 
 // say hands something to the sinks.
 func (c *collector) say(ev any) {
@@ -165,7 +179,7 @@ func (c *collector) take(b *batch) {
 	}
 	c.clock = b.clock
 	b.Release()
-	if e.live && !b.last && (c.findings > c.flushedAt || c.clock-c.flushed >= flushEvery) {
+	if e.live && !b.last && (c.told > c.flushedAt || c.clock-c.flushed >= flushEvery) {
 		c.flush()
 	}
 }

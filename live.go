@@ -226,7 +226,7 @@ func (c *collector) reload(cfg *Config) {
 
 // flush brings what was said to where it can be read.
 func (c *collector) flush() {
-	c.flushed, c.flushedAt = c.clock, c.findings
+	c.flushed, c.flushedAt = c.clock, c.told
 	for _, s := range c.sinks {
 		if f, ok := s.(Flusher); ok {
 			f.Flush()

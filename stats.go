@@ -2,6 +2,7 @@ package raytap
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -160,12 +161,16 @@ func (r *statsRow) Row(w capture.Fields) {
 		w.Count(l.Name, l.N, true)
 	}
 	var types []string
+	var known []capture.EtherTypeCount
 	for _, t := range r.s.Dissect.EtherTypes {
 		if t.N > 0 {
-			types = append(types, t.String())
+			types, known = append(types, t.String()), append(known, t)
 		}
 	}
-	w.Vector("unknown_ethertypes", "string", types, types != nil)
+	capture.Objects(w, "unknown_ethertypes", types, func(w capture.Fields, i int) {
+		w.String("type", fmt.Sprintf("0x%04x", known[i].Type), true)
+		w.Count("n", known[i].N, true)
+	}, types != nil)
 	kept := len(notes) - len(fileNotes(&r.s.Files))
 	for _, n := range notes[1:kept] {
 		w.Count(n.Name, n.N, true)
@@ -183,7 +188,10 @@ func (r *statsRow) Row(w capture.Fields) {
 	for _, k := range r.s.KeptBackBy {
 		rules = append(rules, k.Rule+" "+strconv.FormatUint(k.N, 10))
 	}
-	w.Vector("kept_back_by", "string", rules, rules != nil)
+	capture.Objects(w, "kept_back_by", rules, func(w capture.Fields, i int) {
+		w.String("rule", r.s.KeptBackBy[i].Rule, true)
+		w.Count("n", r.s.KeptBackBy[i].N, true)
+	}, rules != nil)
 	for _, l := range r.s.chosen() {
 		w.Count(l.Name, l.N, true)
 	}

@@ -74,6 +74,7 @@ type Finding struct {
 	Flow       *capture.Flow // the flow it was seen in; nil for findings over many
 	Evidence   []Evidence
 	Count      int // how often it was said in the suppression window, 1 for the first
+	Revision   int // of what is told under its ID: 0 or 1 for the finding, more for an Update
 	// Key overrides what makes two findings the same (default: rule, src, dst); what is said again within
 	// SuppressFor is counted, not repeated, unless it is more severe than before.
 	Key string
@@ -83,8 +84,16 @@ type Finding struct {
 	Incident string // id of the incident that it tells of, may be empty
 	Name     string // what ID gave, of one that was read back from a log, which does not know all that its name rests on
 
+	of    *Finding // that was said before and counts it, if there is one
 	rated bool     // Severity is what it is said with,
 	own   Severity // and this its own, by which it has its name
+
+	// What a Suppressor knows of one that was said: when it was seen last, the Count that was told last, and when; whether it
+	// was seen since.
+	last   capture.At
+	told   int
+	toldAt capture.Time
+	waits  bool
 }
 
 // Rule describes one claim of a detector, for `raytap rules`, the logs and the documents. Techniques are ids of the
@@ -141,6 +150,10 @@ type Bus struct {
 	Rows func(capture.Record) // takes what detectors emit; nil: nobody
 	// Names and Heads hold what detectors remember of dns.Transaction.NameID and http.Request.FieldsID.
 	Names, Heads decoders.Memos
+	// Said, if set, gives the finding that counts a repetition of it; Suppressor.Said.
+	Said func(*Finding) *Finding
+	// Again, if set, takes what Revise says; Suppressor.Revise.
+	Again func(f *Finding, was Severity)
 	// Drop, if set, is asked of every finding before anybody hears of it, and reports whether nobody shall.
 	Drop func(*Finding) bool
 	// Reading is that of the event at hand, in a flow whose segments can be read in two ways: 1 or 2, see capture.Aside.
@@ -302,6 +315,9 @@ func (b *Bus) write(d Draft) {
 }
 
 func (b *Bus) tell(f *Finding) {
+	if b.Said != nil {
+		f.of = b.Said(f)
+	}
 	b.Publish(f)
 	b.find(f)
 }

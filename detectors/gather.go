@@ -83,6 +83,7 @@ func (g *gatherer) take(d Draft, write func(Draft)) bool {
 		b.f = f
 	} else {
 		b.f.Count += f.Count
+		f.of = b.f
 		b.f.Evidence = append(b.f.Evidence, d.tells())
 	}
 	if b.n >= bundleSize {

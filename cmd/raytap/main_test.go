@@ -826,7 +826,7 @@ func TestTailTellsTheLastFindings(t *testing.T) {
 			t.Errorf("%s: %s", format, r.stdout)
 		}
 		one := invoke(t, dir, nil, "tail", "--once", "-n", "1", "raytap-logs")
-		if !strings.Contains(one.stdout, "INCIDENT  203.0.113.66 ran a job") || strings.Contains(one.stdout, "jobsubmit/") || !strings.HasSuffix(r.stdout, strings.TrimPrefix(one.stdout, "times are UTC\n\n")) {
+		if !strings.Contains(one.stdout, "INCIDENT, closed  203.0.113.66 ran a job") || strings.Contains(one.stdout, "jobsubmit/") || !strings.HasSuffix(r.stdout, strings.TrimPrefix(one.stdout, "times are UTC\n\n")) {
 			t.Errorf("%s: -n 1 prints %q", format, one.stdout)
 		}
 		if medium := invoke(t, dir, nil, "tail", "--once", "--severity=high", "raytap-logs"); strings.Contains(medium.stdout, "medium ") || medium.stdout == "" {

@@ -114,18 +114,19 @@ func (o *outputs) ready() error {
 // Event implements raytap.Sink.
 func (o *outputs) Event(ev any) {
 	o.logs.Event(ev)
-	f, ok := ev.(*detectors.Finding)
-	if !ok {
+	switch ev.(type) {
+	case *detectors.Finding, *detectors.Update:
+	default:
 		return
 	}
 	if o.syslog != nil {
-		o.syslog.Event(f)
+		o.syslog.Event(ev)
 	}
 	if o.webhook != nil {
-		o.webhook.Event(f)
+		o.webhook.Event(ev)
 	}
 	if o.metrics != nil {
-		o.metrics.Event(f)
+		o.metrics.Event(ev)
 	}
 }
 

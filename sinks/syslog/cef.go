@@ -46,8 +46,8 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-// cef formats a finding. note is its type of Zeek.
-func (s *Sink) cef(f *detectors.Finding, note string) string {
+// cef formats a finding, or with known, what is new of one that was sent before. note is its type of Zeek.
+func (s *Sink) cef(f *detectors.Finding, note string, known bool) string {
 	var b strings.Builder
 	head := func(v string, n int) {
 		b.WriteString(cefHead.Replace(cut(terminal.Clean(v), n)))
@@ -114,7 +114,11 @@ func (s *Sink) cef(f *detectors.Finding, note string) string {
 	if f.Flow != nil {
 		pair("proto", strings.ToUpper(capture.ProtoName(f.Flow.Proto)), 31)
 	}
-	pair("act", "alert", 63) // raytap watches and blocks nothing
+	act := "alert" // raytap watches and blocks nothing
+	if known {
+		act = "update" // of the one with the same externalId
+	}
+	pair("act", act, 63)
 	pair("outcome", string(f.Outcome), 63)
 	pair("cnt", strconv.Itoa(max(f.Count, 1)), 10)
 	pair("cn1", strconv.Itoa(f.Confidence), 10)

@@ -101,7 +101,7 @@ func TestCEF(t *testing.T) {
 	for name, f := range map[string]*detectors.Finding{"whole": whole, "six": six, "bare": bare} {
 		s := &Sink{opt: Options{Host: "node|17=x", CEF: true, Version: "1.2|3", Facility: "local0"}, element: "raytap@0", pid: "7", network: "udp", facility: 16,
 			findings: zeek.NewFindings([]detectors.Rule{{Name: "jobsubmit/external", Note: "Job_Submit_External"}})}
-		b, err := s.message(f)
+		b, err := s.message(f, name == "bare")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func TestCEF(t *testing.T) {
 				t.Errorf("%s: %s labels nothing", name, k)
 			}
 		}
-		if ext["deviceExternalId"] != "node|17=x" || ext["externalId"] != f.ID() || ext["act"] != "alert" {
+		if ext["deviceExternalId"] != "node|17=x" || ext["externalId"] != f.ID() || ext["act"] != map[bool]string{false: "alert", true: "update"}[name == "bare"] {
 			t.Errorf("%s: %v", name, ext)
 		}
 		switch name {

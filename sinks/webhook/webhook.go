@@ -1,7 +1,9 @@
 // Package webhook posts findings to a web server and keeps each until the server has taken it.
 //
-// In: findings (*detectors.Finding); events of other types are ignored. Out: one POST a finding; its body is the
-// object that notice.log has in its JSON form, Content-Type application/json, or what a template makes of that. An answer of 2xx takes it. 400, 413, 415
+// In: findings (*detectors.Finding) and what becomes of them (*detectors.Update); events of other types are ignored. Out:
+// one POST each; its body is the object that notice.log has in its JSON form, Content-Type application/json, or what a
+// template makes of that. One with "update": true has a finding_id that was sent before: it says more of that, and is no
+// alarm of its own. An answer of 2xx takes it. 400, 413, 415
 // and 422 say that this finding will never be taken: it is given up and counted. Everything else, redirects and refused
 // credentials too, is tried again with growing pauses, or when Retry-After says.
 //
@@ -297,12 +299,12 @@ func (s *Sink) recall() error {
 
 // Event sends ev if it is a finding of the severity that was asked for.
 func (s *Sink) Event(ev any) {
-	f, ok := ev.(*detectors.Finding)
-	if !ok || f.Severity < s.opt.Severity {
+	f, known := detectors.Told(ev, s.opt.Severity)
+	if f == nil {
 		return
 	}
 	if !s.closed {
-		b := s.findings.JSON(f)
+		b := s.findings.Update(f, known)
 		select {
 		case s.in <- entry{severity: f.Severity, size: int64(len(b)), body: b}:
 			return

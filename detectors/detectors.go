@@ -120,6 +120,22 @@ type Env struct {
 	Home     *Networks
 	Users    *Networks      // outside Home, whose jobs count as jobs from inside; may be nil
 	Settings map[string]any // a detector's settings by its name; nil: its defaults
+
+	shared map[reflect.Type]any
+}
+
+// Shared gives what detectors have in common, of which there is one of each type: who asks first has it made.
+func Shared[T any](env *Env, make func() T) T {
+	t := reflect.TypeFor[T]()
+	if x, ok := env.shared[t].(T); ok {
+		return x
+	}
+	x := make()
+	if env.shared == nil {
+		env.shared = map[reflect.Type]any{}
+	}
+	env.shared[t] = x
+	return x
 }
 
 // Inside reports whether what a asks of Ray counts as asked from inside: a is at home, or one of the users outside whose

@@ -26,6 +26,7 @@ func NewExchanges(opt Options) *Exchanges {
 type Connection struct {
 	d     decoder   // is never fed: it lends what reads bodies
 	spare *Exchange // that is over, for the next
+	half  *half     // of a body that is
 }
 
 // Connection begins one. ctx says which flow, and when.
@@ -295,7 +296,12 @@ func (x *Exchange) response(h Header, p pseudo, f *framing, end bool) {
 }
 
 func (x *Exchange) open(dir capture.Dir, body *Body, f *framing) {
-	h := &half{}
+	var h *half
+	if c := x.of; c != nil && c.half != nil {
+		h, c.half = c.half, nil
+	} else {
+		h = &half{}
+	}
 	if f.hasLength {
 		h.remain = f.length
 	}
@@ -351,6 +357,10 @@ func (x *Exchange) close(dir capture.Dir) {
 	if h := x.side[dir]; h != nil {
 		h.sink.close(x.d, h.body)
 		x.side[dir] = nil
+		if c := x.of; c != nil {
+			*h = half{}
+			c.half = h
+		}
 	}
 }
 

@@ -79,6 +79,7 @@ type Fact struct {
 type Judge struct {
 	parser    *syntax.Parser // of shell text, used again and again
 	budget    detectors.Budget
+	spare     *shared // for the next text
 	home      *detectors.Networks
 	inside    func(name string) bool // names that were looked up as addresses at home; may be nil
 	lists     *data.Commands
@@ -190,6 +191,7 @@ func (r *Report) Shell(where, text string, env map[string]string) {
 	}
 	w.script(text)
 	w.end()
+	w.lend()
 	if whole(text) {
 		r.Add("look_around", 20, "looks around", where, text)
 	}
@@ -201,6 +203,7 @@ func (r *Report) Python(where, text string) {
 	w := newWalk(r, where)
 	w.python(text)
 	w.end()
+	w.lend()
 }
 
 // Joined judges a command whose words were joined by blanks, where what an interpreter is handed with -c stands without

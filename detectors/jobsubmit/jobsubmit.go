@@ -137,7 +137,7 @@ type detector struct {
 func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	d := &detector{env: env, bus: bus}
 	d.took.Limit, d.jobs.Limit = maxHosts, maxJobs
-	d.names = command.NewNames(env.Home, bus)
+	d.names = command.NamesOf(env, bus)
 	d.judge = command.New(env.Home, d.names.Inside)
 	detectors.On(bus, d.call)
 	// Anything that moves on in time lets waiting hops go.

@@ -317,7 +317,7 @@ func TestSensorSaysWhatReplaySays(t *testing.T) {
 			"conn":   {"ts", "uid", "duration", "tunnel_parents"},
 			"http":   {"ts", "uid", "orig_fuids", "resp_fuids"},
 			"dns":    {"ts", "uid", "rtt"},
-			"notice": {"ts", "uid", "finding_id", "msg", "sub", "evidence"}, // sentences tell durations and times
+			"notice": {"ts", "uid", "finding_id", "msg", "sub", "evidence", "peer_descr"}, // a replay has no name; sentences tell durations and times
 		} {
 			want := rows(t, filepath.Join(dir, "want", log+".log"), without...)
 			got := archived(t, dir, log, without...)

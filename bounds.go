@@ -92,6 +92,10 @@ var bounds = map[string]bound{
 	"syslog.enterprise":    {1, 1<<31 - 1, true},
 	"webhook.spool_files":  {1, maxSpoolFiles, false},
 	"webhook.spool_size":   {minSpoolSize, 1 << 40, false},
+	"files.max_file":       {minMaxFile, maxMaxFile, false},
+	"files.max_memory":     {minMaxMemory, maxMaxMemory, false},
+	"files.size":           {minMaxFile, petabyte, true},
+	"files.free":           {0, petabyte, true},
 	"metrics.quiet":        {second, month, true},
 }
 

@@ -172,8 +172,8 @@ func TestReplayTellsTheStory(t *testing.T) {
 	if !strings.Contains(r.stdout, "[jobsubmit/external, R") || !strings.Contains(r.stdout, ", C") || !strings.Contains(r.stdout, "\n8 packets; ") {
 		t.Errorf("stdout %s", r.stdout)
 	}
-	// The most severe stands first.
-	if !strings.HasPrefix(r.stdout, "critical  2023-11-14 22:13:20  ") {
+	// Behind what the times are the most severe stands first.
+	if !strings.HasPrefix(r.stdout, "times are UTC\n\ncritical  2023-11-14 22:13:20  ") {
 		t.Errorf("first line of %s", r.stdout)
 	}
 	for _, log := range []string{"conn", "http", "notice", "stats"} {

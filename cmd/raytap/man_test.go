@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write packaging/man anew")
+var update = flag.Bool("update", false, "write packaging/man and docs/reference.md anew")
 
 // TestManPages holds packaging/man to the commands and to raytap.yaml, and writes it with -update.
 func TestManPages(t *testing.T) {

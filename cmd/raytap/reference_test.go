@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -22,13 +21,14 @@ import (
 	"github.com/raytap/raytap/sinks/metrics"
 )
 
-var update = flag.Bool("update", false, "write docs/reference.md anew")
-
 // units of metrics; of lost and wire a label says it.
 var units = map[string]string{
 	"raytap_build_info":                    "",
 	"raytap_bytes_total":                   "bytes",
 	"raytap_decoder_panics_total":          "flows",
+	"raytap_feed_age_seconds":              "seconds",
+	"raytap_feed_indicators":               "indicators",
+	"raytap_feed_up":                       "",
 	"raytap_finding_delay_seconds":         "seconds",
 	"raytap_findings_total":                "findings",
 	"raytap_flows_active":                  "flows",
@@ -66,7 +66,8 @@ var (
 func scrape(t *testing.T) []*metric {
 	t.Helper()
 	m := metrics.New(metrics.Options{Version: "v1", Rules: raytap.Rules(),
-		Interfaces: func() []metrics.Interface { return []metrics.Interface{{Name: "eth0", Up: true}} }})
+		Interfaces: func() []metrics.Interface { return []metrics.Interface{{Name: "eth0", Up: true}} },
+		Feeds:      func() []metrics.Feed { return []metrics.Feed{{Name: "pools", Up: true, At: time.Unix(1700000000, 0)}} }})
 	v := metrics.Values{LastPacket: time.Unix(1700000000, 0), Logs: []metrics.Log{{Name: "conn"}}, Outputs: []metrics.Output{{Name: "webhook"}}}
 	var s raytap.Stats
 	for _, l := range s.Losses() {

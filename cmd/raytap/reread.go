@@ -94,12 +94,16 @@ func lookAtFile(sum hash.Hash, name string) {
 // filesOfIntel lists the files and folders that a configuration takes indicators from.
 func filesOfIntel(cfg *raytap.Config) (names []string) {
 	for _, s := range cfg.Intel {
-		switch {
-		case s.File == "":
-		case strings.ContainsAny(s.File, "*?["):
-			names = append(names, feeds.Root(s.File))
-		default:
+		if s.File == "" {
+			continue
+		}
+		if !strings.ContainsAny(s.File, "*?[") {
 			names = append(names, s.File)
+		}
+		if l, err := feeds.List(s.File); err == nil && l.Folder { // also what is in folders below
+			for _, g := range l.Groups {
+				names = append(names, g.Files...)
+			}
 		}
 	}
 	return names

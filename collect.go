@@ -69,6 +69,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 			c.kept.finding(f)
 			return false
 		}
+		c.bus.Add = c.kept.tell
 	}
 	c.bus.Gather(c.repeat.Fold)
 	c.bus.OnTick(tellEvery, c.repeat.Tick)

@@ -212,7 +212,7 @@ func (k *keeping) call(ev any) {
 // row says that the file which waits as the last has a row.
 func (k *keeping) row() { k.wait[len(k.wait)-1].say = true }
 
-// finding sees a finding before it is told, and adds where the file is that it is about.
+// finding sees a finding before anybody else does.
 func (k *keeping) finding(f *detectors.Finding) {
 	if k == nil || f.Flow == nil {
 		return
@@ -224,6 +224,13 @@ func (k *keeping) finding(f *detectors.Finding) {
 				k.keep(w.f)
 			}
 		}
+	}
+}
+
+// tell adds to a finding where the file is that it is about.
+func (k *keeping) tell(f *detectors.Finding) {
+	if f.Flow == nil {
+		return
 	}
 	told := 0
 	for _, e := range f.Evidence {

@@ -172,6 +172,8 @@ type Bus struct {
 	Again func(f *Finding, was Severity)
 	// Drop, if set, is asked of every finding before anybody hears of it, and reports whether nobody shall.
 	Drop func(*Finding) bool
+	// Add, if set, may add evidence to a finding whose texts were written.
+	Add func(*Finding)
 	// Reading is that of the event at hand, in a flow whose segments can be read in two ways: 1 or 2, see capture.Aside.
 	Reading uint8
 	// LooksCut is how many commands detectors did not read to their end, for the work that they asked for.
@@ -327,6 +329,9 @@ func (b *Bus) write(d Draft) {
 			"of the last copy of bytes that were sent twice and differ: the receiver may have taken the first",
 			"of other copies than the first and the last of bytes that were sent more than twice and differ",
 		}[b.Reading]})
+	}
+	if b.Add != nil {
+		b.Add(f)
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/files"
 	"github.com/raytap/raytap/sinks/inventory"
 	"github.com/raytap/raytap/sinks/syslog"
 	"github.com/raytap/raytap/sinks/webhook"
@@ -353,6 +354,9 @@ func (x *examiner) folders() {
 	}
 	if c.Webhook.URL != "" && c.Webhook.Spool != "" {
 		x.folder("webhook.spool", c.Webhook.Spool, webhook.IsSpool)
+	}
+	if len(c.Files.Extract) > 0 && c.Files.Folder != "" {
+		x.folder("files.folder", c.Files.Folder, files.IsFolder)
 	}
 	if c.State == "" {
 		return

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -21,8 +20,6 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/sinks/metrics"
 )
-
-var update = flag.Bool("update", false, "write docs/reference.md anew")
 
 // units of metrics; of lost and wire a label says it.
 var units = map[string]string{

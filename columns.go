@@ -86,6 +86,14 @@ func statsLog() capture.LogSpec {
 		{Name: "findings_kept_back", Unit: "findings", Doc: "Findings that the `rules` section of the configuration kept back."},
 		{Name: "kept_back_by", Doc: "The same by rule: its name and the number."},
 		{Name: "interfaces_unwatched", Doc: "Interfaces that fit a pattern and are not captured from, because there are too many."},
+		{Name: "files_kept", Doc: "Files out of the traffic that were written to the folder of files. No loss."},
+		{Name: "files_kept_bytes", Doc: "What was written of them. No loss."},
+		{Name: "files_kept_again", Doc: "Files that were in the folder already. No loss."},
+		{Name: "files_kept_partial", Doc: "Of those kept, files that are not whole. No loss."},
+		{Name: "files_removed", Doc: "Files that were removed from the folder to make room. No loss."},
+		{Name: "files_slow", Doc: "Files that were not kept because too much waited for the disk."},
+		{Name: "files_full", Doc: "Files that were not kept because the disk is full, or they are larger than the folder may be."},
+		{Name: "files_failed", Doc: "Files that were not kept for another error."},
 	}
 	units := map[string]string{}
 	var s Stats

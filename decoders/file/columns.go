@@ -33,9 +33,9 @@ func Logs() []capture.LogSpec {
 			{Name: "md5", Doc: "MD5 in hexadecimal. Digests are unset where a part is missing, and of files beyond 64 MiB."},
 			{Name: "sha1", Doc: "SHA-1."},
 			{Name: "sha256", Doc: "SHA-256."},
-			{Name: "extracted", Doc: "Never set."},
-			{Name: "extracted_cutoff", Doc: "Never set."},
-			{Name: "extracted_size", Unit: "bytes", Doc: "Never set."},
+			{Name: "extracted", Doc: "Name in the folder of files, where it was kept: the first two digits of its SHA-256, a slash, and the whole."},
+			{Name: "extracted_cutoff", Doc: "Whether what was kept is cut."},
+			{Name: "extracted_size", Unit: "bytes", Doc: "Length of what was kept."},
 		}),
 	}}
 }

@@ -470,7 +470,7 @@ func TestLiveIsNotAlarmedTwice(t *testing.T) {
 	again := *f
 	again.Revision, again.Count, again.Msg = 2, 8000, "again"
 	s.Event(&detectors.Update{Finding: &again, Was: detectors.High})
-	if got := b.String(); strings.Count(got, "\n") != 1 {
+	if got := b.String(); strings.Count(got, "[mining/stratum") != 1 {
 		t.Errorf("%s", got)
 	}
 	again.Severity, again.Msg = detectors.Critical, "worse"

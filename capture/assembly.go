@@ -19,6 +19,8 @@ const (
 	// Runs of bytes behind holes, joined where they meet. Linux takes no more segments than fit into the receive buffer with
 	// some 600 bytes of its own for each: 4,000 in 2.5 MB.
 	aheadRuns = 4096
+	// Beyond so many, those are joined too that came with different TTLs.
+	mixedRuns = 1024
 	// Bytes that a shard may hold behind holes: 256 MiB over all shards.
 	shardBuffered = 256 << 20 / ShardCount
 	// Data behind a hole while the other direction was never seen: no ACK will tell us that the hole stays.
@@ -39,6 +41,7 @@ type block struct {
 	seq, end uint32
 	data     []byte
 	doubt    bool // out of a packet with a wrong checksum
+	ttl      uint8
 }
 
 // whole reports whether all of the run's bytes are there, or none of them were wanted.
@@ -155,7 +158,7 @@ func (f *flow) data(side uint8, seq uint32, p *Packet) {
 		return
 	}
 	doubt := f.Doubted()
-	if p.TTL < e.ttl && live {
+	if p.TTL < e.ttl && (live || e.asm != nil && len(e.asm.sent) > 0) {
 		f.assembly(e).fewer(seq, end, p.TTL)
 	}
 	if seq == e.next {
@@ -169,7 +172,7 @@ func (f *flow) data(side uint8, seq uint32, p *Packet) {
 	if !live && (e.asm == nil || e.asm.bytes == 0) && !f.wakes(side, b) {
 		b = nil
 	}
-	f.insert(side, block{seq, end, b, doubt})
+	f.insert(side, block{seq, end, b, doubt, p.TTL})
 	f.settle(side)
 	f.bound(side)
 }
@@ -187,6 +190,9 @@ func (f *flow) deliver(side uint8, end uint32, b []byte, doubt, live bool) {
 		f.lost(side, uint64(cut)) // the capture's snap length
 	}
 	if !live && !f.wakes(side, b) {
+		if a := e.asm; a != nil && len(a.sent) > 0 && a.sentSeq+uint32(len(a.sent)) == seq && len(a.sent)+len(b) <= youngLimit {
+			a.sent = append(a.sent, b...) // what the receiver took may be another copy, see letGo
+		}
 		return
 	}
 	if f.more != nil && f.more.begun != nil {
@@ -340,7 +346,16 @@ func (f *flow) compare(side uint8, e *endpoint, seq uint32, b []byte, p *Packet)
 	if found {
 		first, second = sample(a.sentSeq, a.sent, seq, b)
 	}
-	for i := 0; i < len(a.ahead) && !found && seqDelta(a.ahead[i].seq, seq+uint32(len(b))) < 0; i++ {
+	i := 0 // the first that ends behind seq: a comb of runs costs its own segments, and not those that come after it
+	if !found && len(a.ahead) > 0 {
+		i, _ = slices.BinarySearchFunc(a.ahead, seq, func(b block, seq uint32) int {
+			if seqDelta(b.end, seq) <= 0 {
+				return -1
+			}
+			return 1
+		})
+	}
+	for ; i < len(a.ahead) && !found && seqDelta(a.ahead[i].seq, seq+uint32(len(b))) < 0; i++ {
 		if found = unlike(a.ahead[i].seq, a.ahead[i].data, seq, b); found {
 			first, second = sample(a.ahead[i].seq, a.ahead[i].data, seq, b)
 		}
@@ -371,17 +386,20 @@ func (f *flow) insert(side uint8, nb block) {
 		if seqDelta(nb.end, last.end) <= 0 {
 			return
 		}
-		join = last.end == nb.seq && last.doubt == nb.doubt && last.whole() && (last.data == nil) == (nb.data == nil)
+		join = last.end == nb.seq && last.doubt == nb.doubt && last.whole() && (last.data == nil) == (nb.data == nil) &&
+			(last.ttl == nb.ttl || len(a.ahead) > mixedRuns)
 	}
 	covered := i
 	for covered < len(a.ahead) && seqDelta(a.ahead[covered].end, nb.end) <= 0 {
-		f.unhold(a, len(a.ahead[covered].data))
+		b := &a.ahead[covered]
+		f.gives(side, b.seq, b.data, nb.seq, nb.data, b.ttl)
+		f.unhold(a, len(b.data))
 		covered++
 	}
 	f.unhold(a, -len(nb.data))
 	if join {
 		last := &a.ahead[i-1]
-		last.end = nb.end
+		last.end, last.ttl = nb.end, min(last.ttl, nb.ttl)
 		if nb.data != nil {
 			last.data = append(last.data, nb.data...)
 		}
@@ -417,6 +435,9 @@ func (f *flow) drain(side uint8) {
 		b := a.ahead[n]
 		n++
 		f.unhold(a, len(b.data))
+		if n := seqDelta(e.next, b.seq); n > 0 && f.more != nil && f.more.disp != nil {
+			f.gives(side, b.seq, clip(b.data, uint32(n)), a.sentSeq, a.sent, b.ttl)
+		}
 		if seqDelta(b.end, e.next) > 0 {
 			f.deliver(side, b.end, skipBytes(b.data, e.next-b.seq), b.doubt, f.live())
 		}

@@ -20,8 +20,9 @@ package capture
 const (
 	workFirst = 16 << 10
 	workRate  = 16
-	// The common part of a shard: as much at most, and as much more in a second.
-	workCommon = 16 << 20
+	// The common part of a shard: as much at most, and as much more in a second. Shards do not know of each other, so that
+	// who reaches all of them gets all of their parts at once: one second of a processor.
+	workCommon = 4 << 20
 	workRefill = 1 << 20
 	// An event, with its row, costs up to 3 us. One for each 32 bytes of payload is what the densest honest protocol has.
 	eventUnits = 512

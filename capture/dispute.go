@@ -38,6 +38,7 @@ type dispute struct {
 	readings [otherCopies]reading
 	over     []copied // of what the first reading does not have yet
 	held     int      // bytes of over
+	full     bool     // there was more than over takes
 	urgent   uint32   // the byte that secondCopy leaves out, if urged
 	urgeTTL  uint8    // of the packet that named it
 	urged    bool
@@ -157,6 +158,9 @@ func (f *flow) dispute(side uint8, seq uint32, b []byte, ttl uint8) bool {
 			}
 		}
 		x.disp = d
+		if f.stream != nil {
+			f.stream = disputed{f.stream, d}
+		}
 		f.secondOpens(lastCopy)
 	}
 	if d.side != side {
@@ -174,13 +178,26 @@ func (f *flow) dispute(side uint8, seq uint32, b []byte, ttl uint8) bool {
 		if n := seqDelta(have, seq); n > 0 {
 			c.seq, c.data = have, b[n:]
 		}
-		if seqDelta(c.seq, d.next) < disputeLimit && d.held+len(c.data) <= disputeLimit {
-			c.data = bytes.Clone(c.data)
-			d.over = append(d.over, c)
-			d.held += len(c.data)
+		if seqDelta(c.seq, d.next) >= disputeLimit || d.held+len(c.data) > disputeLimit || len(d.over) >= aheadRuns {
+			if !d.full {
+				d.full = true
+				f.sh.Counters.DisputesFull++
+			}
+			return true
 		}
+		c.data = bytes.Clone(c.data)
+		d.over = append(d.over, c)
+		d.held += len(c.data)
 	}
 	return true
+}
+
+// gives notes that the first reading gives up b, which waited behind a hole, for other, if they differ: another copy, though it
+// came before.
+func (f *flow) gives(side uint8, seq uint32, b []byte, otherSeq uint32, other []byte, ttl uint8) {
+	if f.more != nil && f.more.disp != nil && f.more.disp.side == side && unlike(seq, b, otherSeq, other) {
+		f.dispute(side, seq, b, ttl)
+	}
 }
 
 // extend adds what the first reading has next to all.
@@ -280,6 +297,43 @@ func (f *flow) secondOpens(i int) {
 		st.Gap(f.streamDir(d.side), int64(r.skipped))
 	}
 	r.given, r.skipped = nil, 0
+}
+
+// disputed is the flow's own stream while there are other readings: bytes are put in order as long as one of them wants any.
+// A first copy of which nobody makes anything is no reason not to read the second.
+type disputed struct {
+	Stream
+	d *dispute
+}
+
+func (s disputed) Idle() bool { return s.Stream.Idle() && s.d.idle() }
+
+func (s disputed) Data(dir Dir, b []byte) {
+	if !s.Stream.Idle() || s.Stream.Watch(dir, b) {
+		s.Stream.Data(dir, b)
+	}
+}
+
+func (s disputed) Gap(dir Dir, n int64) {
+	if !s.Stream.Idle() {
+		s.Stream.Gap(dir, n)
+	}
+}
+
+// Unfinished implements Unfinisher.
+func (s disputed) Unfinished(dir Dir) bool {
+	u, ok := s.Stream.(Unfinisher)
+	return ok && u.Unfinished(dir)
+}
+
+// idle reports whether no other reading wants anything.
+func (d *dispute) idle() bool {
+	for i := range d.readings {
+		if st := d.readings[i].stream; st != nil && !st.Idle() {
+			return false
+		}
+	}
+	return true
 }
 
 // secondUpTo hands the other readings what they have up to seq: it is acknowledged, so that no other copy counts any more.

@@ -16,11 +16,16 @@ type LiveSource interface {
 
 // LiveConfig says what OpenLive captures. Zero values mean the defaults.
 type LiveConfig struct {
-	Interfaces []string // at least one; several are merged in order of time
-	Filter     string   // a filter expression for the kernel, see OpenLive
-	SnapLen    int      // bytes of each frame that are kept
-	Block      int      // bytes of a block of the ring, a power of two and a page at least
-	Ring       int      // bytes of the ring of each interface
+	// Interfaces has at least one; several are merged in order of time. One that is named must be there; besides names
+	// there may be patterns ("veth*", "eth[0-3]", as of path.Match), "any", which is every interface that is up, loopback
+	// included, and "default", which is what the default routes of IPv4 and IPv6 go over, even when they change. What is
+	// chosen so may come and go while the capture runs, is bounded by 256 at a time, and shares memory: two have a whole
+	// Ring each, and each doubling of their number takes one more. "-lo" or "-docker*" leaves some out of it.
+	Interfaces []string
+	Filter     string // a filter expression for the kernel, see OpenLive
+	SnapLen    int    // bytes of each frame that are kept
+	Block      int    // bytes of a block of the ring, a power of two and a page at least
+	Ring       int    // bytes of the ring of each interface
 	// Rings of each interface that share those bytes, and that the kernel deals the flows to; 0 is 1. Several are for a
 	// network card with several queues, whose processors would wait for each other at one. Frames of one wait for those
 	// of the others, up to 15 ms where little comes.
@@ -74,6 +79,8 @@ type LiveStats struct {
 	Reopened uint64 // times that one was opened anew
 	Down     int    // links that are down now
 	Links    int    // links in all
+	// Unwatched is how many interfaces fitted a pattern and were not captured from, beyond the bound.
+	Unwatched uint64
 }
 
 // Interface is what one interface of a live source delivered since it was opened.

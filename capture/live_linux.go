@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -29,6 +28,8 @@ const (
 	maxLiveFrames = 1024
 	// A socket that wakes us without frames has its link looked at, so often at the most.
 	quietCheck = 10 * time.Millisecond
+	// With more rings than these only those are compared that have frames, frame by frame.
+	fewRings = 8
 	// Blocks that a batch may hold on to.
 	maxLiveBlocks = 8
 )
@@ -50,8 +51,10 @@ type live struct {
 	wall    func() time.Duration // the clock that frames are stamped by, less one that nobody sets
 	offset  time.Duration        // what it was
 
-	mu   sync.Mutex // over told
-	told []Interface
+	choice *choice // nil: all interfaces are named
+	active []*ring // room for fill
+
+	mu sync.Mutex // over taps and what they told
 }
 
 // OpenLive captures from interfaces. It needs the right to do so (CAP_NET_RAW), then and whenever an interface comes back
@@ -59,8 +62,9 @@ type live struct {
 // beside the frame there, and is put where it was only when we read it. So the filter must be applied to the frames
 // again, as the engine does.
 func OpenLive(cfg LiveConfig) (LiveSource, error) {
-	if len(cfg.Interfaces) == 0 {
-		return nil, errors.New("capture: no interface is given")
+	sel, err := selectInterfaces(cfg.Interfaces)
+	if err != nil {
+		return nil, err
 	}
 	if cfg.Block == 0 {
 		cfg.Block = DefaultBlock
@@ -87,16 +91,23 @@ func OpenLive(cfg LiveConfig) (LiveSource, error) {
 	begin := time.Now()
 	l.wall = func() time.Duration { return time.Duration(time.Now().UnixNano()) - time.Since(begin) }
 	l.offset = l.wall()
-	for i, name := range cfg.Interfaces {
-		l.told = append(l.told, Interface{Name: name})
-		t := &tap{l: l, name: name, at: i}
+	for _, name := range sel.names {
+		t := &tap{l: l, name: name, size: cfg.Ring, told: Interface{Name: name}}
 		l.taps = append(l.taps, t)
 		if err := t.open(); err != nil {
 			l.Close()
 			return nil, err
 		}
 	}
-	l.stats.Links = len(l.taps)
+	if sel.open() {
+		if l.choice, err = newChoice(l, sel); err == nil {
+			err = l.choice.look(true)
+		}
+		if err != nil {
+			l.Close()
+			return nil, fmt.Errorf("capture: interfaces: %w", err)
+		}
+	}
 	l.links()
 	for _, t := range l.taps {
 		if !t.up {
@@ -140,7 +151,11 @@ func (l *live) watch(fd, op int) (err error) {
 func (l *live) Interfaces() []Interface {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.told)
+	all := make([]Interface, len(l.taps))
+	for i, t := range l.taps {
+		all[i] = t.told
+	}
+	return all
 }
 
 // check looks after the links.
@@ -149,6 +164,12 @@ func (l *live) check(now time.Time) {
 	for _, t := range l.taps {
 		t.check()
 	}
+	if c := l.choice; c != nil && l.stopped.IsZero() {
+		if c.listen(); c.stale && now.Sub(c.looked) >= lookEvery {
+			c.looked = now
+			c.lookAgain()
+		}
+	}
 	l.links()
 }
 
@@ -156,9 +177,9 @@ func (l *live) check(now time.Time) {
 func (l *live) links() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stats.Down = 0
-	for i, t := range l.taps {
-		l.told[i].Up = t.up
+	l.stats.Links, l.stats.Down = len(l.taps), 0
+	for _, t := range l.taps {
+		t.told.Up = t.up
 		if !t.up {
 			l.stats.Down++
 		}
@@ -186,6 +207,11 @@ func (l *live) ReadBatch(b *Batch) error {
 			l.asked = now
 			for _, r := range l.rings {
 				r.tap.ask(r)
+			}
+			if c := l.choice; c != nil {
+				if c.listen(); c.stale {
+					l.check(now)
+				}
 			}
 		}
 		if l.stop.Load() && l.stopped.IsZero() {
@@ -229,10 +255,14 @@ func (l *live) fill(b *Batch, now time.Time) (held bool) {
 	if !l.stopped.IsZero() {
 		until = 1<<63 - 1
 	}
+	rings, busy := l.rings, true
+	if len(rings) > fewRings {
+		rings, busy = l.filledRings(now)
+	}
 	for len(b.Frames) < maxLiveFrames {
 		var best *ring
-		all := true
-		for _, r := range l.rings {
+		all := busy
+		for _, r := range rings {
 			if !r.frame(now) {
 				all = false
 			} else if best == nil || r.head.Time < best.head.Time {
@@ -263,6 +293,19 @@ func (l *live) fill(b *Batch, now time.Time) (held bool) {
 		best.have = false
 	}
 	return true
+}
+
+// filledRings gives the rings that have frames, and whether all have. What comes into the others is no earlier than what
+// waits for them anyway.
+func (l *live) filledRings(now time.Time) (rings []*ring, all bool) {
+	rings = l.active[:0]
+	for _, r := range l.rings {
+		if r.frame(now) {
+			rings = append(rings, r)
+		}
+	}
+	l.active = rings
+	return rings, len(rings) == len(l.rings)
 }
 
 func (b *Batch) holds(k *lease) bool {
@@ -327,6 +370,9 @@ func (l *live) Stop() { l.stop.Store(true) }
 func (l *live) Close() error {
 	for _, t := range l.taps {
 		t.close()
+	}
+	if l.choice != nil {
+		unix.Close(l.choice.fd)
 	}
 	return errors.Join(l.events.Close(), unix.Close(l.ctl))
 }

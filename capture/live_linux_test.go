@@ -442,11 +442,28 @@ func TestLiveMerge(t *testing.T) {
 	cable(t, "v0", "v1")
 	cable(t, "w0", "w1")
 	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1", "w1"}})
-	to := [2]*sender{newSender(t, "v0"), newSender(t, "w0")}
+	merges(t, src, newSender(t, "v0"), newSender(t, "w0"))
+}
+
+// TestLiveMergeMany is TestLiveMerge with more rings than are compared one by one.
+func TestLiveMergeMany(t *testing.T) {
+	isolated(t)
+	var to []*sender
+	for i := range fewRings + 4 {
+		cable(t, "s"+strconv.Itoa(i), "r"+strconv.Itoa(i))
+		to = append(to, newSender(t, "s"+strconv.Itoa(i)))
+	}
+	src, _ := openLive(t, LiveConfig{Interfaces: []string{"r*"}})
+	merges(t, src, to...)
+}
+
+// merges sends frames in turn, and holds src to giving each once and nearly all in order.
+func merges(t *testing.T, src LiveSource, to ...*sender) {
+	t.Helper()
 	const frames = 3000
 	go func() {
 		for i := range frames {
-			to[i%2].send(numbered(i))
+			to[i%len(to)].send(numbered(i))
 			if i%100 == 0 {
 				time.Sleep(3 * time.Millisecond) // blocks of both end at other places
 			}

@@ -112,7 +112,7 @@ func (r *ring) close() {
 func (r *ring) allocate() error {
 	cfg := &r.tap.l.cfg
 	size := cfg.Block
-	blocks := max(cfg.Ring/max(cfg.Rings, 1)/size, minBlocks)
+	blocks := max(r.tap.size/max(cfg.Rings, 1)/size, minBlocks)
 	for {
 		q := unix.TpacketReq3{
 			Block_size: uint32(size), Block_nr: uint32(blocks),

@@ -13,13 +13,15 @@ import (
 type tap struct {
 	l        *live
 	name     string
-	at       int // among the interfaces
+	chosen   bool // it was not named: see choice
+	size     int  // bytes of its rings
 	index    int
 	link     uint16
 	loopback bool // every frame is seen twice there
 	up       bool
 	filter   []unix.SockFilter
-	rings    []*ring // none: the interface is gone
+	rings    []*ring   // none: the interface is gone
+	told     Interface // under live.mu
 }
 
 // query asks about an interface by its name.
@@ -189,7 +191,7 @@ func (t *tap) ask(r *ring) {
 	l.stats.Freezes += uint64(s.Freeze_q_cnt)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	x := &l.told[t.at]
+	x := &t.told
 	x.Received += uint64(s.Packets)
 	x.Dropped += uint64(s.Drops)
 	x.Freezes += uint64(s.Freeze_q_cnt)
@@ -221,6 +223,10 @@ func (t *tap) check() {
 	}
 	index, up, err := l.state(t.name)
 	if err != nil || index != t.index {
+		if t.chosen {
+			l.choice.stale = true // look sees to it
+			return
+		}
 		if slices.ContainsFunc(t.rings, (*ring).ready) {
 			return // first read what it still has
 		}

@@ -51,6 +51,9 @@ func (r reader) End(d Dir) {
 	}
 }
 
+// Idle: of what begins as TLS nobody makes anything.
+func (r reader) Idle() bool { return strings.HasPrefix(r.b.String(), "\x16") }
+
 func segment(flags uint8, seq uint32, ttl uint8, data string, opts ...byte) *Packet {
 	p := packet(client, server, ProtoTCP, string(opts)+data)
 	p.Flags, p.Seq, p.Ack, p.TTL, p.HdrLen = flags, seq, 1, ttl, 20+len(opts)
@@ -85,6 +88,25 @@ func TestReadings(t *testing.T) {
 			}
 			w.s("A", 1, 13, "")
 		}, []string{"goodgoodgood"}, ""},
+		{"a copy behind a hole that another one covers", func(w *wire) {
+			w.send(segment(data, 3, 64, "o")).send(segment(data, 2, 1, "zzz")).send(segment(data, 2, 64, "o")).send(segment(data, 4, 64, "d"))
+			w.send(segment(data, 1, 64, "g")).s("A", 1, 5, "")
+		}, []string{"good"}, ""},
+		{"a copy behind a hole of which another one has a part", func(w *wire) {
+			w.send(segment(data, 3, 64, "od")).send(segment(data, 2, 1, "zz")).send(segment(data, 1, 64, "go")).s("A", 1, 5, "")
+		}, []string{"good"}, ""},
+		{"copies behind holes that one in order covers", func(w *wire) {
+			w.send(segment(data, 2, 64, "o")).send(segment(data, 4, 64, "d")).send(segment(data, 1, 1, "zzzz"))
+			w.send(segment(data, 1, 64, "g")).send(segment(data, 3, 64, "o")).s("A", 1, 5, "")
+		}, []string{"good", "zzzz"}, ""},
+		{"a first copy of which nobody makes anything", func(w *wire) {
+			w.send(segment(data, 1, 1, "\x16")).send(segment(data, 1, 1, "\x16zz")).send(segment(data, 1, 1, "\x16zzzz"))
+			w.send(segment(data, 1, 64, "go")).send(segment(data, 3, 64, "od")).s("A", 1, 5, "").send(segment(data, 5, 64, "more")).s("A", 1, 9, "")
+		}, []string{"goodmore"}, ""},
+		{"the same, and the good one from its end", func(w *wire) {
+			w.send(segment(data, 1, 64, "\x16z")).send(segment(data, 3, 64, "zz")).send(segment(data, 3, 64, "od"))
+			w.send(segment(data, 1, 64, "go")).send(segment(data, 7, 64, "re")).send(segment(data, 5, 64, "mo")).s("A", 1, 9, "")
+		}, []string{"goodmore"}, ""},
 		{"of two urgent pointers the further one", func(w *wire) {
 			w.send(urgent(3, 64, 1, "cd")).send(urgent(5, 64, 2, "eZf")).send(segment(data, 1, 64, "ab")).s("A", 1, 8, "")
 		}, []string{"abcdef"}, ""},

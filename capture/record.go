@@ -25,10 +25,27 @@ type Fields interface {
 	Addr(name string, v netip.Addr, set bool)
 	Port(name string, v uint16, set bool)
 	Double(name string, v float64, set bool)
-	// Set and Vector are Zeek's set[kind] and vector[kind] for the kinds "string" and "enum".
+	// Set and Vector are Zeek's set[kind] and vector[kind] for the kinds "string", "enum", "addr" and "count".
 	Set(name, kind string, v []string, set bool)
 	Vector(name, kind string, v []string, set bool)
 	Intervals(name string, v []time.Duration, set bool)
+}
+
+// ObjectFields is a Fields that can hold structures, as rows of JSON do.
+type ObjectFields interface {
+	Fields
+	// Objects writes a list of n objects; field writes those of the i-th.
+	Objects(name string, n int, field func(w Fields, i int), set bool)
+}
+
+// Objects writes a list of structures: field writes those of the i-th. Where there are no structures it is a vector of texts,
+// one for each.
+func Objects(w Fields, name string, texts []string, field func(w Fields, i int), set bool) {
+	if x, ok := w.(ObjectFields); ok {
+		x.Objects(name, len(texts), field, set)
+		return
+	}
+	w.Vector(name, "string", texts, set)
 }
 
 // ID writes the columns that begin most rows after ts: uid and the four of id.

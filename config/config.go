@@ -24,12 +24,13 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/feeds"
 	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
-// Config says how to run. DefaultConfig gives the defaults; the zero value runs too, with one worker for each
+// Config says how to run. Default gives the defaults; the zero value runs too, with one worker for each
 // processor and the default home networks.
 //
 // A configuration file has the keys that the tags name, and a section for each detector that takes settings:
@@ -47,8 +48,8 @@ import (
 //	log_more: true                      # also rows of what Zeek would not read: see docs/zeek.md
 //	mask_logs: true                     # credentials also in the columns that are Zeek's (uri, referrer, username)
 //	file_mode: 0640                     # of logs and reports; who may read them may enter their folders
-//	intel: [feeds/threatfox.csv]        # files with indicators, beside those that are built in
-//	interfaces: [eth1, eth2]            # what a sensor captures from; or:
+//	intel: [feeds/threatfox.csv]        # files with indicators, beside those that are built in; folders, servers: feeds.Source
+//	interfaces: [eth1, "veth*"]         # what a sensor captures from: names, patterns, any, default, -lo; or:
 //	read_fifo: /run/raytap/pcap         # a pipe of pcap from elsewhere
 //	snaplen: 65535                      # bytes kept of each frame; 0: all
 //	ring: 256MiB                        # memory for each interface, in blocks of `block` (a power of two)
@@ -90,7 +91,9 @@ type Config struct {
 	MaskLogs bool     `yaml:"mask_logs"`
 	FileMode string   `yaml:"file_mode"`
 	Logs     []string `yaml:"logs"`
-	Intel    []string `yaml:"intel"`
+
+	Intel      []feeds.Source `yaml:"intel"`
+	IntelCache string         `yaml:"intel_cache"`
 
 	// Of a sensor.
 	Interfaces []string `yaml:"interfaces"`
@@ -113,10 +116,17 @@ type Config struct {
 	Metrics Metrics `yaml:"metrics"`
 }
 
+// engineDefault has the bounds of files, which only their store knows.
+func engineDefault() engine.Config {
+	c := engine.Default()
+	c.Files = defaultFiles()
+	return c
+}
+
 // Default gives the settings of a run for which nothing is said.
 func Default() Config {
 	return Config{
-		Config:   engine.Default(),
+		Config:   engineDefault(),
 		Out:      "raytap-logs",
 		Format:   "zeek",
 		FileMode: "0640",
@@ -166,11 +176,18 @@ const (
 // check says what is wrong with the value of a key of the configuration or the flag of that name. For a list it is
 // asked for each element. A key without an entry takes what its type takes.
 func check(key string, v any) error {
+	if err := checkValue(key, v); err != nil {
+		return err
+	}
+	if s, ok := v.(string); ok {
+		return checkPlace(key, s)
+	}
+	return checkBound(key, v)
+}
+
+// checkValue is check for what is neither a bound nor a place.
+func checkValue(key string, v any) error {
 	switch key {
-	case "home", "campaign.allow", "model.allow", "payload.allow", "proxy_protocol.trust", "rules.suppress.src", "rules.suppress.dst", "rules.suppress.networks":
-		if _, err := detectors.ParseNetworks([]string{v.(string)}); err != nil {
-			return errors.New(strings.TrimPrefix(err.Error(), "detectors: "))
-		}
 	case "workers":
 		if n := v.(int); n < 0 || n > maxWorkers {
 			return fmt.Errorf("%d is not between 0 and %d", n, maxWorkers)
@@ -198,7 +215,11 @@ func check(key string, v any) error {
 		if n := v.(int); n < 1 || n > maxOrderPackets {
 			return fmt.Errorf("%d is not between 1 and %d", n, maxOrderPackets)
 		}
-	case "out", "intel":
+	case "interfaces":
+		if err := capture.CheckInterface(v.(string)); err != nil {
+			return errors.New(strings.TrimPrefix(err.Error(), "capture: "))
+		}
+	case "out":
 		if v.(string) == "" {
 			return errors.New("is empty")
 		}
@@ -249,10 +270,6 @@ func check(key string, v any) error {
 	case "assets.refresh":
 		if d := v.(time.Duration); d != 0 && d < time.Minute {
 			return errors.New("is shorter than a minute, the interval at which assets are looked through")
-		}
-	case "egress.allow", "secrets.allow":
-		if v.(string) == "" {
-			return errors.New("an empty name would allow everything")
 		}
 	case "campaign.quiet":
 		if v.(time.Duration) < time.Minute {
@@ -394,7 +411,8 @@ func Load(name string) (Config, error) {
 	return c, err
 }
 
-// LoadLines is Load; it also says on which line of the file each key stands that is in it.
+// LoadLines is Load; it also says on which line of the file each key stands that is in it, and each element of a
+// list ("intel[0]"). Where there are mistakes it gives what could be read.
 func LoadLines(name string) (c Config, lines map[string]int, err error) {
 	c = Default()
 	lines = map[string]int{}
@@ -415,7 +433,7 @@ func LoadLines(name string) (c Config, lines map[string]int, err error) {
 		for _, e := range all.and(err) {
 			all = append(all, fmt.Errorf("raytap: %s:%w", name, e))
 		}
-		return c, nil, all.err()
+		return c, lines, all.err()
 	}
 	return c, lines, nil
 }
@@ -577,6 +595,14 @@ func eachField(v reflect.Value, f func(key string, v reflect.Value)) {
 func fill(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 	bad := func(format string, a ...any) error { return &keyError{line(n), key, fmt.Sprintf(format, a...)} }
 	if v.Kind() == reflect.Struct {
+		if word, ok := v.Addr().Interface().(interface{ SetText(string) error }); ok && n.Type() != ast.BoolType && n.Type() != ast.NullType {
+			if text, _, single := scalar(n); single {
+				if err := word.SetText(text); err != nil {
+					return bad("%v", err)
+				}
+				return nil
+			}
+		}
 		return fillStruct(v, n, key, lines)
 	}
 	if v.Kind() == reflect.Slice {
@@ -593,6 +619,9 @@ func fill(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 		for i, e := range seq.Values {
 			if err := fill(list.Index(i), e, key, nil); err != nil {
 				wrong = wrong.and(err)
+			}
+			if lines != nil {
+				lines[fmt.Sprintf("%s[%d]", key, i)] = line(e)
 			}
 		}
 		v.Set(list)
@@ -711,9 +740,13 @@ func fillStruct(v reflect.Value, n ast.Node, key string, lines map[string]int) e
 			wrong = wrong.and(err)
 		}
 	}
-	if key != "" && wrong == nil {
+	if key != "" {
 		if err := checkSection(v); err != nil {
-			return &keyError{line(n), key, strings.TrimPrefix(err.Error(), key+": ")}
+			says := strings.TrimPrefix(err.Error(), key+": ")
+			// A value that is out of bounds already need not be said to be wrong beside others, too.
+			if of, _, _ := strings.Cut(says, ":"); wrong == nil || !wrong.names(key+"."+of) && slices.Contains(known, of) {
+				wrong = wrong.and(&keyError{line(n), key, says})
+			}
 		}
 	}
 	return wrong.err()
@@ -732,6 +765,14 @@ func (m mistakes) and(err error) mistakes {
 		m = append(m, err)
 	}
 	return m[:min(len(m), maxMistakes)]
+}
+
+// names reports whether one of them is about a key.
+func (m mistakes) names(key string) bool {
+	return slices.ContainsFunc(m, func(err error) bool {
+		k, ok := err.(*keyError)
+		return ok && k.key == key
+	})
 }
 
 func (m mistakes) err() error {

@@ -34,6 +34,7 @@ type Syslog struct {
 	Facility string `yaml:"facility"` // local0, auth, ...
 	Severity string `yaml:"severity"` // the least that is sent
 	Message  string `yaml:"message"`  // text, json
+	Format   string `yaml:"format"`   // rfc5424, cef
 	// Enterprise is the private enterprise number in the name of structured data, raytap@NUMBER.
 	Enterprise int `yaml:"enterprise"`
 }
@@ -47,6 +48,7 @@ type Webhook struct {
 	Cert       string `yaml:"client_cert"`  // a file with the certificate that raytap shows
 	Key        string `yaml:"client_key"`   // and its key
 	PlainToken bool   `yaml:"plain_token"`  // it may go over http
+	Template   string `yaml:"template"`     // slack, teams, pagerduty, splunk, elastic, or a file; "": the finding as it is
 	Severity   string `yaml:"severity"`     // the least that is sent
 	Spool      string `yaml:"spool"`        // folder for what waits; "": webhook-spool in the log folder
 	SpoolFiles int    `yaml:"spool_files"`
@@ -61,6 +63,12 @@ func (w *Webhook) Check() error {
 	if (w.Cert == "") != (w.Key == "") {
 		return errors.New("client_cert and client_key need each other")
 	}
+	if _, err := webhook.LoadTemplate(w.Template); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "webhook: "))
+	}
+	if w.Template == "pagerduty" && w.TokenFile == "" {
+		return errors.New("template pagerduty takes token_file, with the routing key")
+	}
 	if err := webhook.CheckPlain(w.URL, w.TokenFile != "" || w.Headers != "", w.PlainToken); err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "webhook: "))
 	}
@@ -69,8 +77,10 @@ func (w *Webhook) Check() error {
 
 // Metrics says where a sensor tells how it does.
 type Metrics struct {
-	Listen string        `yaml:"listen"` // HOST:PORT for /metrics, /healthz and /readyz; "": nowhere
-	Quiet  time.Duration `yaml:"quiet"`  // without a packet before /readyz fails; 0: for ever
+	Listen string `yaml:"listen"` // HOST:PORT for /metrics, /healthz and /readyz; "": nowhere
+	// TokenFile is a file with a token that /metrics asks for; "": it asks for none.
+	TokenFile string        `yaml:"token_file"`
+	Quiet     time.Duration `yaml:"quiet"` // without a packet before /readyz fails; 0: for ever
 }
 
 // The defaults suit a sensor that nobody looks after: a month of logs and a year of findings, if that is under 20 GB.
@@ -78,7 +88,9 @@ func defaultRotate() Rotate {
 	return Rotate{Interval: time.Hour, Size: 1 << 30, Compress: "gzip", Names: zeek.NamesInterval, Keep: 30 * 24 * time.Hour, KeepFindings: 365 * 24 * time.Hour, KeepSize: 20e9, Fsync: "rotate", Reserve: 16 << 20}
 }
 
-func defaultSyslog() Syslog { return Syslog{Facility: "local0", Severity: "low", Message: "text"} }
+func defaultSyslog() Syslog {
+	return Syslog{Facility: "local0", Severity: "low", Message: "text", Format: "rfc5424"}
+}
 
 func defaultWebhook() Webhook {
 	return Webhook{Severity: "medium", SpoolFiles: webhook.DefaultSpoolFiles, SpoolSize: webhook.DefaultSpoolBytes}
@@ -135,6 +147,8 @@ func checkOutput(key string, v any) error {
 		}
 	case "syslog.facility":
 		return oneOf(syslog.Facilities...)
+	case "syslog.format":
+		return oneOf("rfc5424", "cef")
 	case "syslog.message":
 		return oneOf("text", "json")
 	case "syslog.severity", "webhook.severity":
@@ -161,6 +175,8 @@ func checkOutput(key string, v any) error {
 				return fmt.Errorf("%q is not HOST:PORT", s)
 			}
 		}
+	default:
+		return checkFiles(key, v)
 	}
 	return nil
 }

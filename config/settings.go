@@ -31,6 +31,28 @@ func (c *Config) Settings() []Setting {
 	return all
 }
 
+// InForce gives c with defaults in the place of what stands for them: no home network, a size of 0. What only a run knows,
+// as the number of processors, stays as it is.
+func (c *Config) InForce() Config {
+	x, def := *c, Default()
+	if len(x.Home) == 0 {
+		x.Home = def.Home
+	}
+	if x.MaxFlows == 0 {
+		x.MaxFlows = def.MaxFlows
+	}
+	if x.FileMode == "" {
+		x.FileMode = def.FileMode
+	}
+	if x.Ring == 0 {
+		x.Ring = def.Ring
+	}
+	if x.Block == 0 {
+		x.Block = def.Block
+	}
+	return x
+}
+
 // eachKey calls f for every key below v.
 func eachKey(v reflect.Value, prefix string, f func(key string, v reflect.Value)) {
 	eachField(v, func(key string, v reflect.Value) {
@@ -66,6 +88,11 @@ func text(v reflect.Value) string {
 		}
 		return "{" + strings.Join(all, ", ") + "}"
 	case reflect.Struct: // an element of a list: what it has
+		if x, ok := v.Interface().(interface{ Text() (string, bool) }); ok {
+			if word, ok := x.Text(); ok {
+				return yamlText(word)
+			}
+		}
 		var all []string
 		eachKey(v, "", func(key string, f reflect.Value) {
 			if !f.IsZero() {
@@ -159,6 +186,8 @@ func setText(v reflect.Value, key, s string) error {
 		if *p, err = time.ParseDuration(s); err != nil || *p < 0 {
 			err = fmt.Errorf("%q is not a duration (90s, 10m, 1h30m)", s)
 		}
+	case interface{ SetText(string) error }:
+		err = p.SetText(s)
 	default:
 		err = errors.New("can only be set in a file")
 	}

@@ -74,6 +74,7 @@ type Finding struct {
 	Flow       *capture.Flow // the flow it was seen in; nil for findings over many
 	Evidence   []Evidence
 	Count      int // how often it was said in the suppression window, 1 for the first
+	Revision   int // of what is told under its ID: 0 or 1 for the finding, more for an Update
 	// Key overrides what makes two findings the same (default: rule, src, dst); what is said again within
 	// SuppressFor is counted, not repeated, unless it is more severe than before.
 	Key string
@@ -83,8 +84,16 @@ type Finding struct {
 	Incident string // id of the incident that it tells of, may be empty
 	Name     string // what ID gave, of one that was read back from a log, which does not know all that its name rests on
 
+	of    *Finding // that was said before and counts it, if there is one
 	rated bool     // Severity is what it is said with,
 	own   Severity // and this its own, by which it has its name
+
+	// What a Suppressor knows of one that was said: when it was seen last, the Count that was told last, and when; whether it
+	// was seen since.
+	last   capture.At
+	told   int
+	toldAt capture.Time
+	waits  bool
 }
 
 // Rule describes one claim of a detector, for `raytap rules`, the logs and the documents. Techniques are ids of the
@@ -111,6 +120,22 @@ type Env struct {
 	Home     *Networks
 	Users    *Networks      // outside Home, whose jobs count as jobs from inside; may be nil
 	Settings map[string]any // a detector's settings by its name; nil: its defaults
+
+	shared map[reflect.Type]any
+}
+
+// Shared gives what detectors have in common, of which there is one of each type: who asks first has it made.
+func Shared[T any](env *Env, make func() T) T {
+	t := reflect.TypeFor[T]()
+	if x, ok := env.shared[t].(T); ok {
+		return x
+	}
+	x := make()
+	if env.shared == nil {
+		env.shared = map[reflect.Type]any{}
+	}
+	env.shared[t] = x
+	return x
 }
 
 // Inside reports whether what a asks of Ray counts as asked from inside: a is at home, or one of the users outside whose
@@ -141,18 +166,28 @@ type Bus struct {
 	Rows func(capture.Record) // takes what detectors emit; nil: nobody
 	// Names and Heads hold what detectors remember of dns.Transaction.NameID and http.Request.FieldsID.
 	Names, Heads decoders.Memos
+	// Said, if set, gives the finding that counts a repetition of it; Suppressor.Said.
+	Said func(*Finding) *Finding
+	// Again, if set, takes what Revise says; Suppressor.Revise.
+	Again func(f *Finding, was Severity)
 	// Drop, if set, is asked of every finding before anybody hears of it, and reports whether nobody shall.
 	Drop func(*Finding) bool
+	// Add, if set, may add evidence to a finding whose texts were written.
+	Add func(*Finding)
 	// Reading is that of the event at hand, in a flow whose segments can be read in two ways: 1 or 2, see capture.Aside.
 	Reading uint8
 	// LooksCut is how many commands detectors did not read to their end, for the work that they asked for.
 	LooksCut uint64
-	subs     map[reflect.Type][]func(any)
-	find     func(*Finding)
-	gather   *gatherer
-	ticks    []ticker
-	ends     []func(capture.At)
-	now      capture.At
+	// LookWork is how much work looks at commands were, in units of capture.Worker, and Written how many findings had their
+	// texts made.
+	LookWork, Written uint64
+
+	subs   map[reflect.Type][]func(any)
+	find   func(*Finding)
+	gather *gatherer
+	ticks  []ticker
+	ends   []func(capture.At)
+	now    capture.At
 
 	configured []string
 }
@@ -245,10 +280,47 @@ func proxied(f *capture.Flow) (list []Evidence) {
 	return list
 }
 
+// Draft is a finding of which somebody may ask for very many. What it is and whom it concerns is known (rule, severity,
+// outcome, Src, Dst, Flow, Key, Count), its texts are made only where they are told.
+type Draft struct {
+	*Finding
+	Write func(*Finding)  // makes message, details and evidence; nil: they are there
+	Tells func() Evidence // makes what tells it from others of its kind; nil: that is found in what Write makes
+}
+
+// tells is what d has in a line that it shares with others.
+func (d *Draft) tells() Evidence {
+	if d.Tells != nil {
+		return d.Tells()
+	}
+	if d.Write != nil {
+		d.Write(d.Finding)
+	}
+	return telling(d.Finding)
+}
+
 // Report says f: it is published to whoever subscribed to *Finding, and handed out.
-func (b *Bus) Report(f *Finding) {
+func (b *Bus) Report(f *Finding) { b.Draft(Draft{Finding: f}) }
+
+// Draft says d as Report does, and has it written only if it stands alone or at the head of a bundle.
+func (b *Bus) Draft(d Draft) {
+	f := d.Finding
 	if b.Drop != nil && b.Drop(f) {
 		return
+	}
+	if b.gather != nil && b.gather.take(d, b.write) {
+		return
+	}
+	b.write(d)
+	b.tell(f)
+}
+
+// write makes the texts of d, with what the event at hand says of all that is found in it.
+func (b *Bus) write(d Draft) {
+	f := d.Finding
+	b.Written++
+	if d.Write != nil {
+		d.Write(f)
 	}
 	f.Evidence = append(f.Evidence, proxied(f.Flow)...)
 	if b.Reading > 0 {
@@ -258,13 +330,15 @@ func (b *Bus) Report(f *Finding) {
 			"of other copies than the first and the last of bytes that were sent more than twice and differ",
 		}[b.Reading]})
 	}
-	if b.gather != nil && b.gather.take(f) {
-		return
+	if b.Add != nil {
+		b.Add(f)
 	}
-	b.tell(f)
 }
 
 func (b *Bus) tell(f *Finding) {
+	if b.Said != nil {
+		f.of = b.Said(f)
+	}
 	b.Publish(f)
 	b.find(f)
 }

@@ -54,3 +54,14 @@ func TestEndIsStillHeard(t *testing.T) {
 		t.Errorf("rows %v, findings %v", rows, found)
 	}
 }
+
+func TestSharedIsMadeOnce(t *testing.T) {
+	env, made := &Env{}, 0
+	one := func() *int { made++; return new(int) }
+	if a, b := Shared(env, one), Shared(env, one); a != b || made != 1 {
+		t.Errorf("made %d times", made)
+	}
+	if Shared(&Env{}, one); made != 2 {
+		t.Error("two runs share")
+	}
+}

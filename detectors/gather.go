@@ -12,7 +12,8 @@ import (
 // masked and written: 20 us and a kilobyte on the disk. As long as there are few, each is said by itself. Who makes more
 // of a kind than that is told of in bundles: nothing that differs is left out, neither its command nor its packet, but
 // sixty share one line. The first of each kind (rule, pair of hosts, severity, outcome) always stands alone, so that
-// nothing can be hidden in a bundle of something else.
+// nothing can be hidden in a bundle of something else. Of those in a bundle only the first is written (see Draft): what is
+// left of another is a line of evidence.
 
 const (
 	// Findings that are said by themselves beyond the first of their kind, for all, and as many more in a second. Half of
@@ -56,8 +57,9 @@ func newGatherer(fold func(*Finding) bool, say func(*Finding)) *gatherer {
 	return g
 }
 
-// take takes f over, and reports whether it did: otherwise f is to be said now, by whoever asks.
-func (g *gatherer) take(f *Finding) bool {
+// take takes d over, and reports whether it did: otherwise it is to be said now, by whoever asks. write makes its texts.
+func (g *gatherer) take(d Draft, write func(Draft)) bool {
+	f := d.Finding
 	k := kind{f.Rule, f.Src, f.Dst, f.Severity, f.Outcome}
 	if g.kinds.Get(k) == nil {
 		g.kinds.Put(k)
@@ -69,17 +71,20 @@ func (g *gatherer) take(f *Finding) bool {
 	if g.fold(f) {
 		return true // it was counted
 	}
-	if g.open.Get(k) == nil && g.open.Len() >= maxBundles {
+	b := g.open.Get(k)
+	if b == nil && g.open.Len() >= maxBundles {
 		old, _ := g.open.Oldest()
 		g.flush(old)
 	}
-	b := g.open.Put(k)
+	b = g.open.Put(k)
 	g.bundled++
 	if b.n++; b.f == nil {
+		write(d)
 		b.f = f
 	} else {
 		b.f.Count += f.Count
-		b.f.Evidence = append(b.f.Evidence, telling(f))
+		f.of = b.f
+		b.f.Evidence = append(b.f.Evidence, d.tells())
 	}
 	if b.n >= bundleSize {
 		g.flush(k)

@@ -87,3 +87,35 @@ func TestFewFindingsStandAlone(t *testing.T) {
 		t.Errorf("%d said, %d in bundles", n, b.Bundled())
 	}
 }
+
+// What shares a line is not written, but for the first of the line, and what differs in it is told all the same.
+func TestDraftsAreWrittenWhereTheyStandAlone(t *testing.T) {
+	var said []*Finding
+	s := NewSuppressor(func(f *Finding) { said = append(said, f) })
+	b := NewBus(s.Report)
+	b.Gather(s.Fold)
+	written := 0
+	const many = 20000
+	for i := range many {
+		cmd := fmt.Sprintf("run %d", i)
+		b.Draft(Draft{
+			Finding: &Finding{At: capture.At{Time: 1e9}, Rule: "a/b", Src: netip.MustParseAddr("192.0.2.1"), Key: cmd},
+			Write:   func(f *Finding) { f.Msg = cmd; written++ },
+			Tells:   func() Evidence { return Evidence{Field: "entrypoint", Value: cmd} },
+		})
+	}
+	b.End(capture.At{Time: 2e9})
+	if most := tellCommon/2 + many/bundleSize + 2; written != len(said) || written > most {
+		t.Errorf("%d written, %d said, want %d at most", written, len(said), most)
+	}
+	n := 0
+	for _, f := range said {
+		if f.Msg == "" {
+			t.Fatalf("not written: %+v", f)
+		}
+		n += 1 + len(f.Evidence)
+	}
+	if n != many {
+		t.Errorf("%d of %d are told", n, many)
+	}
+}

@@ -6,6 +6,19 @@ import (
 	"github.com/raytap/raytap/capture"
 )
 
+// SaidAs is the ID of the finding that this one counts for: the one that it repeats, and if there is none, itself. The
+// number of findings, wherever one is given, is how many of these names there are, but for those of ChainRule: what tells of
+// findings is none more of them.
+func (f *Finding) SaidAs() string {
+	if f.of != nil {
+		return f.of.ID()
+	}
+	return f.ID()
+}
+
+// Repeats reports whether f counts for one that was said before.
+func (f *Finding) Repeats() bool { return f.of != nil }
+
 // ID names the finding: R and 17 base-62 digits, a hash of what it rests on: rule, what it is told apart from others by
 // (Key), severity, in which hour; and who and whom, port, flow and what came of it, unless it is of many flows, where these
 // hang on which of them came last.

@@ -13,9 +13,12 @@ const (
 // whose outcome is a success where that was not, is said again.
 type Suppressor struct {
 	// Rate, if set, gives the severity that a finding is said with; see Tuning.
-	Rate         func(*Finding) Severity
+	Rate func(*Finding) Severity
+	// Again, if set, is told what has become of findings that were said; see Tick.
+	Again        func(*Update)
 	say          func(*Finding)
 	said, before map[string]*Finding
+	waits        []*Finding // said, and seen again since
 }
 
 // NewSuppressor makes one that hands what is new to say.
@@ -33,6 +36,7 @@ func (s *Suppressor) Report(f *Finding) {
 	if s.Rate != nil && !f.rated {
 		f.own, f.Severity, f.rated = f.Severity, s.Rate(f), true
 	}
+	f.told, f.toldAt = f.Count, f.Time
 	s.say(f)
 }
 
@@ -48,7 +52,8 @@ func (s *Suppressor) Fold(f *Finding) bool {
 
 func (s *Suppressor) keep(key string, f *Finding) {
 	if len(s.said) >= suppressTable {
-		s.said, s.before = map[string]*Finding{}, s.said
+		clear(s.before)
+		s.said, s.before = s.before, s.said
 	}
 	s.said[key] = f
 }
@@ -61,25 +66,46 @@ func (s *Suppressor) rate(f *Finding) Severity {
 }
 
 func (s *Suppressor) find(f *Finding) (key string, known bool) {
-	key = f.same()
-	old := s.said[key]
-	if old == nil {
-		if old = s.before[key]; old != nil {
-			s.said[key] = old
-		}
-	}
 	if f.Count == 0 {
 		f.Count = 1
 	}
-	if old != nil && old != f && f.Time.Sub(old.Time) < SuppressFor && s.rate(f) <= s.rate(old) && (f.Outcome != Succeeded || old.Outcome == Succeeded) {
-		old.Count += f.Count
-		return key, true
+	key = f.same()
+	old := s.like(key, f)
+	if old == nil {
+		return key, false
 	}
-	return key, false
+	s.said[key] = old
+	if old.of != nil { // it shares a line
+		old = old.of
+	}
+	old.Count += f.Count
+	s.repeated(old, f.At)
+	return key, true
 }
 
-// Flush forgets what was said.
-func (s *Suppressor) Flush() { clear(s.said); clear(s.before) }
+// Said gives the finding that f is a repetition of, nil if f is new.
+func (s *Suppressor) Said(f *Finding) *Finding { return s.like(f.same(), f) }
+
+func (s *Suppressor) like(key string, f *Finding) *Finding {
+	old := s.said[key]
+	if old == nil {
+		old = s.before[key]
+	}
+	if old != nil && old != f && f.Time.Sub(old.Time) < SuppressFor && s.rate(f) <= s.rate(old) && (f.Outcome != Succeeded || old.Outcome == Succeeded) {
+		return old
+	}
+	return nil
+}
+
+// Flush tells what is left to tell, and forgets what was said.
+func (s *Suppressor) Flush() {
+	for _, f := range s.waits {
+		s.tell(f)
+	}
+	s.waits = nil
+	clear(s.said)
+	clear(s.before)
+}
 
 // same is what two findings have in common that are one.
 func (f *Finding) same() string {

@@ -170,6 +170,9 @@ func (t *Tuning) Drop(f *Finding) bool {
 	if x == nil || !x.off && !slices.ContainsFunc(x.suppress, func(s suppress) bool { return s.takes(f) }) {
 		return false
 	}
+	if f.Revision > 1 { // it was counted
+		return true
+	}
 	t.counts[f.Rule] += uint64(max(f.Count, 1))
 	t.total += uint64(max(f.Count, 1))
 	return true

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/file"
@@ -23,6 +24,7 @@ type collector struct {
 	arranged services.Expectations
 	zeek     *zeekview.View
 	joined   *file.Joined
+	kept     *keeping // nil: no files are
 	span     spans
 	over     bool  // the event at hand has no row
 	at       []int // by list of events: how many were taken
@@ -33,25 +35,45 @@ type collector struct {
 	watch *watch
 
 	findings, weirds, rows uint64
+	told                   uint64     // findings, and what tells of them
 	doubt                  *homeDoubt // nil: home was said
 
 	clock, flushed capture.Time
-	flushedAt      uint64 // findings, when that was
+	flushedAt      uint64 // told, when that was
 }
 
 func newCollector(e *engine, sinks []Sink) *collector {
 	c := &collector{e: e, sinks: sinks, at: make([]int, len(e.workers)+1), watch: e.newWatch()}
 	c.repeat = detectors.NewSuppressor(func(f *detectors.Finding) {
-		c.findings++
+		c.told++
+		if f.Rule != detectors.ChainRule { // which tells of others
+			c.findings++
+		}
 		f.Mask()
 		c.doubt.finding(f)
 		c.say(f)
 	})
+	c.repeat.Again = func(u *detectors.Update) {
+		c.told++
+		u.Mask()
+		c.say(u)
+	}
 	c.tune = detectors.NewTuning(&e.cfg.Rules, e.rules())
 	c.repeat.Rate = c.tune.Rate
 	c.bus = detectors.NewBus(c.repeat.Report)
-	c.bus.Drop = c.tune.Drop
+	c.bus.Said, c.bus.Again, c.bus.Drop = c.repeat.Said, c.repeat.Revise, c.tune.Drop
+	if c.kept = newKeeping(&e.cfg); c.kept != nil {
+		c.bus.Drop = func(f *detectors.Finding) bool {
+			if c.tune.Drop(f) {
+				return true
+			}
+			c.kept.finding(f)
+			return false
+		}
+		c.bus.Add = c.kept.tell
+	}
 	c.bus.Gather(c.repeat.Fold)
+	c.bus.OnTick(tellEvery, c.repeat.Tick)
 	c.bus.Rows = func(r capture.Record) {
 		if x, ok := r.(*detectors.Incident); ok {
 			x.Mask()
@@ -64,9 +86,12 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	}
 	c.doubt = newHomeDoubt(&e.cfg, e.home, c.bus)
 	c.zeek = zeekview.New(zeekview.Options{More: e.cfg.LogMore}, func(r capture.Record) { c.say(r) })
-	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: registry.HashLimit}), c.event)
+	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()}), c.event)
 	return c
 }
+
+// tellEvery is how often it is looked whether findings that were said are to be told of again.
+const tellEvery = 10 * time.Second
 
 // say hands something to the sinks.
 func (c *collector) say(ev any) {
@@ -88,6 +113,7 @@ func (c *collector) event(ev any, aside, begun bool) {
 	if t, ok := ev.(*services.Transfer); ok {
 		f := c.arranged.File(t)
 		if f == nil {
+			c.kept.drop(t.File)
 			return
 		}
 		ev = f
@@ -104,9 +130,18 @@ func (c *collector) event(ev any, aside, begun bool) {
 	if f, ok := ev.(*file.File); ok && f.Flow != nil {
 		f.Local = c.e.local.Contains(f.Flow.Src(f.Sender).Addr())
 	}
+	waits := false
+	if c.kept != nil {
+		waits = c.kept.take(fileOf(ev))
+		c.kept.call(ev)
+	}
 	c.bus.Publish(ev)
 	if r := c.zeek.Row(ev, zeekview.Provenance{Doubted: aside, Begun: begun}); r != nil && !c.over {
-		c.say(r)
+		if waits {
+			c.kept.row()
+		} else {
+			c.say(r)
+		}
 	}
 }
 
@@ -122,15 +157,17 @@ func (c *collector) take(b *batch) {
 	if b.last {
 		c.joined.End()
 	}
+	c.kept.settle(0, c.say)
 	if b.counted {
 		c.sums.sum(b.counts)
 	}
 	c.stats = b.stats
 	c.stats.Flow, c.stats.ActiveFlows, c.stats.ShedBodies, c.stats.Panics = c.sums.Flow, c.sums.ActiveFlows, c.sums.ShedBodies, c.sums.Panics
 	c.stats.Findings, c.stats.Weirds, c.stats.Rows, c.stats.RowsLost = c.findings, c.weirds, c.rows, rowsLost(c.sinks)
-	c.stats.Bundled, c.stats.LooksCut = c.bus.Bundled(), c.bus.LooksCut
+	c.stats.Bundled, c.stats.LooksCut, c.stats.LookWork, c.stats.Written = c.bus.Bundled(), c.bus.LooksCut, c.bus.LookWork, c.bus.Written
 	c.stats.Outsiders = c.doubt.outsiders()
 	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
+	c.stats.Files = c.kept.stats()
 	if e.cfg.Progress != nil {
 		e.cfg.Progress(c.stats)
 	}
@@ -144,7 +181,7 @@ func (c *collector) take(b *batch) {
 	}
 	c.clock = b.clock
 	b.Release()
-	if e.live && !b.last && (c.findings > c.flushedAt || c.clock-c.flushed >= flushEvery) {
+	if e.live && !b.last && (c.told > c.flushedAt || c.clock-c.flushed >= flushEvery) {
 		c.flush()
 	}
 }
@@ -165,6 +202,7 @@ func (c *collector) merge(b *batch) {
 			return
 		}
 		x := &lists[best][c.at[best]]
+		c.kept.settle(x.pos, c.say)
 		c.bus.Reading, c.over = x.reading, x.over
 		c.event(x.ev, x.aside, x.begun)
 		c.stood(x)
@@ -187,9 +225,10 @@ func (c *collector) end() (Stats, error) {
 	c.bus.End(capture.At{Time: c.stats.Last, Packet: c.stats.Packets})
 	c.repeat.Flush()
 	c.stats.Findings, c.stats.Weirds, c.stats.RowsLost = c.findings, c.weirds, rowsLost(c.sinks)
-	c.stats.Bundled, c.stats.LooksCut = c.bus.Bundled(), c.bus.LooksCut
+	c.stats.Bundled, c.stats.LooksCut, c.stats.LookWork, c.stats.Written = c.bus.Bundled(), c.bus.LooksCut, c.bus.LookWork, c.bus.Written
 	c.stats.Outsiders = c.doubt.outsiders()
 	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
+	c.stats.Files = c.kept.stats()
 	rest := &statsRow{ts: c.stats.Last, s: c.stats}
 	if c.e.live {
 		rest, _ = c.span.end(c.stats, c.clock)

@@ -62,6 +62,10 @@ type Config struct {
 	Tunnel    tunnel.Config         `yaml:"tunnel"`
 	Flood     flood.Config          `yaml:"flood"`
 
+	// Files are kept out of the traffic in Store, if both are set. Who made the store closes it after the run.
+	Files Files     `yaml:"files"`
+	Store FileStore `yaml:"-"`
+
 	// Detectors run besides those of the registry, after them and before the one that makes incidents of findings.
 	Detectors []detectors.Spec `yaml:"-"`
 	// Indicators are what the detector of indicators looks for, and may be exchanged while the run goes on; nil: those that

@@ -22,8 +22,8 @@ import (
 	"github.com/raytap/raytap/registry"
 )
 
-// Sink takes what a run says, in order and one at a time: records (capture.Record) for logs and *detectors.Finding. What
-// it does not know it ignores.
+// Sink takes what a run says, in order and one at a time: records (capture.Record) for logs, *detectors.Finding, and
+// *detectors.Update of what was said. What it does not know it ignores.
 type Sink interface {
 	Event(ev any)
 }

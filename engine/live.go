@@ -139,9 +139,9 @@ func (r *reader) idles(b *batch) bool {
 	return false
 }
 
-// shedding says whether a body is shed: any, but those that a call to Ray is read from.
+// shedding says whether a body is shed: any, but those that a call to Ray is read from, and packages of jobs that are kept.
 func (w *worker) shedding(t *http.Transaction, resp bool) bool {
-	if w.shed < capture.ShedBodies || ray.KeepBody(t, resp) > 0 {
+	if w.shed < capture.ShedBodies || ray.KeepBody(t, resp) > 0 || w.label != nil && w.label(t, resp) != 0 {
 		return false
 	}
 	w.bodies++
@@ -225,7 +225,7 @@ func (c *collector) reload(cfg *Config) {
 
 // flush brings what was said to where it can be read.
 func (c *collector) flush() {
-	c.flushed, c.flushedAt = c.clock, c.findings
+	c.flushed, c.flushedAt = c.clock, c.told
 	for _, s := range c.sinks {
 		if f, ok := s.(Flusher); ok {
 			f.Flush()

@@ -2,10 +2,13 @@ package engine
 
 import (
 	"cmp"
+	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -17,6 +20,8 @@ type Stats struct {
 	Findings uint64 // said, repetitions not counted
 	Weirds   uint64 // oddities, before repetitions were left out of the log
 	Bundled  uint64 // of those that differ, told in one line with others: there were too many
+	LookWork uint64 // units of work that looks at commands were, see capture.Worker
+	Written  uint64 // findings of which the texts were made
 	LooksCut uint64 // commands that were not read to their end, for the work that they asked for
 	Panics   uint64 // bugs of ours that cost a flow its decoder
 	Rows     uint64 // log rows
@@ -30,6 +35,8 @@ type Stats struct {
 	// What the site's own rules kept back: in all, and by rule. No loss: it was asked for.
 	KeptBack   uint64
 	KeptBackBy []detectors.KeptBack
+
+	Files file.Counts // that were kept, and not
 
 	// Networks that may be home though nobody said so; at most four.
 	Outsiders []Outsider
@@ -47,7 +54,7 @@ func (s *Stats) Span() time.Duration { return s.Last.Sub(s.First) }
 type Loss struct {
 	Name string // as in stats.log
 	N    uint64
-	Unit string // packets, bytes, flows, tunnels, times, bodies, rows
+	Unit string // packets, bytes, flows, tunnels, times, bodies, rows, interfaces
 }
 
 // Note is something about the wire that is no loss.
@@ -61,18 +68,25 @@ type Note struct {
 // it answers, and what a receiver does not take.
 func (s *Stats) Notes() []Note {
 	f := &s.Flow
-	return []Note{
+	return append([]Note{
 		{"checksums_offloaded", f.Offloaded, "packets"},
 		{"packets_waited", f.Waited, "packets"},
 		{"waits_in_vain", f.WaitTime, "times"},
 		{"segments_doubted", f.Doubted, "packets"},
 		{"segments_taken", f.Taken, "packets"},
 		{"copies_differ", f.Disputes, "flows"},
-	}
+	}, fileNotes(&s.Files)...)
 }
 
 // Losses lists every kind of loss, whether it happened or not.
-func (s *Stats) Losses() []Loss { return append(s.losses(), s.bounds()...) }
+func (s *Stats) Losses() []Loss {
+	return slices.Concat(s.losses(), s.bounds(), s.chosen(), fileLosses(&s.Files))
+}
+
+// chosen are the losses of a live source whose interfaces are not named.
+func (s *Stats) chosen() []Loss {
+	return []Loss{{"interfaces_unwatched", s.Live.Unwatched, "interfaces"}}
+}
 
 // bounds are the losses to the bounds of what waits for its place.
 func (s *Stats) bounds() []Loss {
@@ -147,13 +161,18 @@ func (r *statsRow) Row(w capture.Fields) {
 		w.Count(l.Name, l.N, true)
 	}
 	var types []string
+	var known []capture.EtherTypeCount
 	for _, t := range r.s.Dissect.EtherTypes {
 		if t.N > 0 {
-			types = append(types, t.String())
+			types, known = append(types, t.String()), append(known, t)
 		}
 	}
-	w.Vector("unknown_ethertypes", "string", types, types != nil)
-	for _, n := range notes[1:] {
+	capture.Objects(w, "unknown_ethertypes", types, func(w capture.Fields, i int) {
+		w.String("type", fmt.Sprintf("0x%04x", known[i].Type), true)
+		w.Count("n", known[i].N, true)
+	}, types != nil)
+	kept := len(notes) - len(fileNotes(&r.s.Files))
+	for _, n := range notes[1:kept] {
 		w.Count(n.Name, n.N, true)
 	}
 	for _, l := range r.s.bounds() {
@@ -169,5 +188,17 @@ func (r *statsRow) Row(w capture.Fields) {
 	for _, k := range r.s.KeptBackBy {
 		rules = append(rules, k.Rule+" "+strconv.FormatUint(k.N, 10))
 	}
-	w.Vector("kept_back_by", "string", rules, rules != nil)
+	capture.Objects(w, "kept_back_by", rules, func(w capture.Fields, i int) {
+		w.String("rule", r.s.KeptBackBy[i].Rule, true)
+		w.Count("n", r.s.KeptBackBy[i].N, true)
+	}, rules != nil)
+	for _, l := range r.s.chosen() {
+		w.Count(l.Name, l.N, true)
+	}
+	for _, n := range notes[kept:] {
+		w.Count(n.Name, n.N, true)
+	}
+	for _, l := range fileLosses(&r.s.Files) {
+		w.Count(l.Name, l.N, true)
+	}
 }

@@ -29,6 +29,7 @@ type worker struct {
 	bodies uint64 // that were not looked into
 	end    capture.At
 	watch  *watch
+	label  func(t *http.Transaction, resp bool) file.Class // of files that are kept by their place; may be nil
 }
 
 // newWorker makes worker id of n.
@@ -46,14 +47,15 @@ func newWorker(e *engine, id, n int) *worker {
 	if !e.cfg.LogMore {
 		fc.Admits = zeekview.Admits
 	}
-	specs := registry.DecodersFor(e.home, e.balancers, w.shedding)
+	w.label = registry.Labels(e.cfg.copies())
+	specs := registry.DecodersFor(e.home, e.balancers, w.shedding, e.cfg.copies())
 	web := &specs[slices.IndexFunc(specs, func(s decoders.Spec) bool { return s.Name == "http" })]
 	set, names := decoders.NewSet(specs), decoders.NewSet(append(specs[:len(specs):len(specs)], dns.AnySpec()))
 	if !e.cfg.LogMore {
 		admits := func(service string) bool { return zeekview.Admits(nil, true, service) }
 		set.Admits, names.Admits = admits, admits
 	}
-	carried := file.NewCache(file.Options{HashLimit: registry.HashLimit})
+	carried := file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()})
 	for s := id; s < capture.ShardCount; s += n {
 		transfers := services.NewTransfers(carried)
 		fc.Open = func(h capture.Host, mid bool) capture.Stream {

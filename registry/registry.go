@@ -57,13 +57,13 @@ import (
 
 // Decoders lists what looks for its protocol in the bytes of a flow, in the order in which they are asked: strict
 // probes first. What is home says of which bodies more is kept. A list belongs to one goroutine.
-func Decoders(home *detectors.Networks) []decoders.Spec { return DecodersFor(home, home, nil) }
+func Decoders(home *detectors.Networks) []decoders.Spec { return DecodersFor(home, home, nil, nil) }
 
-// DecodersFor lists them for a run that may shed bodies; nil: it does not. balancers may name the clients that they speak
+// DecodersFor lists them for a run that may shed bodies, and one that copies files; nil: it does not. balancers may name the clients that they speak
 // for, to who is at home: at home, where everything else would be seen, that makes nobody an outsider's equal, while
 // elsewhere a name could only hide who sends.
-func DecodersFor(home, balancers *detectors.Networks, shed func(t *http.Transaction, resp bool) bool) []decoders.Spec {
-	files := file.NewCache(file.Options{HashLimit: HashLimit})
+func DecodersFor(home, balancers *detectors.Networks, shed func(t *http.Transaction, resp bool) bool, copies *file.Copies) []decoders.Spec {
+	files := file.NewCache(file.Options{HashLimit: HashLimit, Copies: copies})
 	keep := keepBody(secretReader(home))
 	if shed != nil {
 		all := keep
@@ -76,11 +76,14 @@ func DecodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 	}
 	// A decoder imports no other, so that what HTTP/1 and HTTP/2 share is put together here: a stream of HTTP/2 that is no
 	// gRPC becomes the transaction that http makes of it, and what http leaves for h2c goes on in http2.
-	one := http.Options{KeepBody: keep, Follow: ray.Follow, Files: files}
+	one := http.Options{KeepBody: keep, Follow: ray.Follow, Files: files, Label: Labels(copies)}
 	made := http.NewExchanges(one)
 	two := http2.Options{Keep: keepMessages, HTTP: func(ctx decoders.Context) func() http2.Exchange {
 		return exchangesOf(made.Connection(ctx))
 	}}
+	if copies != nil && copies.Classes&file.RayPackages != 0 {
+		two.Follow = raygrpc.Packages(files)
+	}
 	one.Upgrade = func(ctx decoders.Context, c *http.Connection, first *http.Exchange) decoders.Decoder {
 		return http2.Upgraded(ctx, two, exchangesOf(c), first)
 	}
@@ -108,6 +111,22 @@ func DecodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 		secrets.Spec(),
 	}
 }
+
+// Labels gives what tells a package of Ray by the place that it is sent to, nil if none is wanted.
+func Labels(copies *file.Copies) func(t *http.Transaction, resp bool) file.Class {
+	if copies == nil || copies.Classes&file.RayPackages == 0 {
+		return nil
+	}
+	return func(t *http.Transaction, resp bool) file.Class {
+		if q := t.Request; !resp && q != nil && (q.Method == "PUT" || q.Method == "POST") && strings.Contains(q.Target, packagePlace) {
+			return file.RayPackages
+		}
+		return 0
+	}
+}
+
+// packagePlace is where a client of Ray's Job API uploads working_dir and py_modules (dashboard/modules/job/job_head.py).
+const packagePlace = "/api/packages/"
 
 // keepMessages says how much of the messages of a call is kept: what calls to Ray and of miners need.
 func keepMessages(c *http2.Call) int {

@@ -17,20 +17,34 @@ import (
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
-// corpus unpacks the public captures beside the project, once, and returns where; without them the test is skipped.
-var corpus = sync.OnceValues(func() (string, error) {
+// captures is where the public captures are, and whether they were unpacked for this run.
+type captures struct {
+	dir      string
+	unpacked bool
+}
+
+// corpus finds the public captures, once: where RAYTAP_CORPUS says, where `make corpus` puts them, or in the archive beside the
+// project.
+var corpus = sync.OnceValues(func() (captures, error) {
 	const archive = "../shared/corpus/public.tar.zst"
+	if dir := os.Getenv("RAYTAP_CORPUS"); dir != "" {
+		_, err := os.Stat(filepath.Join(dir, "dev"))
+		return captures{dir: dir}, err
+	}
+	if _, err := os.Stat("bin/corpus/dev"); err == nil {
+		return captures{dir: "bin/corpus"}, nil
+	}
 	if _, err := os.Stat(archive); err != nil {
-		return "", fmt.Errorf("no public captures: %s is not there", archive)
+		return captures{}, fmt.Errorf("no public captures (make corpus): %s is not there", archive)
 	}
 	dir, err := os.MkdirTemp("", "raytap-corpus-")
 	if err != nil {
-		return "", err
+		return captures{}, err
 	}
 	if out, err := exec.Command("tar", "--zstd", "-xf", archive, "-C", dir).CombinedOutput(); err != nil {
-		return dir, fmt.Errorf("tar: %v: %s", err, out)
+		return captures{dir, true}, fmt.Errorf("tar: %v: %s", err, out)
 	}
-	return dir, nil
+	return captures{dir, true}, nil
 })
 
 func publicCaptures(t *testing.T) string {
@@ -38,11 +52,11 @@ func publicCaptures(t *testing.T) string {
 	if testing.Short() {
 		t.Skip("short: the public captures take a minute")
 	}
-	dir, err := corpus()
+	c, err := corpus()
 	if err != nil {
 		t.Skip(err)
 	}
-	return dir
+	return c.dir
 }
 
 func TestMain(m *testing.M) {
@@ -50,8 +64,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	code := m.Run()
-	if dir, _ := corpus(); dir != "" {
-		os.RemoveAll(dir)
+	if c, _ := corpus(); c.unpacked {
+		os.RemoveAll(c.dir)
 	}
 	os.Exit(code)
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
-var update = flag.Bool("update", false, "write docs/rules.md anew")
+var update = flag.Bool("update", false, "write the generated documents anew")
 
 // TestRulesDocument holds docs/rules.md in step with the registry.
 func TestRulesDocument(t *testing.T) {
@@ -178,7 +178,7 @@ func notices(t *testing.T, file string) (rows []map[string]any, names map[string
 	return rows, names
 }
 
-// plant sets a value at a path with dots, and pluck takes it away.
+// plant sets a value at a path with dots.
 func plant(m map[string]any, path string, v any) {
 	for {
 		head, rest, more := strings.Cut(path, ".")
@@ -193,94 +193,8 @@ func plant(m map[string]any, path string, v any) {
 	}
 }
 
-func pluck(m map[string]any, path string, remove bool) any {
-	for {
-		head, rest, more := strings.Cut(path, ".")
-		if !more {
-			v := m[head]
-			if remove {
-				delete(m, head)
-			}
-			return v
-		}
-		m, _ = m[head].(map[string]any)
-		path = rest
-	}
-}
-
-// TestFilebeatExample does what the configuration in docs/ecs.md says to rows of a capture, and looks at what comes out.
-func TestFilebeatExample(t *testing.T) {
-	cfg := blocks(t, "docs/ecs.md")[0]
-	if at(t, cfg, "filebeat.inputs", 0, "type") != "filestream" || at(t, cfg, "filebeat.inputs", 0, "parsers", 0, "ndjson", "target") != "zeek" {
-		t.Error("another input than expected")
-	}
-	rows, names := notices(t, "pcaps/shadowray.pcap.gz")
-	processors := at(t, cfg, "processors").([]any)
-	if at(t, processors[0], "timestamp", "field") != "zeek.ts" {
-		t.Error("no time")
-	}
-	for _, row := range rows {
-		ev := map[string]any{"zeek": row}
-		for _, p := range processors[1:] {
-			for kind, arg := range p.(map[string]any) {
-				switch kind {
-				case "rename", "copy_fields":
-					for _, f := range at(t, arg, "fields").([]any) {
-						from, to := at(t, f, "from").(string), at(t, f, "to").(string)
-						column := strings.TrimPrefix(from, "zeek.")
-						if !names[column] {
-							t.Errorf("%s: notice.log has no column %s", kind, column)
-						}
-						if v := pluck(ev, from, kind == "rename"); v != nil {
-							plant(ev, to, v)
-						}
-					}
-				case "add_fields":
-					for k, v := range at(t, arg, "fields").(map[string]any) {
-						plant(ev, at(t, arg, "target").(string)+"."+k, v)
-					}
-				default:
-					t.Errorf("a processor %s that this test does not know", kind)
-				}
-			}
-		}
-		want := []string{"message", "event.id", "event.kind", "event.category", "rule.name", "rule.id", "source.ip", "destination.ip", "observer.product", "zeek.severity", "zeek.outcome"}
-		if pluck(ev, "zeek.session_id", false) != nil {
-			want = append(want, "network.transport", "network.community_id")
-		}
-		for _, f := range want {
-			if pluck(ev, f, false) == nil {
-				t.Errorf("no %s in %v", f, ev)
-			}
-		}
-	}
-}
-
-func TestVectorExample(t *testing.T) {
-	cfg := blocks(t, "docs/ecs.md")[1]
-	program := at(t, cfg, "transforms", "ecs", "source").(string)
-	_, names := notices(t, "pcaps/shadowray.pcap.gz")
-	used := regexp.MustCompile(`\brow\.([a-z_]+)`).FindAllStringSubmatch(program, -1)
-	if len(used) < 15 {
-		t.Errorf("only %d columns", len(used))
-	}
-	for _, m := range used {
-		if !names[m[1]] {
-			t.Errorf("notice.log has no column %s", m[1])
-		}
-	}
-	for s := detectors.Info; s <= detectors.Critical; s++ {
-		if !strings.Contains(program, `"`+s.String()+`": `) {
-			t.Errorf("severity %s has no number", s)
-		}
-	}
-	if at(t, cfg, "transforms", "ecs", "inputs", 0) != "raytap" || at(t, cfg, "sources", "raytap", "type") != "file" || at(t, cfg, "sinks", "elastic", "inputs", 0) != "ecs" {
-		t.Error("the pieces do not fit together")
-	}
-}
-
 func TestSigmaExample(t *testing.T) {
-	rule := blocks(t, "docs/ecs.md")[2]
+	rule := blocks(t, "docs/ecs.md")[0]
 	rows, names := notices(t, "pcaps/shadowray.pcap.gz")
 	for _, f := range at(t, rule, "fields").([]any) {
 		if !names[f.(string)] {

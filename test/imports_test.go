@@ -22,7 +22,7 @@ func rank(path string) (int, string) {
 		return 6, p
 	case "registry":
 		return 4, p
-	case "sinks", "detectors":
+	case "sinks", "detectors", "feeds":
 		return 3, p
 	case "engine":
 		if rest == "zeekview" { // of events, and known to the engine alone

@@ -50,7 +50,7 @@ func TestRulesSection(t *testing.T) {
 		{"a rule that is off", "  off: [jobsubmit/external]", "jobsubmit/external"},
 		{"a detector that is off", "  off: [mining]", "mining/stratum"},
 		{"a pattern", `  off: ["*/dropper"]`, "jobsubmit/dropper"},
-		{"by source", "  suppress:\n    - rule: jobsubmit/external\n      src: [" + src + "/24]\n      why: a test", "jobsubmit/external"},
+		{"by source", "  suppress:\n    - rule: jobsubmit/external\n      src: [203.0.113.0/24]\n      why: a test", "jobsubmit/external"},
 		{"by destination", "  suppress: [{rule: jobsubmit/external, dst: [10.0.0.0/8]}]", "jobsubmit/external"},
 		{"by either", "  suppress: [{rule: jobsubmit/external, networks: [" + src + "]}]", "jobsubmit/external"},
 		{"until later", "  suppress: [{rule: jobsubmit/external, src: [" + src + "], until: 2100-01-01}]", "jobsubmit/external"},

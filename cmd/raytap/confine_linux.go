@@ -6,8 +6,10 @@ import (
 	"path/filepath"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
-	"github.com/raytap/raytap/config"
 	"golang.org/x/sys/unix"
+
+	"github.com/raytap/raytap/config"
+	"github.com/raytap/raytap/feeds"
 )
 
 // What a sensor that was taken over could still do to the machine is bounded by Landlock: once it runs it can write to
@@ -61,12 +63,28 @@ func folders(cfg *config.Config, configFile string) (write, read []string) {
 	if cfg.Webhook.URL != "" && cfg.Webhook.Spool != "" {
 		write = append(write, cfg.Webhook.Spool)
 	}
+	if dir := filesFolder(cfg); dir != "" {
+		write = append(write, dir)
+	}
+	if cfg.IntelCache != "" {
+		write = append(write, cfg.IntelCache)
+	}
 	if cfg.State != "" {
 		write = append(write, filepath.Dir(cfg.State))
 	}
-	for _, name := range append([]string{configFile, cfg.ReadFIFO, cfg.Syslog.CA, cfg.Webhook.TokenFile, cfg.Webhook.Headers, cfg.Webhook.Cert, cfg.Webhook.Key}, cfg.Intel...) {
+	for _, name := range []string{configFile, cfg.ReadFIFO, cfg.Syslog.CA, cfg.Webhook.TokenFile, cfg.Webhook.Headers, cfg.Webhook.Cert, cfg.Webhook.Key, cfg.Metrics.TokenFile} {
 		if name != "" && name != "-" {
 			read = append(read, filepath.Dir(name))
+		}
+	}
+	for _, s := range cfg.Intel {
+		if s.File != "" {
+			read = append(read, feeds.Root(s.File))
+		}
+		for _, name := range []string{s.TokenFile, s.PasswordFile, s.CA} {
+			if name != "" {
+				read = append(read, filepath.Dir(name))
+			}
 		}
 	}
 	return write, read

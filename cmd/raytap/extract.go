@@ -239,6 +239,12 @@ const maxSaid = 1 << 14
 // Event implements engine.Sink.
 func (w *wanted) Event(ev any) {
 	switch ev := ev.(type) {
+	case *detectors.Update: // it has more evidence
+		if w.finding != nil && ev.ID() == w.id {
+			f := *ev.Finding
+			f.Name = "" // it is of no log
+			w.said[slices.Index(w.said, w.finding)], w.finding = &f, &f
+		}
 	case *detectors.Finding:
 		if w.id != "" && w.finding == nil && ev.ID() == w.id {
 			w.finding = ev
@@ -246,12 +252,13 @@ func (w *wanted) Event(ev any) {
 				w.uid = ev.Flow.UID
 			}
 		}
-		if len(w.said) < maxSaid {
+		if len(w.said) < maxSaid || ev == w.finding {
 			w.said = append(w.said, ev)
 		}
 	case *detectors.Incident:
 		if w.story != "" && ev.ID == w.story { // the last word on it
 			w.incident = ev
+			w.story = cmp.Or(ev.Into, w.story)
 		}
 	case *capture.Conn:
 		if w.uid != "" && ev.Flow.UID == w.uid || w.community != "" && ev.Flow.CommunityID() == w.community {
@@ -344,6 +351,7 @@ func (w *wanted) lookUp(dirs []string) (unread []string, err error) {
 		folder.Read("incidents", func(r *logs.Row) {
 			if x := r.Incident(); x != nil && x.ID == w.story {
 				w.incident = x
+				w.story = cmp.Or(x.Into, w.story)
 			}
 		})
 		if w.incident != nil {

@@ -14,10 +14,11 @@ type flags struct {
 	*flag.FlagSet
 	synopsis string
 	hidden   map[string]bool
+	ofKeys   map[string]bool // those that stand for keys of the configuration
 }
 
 func newFlags(command, synopsis string) *flags {
-	f := &flags{flag.NewFlagSet(command, flag.ContinueOnError), synopsis, map[string]bool{}}
+	f := &flags{flag.NewFlagSet(command, flag.ContinueOnError), synopsis, map[string]bool{}, map[string]bool{}}
 	return f
 }
 
@@ -36,6 +37,8 @@ func (f *flags) parse(args []string) (rest []string, err error) {
 		args = args[1:]
 		known := f.Lookup(name)
 		switch {
+		case name == "help" && value == describeAs:
+			return nil, errDescribe
 		case name == "h" || name == "help":
 			return nil, flag.ErrHelp
 		case known == nil:
@@ -109,6 +112,10 @@ func isBool(f *flag.Flag) bool {
 func (f *flags) fail(err error, stdout, stderr *os.File) int {
 	if errors.Is(err, flag.ErrHelp) {
 		f.help(stdout)
+		return exitOK
+	}
+	if errors.Is(err, errDescribe) {
+		f.describe(stdout)
 		return exitOK
 	}
 	fmt.Fprintf(stderr, "raytap %s: %v\nraytap help %s tells the usage.\n", f.Name(), err, f.Name())

@@ -16,7 +16,7 @@ const healthSynopsis = `health [--ready] [HOST:PORT]
 Asks a running sensor at its metrics.listen (127.0.0.1:9477 if no other is given) whether it works, for health checks of
 containers, which have no other program to ask with.
 
-Exit status: 0 it does; 1 it does not, or does not answer; 2 wrong usage.
+Exit status: 0 it works; 1 it does not, or does not answer; 2 wrong usage.
 `
 
 // askFor bounds a question: a sensor that stands does not answer.

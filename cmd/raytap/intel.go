@@ -5,16 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/detectors/intel"
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
-const intelSynopsis = `intel FILE...
+const intelSynopsis = `intel FILE|DIR|PATTERN...
 
-Reads feeds of indicators (Zeek intel, CSV with a header, MISP and STIX 2.1 JSON, lists; plain or gzip) and tells what
-raytap understands of them: how many of which kind, what is skipped and why, which are services that many share (rated
+Reads feeds of indicators (Zeek intel, CSV with a header, MISP and STIX 2.1 JSON, lists; plain or gzip), those of a folder
+and all below it included, and tells what raytap understands of them: how many of which kind, what is skipped and why, which are services that many share (rated
 info), which have ended, and what they take in memory.
 
 Exit status: 0 all were read; 1 one could not be read, or has no indicators; 2 wrong usage.
@@ -37,6 +38,13 @@ func describeIntel(args []string, stdout, stderr *os.File) int {
 	}
 	var b bytes.Buffer
 	for _, feed := range feeds {
+		if feed.Folder {
+			describeFolder(&b, feed)
+			if feed.Files == 0 {
+				code = exitInput
+			}
+			continue
+		}
 		describe(&b, feed)
 		if feed.Indicators() == 0 {
 			code = exitInput
@@ -54,8 +62,34 @@ func describeIntel(args []string, stdout, stderr *os.File) int {
 	return code
 }
 
+// describeFolder tells what of a folder was read and what was not.
+func describeFolder(b *bytes.Buffer, f *intel.Feed) {
+	fmt.Fprintf(b, "%s: %s\n\n", terminal.Clean(f.Name), inFolder(f))
+}
+
+func inFolder(f *intel.Feed) string {
+	s := fmt.Sprintf("%d files were read", f.Files)
+	switch f.Files {
+	case 0:
+		s = "no feed is in it"
+	case 1:
+		s = "1 file was read"
+	}
+	if len(f.Left) > 0 {
+		s += "; left out: " + terminal.Clean(strings.Join(f.Left, ", "))
+	}
+	return s
+}
+
 func describe(b *bytes.Buffer, f *intel.Feed) {
-	fmt.Fprintf(b, "%s: %s, %d records, %d indicators", terminal.Clean(f.Name), f.Format, f.Records, f.Indicators())
+	if f.Format == "" { // it could not be opened, which was said
+		return
+	}
+	fmt.Fprintf(b, "%s: %s, ", terminal.Clean(f.Name), f.Format)
+	if f.Files > 1 {
+		fmt.Fprintf(b, "%d files, ", f.Files)
+	}
+	fmt.Fprintf(b, "%d records, %d indicators", f.Records, f.Indicators())
 	if !f.Newest().IsZero() {
 		fmt.Fprintf(b, ", last seen %s to %s", f.Oldest().Format("2006-01-02"), f.Newest().Format("2006-01-02"))
 	}

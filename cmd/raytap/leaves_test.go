@@ -167,7 +167,9 @@ func TestNoSecretLeaves(t *testing.T) {
 }
 
 func findingOf(lines string) string {
-	var f struct{ ID string }
+	var f struct {
+		ID string `json:"finding_id"`
+	}
 	line, _, _ := strings.Cut(lines, "\n")
 	json.Unmarshal([]byte(line), &f)
 	return f.ID

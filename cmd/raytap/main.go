@@ -11,6 +11,7 @@
 //	raytap intel FILE...            check and describe feeds of indicators
 //	raytap rules [--json] [RULE]    list what it can find
 //	raytap health [HOST:PORT]       ask a running sensor whether it works
+//	raytap completion SHELL         print what completes commands in a shell
 //	raytap version                  say which build this is
 //
 // Each subcommand is a thin main over package raytap.
@@ -53,6 +54,7 @@ func commands() []command {
 		{"intel", "check and describe feeds of indicators", describeIntel},
 		{"rules", "list what raytap can find", listRules},
 		{"health", "ask a running sensor whether it works", askHealth},
+		{"completion", "print what completes commands in a shell", printCompletion},
 		{"version", "say which build this is", printVersion},
 	}
 }
@@ -73,6 +75,9 @@ func run(args []string, stdout, stderr *os.File) int {
 		if len(args) == 0 {
 			usage(stdout)
 			return exitOK
+		}
+		if args[0] == "--json" {
+			return describeAll(args[1:], stdout, stderr)
 		}
 		name, args = args[0], []string{"--help"}
 	case "-v", "-V", "-version", "--version":
@@ -108,7 +113,7 @@ func meantCommand(name string) string {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "raytap looks for attacks on Ray clusters in network traffic.\n\nusage: raytap COMMAND [flags] [arguments]\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-8s  %s\n", c.name, c.says)
+		fmt.Fprintf(w, "  %-10s  %s\n", c.name, c.says)
 	}
 	fmt.Fprint(w, "\nraytap help COMMAND tells the flags of one.\n")
 }

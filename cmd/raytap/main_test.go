@@ -145,7 +145,11 @@ func folder(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -168,8 +172,8 @@ func TestReplayTellsTheStory(t *testing.T) {
 	if !strings.Contains(r.stdout, "[jobsubmit/external, R") || !strings.Contains(r.stdout, ", C") || !strings.Contains(r.stdout, "\n8 packets; ") {
 		t.Errorf("stdout %s", r.stdout)
 	}
-	// The most severe stands first.
-	if !strings.HasPrefix(r.stdout, "critical  2023-11-14 22:13:20  ") {
+	// Behind what the times are the most severe stands first.
+	if !strings.HasPrefix(r.stdout, "times are UTC\n\ncritical  2023-11-14 22:13:20  ") {
 		t.Errorf("first line of %s", r.stdout)
 	}
 	for _, log := range []string{"conn", "http", "notice", "stats"} {
@@ -822,7 +826,7 @@ func TestTailTellsTheLastFindings(t *testing.T) {
 			t.Errorf("%s: %s", format, r.stdout)
 		}
 		one := invoke(t, dir, nil, "tail", "--once", "-n", "1", "raytap-logs")
-		if !strings.Contains(one.stdout, "INCIDENT  203.0.113.66 ran a job") || strings.Contains(one.stdout, "jobsubmit/") || !strings.HasSuffix(r.stdout, one.stdout) {
+		if !strings.Contains(one.stdout, "INCIDENT, closed  203.0.113.66 ran a job") || strings.Contains(one.stdout, "jobsubmit/") || !strings.HasSuffix(r.stdout, strings.TrimPrefix(one.stdout, "times are UTC\n\n")) {
 			t.Errorf("%s: -n 1 prints %q", format, one.stdout)
 		}
 		if medium := invoke(t, dir, nil, "tail", "--once", "--severity=high", "raytap-logs"); strings.Contains(medium.stdout, "medium ") || medium.stdout == "" {
@@ -851,8 +855,11 @@ func TestTailFollows(t *testing.T) {
 		t.Fatal(err)
 	}
 	invoke(t, dir, nil, "replay", "--quiet", "a.pcap").expect(t, 0, "", "")
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || !strings.Contains(line, "203.0.113.66 ran a job") {
+	lines := bufio.NewReader(out)
+	head, _ := lines.ReadString('\n')
+	lines.ReadString('\n')
+	line, err := lines.ReadString('\n')
+	if err != nil || head != "times are UTC\n" || !strings.Contains(line, "203.0.113.66 ran a job") {
 		t.Errorf("%q, %v", line, err)
 	}
 	cmd.Process.Signal(os.Interrupt)

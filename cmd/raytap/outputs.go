@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"net"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -38,6 +40,7 @@ type outputs struct {
 type health struct {
 	up         func() bool                // a link is up
 	interfaces func() []metrics.Interface // what each delivered and dropped
+	feeds      func() []metrics.Feed      // what servers of indicators have given
 }
 
 // openOutputs makes what cfg asks for. say is told in a sentence what happens to it, from any goroutine.
@@ -61,7 +64,7 @@ func openOutputs(cfg *config.Config, h health, say func(string), now time.Time) 
 	if c := &cfg.Syslog; c.Address != "" {
 		least, _ := detectors.ParseSeverity(c.Severity)
 		o.syslog, err = syslog.New(syslog.Options{
-			Address: c.Address, CA: c.CA, Enterprise: c.Enterprise, Facility: c.Facility, Severity: least, JSON: c.Message == "json", Host: cfg.Sensor.Name, Rules: rules, Say: say,
+			Address: c.Address, CA: c.CA, Enterprise: c.Enterprise, Facility: c.Facility, Severity: least, JSON: c.Message == "json", CEF: c.Format == "cef", Version: buildVersion(), Host: cfg.Sensor.Name, Rules: rules, Say: say,
 		})
 		if err != nil {
 			return o, err
@@ -69,24 +72,37 @@ func openOutputs(cfg *config.Config, h health, say func(string), now time.Time) 
 	}
 	if c := &cfg.Webhook; c.URL != "" {
 		least, _ := detectors.ParseSeverity(c.Severity)
-		spool := c.Spool
-		if spool == "" {
-			spool = filepath.Join(cfg.Out, "webhook-spool")
-		}
 		o.webhook, err = webhook.New(webhook.Options{
-			URL: c.URL, Peer: cfg.Sensor.Name, TokenFile: c.TokenFile, Headers: c.Headers, CA: c.CA, Cert: c.Cert, Key: c.Key, Plain: c.PlainToken, Severity: least, Spool: spool, MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
+			URL: c.URL, Peer: cfg.Sensor.Name, TokenFile: c.TokenFile, Headers: c.Headers, CA: c.CA, Cert: c.Cert, Key: c.Key, Plain: c.PlainToken, Template: c.Template, Severity: least, Spool: spoolOf(cfg), MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
 		})
 		if err != nil {
 			return o, err
 		}
 	}
 	if c := &cfg.Metrics; c.Listen != "" {
-		o.metrics = metrics.New(metrics.Options{Version: buildVersion(), Rules: rules, Quiet: c.Quiet, Up: h.up, Ready: o.ready, Interfaces: h.interfaces})
+		o.metrics = metrics.New(metrics.Options{Version: buildVersion(), Rules: rules, Quiet: c.Quiet, TokenFile: c.TokenFile, Up: h.up, Ready: o.ready, Interfaces: h.interfaces, Feeds: h.feeds})
 		if o.server, err = o.metrics.Listen(c.Listen); err != nil {
 			return o, err
 		}
+		if host, _, _ := net.SplitHostPort(c.Listen); c.TokenFile == "" && !isLoopback(host) {
+			say("metrics are at " + c.Listen + " for everybody who gets there; metrics.token_file asks for a token")
+		}
 	}
 	return o, nil
+}
+
+// spoolOf is the folder for what waits for the webhook.
+func spoolOf(cfg *config.Config) string {
+	if cfg.Webhook.Spool != "" {
+		return cfg.Webhook.Spool
+	}
+	return filepath.Join(cfg.Out, "webhook-spool")
+}
+
+// isLoopback reports whether only this machine gets to host.
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
 // ready says whether logs can be written.
@@ -100,18 +116,19 @@ func (o *outputs) ready() error {
 // Event implements engine.Sink.
 func (o *outputs) Event(ev any) {
 	o.logs.Event(ev)
-	f, ok := ev.(*detectors.Finding)
-	if !ok {
+	switch ev.(type) {
+	case *detectors.Finding, *detectors.Update:
+	default:
 		return
 	}
 	if o.syslog != nil {
-		o.syslog.Event(f)
+		o.syslog.Event(ev)
 	}
 	if o.webhook != nil {
-		o.webhook.Event(f)
+		o.webhook.Event(ev)
 	}
 	if o.metrics != nil {
-		o.metrics.Event(f)
+		o.metrics.Event(ev)
 	}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -71,7 +70,7 @@ func TestPackageList(t *testing.T) {
 	at := map[string]string{}
 	for _, c := range list.Contents {
 		at[c.Dst] = c.Type
-		if _, err := os.Stat(filepath.Join("..", "..", c.Src)); err != nil && c.Src != "bin/raytap" { // which `make build` makes
+		if _, err := os.Stat(filepath.Join("..", "..", c.Src)); err != nil && !strings.HasPrefix(c.Src, "dist/stage/") { // which `make stage` makes
 			t.Error(err)
 		}
 	}
@@ -86,132 +85,100 @@ func TestPackageList(t *testing.T) {
 	if len(list.Scripts) != 3 || at["/etc/raytap/raytap.yaml"] != "config|noreplace" {
 		t.Errorf("scripts %v, contents %v", list.Scripts, at)
 	}
-	for _, path := range []string{"/usr/bin/raytap", "/usr/lib/systemd/system/raytap.service", "/usr/lib/sysusers.d/raytap.conf", "/usr/share/doc/raytap/copyright", "/usr/share/doc/raytap/docs/guide.md"} {
+	for _, path := range []string{"/usr/bin/raytap", "/usr/lib/systemd/system/raytap.service", "/usr/lib/sysusers.d/raytap.conf", "/usr/share/doc/raytap/copyright", "/usr/share/doc/raytap/changelog.gz", "/usr/share/doc/raytap",
+		"/usr/share/man/man1/", "/usr/share/man/man5/", "/usr/share/bash-completion/completions/raytap", "/usr/share/zsh/vendor-completions/_raytap", "/usr/share/fish/vendor_completions.d/raytap.fish"} {
 		if _, ok := at[path]; !ok {
 			t.Errorf("%s is not in the package", path)
 		}
 	}
 }
 
-// TestDaemonSet: the documents parse, the configuration in them is one of ours, and probes, capability, host network
-// and paths fit together.
-func TestDaemonSet(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join("packaging", "daemonset.yaml"))
-	if err != nil {
+// TestInstall has `make install` put everything into a folder: programs run, pages and scripts are whole, paths are those of
+// PREFIX, and a configuration that is there stays.
+func TestInstall(t *testing.T) {
+	for _, tool := range []string{"make", "gzip", "awk", "install"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(err)
+		}
+	}
+	dest := t.TempDir()
+	configFile := filepath.Join(dest, "etc", "raytap", "raytap.yaml")
+	install := func() {
+		t.Helper()
+		cmd := exec.Command("make", "-C", filepath.Join("..", ".."), "install", "DESTDIR="+dest, "PREFIX=/opt/raytap", "SYSCONFDIR=/etc", "STAGE="+filepath.Join(t.TempDir(), "stage"))
+		cmd.Env = append(os.Environ(), "MAKEFLAGS=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	install()
+	if err := os.WriteFile(configFile, []byte("out: mine\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	type probe struct {
-		HTTPGet struct{ Path, Port string } `yaml:"httpGet"`
+	install()
+	if b, err := os.ReadFile(configFile); err != nil || string(b) != "out: mine\n" {
+		t.Errorf("the configuration was replaced: %s %v", b, err)
 	}
-	type container struct {
-		Args  []string
-		Ports []struct {
-			Name string
-			Port int `yaml:"containerPort"`
-		}
-		Security struct {
-			Escalation   *bool `yaml:"allowPrivilegeEscalation"`
-			ReadOnly     bool  `yaml:"readOnlyRootFilesystem"`
-			Capabilities struct{ Add, Drop []string }
-		} `yaml:"securityContext"`
-		Live   probe `yaml:"livenessProbe"`
-		Ready  probe `yaml:"readinessProbe"`
-		Mounts []struct {
-			Name string
-			Path string `yaml:"mountPath"`
-		} `yaml:"volumeMounts"`
-	}
-	var configFile string
-	var pod struct {
-		HostNetwork bool `yaml:"hostNetwork"`
-		Containers  []container
-		Volumes     []struct{ Name string }
-	}
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	var kinds []string
-	for {
-		var doc struct {
-			Kind     string
-			Metadata struct{ Name, Namespace string }
-			Data     map[string]string
-			Spec     struct {
-				Selector struct {
-					MatchLabels map[string]string `yaml:"matchLabels"`
-				}
-				Template struct {
-					Metadata struct{ Labels map[string]string }
-					Spec     yaml.RawMessage
-				}
-			}
-		}
-		if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		kinds = append(kinds, doc.Kind)
-		switch doc.Kind {
-		case "ConfigMap":
-			configFile = doc.Data["raytap.yaml"]
-		case "DaemonSet":
-			for k, v := range doc.Spec.Selector.MatchLabels {
-				if doc.Spec.Template.Metadata.Labels[k] != v {
-					t.Errorf("the selector %s=%s does not match its pods", k, v)
-				}
-			}
-			if err := yaml.Unmarshal(doc.Spec.Template.Spec, &pod); err != nil {
-				t.Fatal(err)
-			}
+	for name, want := range map[string]string{
+		"share/bash-completion/completions/raytap":    "complete -F _raytap raytap\n",
+		"share/zsh/site-functions/_raytap":            "#compdef raytap\n",
+		"share/fish/vendor_completions.d/raytap.fish": "complete -c raytap",
+		"lib/systemd/system/raytap.service":           "ExecStart=/opt/raytap/bin/raytap sensor --config /etc/raytap/raytap.yaml\n",
+		"lib/sysusers.d/raytap.conf":                  "u raytap",
+		"share/doc/raytap/docs/guide.md":              "](../packaging/",
+		"share/doc/raytap/README.md":                  "](packaging/README.md)",
+		"share/doc/raytap/packaging/README.md":        "systemd",
+		"share/doc/raytap/third-party-licenses.txt":   "==== Go go1.",
+		"share/doc/raytap/LICENSE":                    "Apache License",
+		"share/man/man1/raytap-sensor.1.gz":           "",
+		"share/man/man5/raytap.yaml.5.gz":             "",
+	} {
+		b, err := os.ReadFile(filepath.Join(dest, "opt", "raytap", name))
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%s lacks %q: %v", name, want, err)
 		}
 	}
-	if strings.Join(kinds, " ") != "Namespace ConfigMap DaemonSet" || len(pod.Containers) != 1 {
-		t.Fatalf("documents %v, %d containers", kinds, len(pod.Containers))
-	}
-	name := filepath.Join(t.TempDir(), "raytap.yaml")
-	if err := os.WriteFile(name, []byte(configFile), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := config.Load(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := pod.Containers[0]
-	if !pod.HostNetwork || c.Security.Escalation == nil || *c.Security.Escalation || !c.Security.ReadOnly ||
-		!slices.Equal(c.Security.Capabilities.Drop, []string{"ALL"}) || !slices.Equal(c.Security.Capabilities.Add, []string{"NET_RAW"}) {
-		t.Errorf("network %v, security %+v", pod.HostNetwork, c.Security)
-	}
-	if len(c.Ports) != 1 || c.Ports[0].Port != 9477 || cfg.Metrics.Listen != ":9477" || c.Live.HTTPGet.Port != c.Ports[0].Name || c.Ready.HTTPGet.Port != c.Ports[0].Name ||
-		c.Live.HTTPGet.Path != "/healthz" || c.Ready.HTTPGet.Path != "/readyz" {
-		t.Errorf("ports %v, listens at %s, probes %v %v", c.Ports, cfg.Metrics.Listen, c.Live, c.Ready)
-	}
-	paths := map[string]bool{}
-	for _, m := range c.Mounts {
-		paths[m.Path] = slices.ContainsFunc(pod.Volumes, func(v struct{ Name string }) bool { return v.Name == m.Name })
-	}
-	if !paths[cfg.Out] || !paths["/etc/raytap"] || len(c.Args) == 0 || c.Args[len(c.Args)-1] != "/etc/raytap/raytap.yaml" {
-		t.Errorf("mounts %v, logs at %s, arguments %v", paths, cfg.Out, c.Args)
+	if out, err := exec.Command(filepath.Join(dest, "opt", "raytap", "bin", "raytap"), "version").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
-// TestOneDaemonSet: documents lead to the packaged one and have none of their own, which would come to say something else.
-func TestOneDaemonSet(t *testing.T) {
-	docs, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
-	if err != nil || len(docs) == 0 {
-		t.Fatal(docs, err)
+// TestChangelogOfPackages: each version's notes stand below it, in lines that Debian takes.
+func TestChangelogOfPackages(t *testing.T) {
+	awk, err := exec.LookPath("awk")
+	if err != nil {
+		t.Skip(err)
 	}
-	leads := false
-	for _, name := range append(docs, filepath.Join("..", "..", "README.md")) {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bytes.Contains(b, []byte("kind: DaemonSet")) {
-			t.Errorf("%s has a DaemonSet of its own", name)
-		}
-		leads = leads || bytes.Contains(b, []byte("](../cmd/raytap/packaging/daemonset.yaml)"))
+	log := filepath.Join(t.TempDir(), "CHANGELOG.md")
+	const text = "# Changelog\n\nAbout it.\n\n## [Unreleased]\n\n### Fixed\n\n- `new` it's\n  two lines\n\n## [0.2.0] - 2027-01-02\n\n- second\n\n## [0.1.0] - 2026-11-30\n\nThe first.\n\n### Added\n\n- first\n"
+	if err := os.WriteFile(log, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
 	}
-	if !leads {
-		t.Error("no document leads to the packaged DaemonSet")
+	for version, want := range map[string]string{
+		"0.2.0+git20270103.1.abc": "0.2.0+git20270103.1.abc-1: new it's two lines | 0.2.0-1: second | 0.1.0-1: The first., first",
+		"0.2.0":                   "0.2.0-1: new it's two lines, second | 0.1.0-1: The first., first",
+		"0.1.0":                   "0.1.0-1: new it's two lines, second, The first., first",
+		"0.0.0+git20261130.1.abc": "0.0.0+git20261130.1.abc-1: new it's two lines, second, The first., first",
+	} {
+		out, err := exec.Command(awk, "-v", "version="+version, "-v", "date=2027-01-03T04:05:06Z", "-v", "packager=a <a@example.org>", "-f", "packaging/changelog.awk", log).Output()
+		var entries []struct {
+			Semver, Date, Packager string
+			Changes                []struct{ Note string }
+		}
+		if err == nil {
+			err = yaml.Unmarshal(out, &entries)
+		}
+		var got []string
+		for _, e := range entries {
+			var notes []string
+			for _, c := range e.Changes {
+				notes = append(notes, c.Note)
+			}
+			got = append(got, e.Semver+": "+strings.Join(notes, ", "))
+		}
+		if s := strings.Join(got, " | "); err != nil || s != want {
+			t.Errorf("%s: %s, not %s (%v)\n%s", version, s, want, err, out)
+		}
 	}
 }
 
@@ -273,9 +240,23 @@ func TestImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`org.opencontainers.image.licenses="Apache-2.0"`, `org.opencontainers.image.version="${VERSION}"`, `HEALTHCHECK `, `CMD ["/usr/bin/raytap", "health"]`} {
+	for _, want := range []string{`org.opencontainers.image.licenses="Apache-2.0"`, `org.opencontainers.image.version="${VERSION}"`, `HEALTHCHECK `, `CMD ["/usr/bin/raytap", "health"]`,
+		`-X main.version=${VERSION}`, `test -n "${VERSION}" ||`, `org.opencontainers.image.revision="${REVISION}"`, `org.opencontainers.image.created="${CREATED}"`, "\nUSER 65532:65532\n"} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("the image lacks %s", want)
+		}
+	}
+	for _, line := range strings.Split(string(b), "\n") { // a default would be what `raytap version` says of most images
+		if strings.HasPrefix(line, "ARG VERSION=") {
+			t.Errorf("a version of no build: %s", line)
+		}
+	}
+	if make, err := exec.LookPath("make"); err == nil {
+		out, err := exec.Command(make, "-n", "-C", filepath.Join("..", ".."), "image", "VERSION=v1.2.3+4", "DOCKER=podman", "IMAGE_FLAGS=--pull").Output()
+		for _, want := range []string{"podman build -f cmd/raytap/packaging/Dockerfile --pull -t raytap:v1.2.3-4 ", "--build-arg VERSION='v1.2.3+4'", "--build-arg REVISION="} {
+			if err != nil || !strings.Contains(string(out), want) {
+				t.Errorf("make image lacks %s: %v\n%s", want, err, out)
+			}
 		}
 	}
 	ignored, err := os.ReadFile(filepath.Join("..", "..", ".dockerignore"))

@@ -3,16 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"os/user"
 	"strconv"
-	"strings"
 	"syscall"
 	"unsafe"
 
+	"github.com/raytap/raytap/config"
 	"golang.org/x/sys/unix"
-
-	"github.com/raytap/raytap/sinks/disk"
 )
 
 // monotonic is the clock that systemd compares reloads by, in microseconds.
@@ -23,9 +19,10 @@ func monotonic() string {
 }
 
 // dropPrivileges becomes another user, if one is given, and gives up every capability but the one that opens packet
-// sockets, and without another user the one that writes to folders of others; on all threads and for good. out is the
-// folder of the logs: it is made while that is still possible, and belongs to the user.
-func dropPrivileges(name, out string, modes disk.Modes) error {
+// sockets, and without another user the one that writes to folders of others; on all threads and for good. What is written
+// to is made, and handed over to the user, while that is still possible.
+func dropPrivileges(cfg *config.Config) error {
+	name := cfg.User
 	fail := func(what string, err error) error { return fmt.Errorf("raytap: cannot %s: %w", what, err) }
 	keep := uint64(1) << unix.CAP_NET_RAW
 	uid, gid := -1, -1
@@ -36,13 +33,8 @@ func dropPrivileges(name, out string, modes disk.Modes) error {
 		if uid, gid, err = lookup(name); err != nil {
 			return err
 		}
-		if _, err := os.Stat(out); errors.Is(err, os.ErrNotExist) {
-			if err := modes.Folder(out); err != nil {
-				return fail("make the log directory", err)
-			}
-			if err := os.Chown(out, uid, gid); err != nil {
-				return fail("hand over the log directory", err)
-			}
+		if err := handOver(cfg, uid, gid); err != nil {
+			return fmt.Errorf("raytap: cannot %w", err)
 		}
 	}
 	prctl := func(op, arg uintptr) error {
@@ -101,25 +93,4 @@ func capset(caps uint64) error {
 		return fmt.Errorf("raytap: cannot give up capabilities: %w", e)
 	}
 	return nil
-}
-
-// lookup finds a user by name, or takes UID:GID.
-func lookup(name string) (uid, gid int, err error) {
-	if u, g, ok := strings.Cut(name, ":"); ok {
-		uid, err1 := strconv.Atoi(u)
-		gid, err2 := strconv.Atoi(g)
-		if err1 != nil || err2 != nil || uid < 0 || gid < 0 {
-			return 0, 0, fmt.Errorf("raytap: %q is not UID:GID", name)
-		}
-		return uid, gid, nil
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return 0, 0, fmt.Errorf("raytap: there is no user %q", name)
-	}
-	uid, err = strconv.Atoi(u.Uid)
-	if err == nil {
-		gid, err = strconv.Atoi(u.Gid)
-	}
-	return uid, gid, err
 }

@@ -5,14 +5,14 @@ package main
 import (
 	"errors"
 
-	"github.com/raytap/raytap/sinks/disk"
+	"github.com/raytap/raytap/config"
 )
 
 func monotonic() string { return "0" }
 
 // dropPrivileges has nothing to give up where interfaces cannot be captured.
-func dropPrivileges(name, _ string, _ disk.Modes) error {
-	if name != "" {
+func dropPrivileges(cfg *config.Config) error {
+	if cfg.User != "" {
 		return errors.New("raytap: --user is for Linux")
 	}
 	return nil

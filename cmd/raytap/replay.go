@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"runtime/trace"
+	"strings"
 	"syscall"
 	"time"
 
@@ -41,13 +42,13 @@ Flags may stand anywhere; those given win over the configuration file.
 func replay(args []string, stdout, stderr *os.File) int {
 	f := newFlags("replay", replaySynopsis)
 	cfg := config.Default()
-	var home, feeds, only, files []string
+	var home, given, only, files, extract []string
 	f.Func("r", "a capture to read, `FILE`, as an argument is; may be repeated", func(s string) error { files = append(files, s); return nil })
 	f.String("out", cfg.Out, "`DIR` to write logs to; those of an earlier run are replaced, others are not (default "+cfg.Out+")")
 	f.String("format", cfg.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+cfg.Format+")")
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas (default: private, loopback, link-local, CGNAT, ULA)",
 		list(&home))
-	f.Func("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated", list(&feeds))
+	f.Func("intel", "a `FILE` with indicators, a folder or a pattern of such, beside the built-in ones; may be repeated", list(&given))
 	f.Func("logs", "write only these logs, `NAMES` with commas between them: conn,http,notice (default: all)",
 		list(&only))
 	f.Int("workers", cfg.Workers, "goroutines that decode, `N` (default: the processors)")
@@ -58,8 +59,11 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	f.Bool("seccomp", true, "refuse itself system calls that it does not need; --seccomp=false does without")
+	offline := f.Bool("offline", false, "fetch no feeds: of servers in the configuration, what is in the cache must do")
 	html := f.String("report", "", "make an HTML report, `FILE`, of the logs when they are written")
 	exports := f.String("export", "", "write findings, incidents and indicators to `DIR`, for other programs (see raytap help report)")
+	folder := f.String("files", "", "keep files out of the traffic in `DIR`, by their SHA-256")
+	f.Func("extract", "which: `TYPES` executable, script, archive, pickle, ray_package (these are the default with --files), model, notebook, all", list(&extract))
 	force := f.Bool("force", false, "replace logs in --out also if raytap did not write them")
 	f.String("file-mode", cfg.FileMode, "`MODE` of logs and reports that are made (default "+cfg.FileMode+")")
 	configFile := f.String("config", "", "read settings from `FILE` (YAML)")
@@ -80,12 +84,16 @@ func replay(args []string, stdout, stderr *os.File) int {
 		}
 	}
 	f.override(&cfg, home)
-	if len(feeds) > 0 {
-		cfg.Intel = feeds
+	if len(given) > 0 {
+		if err := cfg.Set("intel", given...); err != nil {
+			complain(stderr, fmt.Errorf("flag --intel: %s", strings.TrimPrefix(err.Error(), "raytap: ")))
+			return exitUsage
+		}
 	}
 	if len(only) > 0 {
 		cfg.Logs = only
 	}
+	keepFiles(&cfg, *folder, extract)
 	if err := cfg.Check(); err != nil {
 		complain(stderr, err)
 		return exitUsage
@@ -94,14 +102,24 @@ func replay(args []string, stdout, stderr *os.File) int {
 		return f.fail(errors.New("no capture given"), stdout, stderr)
 	}
 
-	set, read, err := config.LoadIntel(cfg.Intel)
+	if err := fetchMissing(&cfg, *offline, stderr); err != nil {
+		complain(stderr, err)
+		return exitInput
+	}
+	set, read, err := cfg.LoadIntel()
 	if err != nil {
 		complain(stderr, err)
 		return exitInput
 	}
 	for _, feed := range read {
-		if feed.Indicators() == 0 {
-			fmt.Fprintf(stderr, "raytap: %s: no indicators; raytap intel tells why\n", feed.Name)
+		switch {
+		case feed.Remote && !cfg.Quiet:
+			fmt.Fprintf(stderr, "raytap: feed %s: %d indicators of %s\n", terminal.Clean(feed.Name), feed.Indicators(), feed.At.UTC().Format("2006-01-02 15:04 UTC"))
+		case feed.Remote:
+		case feed.Folder && (feed.Files == 0 || len(feed.Left) > 0):
+			fmt.Fprintf(stderr, "raytap: %s: %s\n", terminal.Clean(feed.Name), inFolder(feed))
+		case !feed.Folder && feed.Indicators() == 0:
+			fmt.Fprintf(stderr, "raytap: %s: no indicators; raytap intel tells why\n", terminal.Clean(feed.Name))
 		}
 	}
 	cfg.Indicators = intel.NewLive(set)
@@ -225,6 +243,13 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 		fail(err)
 		return code
 	}
+	if err := openStore(&cfg, true, say); err != nil {
+		fail(err)
+		if err := logs.Close(0); err != nil {
+			fail(err)
+		}
+		return code
+	}
 	people := terminal.New(terminalOptions(stdout))
 
 	start := time.Now()
@@ -254,6 +279,12 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 	if err := logs.Close(stats.Last); err != nil {
 		fail(err)
 	}
+	kept, all, err := closeStore(&cfg)
+	if err != nil {
+		fail(err)
+	} else if !all {
+		code = exitInput
+	}
 	if html != "" || exports != "" {
 		unread, err := tellLogs([]string{cfg.Out}, sourceOf(files), window{}, cfg, html, exports)
 		if err != nil {
@@ -266,6 +297,9 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 	if !cfg.Quiet {
 		if err := people.Report(stdout, totals(&stats, cfg.Checksums, elapsed)); err != nil {
 			fail(fmt.Errorf("cannot print the findings: %w", err))
+		}
+		if kept != "" {
+			fmt.Fprintln(stdout, kept)
 		}
 	}
 	if interrupted {

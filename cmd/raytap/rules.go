@@ -24,6 +24,8 @@ Lists every rule: its name, the severity that it has at most, what it says, the 
 needs to see, and what is known to set it off by mistake. With RULE, one rule (mining/stratum) or the rules of one
 detector (mining), in words. With --in-force a line each, with what the configuration makes of it: off, another
 severity, what is kept back of it, until when and why. How much was kept back stats.log counts.
+
+Exit status: 0 printed; 1 it could not be printed; 2 wrong usage, an unknown rule, or a mistake in the configuration.
 `
 
 // ruleJSON is a rule as --json prints it; scripts read the names.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -30,6 +32,7 @@ settings) is told on standard error.
 
 Signals: TERM and INT stop it, once what was captured so far is read and written; HUP reads the configuration file and the
 indicators again (home networks, the sections of detectors; a file with a mistake changes nothing) and opens the logs again.
+With --watch-config it reads them again by itself, some seconds after they have changed: where nobody can send a signal.
 
 It takes root, or CAP_NET_RAW. Once it captures it keeps of its privileges that alone, to open an interface again that was
 removed and comes back; and without --user the right to write where it was started. Where the kernel has Landlock, it can
@@ -38,6 +41,9 @@ A seccomp filter refuses it system calls that it does not need: to start program
 
 Flags may stand anywhere; those given win over the configuration file. Every key of the configuration is a flag, too:
 --ring for ring, --rotate-interval for rotate.interval; raytap.yaml explains them.
+
+Exit status: 0 it was told to stop; 1 it could not begin, or its source ended or failed, or an output could not be written
+to its end; 2 wrong usage or configuration.
 `
 
 const watchSynopsis = `watch DIR [flags]
@@ -47,6 +53,9 @@ newer one, in the order in which they were last written to: one writer a folder.
 again. Everything else is as of raytap sensor: logs, findings, signals, the configuration. It takes no privileges.
 
 Flags may stand anywhere; those given win over the configuration file. Every key of the configuration is a flag, too.
+
+Exit status: 0 it was told to stop; 1 it could not begin, or the folder could not be read, or an output could not be written
+to its end; 2 wrong usage or configuration.
 `
 
 func sensor(args []string, stdout, stderr *os.File) int {
@@ -61,7 +70,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	isWatch := f.Name() == "watch"
 	def := config.Default()
 	var home, interfaces []string
-	f.Func("i", "an interface to capture from, `IFACE`; may be repeated, or several with commas", list(&interfaces))
+	f.Func("i", "an interface to capture from, `IFACE`; may be repeated, or several with commas; veth*, any and default (of the default route) are found, also later, and -lo is left out of them", list(&interfaces))
 	f.String("read-fifo", "", "read pcap or pcapng from `PIPE` instead; a named pipe is opened again when its writer is gone")
 	f.String("out", def.Out, "`DIR` to write logs to (default "+def.Out+")")
 	f.String("format", def.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+def.Format+")")
@@ -76,11 +85,15 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	f.Bool("quiet", false, "print nothing but errors")
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
+	var extract []string
+	folder := f.String("files", "", "keep files out of the traffic in `DIR`, by their SHA-256")
+	f.Func("extract", "which: `TYPES` executable, script, archive, pickle, ray_package (these are the default with --files), model, notebook, all", list(&extract))
 	configFile := f.String("config", "", "read settings from `FILE` (YAML)")
+	follow := f.Bool("watch-config", false, "take up changes of the file of --config and of indicators by itself, as SIGHUP has it do")
 	cpuprofile := f.String("cpuprofile", "", "")
 	f.hidden["cpuprofile"] = true
 	keys := f.keys(func(key string) bool { return key != "fail_on" })
-	f.show("intel", "a `FILE` with indicators, beside the built-in ones; may be repeated")
+	f.show("intel", "a `FILE` with indicators, a folder or a pattern of such, beside the built-in ones; may be repeated")
 	f.show("logs", "write only these logs, `NAMES`; may be repeated (default: all)")
 	f.show("state", "keep the inventory of assets from one run to the next in `FILE`")
 	if isWatch {
@@ -103,6 +116,9 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	} else if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("%s is no flag; captures are read by raytap replay", rest[0])
 	}
+	if err == nil && *follow && *configFile == "" {
+		err = errors.New("--watch-config goes with --config")
+	}
 	if err != nil {
 		return f.fail(err, stdout, stderr)
 	}
@@ -121,6 +137,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		if err := keys.apply(&cfg); err != nil {
 			return nil, err
 		}
+		keepFiles(&cfg, *folder, extract)
 		if dir != "" {
 			cfg.ReadFIFO, cfg.Interfaces = dir, nil
 		}
@@ -140,6 +157,8 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	switch {
 	case len(cfg.Interfaces) == 0 && cfg.ReadFIFO == "":
 		return f.fail(errors.New("no interface given"), stdout, stderr)
+	case onlyLeavesOut(cfg.Interfaces):
+		return f.fail(fmt.Errorf("no interface given that %s is left out of (any?)", strings.Join(cfg.Interfaces, ", ")), stdout, stderr)
 	case len(cfg.Interfaces) > 0 && cfg.ReadFIFO != "":
 		return f.fail(errors.New("interfaces and a pipe at once cannot be"), stdout, stderr)
 	}
@@ -148,7 +167,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		complain(stderr, err)
 		return exitInput
 	}
-	code := watch(cfg, *configFile, load, stdout, stderr)
+	code := watch(cfg, *configFile, *follow, load, stdout, stderr)
 	if err := stop(); err != nil {
 		complain(stderr, err)
 		return exitInput
@@ -177,8 +196,9 @@ func sensorName() string {
 // assetsEvery is how often a sensor tells of each asset that it sees, if nothing else is said. News comes at once.
 const assetsEvery = time.Hour
 
-// watch runs the sensor. load reads the configuration again, from the file config, if there is one, and flags.
-func watch(cfg *config.Config, configFile string, load func() (*config.Config, error), stdout, stderr *os.File) int {
+// watch runs the sensor. load reads the configuration again, from the file config, if there is one, and flags; follow says
+// that it is to be read when it changes.
+func watch(cfg *config.Config, configFile string, follow bool, load func() (*config.Config, error), stdout, stderr *os.File) int {
 	code := exitOK
 	fail := func(err error) int {
 		complain(stderr, err)
@@ -187,11 +207,11 @@ func watch(cfg *config.Config, configFile string, load func() (*config.Config, e
 	}
 	signal.Ignore(syscall.SIGPIPE) // that nobody reads what is printed must not end it
 	notice := func(text string) { complain(stderr, errors.New(text)) }
-	set, feeds, err := config.LoadIntel(cfg.Intel)
+	set, read, err := cfg.LoadIntel()
 	if err != nil {
 		return fail(err)
 	}
-	noteEmpty(feeds, notice)
+	noteEmpty(read, notice)
 	indicators := intel.NewLive(set)
 	var src capture.LiveSource
 	if cfg.ReadFIFO != "" {
@@ -206,7 +226,7 @@ func watch(cfg *config.Config, configFile string, load func() (*config.Config, e
 		return fail(err)
 	}
 	defer src.Close()
-	if err := dropPrivileges(cfg.User, cfg.Out, cfg.Modes()); err != nil {
+	if err := dropPrivileges(cfg); err != nil {
 		return fail(err)
 	}
 	var up atomic.Bool
@@ -220,12 +240,21 @@ func watch(cfg *config.Config, configFile string, load func() (*config.Config, e
 			return all
 		}
 	}
+	servers, err := newFeedKeeper(cfg, indicators, notice)
+	if err != nil {
+		return fail(err)
+	}
+	defer servers.close()
+	h.feeds = servers.status
 	known, err := inventory.Open(cfg.State)
 	if err != nil {
 		return fail(err)
 	}
 	logs, err := openOutputs(cfg, h, notice, time.Now())
 	if err != nil {
+		return fail(err)
+	}
+	if err := openStore(cfg, false, notice); err != nil {
 		return fail(err)
 	}
 	if says, err := protect(cfg, configFile); err != nil {
@@ -252,7 +281,7 @@ func watch(cfg *config.Config, configFile string, load func() (*config.Config, e
 			doubted = true
 			notice(s.Outsiders[0].String())
 		}
-		up.Store(s.Live.Down == 0 || s.Live.Down < s.Live.Links)
+		up.Store(s.Live.Down < s.Live.Links)
 		logs.tick(now, &s)
 		manager.alive(now)
 		err := known.Err()
@@ -273,6 +302,10 @@ func watch(cfg *config.Config, configFile string, load func() (*config.Config, e
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	done := make(chan struct{})
+	var changed <-chan struct{} // nil: never
+	if follow {
+		changed = changes(func() string { return lookAt(configFile, filesOfIntel(inForce.Load())) }, done)
+	}
 	go func() {
 		for {
 			select {
@@ -283,28 +316,30 @@ func watch(cfg *config.Config, configFile string, load func() (*config.Config, e
 					src.Stop()
 					return
 				}
-				manager.reloading()
 				logs.reopenLogs()
-				if next := again(inForce.Load(), configFile, load, indicators, notice); next != nil {
-					inForce.Store(next)
-					select {
-					case <-reload: // one that the run has not come to yet
-					default:
-					}
-					reload <- &next.Config
-				}
-				manager.say("READY=1")
+			case <-changed:
 			case <-done:
 				return
 			}
+			manager.reloading()
+			if next := again(inForce.Load(), configFile, load, servers, notice); next != nil {
+				inForce.Store(next)
+				select {
+				case <-reload: // one that the run has not come to yet
+				default:
+				}
+				reload <- &next.Config
+			}
+			manager.say("READY=1")
 		}
 	}()
 	if len(cfg.Interfaces) > 0 {
-		notice("capturing from " + strings.Join(cfg.Interfaces, ", "))
+		notice(capturing(cfg.Interfaces, h.interfaces))
 	} else {
 		notice("reading " + cfg.ReadFIFO)
 	}
 	manager.say("READY=1")
+	servers.start()
 	start := time.Now()
 	stats, err := run()
 	for errors.Is(err, capture.ErrClockStep) {
@@ -319,16 +354,43 @@ func watch(cfg *config.Config, configFile string, load func() (*config.Config, e
 	if err := errors.Join(logs.close(time.Now()), known.Close()); err != nil {
 		fail(err)
 	}
+	kept, _, err := closeStore(cfg)
+	if err != nil {
+		fail(err)
+	}
 	if !cfg.Quiet {
 		if err := people.Report(out, totals(&stats, cfg.Checksums, time.Since(start))); err != nil {
 			fail(fmt.Errorf("cannot print the findings: %w", err))
 		}
+	}
+	if kept != "" {
+		notice(kept)
 	}
 	out.close()
 	if n := out.dropped.Load(); n > 0 {
 		notice(fmt.Sprintf("%d findings were not printed, since nobody read them; notice.log has them", n))
 	}
 	return code
+}
+
+// capturing says what is captured from, of what was asked for.
+func capturing(asked []string, now func() []metrics.Interface) string {
+	if !slices.ContainsFunc(asked, capture.IsPattern) || now == nil {
+		return "capturing from " + strings.Join(asked, ", ")
+	}
+	var names []string
+	for _, i := range now() {
+		names = append(names, i.Name)
+	}
+	const most = 16
+	n := len(names)
+	switch {
+	case n == 0:
+		return "waiting for an interface that fits " + strings.Join(asked, ", ")
+	case n > most:
+		names = append(names[:most], strconv.Itoa(n-most)+" more")
+	}
+	return "capturing from " + strings.Join(names, ", ") + " (" + strings.Join(asked, ", ") + ")"
 }
 
 // protect takes from the process what it will not need any more, and says what.
@@ -355,23 +417,23 @@ func protect(cfg *config.Config, configFile string) (string, error) {
 
 // again reads configuration and indicators anew, puts the latter in place, and returns what is to be in force from now
 // on: all that can be exchanged while a run goes on. If nothing can be, or something is wrong, it returns nil.
-func again(cfg *config.Config, configFile string, load func() (*config.Config, error), indicators *intel.Live, notice func(string)) *config.Config {
+func again(cfg *config.Config, configFile string, load func() (*config.Config, error), servers *feedKeeper, notice func(string)) *config.Config {
 	if configFile == "" && len(cfg.Intel) == 0 {
 		notice("there is no configuration file to read again")
 		return nil
 	}
 	next, err := load()
 	var set *intel.Set
-	var feeds []*intel.Feed
+	var read []*intel.Feed
 	if err == nil {
-		set, feeds, err = config.LoadIntel(next.Intel)
+		set, read, err = servers.reload(next)
 	}
 	if err != nil {
 		notice(strings.TrimPrefix(err.Error(), "raytap: "))
 		notice("the configuration that was in force stays in force")
 		return nil
 	}
-	noteEmpty(feeds, notice)
+	noteEmpty(read, notice)
 	now, later := cfg.Changes(next)
 	says := "the configuration has not changed"
 	if len(now)+len(later) > 0 {
@@ -386,18 +448,25 @@ func again(cfg *config.Config, configFile string, load func() (*config.Config, e
 	if len(later) > 0 {
 		says += strings.Join(later, ", ") + " will change with the next start"
 	}
-	if len(feeds) > 0 {
+	if len(read) > 0 {
 		says += fmt.Sprintf("; %d indicators are in force", set.Len())
 	}
 	notice(says)
-	indicators.Swap(set)
 	return cfg.Adopt(next)
 }
 
-// noteEmpty says which feeds have nothing in them: they are valid, and yet hardly what is meant.
-func noteEmpty(feeds []*intel.Feed, notice func(string)) {
-	for _, f := range feeds {
-		if f.Indicators() == 0 {
+// noteEmpty says which feeds have nothing in them, and what of folders was left out: they are valid, and yet hardly what is
+// meant.
+func noteEmpty(read []*intel.Feed, notice func(string)) {
+	for _, f := range read {
+		switch {
+		case f.Remote && f.At.IsZero():
+			notice(fmt.Sprintf("feed %s: nothing of it is in the cache yet", terminal.Clean(f.Name)))
+		case f.Remote:
+			notice(fmt.Sprintf("feed %s: %d indicators of %s are in the cache", terminal.Clean(f.Name), f.Indicators(), f.At.UTC().Format("2006-01-02 15:04 UTC")))
+		case f.Folder && (f.Files == 0 || len(f.Left) > 0):
+			notice(terminal.Clean(f.Name) + ": " + inFolder(f))
+		case !f.Folder && f.Indicators() == 0:
 			notice(f.Name + " has no indicators")
 		}
 	}

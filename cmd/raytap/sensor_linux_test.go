@@ -317,7 +317,7 @@ func TestSensorSaysWhatReplaySays(t *testing.T) {
 			"conn":   {"ts", "uid", "duration", "tunnel_parents"},
 			"http":   {"ts", "uid", "orig_fuids", "resp_fuids"},
 			"dns":    {"ts", "uid", "rtt"},
-			"notice": {"ts", "uid", "finding_id", "msg", "sub", "evidence"}, // sentences tell durations and times
+			"notice": {"ts", "uid", "finding_id", "incident_id", "peer_descr", "msg", "sub", "evidence"}, // sentences tell durations and times
 		} {
 			want := rows(t, filepath.Join(dir, "want", log+".log"), without...)
 			got := archived(t, dir, log, without...)
@@ -720,6 +720,90 @@ func TestSensorGivesUpPrivileges(t *testing.T) {
 	}
 	s.wait(s.out, "ran a job on the Ray cluster")
 	s.stop()
+}
+
+// TestSensorTakesOverFromRoot: logs, spool and inventory of an earlier run as root are the user's, and nothing else is.
+func TestSensorTakesOverFromRoot(t *testing.T) {
+	isolated(t)
+	dir := t.TempDir()
+	for d := dir; d != "/"; d = filepath.Dir(d) { // another user must get there
+		os.Chmod(d, 0o755)
+	}
+	os.Chmod(dir, 0o777)
+	elsewhere := filepath.Join(dir, "elsewhere")
+	if err := os.WriteFile(elsewhere, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-i", "v1", "--home", "10.20.0.0/16", "--state", "state.json", "--webhook-url", "http://127.0.0.1:1/", "--webhook-spool", "spool"}
+	w := newWire(t)
+	attack := func(s *running) {
+		for _, f := range job(t) {
+			w.send(f)
+		}
+		s.wait(s.out, "ran a job on the Ray cluster")
+		s.stop()
+	}
+	attack(start(t, dir, nil, args...))
+	for _, name := range []string{"logs/link", "logs/hard"} {
+		if name == "logs/link" {
+			os.Symlink(elsewhere, filepath.Join(dir, name))
+		} else if err := os.Link(elsewhere, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	attack(start(t, dir, nil, append(args, "--user", "65534:65534")...))
+	seen := 0
+	filepath.Walk(dir, func(name string, info os.FileInfo, err error) error {
+		st := info.Sys().(*syscall.Stat_t)
+		rest := strings.TrimPrefix(name, dir)
+		want := uint32(65534)
+		if rest == "" || rest == "/elsewhere" || rest == "/logs/link" || rest == "/logs/hard" {
+			want = 0
+		}
+		if st.Uid != want {
+			t.Errorf("%s belongs to %d", rest, st.Uid)
+		}
+		seen++
+		return nil
+	})
+	if files, _ := filepath.Glob(filepath.Join(dir, "spool", "*.json")); len(files) < 2 || seen < 10 {
+		t.Errorf("%d files in the spool, %d in all", len(files), seen)
+	}
+	if r := invoke(t, dir, nil, "assets", "--state", "state.json"); !strings.Contains(r.stdout, "10.20.0.10") {
+		t.Errorf("the inventory says %s%s", r.stdout, r.stderr)
+	}
+}
+
+// TestSensorFindsInterfaces: with few rights, too, a sensor captures from what comes and fits.
+func TestSensorFindsInterfaces(t *testing.T) {
+	isolated(t)
+	dir := t.TempDir()
+	for d := dir; d != "/"; d = filepath.Dir(d) {
+		os.Chmod(d, 0o755)
+	}
+	ip := func(args string) {
+		t.Helper()
+		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %s: %v: %s", args, err, out)
+		}
+	}
+	ip("link del v0")
+	ip("link add p0 type veth peer name q0")
+	ip("link set p0 up")
+	s := start(t, dir, nil, "-i", "v1*,p*,-px", "--user", "65534:65534", "--home", "10.20.0.0/16")
+	cable(t)
+	s.wait(s.errs, "interface v1 is there: capturing from it, too")
+	w := newWire(t)
+	for _, f := range job(t) {
+		w.send(f)
+	}
+	s.wait(s.out, "ran a job on the Ray cluster")
+	ip("link del v0")
+	s.wait(s.errs, "interface v1 is gone")
+	said := s.stop()
+	if !strings.Contains(said, "capturing from p0 (v1*, p*, -px)") {
+		t.Errorf("it said\n%s", said)
+	}
 }
 
 // TestSensorTellsSystemd: that it is ready, lives, reloads and stops.

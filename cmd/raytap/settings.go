@@ -5,21 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/raytap/raytap/config"
+	"github.com/raytap/raytap/sinks/terminal"
 )
 
-const configSynopsis = `config check FILE...
+const configSynopsis = `config check FILE... [flags]
        raytap config show [--config FILE] [flags]
 
-check reads configuration files as a run would, and says what is wrong with them by file, line and key.
+check reads configuration files as a run would, and says all that is wrong with them by file, line and key. It opens what
+they name: feeds of indicators, tokens, certificates with their keys, the state of the inventory; and sees whether folders
+can be written to, by the user that is named. A warning tells of what may be right later, or cannot be seen by who runs
+this: an interface that is not there, a certificate that ends soon, a file of root's. Flags go above the files.
 
 show prints what is in force with a file and flags, as a file that reads the same, with where each value comes from: the
-default, a line of the file, a flag. Each key of the configuration is a flag: --rotate-interval for rotate.interval.
+default, a line of the file, a flag; and what a value stands for that says nothing by itself. Each key of the configuration is a flag: --rotate-interval for rotate.interval.
 
-Exit status: 0 fine; 2 a mistake.
+Exit status: 0 fine, whatever the warnings; 1 the answer could not be printed; 2 a mistake, or wrong usage.
 `
 
 func configure(args []string, stdout, stderr *os.File) int {
@@ -38,12 +44,17 @@ func configure(args []string, stdout, stderr *os.File) int {
 	switch verb, files := rest[0], rest[1:]; {
 	case verb == "check" && len(files) > 0:
 		for _, name := range files {
-			if _, err := config.Load(name); err != nil {
-				complain(stderr, err)
+			n, ok := checkConfig(name, keys, &out, stderr)
+			switch {
+			case !ok:
 				code = exitUsage
-				continue
+			case n == 1:
+				fmt.Fprintf(&out, "%s: fine, with a warning\n", name)
+			case n > 1:
+				fmt.Fprintf(&out, "%s: fine, with %d warnings\n", name, n)
+			default:
+				fmt.Fprintf(&out, "%s: fine\n", name)
 			}
-			fmt.Fprintf(&out, "%s: fine\n", name)
 		}
 	case verb == "check":
 		return f.fail(errors.New("check needs a file"), stdout, stderr)
@@ -62,14 +73,21 @@ func configure(args []string, stdout, stderr *os.File) int {
 			complain(stderr, err)
 			return exitUsage
 		}
-		showConfig(&out, cfg.Settings(), func(key string) string {
+		in := cfg.InForce()
+		showConfig(&out, in.Settings(), func(key string) string {
+			from := "default"
 			switch {
 			case keys.given[key] != nil:
-				return "--" + flagOf(key)
+				from = "--" + flagOf(key)
 			case lines[key] > 0:
-				return fmt.Sprintf("%s:%d", *file, lines[key])
+				from = fmt.Sprintf("%s:%d", *file, lines[key])
 			}
-			return "default"
+			if key == "home" && len(cfg.Home) == 0 {
+				from += ", which names none: the default"
+			} else if says := standsFor(&in, key); says != "" {
+				from += ": " + says
+			}
+			return from
 		})
 	default:
 		return f.fail(fmt.Errorf("unknown verb %s (check, show)", verb), stdout, stderr)
@@ -79,6 +97,37 @@ func configure(args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 	return code
+}
+
+// checkConfig tells what is wrong with a configuration file under flags, and of what it warns.
+func checkConfig(name string, keys *keyFlags, out *bytes.Buffer, stderr *os.File) (warnings int, ok bool) {
+	cfg, lines, err := config.LoadLines(name)
+	if lines == nil {
+		complain(stderr, err) // it cannot be read
+		return 0, false
+	}
+	err = errors.Join(err, keys.apply(&cfg))
+	x := examiner{cfg: &cfg, configFile: name, now: time.Now(), at: func(key string, i int) (string, bool) {
+		n := lines[key]
+		if keys.given[key] != nil {
+			return "flag --" + flagOf(key), true
+		}
+		if m := lines[fmt.Sprintf("%s[%d]", key, i)]; m > 0 {
+			n = m
+		}
+		return fmt.Sprintf("%s:%d", name, max(n, 1)), n > 0
+	}}
+	x.run()
+	if err = errors.Join(append([]error{err}, x.wrong...)...); err != nil {
+		complain(stderr, err)
+	}
+	for _, w := range x.warnings {
+		fmt.Fprintf(stderr, "raytap: warning: %s\n", terminal.CleanLines(w))
+	}
+	for _, n := range x.notes {
+		fmt.Fprintf(out, "%s: %s\n", name, terminal.CleanLines(n))
+	}
+	return len(x.warnings), err == nil
 }
 
 // showConfig writes settings as a file, each with a comment.
@@ -95,6 +144,72 @@ func showConfig(b *bytes.Buffer, all []config.Setting, from func(key string) str
 		}
 		fmt.Fprintf(b, "%-40s # %s\n", key+": "+s.Text, from(s.Key))
 	}
+}
+
+// standsFor says what a value stands for that is empty or 0, where it is not plain. What the machine or the command decides
+// stays out of the value itself, so that what is printed means the same elsewhere.
+func standsFor(c *config.Config, key string) string {
+	none := func(empty bool, says string) string {
+		if !empty {
+			return ""
+		}
+		return says
+	}
+	switch key {
+	case "workers":
+		return none(c.Workers == 0, fmt.Sprintf("the processors, %d here", runtime.GOMAXPROCS(0)))
+	case "filter":
+		return none(c.Filter == "", "every packet")
+	case "fail_on":
+		return none(c.FailOn == "", "no finding")
+	case "logs":
+		return none(len(c.Logs) == 0, "all")
+	case "intel":
+		return none(len(c.Intel) == 0, "the built-in indicators alone")
+	case "intel_cache":
+		return none(c.IntelCache == "", c.CacheOfIntel())
+	case "interfaces":
+		return none(len(c.Interfaces) == 0 && c.ReadFIFO == "", "a sensor needs some, or read_fifo")
+	case "snaplen":
+		return none(c.SnapLen == 0, "all of a frame")
+	case "user":
+		return none(c.User == "", "who starts it")
+	case "state":
+		return none(c.State == "", "kept nowhere")
+	case "proxy_protocol.trust":
+		return none(len(c.ProxyProtocol.Trust) == 0, "the home networks")
+	case "assets.refresh":
+		return none(c.Assets.Refresh == 0, "at the end, of a sensor every "+assetsEvery.String())
+	case "sensor.name":
+		return none(c.Sensor.Name == "", "of a sensor "+sensorName()+", of a replay none")
+	case "egress.day":
+		return none(c.Egress.Day == 0, "not looked at")
+	case "rotate.interval":
+		return none(c.Rotate.Interval == 0, "not by time")
+	case "rotate.size":
+		return none(c.Rotate.Size == 0, "not by size")
+	case "rotate.keep":
+		return none(c.Rotate.Keep == 0, "without bound")
+	case "rotate.keep_findings":
+		return none(c.Rotate.KeepFindings == 0, "without bound")
+	case "rotate.keep_size":
+		return none(c.Rotate.KeepSize == 0, "without bound")
+	case "syslog.address":
+		return none(c.Syslog.Address == "", "nowhere")
+	case "syslog.ca":
+		return none(c.Syslog.CA == "", "the system's")
+	case "webhook.url":
+		return none(c.Webhook.URL == "", "nowhere")
+	case "webhook.ca":
+		return none(c.Webhook.CA == "", "the system's")
+	case "webhook.spool":
+		return none(c.Webhook.Spool == "", spoolOf(c))
+	case "metrics.listen":
+		return none(c.Metrics.Listen == "", "nowhere")
+	case "metrics.quiet":
+		return none(c.Metrics.Quiet == 0, "for ever")
+	}
+	return ""
 }
 
 // flagOf is the flag of a key.
@@ -127,7 +242,7 @@ func (f *flags) keys(want func(key string) bool) *keyFlags {
 		} else {
 			f.Func(name, "`VALUE`", take)
 		}
-		f.hidden[name] = true
+		f.hidden[name], f.ofKeys[name] = true, true
 	}
 	return k
 }
@@ -145,10 +260,11 @@ func (k *keyFlags) apply(cfg *config.Config) error {
 		names = append(names, key)
 	}
 	slices.Sort(names)
+	var wrong []error
 	for _, key := range names {
 		if err := cfg.Set(key, k.given[key]...); err != nil {
-			return fmt.Errorf("flag --%s: %s", flagOf(key), strings.TrimPrefix(err.Error(), "raytap: "+key+": "))
+			wrong = append(wrong, fmt.Errorf("flag --%s: %s", flagOf(key), strings.TrimPrefix(err.Error(), "raytap: "+key+": ")))
 		}
 	}
-	return nil
+	return errors.Join(wrong...)
 }

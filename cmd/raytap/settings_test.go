@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -46,7 +48,7 @@ func TestConfigShow(t *testing.T) {
 		"quiet: true":                         "--quiet",
 		"allow: [a.b]":                        "--egress-allow",
 		`address: "udp://[::1]:514"`:          "--syslog-address",
-		"workers: 0":                          "default",
+		"workers: 0":                          fmt.Sprintf("default: the processors, %d here", runtime.GOMAXPROCS(0)),
 		"compress: gzip":                      "default",
 	} {
 		if got[value] != from {
@@ -70,4 +72,76 @@ func TestConfigShow(t *testing.T) {
 	invoke(t, dir, nil, "config", "show", "--rotate-keep", "soon").expect(t, exitUsage, "", `flag --rotate-keep: "soon" is not a duration`)
 	invoke(t, dir, nil, "config", "show", "--rotate-kept", "1h").expect(t, exitUsage, "", "unknown flag --rotate-kept")
 	invoke(t, dir, nil, "config", "show", "r.yaml").expect(t, exitUsage, "", "takes its file with --config")
+}
+
+// TestConfigShowInForce: what stands for a default is printed as that, and what is printed, given back as a file, is printed
+// the same and makes the same run.
+func TestConfigShowInForce(t *testing.T) {
+	dir := t.TempDir()
+	files := map[string]string{
+		"none.yaml": "home: []\nmax_flows: 0\nring: 0\nblock: 0\nfile_mode: \"\"\n", "null.yaml": "home:\n",
+		"some.yaml": "home: [10.20.0.0/16]\nlogs: [notice, conn]\negress: {day: 0, allow: [a.example]}\nrules: {off: [probe], severity: {jobsubmit: medium}, suppress: [{rule: rayapi, src: [192.0.2.0/24], why: \"a: b, c\"}]}\n",
+	}
+	if err := os.WriteFile(filepath.Join(dir, "a.pcap"), attack(1700000000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	strip := func(s string) (all string) {
+		for l := range strings.Lines(s) {
+			value, _, _ := strings.Cut(l, " # ")
+			all += strings.TrimRight(value, " \n") + "\n"
+		}
+		return all
+	}
+	run := func(configFile string) map[string]string {
+		t.Helper()
+		args := []string{"replay", "--out", "logs-" + configFile, "a.pcap"}
+		if configFile != "" {
+			args = append(args, "--config", configFile)
+		}
+		if r := invoke(t, dir, nil, args...); r.code != exitOK {
+			t.Fatalf("%s: %d: %s", configFile, r.code, r.stderr)
+		}
+		all := map[string]string{}
+		names, _ := filepath.Glob(filepath.Join(dir, "logs-"+configFile, "*.log"))
+		for _, name := range names {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[filepath.Base(name)] = string(b)
+		}
+		return all
+	}
+	bare := invoke(t, dir, nil, "config", "show")
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		shown := invoke(t, dir, nil, "config", "show", "--config", name)
+		if name != "some.yaml" && strip(shown.stdout) != strip(bare.stdout) {
+			t.Errorf("%s is shown as\n%s\nnot as the defaults\n%s", name, shown.stdout, bare.stdout)
+		}
+		if name == "null.yaml" && !strings.Contains(shown.stdout, "# null.yaml:1, which names none: the default") {
+			t.Errorf("%s does not say where home comes from:\n%s", name, shown.stdout)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "back-"+name), []byte(shown.stdout), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		again := invoke(t, dir, nil, "config", "show", "--config", "back-"+name)
+		if strip(again.stdout) != strip(shown.stdout) || again.stdout == "" {
+			t.Errorf("%s: given back it is\n%s%s\nnot\n%s", name, again.stdout, again.stderr, shown.stdout)
+		}
+		got, want := run("back-"+name), run(name)
+		if len(want) < 2 || len(got) != len(want) {
+			t.Errorf("%s: %d logs and %d", name, len(got), len(want))
+		}
+		for log, text := range want {
+			if got[log] != text {
+				t.Errorf("%s: given back it writes another %s:\n%s\n%s", name, log, got[log], text)
+			}
+		}
+	}
+	if !strings.Contains(bare.stdout, "home: [10.0.0.0/8, ") || strings.Contains(bare.stdout, "home: []") {
+		t.Errorf("the home networks are not shown:\n%s", bare.stdout)
+	}
 }

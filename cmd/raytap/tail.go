@@ -97,15 +97,37 @@ func follow(args []string, stdout, stderr *os.File) int {
 			prune()
 		}
 	}
+	known := map[string]*detectors.Finding{}
 	finding := func(r *logs.Row) {
-		if f := r.Finding(); f != nil && f.Severity >= from {
-			take(r, f)
+		f := r.Finding()
+		if f == nil || f.Severity < from {
+			return
 		}
+		if old := known[f.ID()]; f.Revision > 1 && old != nil { // news of it is for those who have not read it
+			worse := f.Severity > old.Severity
+			f.Time = old.Time
+			if *old = *f; !worse {
+				return
+			}
+		}
+		if len(known) >= maxTold {
+			clear(known)
+		}
+		known[f.ID()] = f
+		take(r, f)
 	}
 	incident := func(r *logs.Row) {
-		if x := r.Incident(); x != nil && x.Severity >= from {
-			take(r, x)
+		x := r.Incident()
+		if x == nil || x.Severity < from {
+			return
 		}
+		if hold { // of the past the last word is enough
+			held = slices.DeleteFunc(held, func(t told) bool {
+				y, ok := t.ev.(*detectors.Incident)
+				return ok && y.ID == x.ID && y.Revision < x.Revision
+			})
+		}
+		take(r, x)
 	}
 	read := func() (err error) {
 		for _, w := range notices {

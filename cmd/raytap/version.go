@@ -16,6 +16,8 @@ var version string
 const versionSynopsis = `version
 
 Prints the version, what built it for which system, and the releases that the names of techniques are from.
+
+Exit status: 0 printed; 1 it could not be printed; 2 wrong usage.
 `
 
 func printVersion(args []string, stdout, stderr *os.File) int {

@@ -47,6 +47,8 @@ type File struct {
 	Head       []byte  // the beginning, of files with a Kind only, or with Lines
 	Lines      bool    // a text without a Kind that begins with a word that scripts of a shell begin with
 	Unmarked   bool    // a Script by what it does: it has no first line that says so
+	Unfinished bool    // its end was not seen, as the decoder knows; TimedOut is what Zeek thinks
+	Copy       *Copy   // of its bytes, if one was wanted; nil otherwise
 	Inside     *Inside // what stands in a container; nil if it is none or holds nothing of interest
 	Digests
 }
@@ -78,7 +80,26 @@ type Digests struct{ MD5, SHA1, SHA256 string }
 // Hashed says whether there are any.
 func (d *Digests) Hashed() bool { return d.SHA256 != "" }
 
-var analyzers = []string{"MD5", "SHA1", "SHA256"}
+var (
+	analyzers = []string{"MD5", "SHA1", "SHA256"}
+	extracted = []string{"EXTRACT", "MD5", "SHA1", "SHA256"}
+)
+
+// Kept is the name that the copy is kept by, "" if there is none or it is not kept.
+func (f *File) Kept() string {
+	if f.Copy == nil {
+		return ""
+	}
+	return f.Copy.Kept
+}
+
+// size is that of the copy.
+func (f *File) size() uint64 {
+	if f.Copy == nil {
+		return 0
+	}
+	return uint64(f.Copy.Size)
+}
 
 // Log implements capture.Record.
 func (f *File) Log() string { return "files" }
@@ -90,7 +111,12 @@ func (f *File) Row(w capture.Fields) {
 	f.Flow.ID(w)
 	w.String("source", f.Source, f.Source != "")
 	w.Count("depth", uint64(f.Depth), true)
-	w.Set("analyzers", "string", analyzers, true)
+	kept := f.Kept()
+	if kept != "" {
+		w.Set("analyzers", "string", extracted, true)
+	} else {
+		w.Set("analyzers", "string", analyzers, true)
+	}
 	w.String("mime_type", f.MIME, f.MIME != "")
 	w.String("filename", f.Name, f.HasName)
 	w.Interval("duration", time.Duration(f.Last-f.Time), true)
@@ -105,7 +131,7 @@ func (f *File) Row(w capture.Fields) {
 	w.String("md5", f.MD5, f.MD5 != "")
 	w.String("sha1", f.SHA1, f.SHA1 != "")
 	w.String("sha256", f.SHA256, f.SHA256 != "")
-	w.String("extracted", "", false)
-	w.Bool("extracted_cutoff", false, false)
-	w.Count("extracted_size", 0, false)
+	w.String("extracted", kept, kept != "")
+	w.Bool("extracted_cutoff", kept != "" && f.Copy.Cut, kept != "")
+	w.Count("extracted_size", f.size(), kept != "")
 }

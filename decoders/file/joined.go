@@ -184,7 +184,7 @@ func (j *Joined) close(f *joint) {
 		row := *list[0]
 		row.At, row.Last = f.first, f.last.Time
 		row.Flow, row.ID, row.Source, row.Sender, row.Depth, row.Resumed = c.of.Flow, c.of.ID, c.of.Source, c.of.Sender, c.of.Depth, c.of.Resumed
-		row.Total, row.Name, row.HasName, row.TimedOut = f.total, f.name, f.named, !whole
+		row.Total, row.Name, row.HasName, row.TimedOut, row.Unfinished = f.total, f.name, f.named, !whole, !whole
 		j.tell(&row, c.aside, c.begun)
 	}
 }

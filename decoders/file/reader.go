@@ -35,6 +35,8 @@ const (
 type Options struct {
 	// HashLimit is the length in bytes beyond which a file is not digested.
 	HashLimit int64
+	// Copies, if set, has the bytes of some files copied.
+	Copies *Copies
 }
 
 // Cache is what readers share. It belongs to one goroutine.
@@ -48,6 +50,7 @@ type Cache struct {
 	digests    []*digests
 	starts     [startSlots]*content // that are kept, by how they begin
 	kept       int                  // bytes of those
+	copying    int                  // bytes that copies have collected
 }
 
 // identity is 64 bits of a keyed hash, and the length. The key is made anew in every process and nothing tells of it, so
@@ -92,11 +95,19 @@ type Reader struct {
 	opens  bool     // and there is more to come of it
 	like   *content // as far as the file is there it is this, and nothing of it is held
 	bytes  []byte   // of like
+
+	// Where copies are made.
+	copy   *Copy
+	label  Class // see Label
+	class  Class // of a file that was named and whose copy is to begin, 0 otherwise
+	maybe  Class // what it may be by what is inside
+	nocopy bool
 }
 
 // Open begins a file.
 func (r *Reader) Open(c *Cache) {
 	r.shut()
+	r.copy.Drop()
 	held := r.held[:0]
 	*r = Reader{}
 	r.c, r.held, r.undone = c, held, c.opt.HashLimit <= 0
@@ -146,6 +157,7 @@ func (r *Reader) Whole(at capture.At, b []byte) {
 		r.take(b)
 	}
 	r.name(b)
+	r.wholly(b)
 	r.undone = true
 }
 
@@ -193,13 +205,15 @@ func (r *Reader) add(b []byte) {
 		}
 		if len(r.held) >= sniffLen {
 			r.name(r.held)
+			r.begin(r.held)
 		}
 		r.spill()
 	} else if !r.undone && r.stream == nil {
 		r.stream = r.c.newDigests()
 	}
 	if !r.named {
-		if len(r.held) == 0 && len(b) >= sniffLen {
+		before := len(r.held)
+		if before == 0 && len(b) >= sniffLen {
 			r.name(b)
 		} else {
 			r.held = append(r.held, b[:min(len(b), max(sniffLen-len(r.held), 0))]...)
@@ -207,9 +221,13 @@ func (r *Reader) add(b []byte) {
 				r.name(r.held)
 			}
 		}
+		r.begin(r.held[:before])
 	}
 	if r.stream != nil {
 		r.stream.write(b)
+	}
+	if r.copy != nil {
+		r.copy.write(b)
 	}
 	if r.opens {
 		r.deepen(b)
@@ -240,6 +258,9 @@ func (r *Reader) Skip(n int64) {
 	r.unlike()
 	r.f.Missing += n
 	r.unnamed()
+	if r.copy != nil {
+		r.copy.gap(n)
+	}
 	r.stop()
 }
 
@@ -247,7 +268,10 @@ func (r *Reader) Skip(n int64) {
 func (r *Reader) unnamed() {
 	if !r.named && len(r.held) > 0 {
 		r.name(r.held)
+	} else if !r.named && r.c != nil && r.c.opt.Copies != nil {
+		r.classify(nil, &content{})
 	}
+	r.begin(r.held)
 	r.named = true
 }
 
@@ -273,10 +297,16 @@ func (r *Reader) Close() []*File {
 	if len(r.held) > 0 {
 		r.name(r.held)
 	}
+	if r.like != nil {
+		r.wholly(r.bytes)
+	} else {
+		r.wholly(r.held)
+	}
 	if r.deep != nil {
 		r.f.Inside = look(r.deep, r.f.MIME, r.f.Kind)
 		r.shut()
 	}
+	r.f.Copy = r.copied()
 	r.stop()
 	r.begun, r.like, r.bytes = false, nil, nil
 	one := &struct {
@@ -304,6 +334,8 @@ func (r *Reader) SoFar() []*File {
 func (r *Reader) Drop() {
 	r.shut()
 	r.stop()
+	r.copy.Drop()
+	r.copy, r.class = nil, 0
 	r.begun, r.like, r.bytes = false, nil, nil
 }
 
@@ -398,6 +430,9 @@ func (r *Reader) called(b []byte, k *content) {
 	r.f.Lines = k.lines
 	if kind != None || k.lines {
 		r.f.Head = append([]byte(nil), b[:min(len(b), HeadLen)]...)
+	}
+	if r.c != nil && r.c.opt.Copies != nil {
+		r.classify(b, k)
 	}
 }
 

@@ -217,6 +217,7 @@ type body struct {
 	// lines: Zeek reads this body line by line, with CR LF for each line end, whatever it was, and for the end of the
 	// last line if it has none. The columns of http.log and files.log say what Zeek says.
 	lines   bool
+	exact   *file.Reader // where a copy may be made: of the body as it is
 	tail    bool         // the last line has no end yet
 	cr      bool         // the last byte was a CR
 	holed   bool         // a gap: nothing behind it is kept
@@ -237,6 +238,9 @@ type body struct {
 func (s *sink) empty() {
 	s.tenant.Leave()
 	s.stages = s.stages[:0]
+	if s.exact != nil {
+		s.exact.Drop()
+	}
 	s.body = body{}
 }
 
@@ -345,6 +349,7 @@ func (s *sink) stepped(b []byte) {
 
 func (s *sink) fail(err error) {
 	s.broken = true
+	s.file.EndCopy()
 	switch err {
 	case errExpansion:
 		s.expands = true
@@ -473,6 +478,9 @@ func (s *sink) see(b []byte, whole bool) {
 	case s.multi != nil:
 		s.multi.write(s.d.ctx.At(), b)
 	case s.lines:
+		if s.exact != nil {
+			s.exact.Write(s.d.ctx.At(), b)
+		}
 		s.seeLines(s.d.ctx.At(), b)
 	case whole && s.ranged == nil:
 		s.file.Whole(s.d.ctx.At(), b)
@@ -541,7 +549,21 @@ func (s *sink) gap(body *Body, n int64) {
 		s.ranged.gap(s.d, n)
 	default:
 		s.file.Gap(s.d.ctx.At(), n)
+		if len(s.stages) > 0 {
+			s.file.EndCopy()
+		}
 	}
+	if s.exact != nil {
+		s.exact.Gap(s.d.ctx.At(), n)
+	}
+}
+
+// copyExactly has a body that is read by lines copied as it is.
+func (s *sink) copyExactly() {
+	s.file.NoCopy()
+	s.exact = &file.Reader{}
+	s.exact.Open(s.d.opt.Files)
+	s.exact.NoDigest()
 }
 
 // shutAt says that Zeek reads no further than here, where n bytes are missing: they are more than what is left of the
@@ -621,6 +643,9 @@ func (s *sink) close(d *decoder, body *Body) {
 	switch {
 	case s.multi != nil:
 		body.Files = s.multi.close(d.ctx.At())
+		if n := len(body.Files); n > 0 && !body.Complete {
+			body.Files[n-1].Unfinished = true
+		}
 		body.rowLen = s.multi.length()
 	case s.ranged != nil:
 		body.Files = s.ranged.piece(d, body)
@@ -631,6 +656,13 @@ func (s *sink) close(d *decoder, body *Body) {
 		if body.Files = s.file.Close(); body.Files != nil {
 			f := body.Files[0]
 			f.Total, f.TimedOut = s.total, file.Stale(f.Time, f.Last, d.ctx.At().Time)
+			f.Unfinished = !body.Complete
+			if s.exact != nil {
+				if same := s.exact.Close(); same != nil {
+					f.Copy = same[0].Copy
+				}
+				s.exact = nil
+			}
 		}
 	}
 	if s.shut {

@@ -24,7 +24,9 @@ func NewExchanges(opt Options) *Exchanges {
 
 // Connection is what carries exchanges.
 type Connection struct {
-	d decoder // is never fed: it lends what reads bodies
+	d     decoder   // is never fed: it lends what reads bodies
+	spare *Exchange // that is over, for the next
+	half  *half     // of a body that is
 }
 
 // Connection begins one. ctx says which flow, and when.
@@ -38,6 +40,7 @@ func (e *Exchanges) Connection(ctx decoders.Context) *Connection {
 // Exchange is one request with its answer. What it holds is let go of by Tell or Drop, one of which has to be called.
 type Exchange struct {
 	d     *decoder
+	of    *Connection
 	ex    *exchange
 	side  [2]*half // those with a body
 	lost  [2]bool  // bytes of the side were lost
@@ -65,7 +68,11 @@ const (
 // Open begins an exchange.
 func (c *Connection) Open() *Exchange {
 	c.d.depth++
-	x := &Exchange{d: &c.d, ex: &exchange{}, length: [2]int64{-1, -1}}
+	x := c.spare
+	if c.spare = nil; x == nil {
+		x = &Exchange{}
+	}
+	*x = Exchange{d: &c.d, of: c, ex: &exchange{}, length: [2]int64{-1, -1}}
 	x.ex.tx.At, x.ex.tx.Depth = c.d.ctx.At(), c.d.depth
 	return x
 }
@@ -289,7 +296,12 @@ func (x *Exchange) response(h Header, p pseudo, f *framing, end bool) {
 }
 
 func (x *Exchange) open(dir capture.Dir, body *Body, f *framing) {
-	h := &half{}
+	var h *half
+	if c := x.of; c != nil && c.half != nil {
+		h, c.half = c.half, nil
+	} else {
+		h = &half{}
+	}
 	if f.hasLength {
 		h.remain = f.length
 	}
@@ -345,6 +357,10 @@ func (x *Exchange) close(dir capture.Dir) {
 	if h := x.side[dir]; h != nil {
 		h.sink.close(x.d, h.body)
 		x.side[dir] = nil
+		if c := x.of; c != nil {
+			*h = half{}
+			c.half = h
+		}
 	}
 }
 
@@ -377,6 +393,15 @@ func (x *Exchange) Tell() {
 		x.close(capture.Dir(dir))
 	}
 	x.d.emit(x.ex)
+	x.leave()
+}
+
+// leave lends x to the next.
+func (x *Exchange) leave() {
+	if c := x.of; c != nil {
+		*x = Exchange{}
+		c.spare = x
+	}
 }
 
 // Drop forgets it.
@@ -388,6 +413,7 @@ func (x *Exchange) Drop() {
 			x.side[dir] = nil
 		}
 	}
+	x.leave()
 }
 
 // upgraded is a connection that goes on in h2c. Each direction does so when it is done with HTTP/1: the server's behind its

@@ -83,6 +83,9 @@ type Options struct {
 	// Files is what the readers of files share; it binds the Spec to one goroutine. Without it files are named, but
 	// not digested.
 	Files *file.Cache
+	// Label, if set, says what a body is to who wants copies of files, by where it goes or comes from; 0: nothing special.
+	// It is asked where KeepBody is, and must not keep tx.
+	Label func(tx *Transaction, resp bool) file.Class
 	// Upgrade gives what reads a connection that client and server agreed to go on with in h2c (RFC 7540 section 3.2).
 	// The request that asked for it is first, and its answer is still to come there, on stream 1; who is given first
 	// tells of it. c is for the exchanges behind it. nil: the request is told of with the 101 answer, and what follows
@@ -341,6 +344,7 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 		if d.raw == nil {
 			d.raw = &rawReply{}
 			d.raw.file.Open(d.opt.Files)
+			d.raw.file.NoCopy() // that of what the server meant is there
 			d.raw.write(d.ctx.At(), b)
 		}
 	}
@@ -860,6 +864,9 @@ func (d *decoder) openBody(h *half, ex *exchange, body *Body, f *framing, resp b
 	}
 	if want < 0 {
 		h.sink.file.NoDigest()
+		h.sink.file.NoCopy()
+	} else if d.opt.Label != nil {
+		h.sink.file.Label(d.opt.Label(&ex.tx, resp))
 	}
 }
 
@@ -951,6 +958,9 @@ func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) 
 	}
 	// Zeek reads a body without length and without Connection: close line by line.
 	h.sink.lines = h.state == inClose && !d.closing && !h.sink.inflating()
+	if h.sink.lines && d.opt.Files.Copying(file.All) {
+		h.sink.copyExactly()
+	}
 	return true, nil
 }
 

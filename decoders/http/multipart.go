@@ -189,6 +189,8 @@ func (m *multipart) endPart() {
 		if f := m.file.Close(); f != nil && len(m.parts) < maxParts {
 			f[0].Name, f[0].HasName = m.name, m.hasName
 			m.parts = append(m.parts, f[0])
+		} else if f != nil {
+			f[0].Copy.Drop()
 		}
 	}
 	m.name, m.hasName, m.eol, m.piece = "", false, nil, false

@@ -105,6 +105,7 @@ func (d *decoder) joins(ex *exchange, r *ranged, total int64) bool {
 		r.id = capture.NewUID('F', []byte(r.key))
 		r.file.Open(d.opt.Files)
 		r.file.NoDigest()
+		r.file.NoCopy() // Joined has the whole
 		r.open, r.joined = true, true
 	}
 	if name, ok := fileName(ex.resp.Header); ok {
@@ -235,9 +236,14 @@ func (d *decoder) answered(ex *exchange) {
 		for _, f := range files {
 			if ex.resp.Status == 206 && (f.Total == 0 || f.Seen+f.Missing < f.Total) {
 				f.TimedOut = true // Zeek does not end a file with a message that has a part of it
+				f.Unfinished = true
 				f.Unnamed = f.Seen < file.Beginning && ex.resp.Body.Complete
 			}
 			d.ctx.Emit(f)
+		}
+	default:
+		for _, f := range files {
+			f.Copy.Drop()
 		}
 	}
 }
@@ -252,6 +258,7 @@ func (d *decoder) tell(r *ranged, end bool) {
 		f.Flow, f.ID, f.Source, f.Sender, f.Total = d.ctx.Flow(), r.id, "HTTP", capture.Resp, r.total
 		f.Name, f.HasName = r.name.Name, r.name.HasName
 		f.TimedOut = r.next < r.total || r.total == 0 || r.holes // Zeek waits for what is missing before a piece
+		f.Unfinished = f.TimedOut
 		d.ctx.Emit(f)
 	}
 }

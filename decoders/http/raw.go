@@ -41,6 +41,9 @@ func (d *decoder) rawly(ex *exchange) {
 	raw.Body.rowLen, raw.Body.Files = d.raw.n, d.raw.file.Close()
 	d.raw = nil
 	ex.resp.Raw = raw
+	if meant := ex.resp.Body.Files; len(meant) == 1 && len(raw.Body.Files) == 1 {
+		raw.Body.Files[0].Copy, raw.Body.Files[0].Unfinished = meant[0].Copy, meant[0].Unfinished
+	}
 	for _, f := range raw.Body.Files {
 		f.Flow, f.Source, f.Sender, f.Resumed, f.Checked = ex.tx.Flow, "HTTP", capture.Resp, raw.Resumed, true
 		f.ID = file.NewID(f.Flow, uint32(ex.tx.Depth), byte(capture.Resp), 'r')

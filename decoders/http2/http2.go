@@ -48,8 +48,23 @@ type Options struct {
 	// while it lives (anything but 0). It is asked when the request's header was read, or when a call that began before
 	// the capture is first seen: Path is "" if it is unknown. It must not keep c.
 	Keep func(c *Call) int
+	// Follow, if set, gives what reads the messages of a call as they come, however long they are; nil if nobody does. It is
+	// asked when Keep is, and must not keep c.
+	Follow func(ctx decoders.Context, c *Call) Follower
 	// HTTP gives what makes exchanges of the streams of one connection that are no gRPC. nil: they are not told of.
 	HTTP func(ctx decoders.Context) func() Exchange
+}
+
+// Follower reads the messages of one call as they come. resp says that bytes are of the answer.
+type Follower interface {
+	// Message begins a message of n bytes.
+	Message(resp bool, n int, compressed bool)
+	// Data takes the next bytes of it, borrowed.
+	Data(at capture.At, resp bool, b []byte)
+	// Gap says that n bytes of it are missing; 0: nobody knows how many, and where the next message begins.
+	Gap(at capture.At, resp bool, n int)
+	// Close says that the call is over. The Call is told of behind it.
+	Close()
 }
 
 // Exchange is a request and its answer in the making. Originator is the client. What it holds is let go of by Tell or
@@ -294,6 +309,7 @@ type decoder struct {
 	streams map[uint32]*stream
 	first   *stream // least recently used
 	last    *stream
+	spare   *stream // that is over, for the next
 	kept    int
 	closed  [maxClosed]uint32
 	nclosed int

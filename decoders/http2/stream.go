@@ -31,6 +31,7 @@ type stream struct {
 	x          Exchange     // of what is no gRPC
 	held       int          // bytes that x holds
 	nest       decoders.Nested
+	follow     Follower
 }
 
 type belief uint8
@@ -115,7 +116,11 @@ func (d *decoder) open(sid uint32) *stream {
 		d.say(streamLimit)
 		d.finish(d.first)
 	}
-	s := &stream{}
+	s := d.spare
+	if d.spare = nil; s == nil {
+		s = &stream{}
+	}
+	*s = stream{} // who dropped it may have written to it since
 	s.call = Call{At: d.now, StreamID: sid, GRPCStatus: -1, Mid: !d.fresh}
 	s.side[asker].aligned, s.side[answerer].aligned = true, true
 	d.streams[sid] = s
@@ -136,11 +141,16 @@ func (d *decoder) drop(s *stream) {
 		s.nest.End(capture.Orig)
 		s.nest.End(capture.Resp)
 	}
+	if s.follow != nil {
+		s.follow.Close()
+	}
 	d.unlink(s)
 	d.kept -= s.kept + s.meta
 	delete(d.streams, s.call.StreamID)
 	d.closed[d.nclosed%maxClosed] = s.call.StreamID
 	d.nclosed++
+	*s = stream{}
+	d.spare = s
 }
 
 func (d *decoder) isClosed(sid uint32) bool {
@@ -480,6 +490,9 @@ func (d *decoder) missing(s *stream, dir capture.Dir, n int) {
 	default:
 		x.gap(n)
 	}
+	if s.follow != nil {
+		s.follow.Gap(d.now, w == answerer, n)
+	}
 }
 
 // ask finds out how much of the messages is wanted.
@@ -490,6 +503,9 @@ func (d *decoder) ask(s *stream) {
 	s.asked = true
 	s.call.Flow = d.flow()
 	s.keep = max(0, min(d.opt.Keep(&s.call), MaxMessage))
+	if d.opt.Follow != nil {
+		s.follow = d.opt.Follow(d.ctx, &s.call)
+	}
 }
 
 // openData is the beginning of a DATA frame of n bytes.
@@ -533,6 +549,9 @@ func (d *decoder) data(dir capture.Dir, sid uint32, b []byte) {
 		if x.open {
 			n := min(len(b), x.remain)
 			d.store(s, x, b[:n])
+			if s.follow != nil {
+				s.follow.Data(d.now, w == answerer, b[:n])
+			}
 			b = b[n:]
 			x.left -= n
 			if x.remain -= n; x.remain == 0 {
@@ -578,6 +597,9 @@ func (d *decoder) data(dir capture.Dir, sid uint32, b []byte) {
 		}
 		x.open, x.remain = true, int(length)
 		x.cur = Message{Len: int(length), Compressed: x.prefix[0] == 1}
+		if s.follow != nil {
+			s.follow.Message(w == answerer, x.remain, x.cur.Compressed)
+		}
 		if x.remain == 0 {
 			d.message(s, w)
 		}
@@ -815,8 +837,8 @@ func (d *decoder) finish(s *stream) {
 		}
 	}
 	c := d.take(s)
-	d.drop(s)
 	c.GRPC = s.grpc == yesGRPC || c.RequestCount+c.ResponseCount > 0
+	d.drop(s)
 	if c.GRPC {
 		d.confirm(toldGRPC, "grpc")
 		d.ctx.Emit(&c)

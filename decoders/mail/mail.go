@@ -34,6 +34,7 @@ type conversation struct {
 	line   [2]liner
 	parts  int // begun so far
 	mail   *message
+	cut    bool // what ends now does so without its end
 	ended  [2]bool
 }
 
@@ -79,11 +80,12 @@ func (c *conversation) begin(sender capture.Dir) {
 	}
 }
 
-// finish ends the message, if there is one.
-func (c *conversation) finish() {
+// finish ends the message, if there is one. whole says that its end was seen.
+func (c *conversation) finish(whole bool) {
 	if c.mail != nil {
+		c.cut = !whole
 		c.mail.end()
-		c.mail = nil
+		c.mail, c.cut = nil, false
 	}
 }
 
@@ -101,7 +103,7 @@ func (c *conversation) emit(list []*file.File, sender capture.Dir, depth int, na
 	f := list[0]
 	f.Flow = c.ctx.Flow()
 	f.ID, f.Source, f.Sender = file.NewID(f.Flow, uint32(depth), 'm'), c.source, sender
-	f.Name, f.HasName = name, named
+	f.Name, f.HasName, f.Unfinished = name, named, c.cut
 	f.TimedOut = file.Stale(f.Time, f.Last, c.ctx.At().Time)
 	if c.source == "SMTP" {
 		f.Depth = depth

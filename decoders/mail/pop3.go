@@ -105,7 +105,7 @@ func (p *pop3) next() { p.pending = p.pending[:copy(p.pending, p.pending[1:])] }
 func (p *pop3) answerLine(l []byte, whole, inner bool) {
 	if whole && !inner && len(l) == 1 && l[0] == '.' {
 		p.inside = false
-		p.finish()
+		p.finish(true)
 		p.next()
 		return
 	}
@@ -128,6 +128,6 @@ func (p *pop3) Gap(dir capture.Dir, n int64) {
 // End implements decoders.Follower.
 func (p *pop3) End(dir capture.Dir) {
 	if p.over(dir) {
-		p.finish()
+		p.finish(false)
 	}
 }

@@ -76,7 +76,7 @@ func (s *smtp) dataLine(l []byte, whole, inner bool) {
 	if !inner && len(l) > 0 && l[0] == '.' {
 		if whole && len(l) == 1 {
 			s.inData = false
-			s.finish()
+			s.finish(true)
 			s.push(other)
 			return
 		}
@@ -105,7 +105,7 @@ func (s *smtp) endChunks() {
 		s.mail.line(s.body.held, false)
 	}
 	s.body = liner{}
-	s.finish()
+	s.finish(true)
 }
 
 func (s *smtp) push(c command) {
@@ -163,7 +163,7 @@ func (s *smtp) reply(l []byte) {
 	case data:
 		if l[0] >= '4' && s.inData {
 			s.inData = false
-			s.finish()
+			s.finish(false)
 		}
 	case auth, answer:
 		s.inAuth = string(l[:3]) == "334"
@@ -175,7 +175,7 @@ func (s *smtp) Gap(dir capture.Dir, n int64) {
 	if s.mail != nil && dir == capture.Orig {
 		s.mail.gap(n)
 	}
-	s.finish()
+	s.finish(false)
 	s.inData, s.inAuth, s.chunk, s.more, s.lost = false, false, 0, false, true
 	s.pending, s.body = s.pending[:0], liner{}
 	s.line[dir].lose()
@@ -184,6 +184,6 @@ func (s *smtp) Gap(dir capture.Dir, n int64) {
 // End implements decoders.Follower.
 func (s *smtp) End(dir capture.Dir) {
 	if s.over(dir) {
-		s.finish()
+		s.finish(false)
 	}
 }

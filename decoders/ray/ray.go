@@ -265,18 +265,9 @@ func Interpret(t *http.Transaction) *Call {
 	if !ok || p.route.path == "/" && !OnPort(t.Flow) && !mayBeFront(t.Response) {
 		return nil
 	}
-	c := &Call{
-		At: t.At, Flow: t.Flow, Tx: t,
-		Service: p.route.service, Method: bound(q.Method, 16), Route: p.route.path, Prefix: bound(p.prefix, maxItem),
-		Class: p.route.class, Free: p.route.free,
-		UserAgent: bound(q.Header.Get("User-Agent"), maxItem),
-		Outcome:   Unknown,
-	}
-	if strings.HasPrefix(c.Route, "/logs") && t.Flow != nil && t.Flow.Resp.Port() != 52365 && OnPort(t.Flow) {
-		c.Service = Dashboard // the head had this too, up to 2.8
-	}
 	a := readAnswer(t.Response)
 	if p.route.service.byObject() {
+		c := begin(t, p)
 		if !c.kube(p, a) {
 			return nil
 		}
@@ -331,10 +322,11 @@ func Interpret(t *http.Transaction) *Call {
 	if p.route.need == common && p.prefix != "" && a.weight == 0 {
 		return nil // a word at the end of somebody's path
 	}
-	if need := int(p.route.need); evidence < need && !(need == likely && strings.HasPrefix(c.pkg(p), "gcs/")) {
+	if need := int(p.route.need); evidence < need && !(need == likely && strings.HasPrefix(p.pkg(), "gcs/")) {
 		return nil
 	}
 
+	c := begin(t, p)
 	c.common(p, a)
 	c.Confirmed = a.decisive || a.aiohttp && (p.route.need == alone || OnPort(t.Flow)) && (a.status < 500 && a.status != 404)
 	if c.Confirmed {
@@ -378,6 +370,22 @@ func Interpret(t *http.Transaction) *Call {
 	return c
 }
 
+// begin makes the call of t, which p was asked for.
+func begin(t *http.Transaction, p place) *Call {
+	q := t.Request
+	c := &Call{
+		At: t.At, Flow: t.Flow, Tx: t,
+		Service: p.route.service, Method: bound(q.Method, 16), Route: p.route.path, Prefix: bound(p.prefix, maxItem),
+		Class: p.route.class, Free: p.route.free,
+		UserAgent: bound(q.Header.Get("User-Agent"), maxItem),
+		Outcome:   Unknown,
+	}
+	if strings.HasPrefix(c.Route, "/logs") && t.Flow != nil && t.Flow.Resp.Port() != 52365 && OnPort(t.Flow) {
+		c.Service = Dashboard // the head had this too, up to 2.8
+	}
+	return c
+}
+
 // common fills in what every call has.
 func (c *Call) common(p place, a answer) {
 	q := c.Tx.Request
@@ -388,8 +396,9 @@ func (c *Call) common(p place, a answer) {
 	c.Proxied = isProxied(q)
 }
 
-func (c *Call) pkg(p place) string {
-	if c.Route != "/api/packages/{protocol}/{package}" {
+// pkg is the package that is asked for, with its protocol.
+func (p *place) pkg() string {
+	if p.route.path != "/api/packages/{protocol}/{package}" {
 		return ""
 	}
 	return p.args[0] + "/" + p.args[1]

@@ -46,8 +46,15 @@ type route struct {
 	free    bool // answered without a token even in token mode: says nothing about authentication
 }
 
+// indexed is a route with its second segment, "" if it has none or takes any. Most of those with the same first one are
+// told apart by that.
+type indexed struct {
+	route
+	second string
+}
+
 // routes are the routes of Ray 1.0 to 2.60 by their first segment. The order within a list decides between equals.
-var routes = map[string][]route{
+var routes = bySegments(map[string][]route{
 	"": {
 		{"GET", "/", Info, Dashboard, common, true},
 	},
@@ -214,6 +221,21 @@ var routes = map[string][]route{
 	"get_runtime_envs_info": {
 		{"POST", "/get_runtime_envs_info", Read, RuntimeEnv, alone, false},
 	},
+})
+
+func bySegments(m map[string][]route) map[string][]indexed {
+	out := make(map[string][]indexed, len(m))
+	for first, list := range m {
+		for _, r := range list {
+			x := indexed{route: r}
+			_, rest := segment(r.path[1:])
+			if s, _ := segment(strings.TrimPrefix(rest, "/")); !strings.HasPrefix(s, "{") {
+				x.second = s
+			}
+			out[first] = append(out[first], x)
+		}
+	}
+	return out
 }
 
 // place is a target that was found to be one of Ray's routes.
@@ -290,8 +312,13 @@ func match(method, path string) (best place, ok bool) {
 			seg = rest[:j]
 		}
 		if n == 0 || seg != "" && slashes-n <= maxSegments { // "/x/" is no front page of Ray's
-			for k := range routes[seg] {
-				r := &routes[seg][k]
+			list := routes[seg]
+			second, _ := segment(strings.TrimPrefix(rest[len(seg):], "/"))
+			for k := range list {
+				if list[k].second != "" && list[k].second != second {
+					continue
+				}
+				r := &list[k].route
 				args, fits := fit(r.path, path[i:])
 				if !fits {
 					continue

@@ -16,6 +16,8 @@
 //
 // Tokens are never kept: TokenHash has the first digits of a SHA-256.
 //
+// Where copies of files are wanted, Packages follows the packages of jobs (working_dir, py_modules) through the GCS.
+//
 // It does not see: what is inside arguments that are not pickled, serialised runtime environments beyond their
 // URIs, messages behind the bound (64 KiB, http2.MaxMessage), Ray over TLS, the Redis of Ray before 1.11 (rayredis).
 package raygrpc

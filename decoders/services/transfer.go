@@ -149,7 +149,7 @@ func (w *watch) drop() {
 func (w *watch) End(dir capture.Dir) {
 	w.Mux.End(dir)
 	if w.file != nil && dir == w.dir {
-		w.done()
+		w.done(true)
 	}
 }
 
@@ -157,15 +157,17 @@ func (w *watch) End(dir capture.Dir) {
 func (w *watch) Finish() {
 	w.Mux.Finish()
 	if w.file != nil {
-		w.done()
+		w.done(false)
 	}
 }
 
-func (w *watch) done() {
+// done ends the file; whole says that its end was seen.
+func (w *watch) done(whole bool) {
 	if list := w.file.Close(); list != nil {
 		f := list[0]
 		f.Flow, f.Source, f.Sender, f.Checked = w.host.Flow(), "FTP_DATA", w.dir, !w.doubt
 		f.ID = file.NewID(f.Flow, 0, byte(w.dir), 'd')
+		f.Unfinished = !whole
 		w.host.Emit(&Transfer{At: w.host.At(), File: f})
 	}
 	w.drop()

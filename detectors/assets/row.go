@@ -3,7 +3,9 @@ package assets
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/raytap/raytap/capture"
@@ -53,8 +55,31 @@ func (r *Row) Machines() (heads, workers, peers []string) {
 	return heads, workers, peers
 }
 
+// listening is what listens at an address: on one port, or workers from the first port to the last.
+type listening struct {
+	addr        netip.Addr
+	first, last uint16
+	role        string
+	n           int // how many
+}
+
+func (l *listening) String() string {
+	at := netip.AddrPortFrom(l.addr, l.first).String()
+	if l.n > 1 {
+		return fmt.Sprintf("%s-%d %s (%d)", at, l.last, l.role, l.n)
+	}
+	return at + " " + l.role
+}
+
 // Ports lists what listens where: "10.20.0.10:6379 gcs". Workers of one machine are one range.
 func (r *Row) Ports() (list []string) {
+	for _, l := range r.listening() {
+		list = append(list, l.String())
+	}
+	return list
+}
+
+func (r *Row) listening() (list []listening) {
 	for _, n := range r.Asset.Nodes {
 		var low, high uint16
 		workers := 0
@@ -66,23 +91,13 @@ func (r *Row) Ports() (list []string) {
 				high = p.Num
 				continue
 			}
-			list = append(list, fmt.Sprintf("%s:%d %s", bracket(n), p.Num, p.Role))
+			list = append(list, listening{n.Addr, p.Num, p.Num, p.Role, 1})
 		}
-		switch {
-		case workers == 1:
-			list = append(list, fmt.Sprintf("%s:%d worker", bracket(n), low))
-		case workers > 1:
-			list = append(list, fmt.Sprintf("%s:%d-%d worker (%d)", bracket(n), low, high, workers))
+		if workers > 0 {
+			list = append(list, listening{n.Addr, low, high, "worker", workers})
 		}
 	}
 	return list
-}
-
-func bracket(n Node) string {
-	if n.Addr.Is6() {
-		return "[" + n.Addr.String() + "]"
-	}
-	return n.Addr.String()
 }
 
 // Proxies describes what stands in front: "10.20.0.30:80/ray nginx/1.22.1 (ray.example.org)".
@@ -140,13 +155,36 @@ func (r *Row) Row(w capture.Fields) {
 	vector("heads", heads)
 	vector("workers", workers)
 	vector("peers", peers)
-	vector("ports", r.Ports())
+	ports := r.listening()
+	capture.Objects(w, "ports", r.Ports(), func(w capture.Fields, i int) {
+		l := &ports[i]
+		w.Addr("addr", l.addr, true)
+		w.Port("port", l.first, true)
+		w.Port("last", l.last, l.n > 1)
+		w.String("role", l.role, true)
+		w.Count("n", uint64(l.n), l.n > 1)
+	}, len(ports) > 0)
 	w.Enum("auth", r.Auth, r.Auth != "")
 	w.Enum("tls", r.TLS(), r.TLS() != "")
-	vector("proxies", r.Proxies())
+	capture.Objects(w, "proxies", r.Proxies(), func(w capture.Fields, i int) {
+		p := &a.Proxies[i]
+		w.Addr("addr", p.Addr.Addr(), true)
+		w.Port("port", p.Addr.Port(), true)
+		w.String("prefix", p.Prefix, p.Prefix != "")
+		w.String("server", p.Server, p.Server != "")
+		w.String("host", p.Host, p.Host != "")
+	}, len(a.Proxies) > 0)
 	w.Count("clients_inside", uint64(r.Inside), a.Key != "")
 	w.Count("clients_outside", uint64(r.Outside), a.Key != "")
-	vector("client_kinds", r.Kinds)
+	capture.Objects(w, "client_kinds", r.Kinds, func(w capture.Fields, i int) {
+		kind, calls := r.Kinds[i], uint64(0)
+		if at := strings.LastIndexByte(kind, ' '); at >= 0 {
+			calls, _ = strconv.ParseUint(kind[at+1:], 10, 64)
+			kind = kind[:at]
+		}
+		w.String("kind", kind, true)
+		w.Count("n", calls, true)
+	}, len(r.Kinds) > 0)
 	vector("outsiders", r.Outsiders)
 	vector("cves", r.CVEs)
 	w.Time("first_seen", a.First, a.First != 0)

@@ -18,8 +18,12 @@
 //	medium    two grave things on one machine, and the way in was not seen
 //
 // What a machine did before the job is no consequence of it. A job from inside that fetches from hosts that it names is
-// none either: that is what continuous integration does. An incident is said when it reaches one of these, again when its
-// severity rises, and after a minute at the earliest when it has passed a further tactic of ATLAS.
+// none either: that is what continuous integration does.
+//
+// An incident is said when it reaches one of these, or when a job from outside was taken and nothing came of it yet; again
+// when its severity rises, after a minute at the earliest when it has passed a further tactic of ATLAS, and for whatever else
+// it has grown by at intervals that double, up to an hour; and when it is over. Each is a row of incidents.log, which has
+// the whole, and but for the last, if there is nothing new, a further revision of its one finding.
 //
 // It does not see: hosts that only a fetched script names (they count by their own findings); jobs whose text was not seen;
 // names that are looked up over encrypted DNS and called over TLS with an encrypted hello; what follows after an incident
@@ -71,9 +75,10 @@ const (
 	soon = 10 * time.Minute
 	// A job comes by again within this, as in jobsubmit: a proxy hands it on, or the head to an agent.
 	linkFor = 30 * time.Second
-	// A further tactic is said not before this has passed since the last word: an attack passes five in a minute.
-	updateEvery = time.Minute
-	tickEvery   = 10 * time.Second
+	// A further tactic is said not before this has passed since the last word: an attack passes five in a minute. What else
+	// is new waits twice as long each time, up to the second: an incident of a day has two dozen rows.
+	updateEvery, updateMost = time.Minute, time.Hour
+	tickEvery               = 10 * time.Second
 )
 
 // Spec registers the detector.
@@ -132,9 +137,9 @@ type hop struct {
 
 // memory is what is known of somebody without an incident.
 type memory struct {
-	steps    []step
-	findings int
-	last     capture.Time
+	steps []step
+	found tally
+	last  capture.Time
 }
 
 type detector struct {
@@ -143,8 +148,9 @@ type detector struct {
 	bus    *detectors.Bus
 	allow  *detectors.Networks
 	shared map[string]bool
-	meter  detectors.Meter  // for what texts hide
-	tech   map[string][]int // tactics of a technique, by their place in the matrix
+	meter  detectors.Meter   // for what texts hide
+	tech   map[string][]int  // tactics of a technique, by their place in the matrix
+	called map[string]string // techniques, by their ids
 
 	open    []*incident // in the order they began
 	victims detectors.Table[netip.Addr, *incident]
@@ -169,7 +175,7 @@ type habit struct {
 }
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
-	d := &detector{env: env, bus: bus, shared: sharedHosts(), tech: tacticsOf()}
+	d := &detector{env: env, bus: bus, shared: sharedHosts(), tech: tacticsOf(), called: map[string]string{}}
 	detectors.Configure(env, bus, "campaign", Default(), func(c Config) {
 		d.cfg, d.allow = c, nil
 		if len(c.Allow) > 0 {
@@ -188,8 +194,8 @@ func (d *detector) tick(at capture.At) {
 	d.flush()
 	for i := 0; i < len(d.open); i++ {
 		x := d.open[i]
-		if x.fresh() && d.now.Sub(x.saidAt) >= updateEvery {
-			d.say(x)
+		if d.due(x) {
+			d.say(x, detectors.Open)
 		}
 		if d.now.Sub(x.last.Time) > d.cfg.Quiet {
 			d.close(x)
@@ -213,8 +219,12 @@ func (d *detector) flush() {
 		x := d.dirty[0]
 		d.dirty = d.dirty[1:]
 		x.queued = false
-		if x.into == nil && !x.closed && x.severity > x.said {
-			d.say(x)
+		switch {
+		case x.closed:
+		case x.into != nil:
+			d.merged(x)
+		case x.severity > x.said || x.owed:
+			d.say(x, detectors.Open)
 		}
 	}
 }
@@ -282,7 +292,7 @@ func (d *detector) looked(f *detectors.Finding, k kind, src, dst netip.Addr) {
 		}
 	}
 	if x != nil {
-		x.findings++
+		x.found.add(f)
 		if k.role == before {
 			x.add(d.stepOf(f, k, src, dst))
 			d.changed(x)
@@ -297,7 +307,7 @@ func (d *detector) looked(f *detectors.Finding, k kind, src, dst netip.Addr) {
 	}
 	m := d.looks.Put(who)
 	d.expire(m)
-	m.findings++
+	m.found.add(f)
 	m.last = max(m.last, f.Time)
 	if k.role == before && len(m.steps) < maxSharing {
 		m.steps = append(m.steps, d.stepOf(f, k, src, dst))
@@ -347,7 +357,7 @@ func (d *detector) entered(f *detectors.Finding, k kind, src, dst netip.Addr, sr
 	}
 	j := x.job(f, src, dst, st)
 	j.dropper = j.dropper || f.Rule == "jobsubmit/dropper"
-	x.findings++
+	x.found.add(f)
 	x.attacker(src, outside || page)
 	x.victim(dst)
 	s := d.stepOf(f, k, src, dst)
@@ -448,8 +458,8 @@ func (d *detector) name(x *incident, j *job, h host, common, sure bool) *inciden
 // recall takes into the incident what attacker and victim did that is remembered.
 func (d *detector) recall(x *incident, src, dst netip.Addr) {
 	if m := d.looks.Get(src); m != nil {
-		if d.expire(m); m.findings > 0 {
-			x.findings += m.findings
+		if d.expire(m); m.found.n > 0 {
+			x.found.join(&m.found)
 			for _, s := range m.steps {
 				x.add(s)
 			}
@@ -462,7 +472,7 @@ func (d *detector) recall(x *incident, src, dst netip.Addr) {
 		d.signs.Drop(dst)
 		for _, s := range kept.steps {
 			if x.before(dst, s.Time) != nil {
-				x.findings++
+				x.found.join(&s.found)
 				x.add(s)
 			} else {
 				x.habit(dst, s.groups)
@@ -505,7 +515,7 @@ func (d *detector) followed(f *detectors.Finding, k kind, src, dst netip.Addr, s
 		d.sign(s, who)
 		return
 	}
-	x.findings++
+	x.found.add(f)
 	if !s.link && x.habits(who, s.groups) {
 		return // it did so before
 	}
@@ -534,6 +544,7 @@ func (d *detector) sign(s step, who netip.Addr) {
 	for i := range m.steps {
 		if m.steps[i].What == s.What {
 			m.steps[i].Count++
+			m.steps[i].found.join(&s.found)
 			return
 		}
 	}
@@ -552,7 +563,7 @@ func (d *detector) sign(s step, who netip.Addr) {
 			steps := m.steps
 			d.signs.Drop(who)
 			for _, t := range steps {
-				x.findings++
+				x.found.join(&t.found)
 				x.add(t)
 			}
 			d.changed(x)
@@ -564,7 +575,14 @@ func (d *detector) sign(s step, who netip.Addr) {
 // changed judges an incident anew, and sees to it that it is said.
 func (d *detector) changed(x *incident) {
 	x.judge(d)
-	if (x.severity > x.said) && !x.queued {
+	if x.severity > x.said || x.owed {
+		d.queue(x)
+	}
+}
+
+// queue has flush look at an incident.
+func (d *detector) queue(x *incident) {
+	if !x.queued {
 		x.queued = true
 		d.dirty = append(d.dirty, x)
 	}
@@ -602,6 +620,7 @@ func (d *detector) join(x, y *incident) *incident {
 	if i := slices.Index(d.open, y); i >= 0 {
 		d.open = slices.Delete(d.open, i, i+1)
 	}
+	d.queue(y)
 	d.changed(x)
 	return x
 }

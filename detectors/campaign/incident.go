@@ -83,6 +83,7 @@ type step struct {
 	other  netip.Addr
 	name   string // that was looked up or called
 	port   uint16
+	found  tally // of one that nobody is known to have caused
 }
 
 // weaken makes a hint of a step.
@@ -103,6 +104,8 @@ func (d *detector) stepOf(f *detectors.Finding, k kind, who, other netip.Addr) s
 		sure: k.sure, grave: k.grave, entry: k.role == entry, look: k.role == before, ids: strings.Fields(k.ids), other: other,
 		port: f.Port,
 	}
+	s.Finding = f.SaidAs()
+	s.found.add(f)
 	if f.Flow != nil {
 		s.UID = f.Flow.UID
 	}
@@ -147,7 +150,7 @@ type incident struct {
 	jobs        []*job
 	steps       []step
 	more        int
-	findings    int
+	found       tally
 	groups      uint32                // of what is beside the steps
 	extraIDs    []string              // techniques of these
 	old         map[netip.Addr]uint32 // groups that a machine showed before
@@ -160,12 +163,19 @@ type incident struct {
 	src, dst netip.Addr // whom the finding accuses, and of whom
 	port     uint16
 
+	// What was said of it: the finding of campaign/chain, under one name, and rows of incidents.log.
 	said        detectors.Severity
 	saidTactics uint32
 	saidAt      capture.Time
-	queued      bool
-	closed      bool
-	into        *incident
+	saidSize    size
+	name        string // of the finding
+	told        int    // its revision
+	revision    int    // of the rows
+	owed        bool   // it takes the place of one that was told of
+
+	queued bool
+	closed bool
+	into   *incident
 }
 
 // incidentID is a hash of what it began with, which names itself so that every capture of the same packets agrees.
@@ -336,13 +346,19 @@ func (o *step) same(s *step) bool {
 func (o *step) merge(s *step) bool {
 	groups, sev, link, st := o.groups|s.groups, max(o.sev, s.sev), o.link || s.link, max(o.state, s.state)
 	news := groups != o.groups || sev != o.sev || link != o.link || st != o.state
-	if s.rank > o.rank || s.rank == o.rank && s.entry && s.state > o.state {
+	if s.rank > o.rank || s.rank == o.rank && (s.entry && s.state > o.state || !o.entry && !o.look && s.sev > o.sev) {
 		if s.What != o.What {
 			o.Count = s.Count
 		}
 		o.What, o.rank, o.At, o.UID = s.What, s.rank, s.At, s.UID
+		if s.Finding != "" {
+			o.Finding = s.Finding
+		}
 	} else if o.What == s.What && s.rank < rankFinding && o.UID != s.UID {
 		o.Count++ // findings that repeat themselves are about one thing
+	}
+	if o.Finding == "" {
+		o.Finding = s.Finding
 	}
 	o.groups, o.sev, o.link, o.state = groups, sev, link, st
 	o.until = max(o.until, s.until)
@@ -386,7 +402,7 @@ func (x *incident) swallow(y *incident) {
 		}
 	}
 	x.more += y.more
-	x.findings += y.findings
+	x.found.join(&y.found)
 	x.groups |= y.groups
 	for _, id := range y.extraIDs {
 		if !slices.Contains(x.extraIDs, id) {
@@ -395,8 +411,19 @@ func (x *incident) swallow(y *incident) {
 	}
 	x.merged = append(append(x.merged, y.id), y.merged...)
 	x.merged = x.merged[:min(len(x.merged), maxMerged)]
+	if x.name == "" {
+		x.name, x.told = y.name, y.told
+	}
+	x.owed = x.owed || x.revision == 0 && y.revision > 0
 	x.said, x.saidTactics, x.saidAt = max(x.said, y.said), x.saidTactics|y.saidTactics, max(x.saidAt, y.saidAt)
 	y.into = x
+}
+
+// size tells whether an incident has grown.
+type size struct{ steps, more, found, victims, attackers, others, score int }
+
+func (x *incident) size() size {
+	return size{len(x.steps), x.more, x.found.n, len(x.victims), len(x.attackers) + len(x.insiders), len(x.others), x.score}
 }
 
 // fresh says that a tactic was passed that was not told.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/data"
 )
 
 const (
@@ -20,15 +21,34 @@ const (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// say makes the finding of an incident as it stands.
-func (d *detector) say(x *incident) {
-	x.said, x.saidTactics, x.saidAt = x.severity, x.tactics, d.now
+// due reports whether it is time to say what has become of an open incident.
+func (d *detector) due(x *incident) bool {
+	if x.revision == 0 { // a chain is said at once
+		return x.severity == 0 && x.best() == accepted
+	}
+	wait := min(updateEvery<<min(x.revision-1, 10), updateMost)
+	since := d.now.Sub(x.saidAt)
+	return x.fresh() && since >= updateEvery || x.size() != x.saidSize && since >= wait
+}
+
+// say tells of an incident as it stands: in a row of incidents.log, and if there is a chain of cause, in a finding, which is
+// one and the same for all that is said of it.
+func (d *detector) say(x *incident, state string) {
+	if x.severity > x.said || x.said > 0 && (x.fresh() || x.owed || x.size() != x.saidSize) {
+		d.find(x)
+	}
+	x.saidTactics, x.saidAt, x.saidSize, x.owed = x.tactics, d.now, x.size(), false
+	x.revision++
+	d.emit(x, state)
+}
+
+// find makes the finding of an incident, or its next revision.
+func (d *detector) find(x *incident) {
+	x.told++
 	f := &detectors.Finding{
 		At: x.last, Rule: rule, Severity: x.severity, Confidence: min(50+x.score/2, 99), Outcome: detectors.Observed,
 		Msg: x.tell(), Sub: fmt.Sprintf("incident %s, score %d: %s", x.id, x.score, strings.Join(x.why, ", ")),
-		Src: x.src, Dst: x.dst, Port: x.port, Count: 1, Incident: x.id,
-		// What is said again is more than before: it must not be taken for the same.
-		Key: fmt.Sprintf("%s %s %x", x.id, x.severity, x.tactics),
+		Src: x.src, Dst: x.dst, Port: x.port, Count: 1, Revision: x.told, Incident: x.id, Key: x.id,
 	}
 	switch {
 	case len(x.jobs) > 0 && x.best() == accepted || x.severity == detectors.Critical:
@@ -42,31 +62,57 @@ func (d *detector) say(x *incident) {
 			f.Evidence = append(f.Evidence, detectors.Evidence{Field: "step", Value: detectors.Clip(s.Time.Std().Format("15:04:05")+" "+x.line(s), 400), Packet: s.Packet})
 		}
 	}
-	d.bus.Report(f)
+	was := x.said
+	x.said = x.severity
+	if x.told == 1 {
+		x.name = f.ID()
+		d.bus.Report(f)
+		return
+	}
+	f.Name = x.name
+	d.bus.Revise(f, was)
 }
 
-// close writes an incident that is over. What led to nothing is not written: its findings stand for themselves.
+// close ends an incident. One that led to nothing is not told of: its findings stand for themselves.
 func (d *detector) close(x *incident) {
-	if x.severity > x.said || x.fresh() {
-		d.say(x)
-	}
 	x.closed = true
 	if i := slices.Index(d.open, x); i >= 0 {
 		d.open = slices.Delete(d.open, i, i+1)
 	}
+	if x.severity > 0 || x.best() == accepted {
+		d.say(x, detectors.Closed)
+	}
+}
+
+// merged says of an incident that was told of that there will be no more of it under its name.
+func (d *detector) merged(y *incident) {
+	y.closed = true
+	if y.revision == 0 {
+		return
+	}
+	y.revision++
+	d.emit(y, detectors.Merged)
+}
+
+// emit writes an incident as it stands. What it writes is its own: the incident goes on.
+func (d *detector) emit(x *incident, state string) {
 	sev := x.severity
 	if sev == 0 {
-		if x.best() != accepted {
-			return
-		}
 		for i := range x.steps {
 			sev = max(sev, x.steps[i].sev)
 		}
 	}
 	r := &detectors.Incident{
-		Written: d.now, ID: x.id, First: x.first, Last: x.last, Chain: x.said > 0, Severity: sev, Score: x.score, Why: x.why,
-		Attackers: x.who(), Victims: x.victims, Others: x.others, MoreSteps: x.more, Findings: x.findings,
-		Summary: x.tell(), Merged: x.merged,
+		Written: d.now, ID: x.id, Revision: x.revision, State: state, First: x.first, Last: x.last, Chain: x.said > 0, Severity: sev, Score: x.score,
+		Why: slices.Clone(x.why), Attackers: slices.Clone(x.who()), Victims: slices.Clone(x.victims), Others: slices.Clone(x.others),
+		MoreSteps: x.more, Findings: x.found.n, FindingIDs: slices.Clone(x.found.ids), Summary: x.tell(), Merged: slices.Clone(x.merged),
+	}
+	if state == detectors.Merged {
+		into := x.into
+		for into.into != nil {
+			into = into.into
+		}
+		r.Into = into.id
 	}
 	for i := range x.steps {
 		s := x.steps[i].Step
@@ -84,12 +130,28 @@ func (d *detector) close(x *incident) {
 		}
 	}
 	slices.Sort(r.Techniques)
+	for i, id := range r.Techniques {
+		r.Techniques[i] = d.technique(id)
+	}
 	for i, t := range tacticNames {
 		if x.tactics&(1<<i) != 0 {
 			r.Tactics = append(r.Tactics, t.ID+" "+t.Name)
 		}
 	}
 	d.bus.Emit(r)
+}
+
+// technique gives the id of a technique with its name.
+func (d *detector) technique(id string) string {
+	s, ok := d.called[id]
+	if !ok {
+		s = id
+		if name, _, ok := data.Technique(id); ok {
+			s += " " + name
+		}
+		d.called[id] = s
+	}
+	return s
 }
 
 // who gives the attackers: those outside, or else those inside.

@@ -79,6 +79,7 @@ type Fact struct {
 type Judge struct {
 	parser    *syntax.Parser // of shell text, used again and again
 	budget    detectors.Budget
+	spare     *shared // for the next text
 	home      *detectors.Networks
 	inside    func(name string) bool // names that were looked up as addresses at home; may be nil
 	lists     *data.Commands
@@ -122,6 +123,9 @@ func (j *Judge) Begin() *Report { return &Report{judge: j} }
 func (j *Judge) Metered(at capture.Time, who netip.Addr) *Report {
 	return &Report{judge: j, metered: true, at: at, who: who}
 }
+
+// Work is what the report took so far, in units of capture.Worker.
+func (r *Report) Work() int { return r.steps*stepUnits + r.bytes }
 
 // Score is the sum over different facts.
 func (r *Report) Score() int {
@@ -187,6 +191,7 @@ func (r *Report) Shell(where, text string, env map[string]string) {
 	}
 	w.script(text)
 	w.end()
+	w.lend()
 	if whole(text) {
 		r.Add("look_around", 20, "looks around", where, text)
 	}
@@ -198,6 +203,7 @@ func (r *Report) Python(where, text string) {
 	w := newWalk(r, where)
 	w.python(text)
 	w.end()
+	w.lend()
 }
 
 // Joined judges a command whose words were joined by blanks, where what an interpreter is handed with -c stands without
@@ -279,7 +285,7 @@ func (r *Report) within() bool {
 		r.Cut = true
 		return false
 	}
-	if more := r.steps*stepUnits + r.bytes - reportFirst - reportByte*r.given - r.taken; r.metered && more > 0 {
+	if more := r.Work() - reportFirst - reportByte*r.given - r.taken; r.metered && more > 0 {
 		more = max(more, reportTakes)
 		if !r.judge.budget.Take(r.at, r.who, int64(more)) {
 			r.Cut, r.Short = true, true

@@ -111,7 +111,7 @@ func TestNamesOfHome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := NewNames(home, detectors.NewBus(func(*detectors.Finding) {}))
+	n := NamesOf(&detectors.Env{Home: home}, detectors.NewBus(func(*detectors.Finding) {}))
 	answer := func(name, addr string, id uint64) *dns.Transaction {
 		return &dns.Transaction{Query: name, NameID: id, Answers: []dns.Answer{{Addr: netip.MustParseAddr(addr)}}}
 	}

@@ -18,11 +18,13 @@ type Names struct {
 	outside decoders.Memo // names last seen outside
 }
 
-// NewNames makes one that listens.
-func NewNames(home *detectors.Networks, bus *detectors.Bus) *Names {
-	n := &Names{home: home, inside: detectors.Table[string, struct{}]{Limit: maxNames}, outside: bus.Names.Memo()}
-	detectors.On(bus, n.lookup)
-	return n
+// NamesOf gives the one of env, which listens to bus.
+func NamesOf(env *detectors.Env, bus *detectors.Bus) *Names {
+	return detectors.Shared(env, func() *Names {
+		n := &Names{home: env.Home, inside: detectors.Table[string, struct{}]{Limit: maxNames}, outside: bus.Names.Memo()}
+		detectors.On(bus, n.lookup)
+		return n
+	})
 }
 
 // lookup takes note of an answer.

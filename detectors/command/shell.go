@@ -55,10 +55,37 @@ type walk struct {
 }
 
 func newWalk(r *Report, where string) *walk {
-	return &walk{r: r, where: where, scale: 100, shared: &shared{
-		vars: map[string]*value{}, lists: map[string][]value{}, files: map[string]*value{}, fifos: map[string]bool{},
-		funcs: map[string]*syntax.Stmt{}, called: map[string]bool{}, fds: map[string]stdio{}, alias: map[string]string{}, py: &pyShared{},
-	}}
+	s := r.judge.spare
+	if r.judge.spare = nil; s == nil {
+		s = &shared{
+			vars: map[string]*value{}, lists: map[string][]value{}, files: map[string]*value{}, fifos: map[string]bool{},
+			funcs: map[string]*syntax.Stmt{}, called: map[string]bool{}, fds: map[string]stdio{}, alias: map[string]string{}, py: &pyShared{},
+		}
+	}
+	return &walk{r: r, where: where, scale: 100, shared: s}
+}
+
+// spareEntries is how much a text may have left in any of the maps that serve the next: to clear large ones costs more than
+// to make small ones.
+const spareEntries = 8
+
+// lend leaves what the walk shared, emptied, to the next.
+func (w *walk) lend() {
+	s := w.shared
+	if max(len(s.vars), len(s.lists), len(s.files), len(s.fifos), len(s.funcs), len(s.called), len(s.fds), len(s.alias)) > spareEntries {
+		return
+	}
+	clear(s.vars)
+	clear(s.lists)
+	clear(s.files)
+	clear(s.fifos)
+	clear(s.funcs)
+	clear(s.called)
+	clear(s.fds)
+	clear(s.alias)
+	*s.py = pyShared{}
+	*s = shared{vars: s.vars, lists: s.lists, files: s.files, fifos: s.fifos, funcs: s.funcs, called: s.called, fds: s.fds, alias: s.alias, py: s.py}
+	w.r.judge.spare = s
 }
 
 func (w *walk) add(name string, points int, says, what string) {

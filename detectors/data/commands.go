@@ -176,22 +176,21 @@ func (c *Commands) Metadata(host, file string) string {
 
 // globbed matches with * for anything, slashes too.
 func globbed(pattern, s string) bool {
-	parts := strings.Split(pattern, "*")
-	if !strings.HasPrefix(s, parts[0]) {
-		return false
-	}
-	s = s[len(parts[0]):]
-	for i, p := range parts[1:] {
-		if i == len(parts)-2 {
-			return strings.HasSuffix(s, p)
+	p, rest, more := strings.Cut(pattern, "*")
+	if s, ok := strings.CutPrefix(s, p); ok {
+		for more {
+			if p, rest, more = strings.Cut(rest, "*"); !more {
+				return strings.HasSuffix(s, p)
+			}
+			i := strings.Index(s, p)
+			if i < 0 {
+				return false
+			}
+			s = s[i+len(p):]
 		}
-		j := strings.Index(s, p)
-		if j < 0 {
-			return false
-		}
-		s = s[j+len(p):]
+		return s == ""
 	}
-	return s == ""
+	return false
 }
 
 // Callback is a service that records who calls it.

@@ -44,7 +44,13 @@ type Feed struct {
 	NShared int
 	Ended   int // whose end has passed at the time that Load was given
 	Over    int // beyond MaxPerFeed
-	seen    [2]int
+	Files   int // that it was read from, of a folder
+	// Folder says that this is no feed, but tells of a folder, whose files are feeds of their own.
+	Folder bool
+	Left   []string  // what of a folder is not read, and why
+	Remote bool      // it is from a server
+	At     time.Time // which confirmed it then; zero: never
+	seen   [2]int
 }
 
 // Skip is one reason why records were left out.
@@ -115,19 +121,38 @@ func BuiltIn(now time.Time) (*Set, error) {
 // Load reads a feed in whatever of the formats it is into b. now is the day by which ended indicators are counted, not
 // dropped: a capture may be older. An error is one of reading; what a feed has wrong in it is in Feed.Skipped.
 func (b *Builder) Load(name string, r io.Reader, now time.Time) (*Feed, error) {
-	f := &Feed{Name: name}
-	l := &loader{b: b, f: f, now: int(now.Unix() / 86400), named: map[string]uint16{}}
+	l := b.Begin(name, now)
+	return l.Feed(), l.Read(r)
+}
+
+// Begin is Load for a feed that is in several parts, each of which Read takes: what two of them have is one indicator of one
+// source.
+func (b *Builder) Begin(name string, now time.Time) *Loader {
+	return &Loader{loader{b: b, f: &Feed{Name: name}, now: int(now.Unix() / 86400), named: map[string]uint16{}}}
+}
+
+// Loader reads the parts of a feed.
+type Loader struct{ l loader }
+
+// Feed is what was made of the parts so far.
+func (l *Loader) Feed() *Feed { return l.l.f }
+
+// Read reads a part.
+func (l *Loader) Read(r io.Reader) error { return l.l.read(r) }
+
+func (l *loader) read(r io.Reader) error {
+	f := l.f
 	br := bufio.NewReaderSize(r, sniffLen)
 	if head, _ := br.Peek(2); len(head) == 2 && head[0] == 0x1f && head[1] == 0x8b {
 		z, err := gzip.NewReader(br)
 		if err != nil {
-			return f, err
+			return err
 		}
 		br = bufio.NewReaderSize(z, sniffLen)
 	}
 	head, err := br.Peek(sniffLen)
 	if err != nil && err != io.EOF && err != bufio.ErrBufferFull && len(head) == 0 {
-		return f, err
+		return err
 	}
 	f.Format = sniff(head)
 	switch f.Format {
@@ -141,7 +166,7 @@ func (b *Builder) Load(name string, r io.Reader, now time.Time) (*Feed, error) {
 		err = l.list(br)
 	}
 	slices.SortStableFunc(f.Skipped, func(x, y Skip) int { return y.Count - x.Count })
-	return f, err
+	return err
 }
 
 // Formats, as Feed.Format names them. JSON is told apart by its objects.

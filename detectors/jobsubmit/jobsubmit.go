@@ -22,6 +22,7 @@ package jobsubmit
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -136,7 +137,7 @@ type detector struct {
 func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	d := &detector{env: env, bus: bus}
 	d.took.Limit, d.jobs.Limit = maxHosts, maxJobs
-	d.names = command.NewNames(env.Home, bus)
+	d.names = command.NamesOf(env, bus)
 	d.judge = command.New(env.Home, d.names.Inside)
 	detectors.On(bus, d.call)
 	// Anything that moves on in time lets waiting hops go.
@@ -159,7 +160,7 @@ func (d *detector) clock(now capture.Time) {
 	for len(d.wait) > 0 && d.now.Sub(d.wait[0].c.Time) > holdFor {
 		h := d.wait[0]
 		d.wait = d.wait[1:]
-		d.report(h.c, h.v)
+		d.report(h.c, h.v, h.key)
 	}
 }
 
@@ -170,7 +171,7 @@ func (d *detector) ended(c *capture.Conn) {
 	for i := 0; i < len(d.wait); i++ {
 		if h := d.wait[i]; c.Flow != nil && h.c.Flow.UID == c.Flow.UID {
 			d.wait = append(d.wait[:i:i], d.wait[i+1:]...)
-			d.report(h.c, h.v)
+			d.report(h.c, h.v, h.key)
 			i--
 		}
 	}
@@ -206,6 +207,7 @@ func (d *detector) call(c *ray.Call) {
 		return
 	}
 	v := assess(d.judge, c)
+	d.bus.LookWork += uint64(v.Work())
 	if v.Short {
 		d.bus.LooksCut++
 	}
@@ -225,12 +227,12 @@ func (d *detector) call(c *ray.Call) {
 		if len(d.wait) >= maxHeld {
 			h := d.wait[0]
 			d.wait = d.wait[1:]
-			d.report(h.c, h.v)
+			d.report(h.c, h.v, h.key)
 		}
 		d.wait = append(d.wait, held{c, v, key})
 		return
 	}
-	d.report(c, v)
+	d.report(c, v, key)
 	d.remember(c, key, src, dst)
 }
 
@@ -242,14 +244,24 @@ func (d *detector) remember(c *ray.Call, key jobKey, src, dst netip.Addr) {
 	*d.took.Put(dst) = received{c.At, src, key}
 }
 
-func (d *detector) report(c *ray.Call, v *command.Report) {
+func (d *detector) report(c *ray.Call, v *command.Report, key jobKey) {
+	j := &submission{Call: c, v: v, hash: key}
 	if c.Job || c.Cluster {
-		d.external(c, v)
-		d.outbound(c, v)
-		d.browser(c)
-		d.evasive(c)
+		d.external(j)
+		d.outbound(j)
+		d.browser(j)
+		d.evasive(j)
 	}
-	d.dropper(c, v)
+	d.dropper(j)
+}
+
+// submission is a call that is reported, with what its findings share.
+type submission struct {
+	*ray.Call
+	v    *command.Report
+	hash jobKey // of the entrypoint
+	key  string
+	told string // the entrypoint, as evidence has it
 }
 
 // severity picks by outcome. What is not Ray at all cannot have taken anything.
@@ -265,7 +277,8 @@ func severity(o ray.Outcome, done, unseen, tried, foreign detectors.Severity) (d
 	return tried, detectors.Attempted
 }
 
-func (d *detector) external(c *ray.Call, v *command.Report) {
+func (d *detector) external(j *submission) {
+	c, v := j.Call, j.v
 	src := c.Flow.Orig.Addr()
 	if d.env.Inside(src) || detectors.Special(src) {
 		return
@@ -290,10 +303,14 @@ func (d *detector) external(c *ray.Call, v *command.Report) {
 	case !c.Confirmed:
 		conf = 70
 	}
-	d.say(c, v, "jobsubmit/external", sev, conf, out, tell(c), "")
+	d.say(j, "jobsubmit/external", sev, conf, out, func(f *detectors.Finding) {
+		f.Msg = tell(c)
+		j.evidence(f, v)
+	})
 }
 
-func (d *detector) outbound(c *ray.Call, v *command.Report) {
+func (d *detector) outbound(j *submission) {
+	c, v := j.Call, j.v
 	src, dst := c.Flow.Orig.Addr().Unmap(), c.Flow.Resp.Addr().Unmap()
 	if !d.env.Home.Contains(src) || d.env.Home.Contains(dst) || detectors.Special(dst) {
 		return
@@ -304,13 +321,9 @@ func (d *detector) outbound(c *ray.Call, v *command.Report) {
 		return
 	}
 	sev, out := severity(c.Outcome, detectors.Critical, detectors.High, detectors.High, detectors.Medium)
-	conf, sub := 85, ""
+	conf := 85
 	if worm {
 		conf = 95
-		sub = fmt.Sprintf("%s was given a job itself by %s in packet %d", src, took.from, took.at.Packet)
-		if took.what == sha256.Sum256([]byte(c.Entrypoint)) {
-			sub += ", with the same command"
-		}
 	} else if (c.Client == ray.SDK || c.Client == ray.KubeRay) && v.Score() < threshold {
 		// Somebody's cluster in a cloud, reached by its public address, looks like this.
 		sev, conf = sev-1, 60
@@ -318,14 +331,23 @@ func (d *detector) outbound(c *ray.Call, v *command.Report) {
 			sev, conf = sev-1, 40
 		}
 	}
-	f := d.finding(c, v, "jobsubmit/outbound", sev, conf, out, tell(c), sub)
-	if worm {
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "earlier job", Value: "from " + took.from.String(), Packet: took.at.Packet})
-	}
-	d.bus.Report(f)
+	d.say(j, "jobsubmit/outbound", sev, conf, out, func(f *detectors.Finding) {
+		f.Msg = tell(c)
+		if worm {
+			f.Sub = fmt.Sprintf("%s was given a job itself by %s in packet %d", src, took.from, took.at.Packet)
+			if took.what == j.hash {
+				f.Sub += ", with the same command"
+			}
+		}
+		j.evidence(f, v)
+		if worm {
+			f.Evidence = append(f.Evidence, detectors.Evidence{Field: "earlier job", Value: "from " + took.from.String(), Packet: took.at.Packet})
+		}
+	})
 }
 
-func (d *detector) dropper(c *ray.Call, v *command.Report) {
+func (d *detector) dropper(j *submission) {
+	c, v := j.Call, j.v
 	score := v.Score()
 	src, dst := c.Flow.Orig.Addr().Unmap(), c.Flow.Resp.Addr().Unmap()
 	foreign := !d.env.Inside(src)
@@ -345,43 +367,40 @@ func (d *detector) dropper(c *ray.Call, v *command.Report) {
 	default: // a script of somebody's, run by somebody of ours
 		sev, out = severity(c.Outcome, detectors.Medium, detectors.Medium, detectors.Low, detectors.Low)
 	}
-	b := v.Best()
-	what := "job"
-	switch {
-	case c.Cluster:
-		what = "Ray cluster"
-	case !c.Job:
-		what = "Serve application"
-	}
-	msg := fmt.Sprintf("A %s that %s submitted to %s %s", what, src, server(c), b.Says)
-	if c.Entrypoint != "" {
-		msg += ": " + entrypoint(c)
-	} else if b.What != "" {
-		msg += ": " + detectors.Clip(b.What, maxSentence)
-	}
-	msg += refused(c)
-	facts := v.Sorted()
-	names := make([]string, 0, len(facts))
-	for _, f := range facts {
-		names = append(names, fmt.Sprintf("%s %d", f.Name, f.Points))
-	}
-	f := d.finding(c, v, "jobsubmit/dropper", sev, min(50+score/3, 98), out, msg, "score "+fmt.Sprint(score)+": "+strings.Join(names, ", ")+partly(v))
-	for i, x := range facts {
-		if i == 6 {
-			break
+	d.say(j, "jobsubmit/dropper", sev, min(50+score/3, 98), out, func(f *detectors.Finding) {
+		b := v.Best()
+		what := "job"
+		switch {
+		case c.Cluster:
+			what = "Ray cluster"
+		case !c.Job:
+			what = "Serve application"
 		}
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: x.Where + " (" + x.Name + ")", Value: detectors.Clip(x.What, maxEvidence), Packet: body(c)})
-	}
-	for i, t := range v.Decoded {
-		if i == 3 {
-			break
+		f.Msg = fmt.Sprintf("A %s that %s submitted to %s %s", what, src, server(c), b.Says)
+		if c.Entrypoint != "" {
+			f.Msg += ": " + entrypoint(c)
+		} else if b.What != "" {
+			f.Msg += ": " + detectors.Clip(b.What, maxSentence)
 		}
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "decoded", Value: detectors.Clip(first(t, 4*maxEvidence), maxEvidence), Packet: body(c)})
-	}
-	d.bus.Report(f)
+		f.Msg += refused(c)
+		facts := v.Sorted()
+		names := make([]string, 0, len(facts))
+		for _, x := range facts {
+			names = append(names, fmt.Sprintf("%s %d", x.Name, x.Points))
+		}
+		f.Sub = "score " + fmt.Sprint(score) + ": " + strings.Join(names, ", ") + partly(v)
+		j.evidence(f, v)
+		for _, x := range facts[:min(len(facts), 6)] {
+			f.Evidence = append(f.Evidence, detectors.Evidence{Field: x.Where + " (" + x.Name + ")", Value: detectors.Clip(x.What, maxEvidence), Packet: body(c)})
+		}
+		for _, t := range v.Decoded[:min(len(v.Decoded), 3)] {
+			f.Evidence = append(f.Evidence, detectors.Evidence{Field: "decoded", Value: detectors.Clip(first(t, 4*maxEvidence), maxEvidence), Packet: body(c)})
+		}
+	})
 }
 
-func (d *detector) browser(c *ray.Call) {
+func (d *detector) browser(j *submission) {
+	c := j.Call
 	q := c.Tx.Request
 	b := foreignPage(q, c)
 	if b.why == "" || b.weak && d.names.Inside(b.page) {
@@ -391,37 +410,39 @@ func (d *detector) browser(c *ray.Call) {
 	if b.weak {
 		sev = max(sev, detectors.Medium) - 1
 	}
-	src := c.Flow.Orig.Addr().Unmap()
-	page := "a foreign page"
-	if b.page != "" {
-		page = "a page of " + detectors.Clip(b.page, 80)
-	}
-	var msg string
-	switch out {
-	case detectors.Succeeded:
-		msg = fmt.Sprintf("%s made the browser at %s run a job on %s: %s", upper(page), src, server(c), entrypoint(c))
-	case detectors.Unknown:
-		msg = fmt.Sprintf("%s made the browser at %s submit a job to %s: %s (no answer seen)", upper(page), src, server(c), entrypoint(c))
-	default:
-		msg = fmt.Sprintf("%s made the browser at %s submit a job to %s: %s%s", upper(page), src, server(c), entrypoint(c), refused(c))
-	}
-	f := d.finding(c, nil, "jobsubmit/browser", sev, b.confidence, out, msg, b.why)
-	f.Evidence = append(f.Evidence, b.evidence...)
-	d.bus.Report(f)
+	d.say(j, "jobsubmit/browser", sev, b.confidence, out, func(f *detectors.Finding) {
+		page := "a foreign page"
+		if b.page != "" {
+			page = "a page of " + detectors.Clip(b.page, 80)
+		}
+		switch out {
+		case detectors.Succeeded:
+			f.Msg = fmt.Sprintf("%s made the browser at %s run a job on %s: %s", upper(page), f.Src, server(c), entrypoint(c))
+		case detectors.Unknown:
+			f.Msg = fmt.Sprintf("%s made the browser at %s submit a job to %s: %s (no answer seen)", upper(page), f.Src, server(c), entrypoint(c))
+		default:
+			f.Msg = fmt.Sprintf("%s made the browser at %s submit a job to %s: %s%s", upper(page), f.Src, server(c), entrypoint(c), refused(c))
+		}
+		f.Sub = b.why
+		j.evidence(f, nil)
+		f.Evidence = append(f.Evidence, b.evidence...)
+	})
 }
 
-func (d *detector) evasive(c *ray.Call) {
+func (d *detector) evasive(j *submission) {
+	c := j.Call
 	if len(c.Evasions) == 0 {
 		return
 	}
 	sev, out := severity(c.Outcome, detectors.Medium, detectors.Medium, detectors.Low, detectors.Low)
-	src := c.Flow.Orig.Addr().Unmap()
-	msg := fmt.Sprintf("%s hid a job for %s behind %s: %s%s", src, server(c), describe(c.Evasions), entrypoint(c), refused(c))
-	f := d.finding(c, nil, "jobsubmit/evasive", sev, min(60+15*len(c.Evasions), 95), out, msg, strings.Join(c.Evasions, ", "))
-	for _, e := range c.Evasions {
-		f.Evidence = append(f.Evidence, detectors.Evidence{Field: "encoding", Value: e, Packet: body(c)})
-	}
-	d.bus.Report(f)
+	d.say(j, "jobsubmit/evasive", sev, min(60+15*len(c.Evasions), 95), out, func(f *detectors.Finding) {
+		f.Msg = fmt.Sprintf("%s hid a job for %s behind %s: %s%s", f.Src, server(c), describe(c.Evasions), entrypoint(c), refused(c))
+		f.Sub = strings.Join(c.Evasions, ", ")
+		j.evidence(f, nil)
+		for _, e := range c.Evasions {
+			f.Evidence = append(f.Evidence, detectors.Evidence{Field: "encoding", Value: e, Packet: body(c)})
+		}
+	})
 }
 
 func describe(ev []string) string {
@@ -465,32 +486,69 @@ func describe(ev []string) string {
 	return out[0]
 }
 
-func (d *detector) say(c *ray.Call, v *command.Report, rule string, sev detectors.Severity, conf int, out detectors.Outcome, msg, sub string) {
-	d.bus.Report(d.finding(c, v, rule, sev, conf, out, msg, sub))
+// say says a finding of the job, and has it written where it stands alone.
+func (d *detector) say(j *submission, rule string, sev detectors.Severity, conf int, out detectors.Outcome, write func(*detectors.Finding)) {
+	x := detectors.Draft{
+		Finding: &detectors.Finding{
+			At: j.At, Rule: rule, Severity: sev, Confidence: conf, Outcome: out, Key: j.same(), Flow: j.Flow, Count: 1,
+			Src: j.Flow.Orig.Addr().Unmap(), Dst: j.Flow.Resp.Addr().Unmap(), Port: j.Flow.Resp.Port(),
+		},
+		Write: write,
+	}
+	if strings.TrimSpace(j.Entrypoint) != "" {
+		x.Tells = j.tells
+	}
+	d.bus.Draft(x)
 }
 
-// finding fills what all rules share: the job and the answer as evidence.
-func (d *detector) finding(c *ray.Call, v *command.Report, rule string, sev detectors.Severity, conf int, out detectors.Outcome, msg, sub string) *detectors.Finding {
-	f := &detectors.Finding{
-		At: c.At, Rule: rule, Severity: sev, Confidence: conf, Outcome: out, Msg: msg, Sub: sub,
-		Src: c.Flow.Orig.Addr().Unmap(), Dst: c.Flow.Resp.Addr().Unmap(), Port: c.Flow.Resp.Port(), Flow: c.Flow, Count: 1,
+// same is by what jobs are told apart: another command is another finding, however many came before it.
+func (j *submission) same() string {
+	if j.key != "" {
+		return j.key
 	}
-	// Another command is another finding, however many came before it.
-	what := sha256.New()
-	_, _ = what.Write([]byte(c.Entrypoint))
-	for _, a := range c.Apps {
-		_, _ = what.Write([]byte("\x00" + a.Import))
+	hash := j.hash
+	if len(j.Apps) > 0 {
+		what := sha256.New()
+		_, _ = what.Write([]byte(j.Entrypoint))
+		for _, a := range j.Apps {
+			_, _ = what.Write([]byte("\x00" + a.Import))
+		}
+		what.Sum(hash[:0])
 	}
-	f.Key = fmt.Sprintf("%s %s %x", f.Src, f.Dst, what.Sum(nil)[:8])
+	b := make([]byte, 0, 96)
+	b = append(j.Flow.Orig.Addr().Unmap().AppendTo(b), ' ')
+	b = append(j.Flow.Resp.Addr().Unmap().AppendTo(b), ' ')
+	j.key = string(hex.AppendEncode(b, hash[:8]))
+	return j.key
+}
+
+// command is the entrypoint as evidence has it, "" if it was not seen.
+func (j *submission) command() string {
+	if j.told == "" {
+		j.told = detectors.Clip(j.Entrypoint, maxEvidence)
+	}
+	return j.told
+}
+
+// tells is what tells a job's finding from others of its kind.
+func (j *submission) tells() detectors.Evidence {
+	return detectors.Evidence{Field: "entrypoint", Value: j.command(), Packet: body(j.Call)}
+}
+
+// evidence fills what all rules share: the job and the answer.
+func (j *submission) evidence(f *detectors.Finding, v *command.Report) {
+	c := j.Call
+	if f.Sub == "" && v != nil && v.Score() >= threshold {
+		f.Sub = "the job " + v.Best().Says
+	}
 	ev := func(field, value string, packet uint64) {
 		if strings.TrimSpace(value) != "" {
 			f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: detectors.Clip(value, maxEvidence), Packet: packet})
 		}
 	}
 	ev("request", detectors.Clip(c.Method+" "+c.Prefix+c.Path, 200), c.Packet)
-	ev("entrypoint", c.Entrypoint, body(c))
-	if f.Sub == "" && v != nil && v.Score() >= threshold {
-		f.Sub = "the job " + v.Best().Says
+	if strings.TrimSpace(c.Entrypoint) != "" {
+		f.Evidence = append(f.Evidence, j.tells())
 	}
 	for i, u := range c.RuntimeEnv.URIs {
 		if i < 3 {
@@ -518,7 +576,6 @@ func (d *detector) finding(c *ray.Call, v *command.Report, rule string, sev dete
 		b = b[:min(len(b), 200)]
 		ev("answer", strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, strings.ToValidUTF8(string(b), "\ufffd"))), r.Packet)
 	}
-	return f
 }
 
 // partly says that a job was too long or too deep to be read as a whole.

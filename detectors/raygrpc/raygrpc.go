@@ -195,7 +195,7 @@ func newDetector(env *detectors.Env, bus *detectors.Bus) {
 	d := &detector{env: env, bus: bus}
 	d.members.Limit, d.before.Limit, d.rays.Limit = maxMembers, maxPairs, maxHosts
 	d.took.Limit, d.tries.Limit, d.logins.Limit, d.spread.Limit = maxHosts, maxGuess, maxGuess, maxHosts
-	d.names = command.NewNames(env.Home, bus)
+	d.names = command.NamesOf(env, bus)
 	d.judge = command.New(env.Home, d.names.Inside)
 	detectors.On(bus, d.connected)
 	detectors.On(bus, d.call)
@@ -550,6 +550,7 @@ func (d *detector) commands(c *raygrpc.Call) (best string, r *command.Report) {
 		}
 		x := d.judge.Metered(c.At.Time, c.Flow.Orig.Addr().Unmap())
 		x.Code("command", t)
+		d.bus.LookWork += uint64(x.Work())
 		if x.Short {
 			d.bus.LooksCut++
 		}

@@ -140,7 +140,7 @@ func httpRow(x *http.Transaction, p Provenance) capture.Record {
 // fileRow is for files.log. Zeek follows SMB from the middle of a connection.
 func fileRow(x *file.File, p Provenance) capture.Record {
 	switch {
-	case x.Source == "HTTP2":
+	case x.Source == "HTTP2" || x.Source == "GRPC":
 		return x
 	case p.unseen(), x.Flow.Mid && x.Source != "SMB", x.Resumed, p.Doubted && !x.Checked:
 		return nil

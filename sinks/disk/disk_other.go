@@ -5,6 +5,6 @@ package disk
 import "io/fs"
 
 // Elsewhere links take rights that nobody has.
-const noFollow, noWait = 0, 0
+const noFollow, noWait, NoFollow = 0, 0, 0
 
 func links(fs.FileInfo) uint64 { return 1 }

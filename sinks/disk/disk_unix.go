@@ -9,6 +9,8 @@ import (
 
 const (
 	noFollow = syscall.O_NOFOLLOW
+	// NoFollow is the flag of opening a file by which a link in its place is an error.
+	NoFollow = noFollow
 	noWait   = syscall.O_NONBLOCK // a pipe would wait for its other end; plain files do not know it
 )
 

@@ -9,9 +9,7 @@
 package export
 
 import (
-	"bytes"
 	"encoding/csv"
-	"encoding/json"
 	"io"
 	"strconv"
 	"strings"
@@ -20,6 +18,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/sinks/report"
 	"github.com/raytap/raytap/sinks/terminal"
+	"github.com/raytap/raytap/sinks/zeek"
 )
 
 // Files are what a folder of exports has.
@@ -35,109 +34,37 @@ var Files = [...]struct {
 
 func rfc3339(t capture.Time) string { return t.Std().Format(time.RFC3339Nano) }
 
-type finding struct {
-	Time        string          `json:"time"`
-	ID          string          `json:"id"`
-	Rule        string          `json:"rule"`
-	Note        string          `json:"note"`
-	Severity    string          `json:"severity"`
-	Confidence  int             `json:"confidence"`
-	Outcome     string          `json:"outcome,omitempty"`
-	Message     string          `json:"message"`
-	Detail      string          `json:"detail,omitempty"`
-	Src         string          `json:"src,omitempty"`
-	SrcPort     uint16          `json:"src_port,omitempty"`
-	Dst         string          `json:"dst,omitempty"`
-	DstPort     uint16          `json:"dst_port,omitempty"`
-	Proto       string          `json:"proto,omitempty"`
-	UID         string          `json:"uid,omitempty"`
-	CommunityID string          `json:"community_id,omitempty"`
-	Count       uint64          `json:"count"`
-	ATLAS       []technique     `json:"atlas"`
-	ATTACK      []technique     `json:"attack"`
-	Evidence    []evidenceValue `json:"evidence"`
-}
-
-type technique struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
-}
-
-type evidenceValue struct {
-	Field  string `json:"field"`
-	Value  string `json:"value"`
-	Packet uint64 `json:"packet,omitempty"`
-}
-
-func lines(w io.Writer, n int, line func(i int) any) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
+func lines(w io.Writer, n int, line func(i int) []byte) error {
 	for i := range n {
-		b.Reset()
-		if err := enc.Encode(line(i)); err != nil {
-			return err
-		}
-		if _, err := w.Write(terminal.JSON(b.Bytes())); err != nil {
+		if _, err := w.Write(append(line(i), '\n')); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Findings writes one JSON object a finding, in order of time.
+// Findings writes one JSON object a finding, in order of time: what notice.log has of it in its JSON form, of several rows
+// the last.
 func Findings(r *report.Report, w io.Writer) error {
-	return lines(w, len(r.Findings), func(i int) any {
+	rows := zeek.NewFindings(nil)
+	return lines(w, len(r.Findings), func(i int) []byte {
 		f := &r.Findings[i]
-		x := finding{
-			Time: rfc3339(f.Time), ID: f.ID, Rule: f.Rule, Note: f.Note, Severity: f.Severity.String(), Confidence: f.Confidence,
-			Outcome: f.Outcome, Message: f.Msg, Detail: f.Sub, SrcPort: f.SrcPort, DstPort: f.Port, Proto: f.Proto, UID: f.UID,
-			CommunityID: f.CommunityID, Count: f.Count, ATLAS: techniques(f.ATLAS), ATTACK: techniques(f.ATTACK), Evidence: []evidenceValue{},
-		}
-		if f.Src.IsValid() {
-			x.Src = f.Src.String()
-		}
-		if f.Dst.IsValid() {
-			x.Dst = f.Dst.String()
-		}
-		for _, e := range f.Evidence {
-			x.Evidence = append(x.Evidence, evidenceValue(e))
-		}
-		return x
+		return rows.Stored(f.Row, f.Note, texts(f.ATLAS), texts(f.ATTACK), f.Peer)
 	})
 }
 
-func techniques(list []report.Technique) []technique {
-	all := make([]technique, 0, len(list))
+func texts(list []report.Technique) []string {
+	all := make([]string, 0, len(list))
 	for _, t := range list {
-		all = append(all, technique(t))
+		all = append(all, strings.TrimSpace(t.ID+" "+t.Name))
 	}
 	return all
 }
 
-// Incidents writes one JSON object for each row of incidents.log, with its columns as they are.
+// Incidents writes one JSON object an incident, the worst first: the last of its rows in incidents.log, in the JSON form.
 func Incidents(r *report.Report, w io.Writer) error {
-	return lines(w, len(r.Incidents), func(i int) any {
-		var b bytes.Buffer // a map would do, but for the order
-		b.WriteByte('{')
-		for j, f := range r.Incidents[i].Fields {
-			if j > 0 {
-				b.WriteByte(',')
-			}
-			name, _ := json.Marshal(f.Name)
-			var value []byte
-			if f.List {
-				value, _ = json.Marshal(f.Values)
-			} else {
-				value, _ = json.Marshal(f.Values[0])
-			}
-			b.Write(name)
-			b.WriteByte(':')
-			b.Write(value)
-		}
-		b.WriteByte('}')
-		return json.RawMessage(b.Bytes())
-	})
+	rows := zeek.NewFindings(nil)
+	return lines(w, len(r.Incidents), func(i int) []byte { return rows.Row(r.Incidents[i].Incident) })
 }
 
 // Indicators writes what to look for as CSV (RFC 4180, with a header).

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -72,35 +73,133 @@ func output(t *testing.T, name string, r *report.Report) []byte {
 	return nil
 }
 
-func TestFindingsAsLines(t *testing.T) {
-	out := output(t, "findings.jsonl", reportOf(t, shadowray, nil))
-	n := 0
-	for line := range bytes.Lines(out) {
-		n++
-		var f finding
-		dec := json.NewDecoder(bytes.NewReader(line))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&f); err != nil {
+// logsOf writes the logs of a capture.
+func logsOf(t *testing.T, file, format string) string {
+	t.Helper()
+	src, err := capture.OpenFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	dir := t.TempDir()
+	logs, err := zeek.New(dir, zeek.Options{Rules: registry.Rules(), Format: format, Peer: "node-17"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stats, err := engine.Run(context.Background(), engine.Default(), src, logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := logs.Close(stats.Last); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// lastRows gives the last row of each id.
+func lastRows(t *testing.T, text []byte, id string) map[string]map[string]any {
+	t.Helper()
+	all := map[string]map[string]any{}
+	for line := range bytes.Lines(text) {
+		var row map[string]any
+		if err := json.Unmarshal(line, &row); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		if f.ID == "" || f.Time == "" || f.Message == "" || len(f.Evidence) == 0 || f.UID == "" && f.Rule != detectors.ChainRule {
-			t.Errorf("incomplete: %s", line)
+		all[row[id].(string)] = row
+	}
+	return all
+}
+
+// TestExportsAreTheRows: findings.jsonl and incidents.jsonl have what notice.log and incidents.log have in their JSON form,
+// of each the last row, whichever form the logs are in.
+func TestExportsAreTheRows(t *testing.T) {
+	home, err := detectors.ParseNetworks(detectors.DefaultHome)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("../../pcaps/*.pcap.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, incidents := 0, 0
+	for i, file := range files {
+		if i%7 != 0 && filepath.Base(file) != filepath.Base(shadowray) {
+			continue
 		}
-		if f.Rule == "jobsubmit/external" && (f.Src != "203.0.113.66" || f.DstPort != 8265 || f.SrcPort != 51020 || f.Time != "2026-11-23T16:42:37.105505Z" ||
-			f.Severity != "critical" || f.Evidence[1].Field != "entrypoint" || f.Evidence[1].Packet != 10) {
-			t.Errorf("%s", line)
+		asJSON := logsOf(t, file, zeek.JSON)
+		for _, dir := range []string{asJSON, logsOf(t, file, zeek.TSV)} {
+			r, err := report.Read(report.Options{Source: "x.pcap", Home: home}, dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range []struct{ log, file, id string }{{"notice.log", "findings.jsonl", "finding_id"}, {"incidents.log", "incidents.jsonl", "incident_id"}} {
+				b, err := os.ReadFile(filepath.Join(asJSON, c.log))
+				if err != nil && !os.IsNotExist(err) {
+					t.Fatal(err)
+				}
+				want, got := lastRows(t, b, c.id), lastRows(t, output(t, c.file, r), c.id)
+				if len(want) != len(got) {
+					t.Errorf("%s: %s has %d, %s %d", file, c.log, len(want), c.file, len(got))
+				}
+				for id, row := range want {
+					for k, v := range row {
+						if !reflect.DeepEqual(got[id][k], v) {
+							t.Errorf("%s: %s: %s is %v, not %v", file, c.file, k, got[id][k], v)
+						}
+					}
+					if len(row) != len(got[id]) {
+						t.Errorf("%s: %s has %d columns, %s %d", file, c.log, len(row), c.file, len(got[id]))
+					}
+				}
+				n += len(want)
+				if c.id == "incident_id" {
+					incidents += len(want)
+				}
+			}
 		}
 	}
-	if n < 6 {
-		t.Errorf("%d lines", n)
+	if n < 30 || incidents < 4 {
+		t.Errorf("only %d rows, %d of incidents", n, incidents)
 	}
 }
 
-func TestIncidentsKeepTheirColumns(t *testing.T) {
+// TestStructures: what is a structure is one, and no text that somebody has to parse.
+func TestStructures(t *testing.T) {
+	r := reportOf(t, shadowray, nil)
+	for _, row := range lastRows(t, output(t, "findings.jsonl", r), "finding_id") {
+		if row["rule"] != "jobsubmit/external" {
+			continue
+		}
+		e := row["evidence"].([]any)[1].(map[string]any)
+		a := row["attack"].([]any)[0].(map[string]any)
+		if row["src"] != "203.0.113.66" || row["p"] != 8265.0 || row["id.orig_p"] != 51020.0 || row["ts"] != 1795452157.105505 || row["severity"] != "critical" ||
+			row["n"] != 1.0 || row["update"] != false || e["field"] != "entrypoint" || e["packet"] != 10.0 || a["id"] != "T1190" || a["name"] != "Exploit Public-Facing Application" {
+			t.Errorf("%v", row)
+		}
+	}
+	for _, row := range lastRows(t, output(t, "incidents.jsonl", r), "incident_id") {
+		step := row["steps"].([]any)[1].(map[string]any)
+		part := row["score_parts"].([]any)[0].(map[string]any)
+		other := row["others"].([]any)[0].(map[string]any)
+		tactic := row["tactics"].([]any)[0].(map[string]any)
+		technique := row["techniques"].([]any)[0].(map[string]any)
+		if step["ts"] != 1795452159.270497 || step["actor"] != "10.20.0.10" || step["packet"] != 84.0 || step["finding_id"] != "R5SYEIP7aGT8qTtVnm" ||
+			step["uid"] != "CotjSRqYxvrQ0LAZRp" || part["what"] != "entry from outside succeeded" || part["points"] != 35.0 ||
+			other["role"] != "payload host" || other["addr"] != "198.51.100.77" || tactic["id"] != "AML.TA0004" || tactic["name"] != "Initial Access" ||
+			technique["name"] == nil || row["packets"].([]any)[0] != 10.0 || row["findings"] != 7.0 || row["state"] != "closed" {
+			t.Errorf("%v", row)
+		}
+	}
+}
+
+// TestIncidentsOfAnOlderLog: what an earlier version wrote is read as well.
+func TestIncidentsOfAnOlderLog(t *testing.T) {
 	r := reportOf(t, shadowray, map[string]string{"incidents.log": "#separator \\x09\n#path\tincidents\n#fields\tts\tincident_id\tsummary\tsteps\n#types\ttime\tstring\tstring\tvector[string]\n" +
-		"1795452157.105505\tI1\tbefore\tone\n1795452158.105505\tI1\tA, B\tone,two\n"})
-	if got, want := string(output(t, "incidents.jsonl", r)), `{"ts":"1795452158.105505","incident_id":"I1","steps":["one","two"],"summary":"A, B"}`+"\n"; got != want {
-		t.Errorf("%s, want %s", got, want)
+		"1795452157.105505\tI1\tbefore\tone\n1795452158.105505\tI1\tA, B\tone,2026-11-23T16:42:39.270497Z 10.20.0.10 went on\\x2c 3 times\n"})
+	row := lastRows(t, output(t, "incidents.jsonl", r), "incident_id")["I1"]
+	second := row["steps"].([]any)[1].(map[string]any)
+	if len(row["steps"].([]any)) != 2 || second["what"] != "went on" || second["n"] != 3.0 || row["summary"] != "A, B" || row["ts"] != 1795452158.105505 {
+		t.Errorf("%v", row)
 	}
 }
 

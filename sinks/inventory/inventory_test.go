@@ -207,7 +207,7 @@ func TestPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"GRADE  ASSET          VERSION  PYTHON  AUTH  TLS  NODES  CLIENTS              LAST SEEN\n",
+		"GRADE  ASSET          VERSION  PYTHON  AUTH  TLS  NODES  CLIENTS              LAST SEEN (UTC)\n",
 		"F      ray 10.1.0.10  2.60.0   -       none  -    2      0 inside, 1 outside  2001-09-09 01:46:41\n       why        answered 203.0.113.66\n",
 		"       head       10.1.0.0\n       workers    10.1.0.1\n",
 		"       session    session_b (1 before it)\n",

@@ -53,7 +53,7 @@ func Print(w io.Writer, rows []*assets.Row) error {
 func printAll(w io.Writer, all []summary) error {
 	var b bytes.Buffer
 	t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "GRADE\tASSET\tVERSION\tPYTHON\tAUTH\tTLS\tNODES\tCLIENTS\tLAST SEEN")
+	fmt.Fprintln(t, "GRADE\tASSET\tVERSION\tPYTHON\tAUTH\tTLS\tNODES\tCLIENTS\tLAST SEEN (UTC)")
 	for i := range all {
 		s := &all[i]
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d inside, %d outside\t%s\n", terminal.Clean(s.grade), terminal.Clean(s.key), dash(s.version),

@@ -9,8 +9,9 @@ import (
 	"github.com/raytap/raytap/detectors"
 )
 
-// Finding makes a row of notice.log the finding that it was; nil if it is none of ours. Ordinals of packets are those of
-// the evidence; of repetitions the row knows only those before it was written. Credentials are masked.
+// Finding makes a row of notice.log the finding that it was; nil if it is none of ours. With a Revision above 1 it says more
+// of one that an earlier row has, of the same ID. Ordinals of packets are those of the evidence; of repetitions the row
+// knows only those before it was written. Credentials are masked.
 func (r *Row) Finding() *detectors.Finding {
 	rule := r.Get("rule")
 	if rule == "" { // Zeek's own
@@ -25,12 +26,19 @@ func (r *Row) Finding() *detectors.Finding {
 	if n := r.Uint("n"); n > 1 && n < 1<<31 {
 		f.Count = int(n)
 	}
+	f.Revision = int(min(r.Uint("revision"), 1<<31-1))
 	f.Flow = r.Flow()
-	for _, e := range r.List("evidence") {
-		f.Evidence = append(f.Evidence, evidence(e))
-		if f.Packet == 0 {
-			f.Packet = f.Evidence[0].Packet
+	if all := r.objects("evidence"); all != nil {
+		for _, o := range all {
+			f.Evidence = append(f.Evidence, o.evidence())
 		}
+	} else {
+		for _, e := range r.List("evidence") {
+			f.Evidence = append(f.Evidence, evidence(e))
+		}
+	}
+	if len(f.Evidence) > 0 {
+		f.Packet = f.Evidence[0].Packet
 	}
 	f.Mask() // of a log that another version wrote, or somebody else
 	return f
@@ -58,14 +66,23 @@ func protocol(name string) uint8 {
 	return 0
 }
 
-// evidence takes "field=value #12" apart.
+// evidenceText is a piece of evidence as notice.log has it.
+func evidenceText(e detectors.Evidence) string {
+	s := e.Field + "=" + e.Value
+	if e.Packet != 0 {
+		s += " @" + strconv.FormatUint(e.Packet, 10)
+	}
+	return s
+}
+
+// evidence takes "field=value @12" apart, and what earlier versions wrote, "field=value #12".
 func evidence(s string) detectors.Evidence {
 	field, value, ok := strings.Cut(s, "=")
 	if !ok {
 		field, value = "", s
 	}
 	e := detectors.Evidence{Field: field, Value: value}
-	if i := strings.LastIndex(value, " #"); i >= 0 {
+	if i := max(strings.LastIndex(value, " @"), strings.LastIndex(value, " #")); i >= 0 {
 		if n, err := strconv.ParseUint(value[i+2:], 10, 64); err == nil {
 			e.Value, e.Packet = value[:i], n
 		}

@@ -10,27 +10,45 @@ import (
 	"github.com/raytap/raytap/detectors"
 )
 
-// Incident makes a row of incidents.log the incident that it was; nil if it has no id. Credentials are masked.
+// Incident makes a row of incidents.log the incident that it was at that time, whose last row is the incident; nil if it has
+// no id. Credentials are masked.
 func (r *Row) Incident() *detectors.Incident {
 	id := r.Get("incident_id")
 	if id == "" {
 		return nil
 	}
 	x := &detectors.Incident{
-		Written: r.Time("ts"), ID: id, First: capture.At{Time: r.Time("first")}, Last: capture.At{Time: r.Time("last")}, Chain: r.Bool("chain"),
+		Written: r.Time("ts"), ID: id, Revision: int(min(r.Uint("revision"), 1<<31-1)), State: r.Get("state"), Into: r.Get("merged_into"),
+		First: capture.At{Time: r.Time("first")}, Last: capture.At{Time: r.Time("last")}, Chain: r.Bool("chain"),
 		Score: int(min(r.Uint("score"), 100)), Why: r.List("score_parts"), Attackers: addrs(r.List("attackers")), Victims: addrs(r.List("victims")),
 		MoreSteps: int(min(r.Uint("more_steps"), 1<<31)), Tactics: r.List("tactics"), Techniques: r.List("techniques"),
-		Findings: int(min(r.Uint("findings"), 1<<31)), Summary: r.Get("summary"), Merged: r.List("merged"),
+		Findings: int(min(r.Uint("findings"), 1<<31)), FindingIDs: r.List("finding_ids"), Summary: r.Get("summary"), Merged: r.List("merged"),
 	}
 	x.Severity, _ = detectors.ParseSeverity(r.Get("severity"))
-	for _, s := range r.List("others") {
-		x.Others = append(x.Others, party(s))
+	if all := r.objects("others"); all != nil {
+		for _, o := range all {
+			x.Others = append(x.Others, o.party())
+		}
+	} else {
+		for _, s := range r.List("others") {
+			x.Others = append(x.Others, party(s))
+		}
 	}
-	packets := r.List("packets")
-	for i, s := range r.List("steps") {
-		x.Steps = append(x.Steps, step(s))
-		if i < len(packets) {
-			x.Steps[i].Packet, _ = strconv.ParseUint(packets[i], 10, 64)
+	if all := r.objects("steps"); all != nil {
+		for _, o := range all {
+			x.Steps = append(x.Steps, o.step())
+		}
+	} else {
+		packets, uids, findings := r.List("packets"), r.List("step_uids"), r.List("step_findings")
+		for i, s := range r.List("steps") {
+			st := step(s)
+			if i < len(packets) {
+				st.Packet, _ = strconv.ParseUint(packets[i], 10, 64)
+			}
+			if i < len(uids) && i < len(findings) {
+				st.UID, st.Finding = uids[i], findings[i]
+			}
+			x.Steps = append(x.Steps, st)
 		}
 	}
 	x.Mask()
@@ -71,6 +89,11 @@ func step(s string) (st detectors.Step) {
 	a, aerr := netip.ParseAddr(who)
 	if err == nil && aerr == nil {
 		st.Time, st.Who, st.What = capture.Time(t.UnixNano()), a, what
+		if i := strings.LastIndex(what, ", "); i >= 0 && strings.HasSuffix(what, " times") {
+			if n, err := strconv.Atoi(strings.TrimSuffix(what[i+2:], " times")); err == nil && n > 1 {
+				st.What, st.Count = what[:i], n
+			}
+		}
 	}
 	return st
 }

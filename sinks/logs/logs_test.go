@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
@@ -335,4 +336,21 @@ func FuzzLine(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestEvidenceOfEarlierVersions: the notation was another one, with the sign that begins a comment.
+func TestEvidenceOfEarlierVersions(t *testing.T) {
+	for in, want := range map[string]detectors.Evidence{
+		"request=POST /api/jobs/ @10":    {Field: "request", Value: "POST /api/jobs/", Packet: 10},
+		"request=POST /api/jobs/ #10":    {Field: "request", Value: "POST /api/jobs/", Packet: 10},
+		"entrypoint=echo a #5 @10":       {Field: "entrypoint", Value: "echo a #5", Packet: 10},
+		"entrypoint=echo a@b #10":        {Field: "entrypoint", Value: "echo a@b", Packet: 10},
+		"entrypoint=mail root@10.0.0.1":  {Field: "entrypoint", Value: "mail root@10.0.0.1"},
+		"entrypoint=a=b @ 7":             {Field: "entrypoint", Value: "a=b @ 7"},
+		"only a text that has no equals": {Value: "only a text that has no equals"},
+	} {
+		if got := evidence(in); got != want {
+			t.Errorf("%q is %+v", in, got)
+		}
+	}
 }

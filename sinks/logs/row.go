@@ -106,6 +106,8 @@ func text(v any) string {
 			all[i] = text(e)
 		}
 		return strings.Join(all, ", ")
+	case map[string]any:
+		return object(v).String()
 	}
 	return ""
 }
@@ -120,7 +122,7 @@ func (r *Row) IsList(name string) bool {
 	return ok && r.columns.vector[i]
 }
 
-// List gives the elements of a set or vector.
+// List gives the elements of a set or vector; structures as the texts that the tab-separated form has for them.
 func (r *Row) List(name string) []string {
 	if r.object != nil {
 		v, _ := r.object[name].([]any)

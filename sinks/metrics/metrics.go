@@ -3,7 +3,7 @@
 // In: findings (*detectors.Finding), which it counts by rule and severity, and figures that the caller brings with
 // Update, at least every few seconds. Out, over HTTP:
 //
-//	/metrics   the figures; names begin with raytap_, those of the Go runtime and the process are as everywhere
+//	/metrics   the figures, behind a token if one is set; names begin with raytap_, those of the Go runtime and the process are as everywhere
 //	/healthz   200 while figures come; 503 when none came for half a minute: the engine stands, a restart may help
 //	/readyz    200 while packets come; 503 when none came for a while although the link is up, or a check of the
 //	           caller fails: the sensor runs and sees nothing, a restart will not help
@@ -13,11 +13,17 @@
 package metrics
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,6 +56,10 @@ type Options struct {
 	Ready func() error
 	// Interfaces, if set, is asked with each scrape what the interfaces delivered. Called from any goroutine.
 	Interfaces func() []Interface
+	// TokenFile, if set, is a file with a token that whoever asks for /metrics must show. It is read anew each time.
+	TokenFile string
+	// Feeds, if set, is asked with each scrape how servers of indicators do. Called from any goroutine.
+	Feeds func() []Feed
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -73,6 +83,14 @@ type Interface struct {
 	Name                    string
 	Packets, Drops, Freezes uint64
 	Up                      bool
+}
+
+// Feed is what one server of indicators has given.
+type Feed struct {
+	Name       string
+	At         time.Time // when it confirmed last what is in force; zero: never
+	Indicators int
+	Up         bool // it answered when it was asked last
 }
 
 // Loss is one cause of losing something.
@@ -125,7 +143,10 @@ func New(opt Options) *Metrics {
 		Name: "raytap_findings_total", Help: "Findings, repetitions not counted.",
 	}, []string{"rule", "severity"})
 	for _, r := range opt.Rules {
-		m.findings.WithLabelValues(r.Name, r.Severity.String())
+		// Of every severity: of a series that begins at 1, increase() sees nothing.
+		for s := detectors.Info; s <= detectors.Critical; s++ {
+			m.findings.WithLabelValues(r.Name, s.String())
+		}
 	}
 	m.delay = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "raytap_finding_delay_seconds", Help: "From the packet that a finding names to the finding.",
@@ -186,7 +207,7 @@ func (m *Metrics) ready() error {
 // Handler answers the three paths.
 func (m *Metrics) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
+	mux.Handle("GET /metrics", m.guard(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})))
 	say := func(check func() error) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -203,6 +224,51 @@ func (m *Metrics) Handler() http.Handler {
 	return mux
 }
 
+// guard has h answer those who show the token, if there is one.
+func (m *Metrics) guard(h http.Handler) http.Handler {
+	if m.opt.TokenFile == "" {
+		return h
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, err := readToken(m.opt.TokenFile)
+		if err != nil { // nobody is let in, and nobody told where the file is
+			http.Error(w, "the token cannot be read", http.StatusInternalServerError)
+			return
+		}
+		scheme, shown, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		// Sums have one length whatever was shown, so that the time of a comparison tells nothing.
+		want, got := sha256.Sum256(token), sha256.Sum256([]byte(strings.TrimSpace(shown)))
+		if subtle.ConstantTimeCompare(want[:], got[:]) != 1 || !strings.EqualFold(scheme, "Bearer") {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="raytap"`)
+			http.Error(w, "a token is asked for", http.StatusUnauthorized)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// maxToken bounds what is read of a token's file.
+const maxToken = 4096
+
+// readToken reads a token without the space around it.
+func readToken(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxToken+1))
+	switch b = bytes.TrimSpace(b); {
+	case err != nil:
+		return nil, err
+	case len(b) == 0:
+		return nil, fmt.Errorf("%s has no token", name)
+	case len(b) > maxToken:
+		return nil, fmt.Errorf("%s is no token: more than %d bytes", name, maxToken)
+	}
+	return b, nil
+}
+
 // Server answers at an address.
 type Server struct {
 	http *http.Server
@@ -211,6 +277,11 @@ type Server struct {
 
 // Listen begins to answer at addr (HOST:PORT; an empty host is every address of the machine) on a goroutine.
 func (m *Metrics) Listen(addr string) (*Server, error) {
+	if m.opt.TokenFile != "" { // later it may be replaced, and be away for a moment
+		if _, err := readToken(m.opt.TokenFile); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
@@ -244,7 +315,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	packets    = desc("packets_total", "Frames read.")
-	bytes      = desc("bytes_total", "Length of the frames on the wire, in bytes.")
+	octets     = desc("bytes_total", "Length of the frames on the wire, in bytes.")
 	filtered   = desc("packets_filtered_total", "Frames that the filter left out.")
 	flows      = desc("flows_total", "Flows seen.")
 	active     = desc("flows_active", "Flows in the tables.")
@@ -255,6 +326,9 @@ var (
 	drops      = desc("kernel_drops_total", "Frames that the kernel dropped for want of room in the ring.", "interface")
 	freezes    = desc("ring_freezes_total", "Times that the ring was full.", "interface")
 	up         = desc("interface_up", "1 if the interface is there and its link is up.", "interface")
+	feedAge    = desc("feed_age_seconds", "Since a server of indicators confirmed last what is in force of it.", "feed")
+	feedSize   = desc("feed_indicators", "Indicators that a server gave.", "feed")
+	feedUp     = desc("feed_up", "1 if a server of indicators answered when it was asked last.", "feed")
 	lost       = desc("lost_total", "What was lost, by cause, in packets, bytes, flows, rows and the like.", "cause", "unit")
 	noted      = desc("wire_total", "What the wire is like and is no loss, by kind, in packets, flows and the like.", "kind", "unit")
 	rows       = desc("log_rows_total", "Rows of a log.", "log")
@@ -268,7 +342,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range [...]*prometheus.Desc{
-		packets, bytes, filtered, flows, active, weirds, panics, lastPacket, received, drops, freezes, up, lost, noted, rows, rowsLost, sent, dropped, waiting, keptBack,
+		packets, octets, filtered, flows, active, weirds, panics, lastPacket, received, drops, freezes, up, feedAge, feedSize, feedUp, lost, noted, rows, rowsLost, sent, dropped, waiting, keptBack,
 	} {
 		to <- d
 	}
@@ -287,7 +361,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, x, labels...)
 	}
 	count(packets, v.Packets)
-	count(bytes, v.Bytes)
+	count(octets, v.Bytes)
 	count(filtered, v.Filtered)
 	count(flows, v.Flows)
 	gauge(active, float64(v.ActiveFlows))
@@ -309,6 +383,21 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			x = 1
 		}
 		gauge(up, x, i.Name)
+	}
+	var feeds []Feed
+	if m.opt.Feeds != nil {
+		feeds = m.opt.Feeds()
+	}
+	for _, f := range feeds {
+		x := 0.0
+		if f.Up {
+			x = 1
+		}
+		gauge(feedUp, x, f.Name)
+		gauge(feedSize, float64(f.Indicators), f.Name)
+		if !f.At.IsZero() {
+			gauge(feedAge, m.opt.Now().Sub(f.At).Seconds(), f.Name)
+		}
 	}
 	for _, l := range v.Losses {
 		count(lost, l.N, l.Cause, l.Unit)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -196,4 +198,72 @@ func TestUpdateBesideScrapes(t *testing.T) {
 		get(t, s, "/readyz")
 	}
 	wg.Wait()
+}
+
+// TestToken: /metrics is for those who show the token, which may be exchanged; the checks of health are for everybody.
+func TestToken(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "token")
+	write := func(s string) {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := New(Options{TokenFile: name})
+	if _, err := m.Listen("127.0.0.1:0"); err == nil {
+		t.Error("it listens without the token that it is to ask for")
+	}
+	write(" \n")
+	if _, err := m.Listen("127.0.0.1:0"); err == nil {
+		t.Error("an empty token is none")
+	}
+	write("s3cret\n")
+	s := listen(t, m)
+	ask := func(path, authorization string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequest("GET", "http://"+s.Addr().String()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if authorization != "" {
+			req.Header.Set("Authorization", authorization)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		if resp.StatusCode == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") == "" {
+			t.Error("nobody is told what is asked for")
+		}
+		return resp.StatusCode, string(b)
+	}
+	for authorization, want := range map[string]int{
+		"": 401, "Bearer": 401, "Bearer ": 401, "Bearer s3cre": 401, "Bearer s3crets": 401, "Basic s3cret": 401, "s3cret": 401,
+		"Bearer s3cret": 200, "bearer s3cret": 200, "Bearer  s3cret": 200,
+	} {
+		code, body := ask("/metrics", authorization)
+		if code != want || (code == 200) != strings.Contains(body, "raytap_packets_total") {
+			t.Errorf("%q: %d", authorization, code)
+		}
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if code, _ := ask(path, ""); code != 200 {
+			t.Errorf("%s: %d", path, code)
+		}
+	}
+	write("another")
+	if code, _ := ask("/metrics", "Bearer s3cret"); code != 401 {
+		t.Errorf("the old token: %d", code)
+	}
+	if code, _ := ask("/metrics", "Bearer another"); code != 200 {
+		t.Errorf("the new token: %d", code)
+	}
+	for _, broken := range []string{"", strings.Repeat("x", 5000)} { // nobody gets in by an empty one
+		write(broken)
+		if code, body := ask("/metrics", "Bearer "+broken); code != 500 || strings.Contains(body, name) {
+			t.Errorf("a token of %d bytes: %d %s", len(broken), code, body)
+		}
+	}
 }

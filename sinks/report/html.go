@@ -410,9 +410,13 @@ func clients(list []netip.Addr, more uint64) string {
 }
 
 func (r *Report) findingViews(safe *defanger) (all []findingView, more uint64) {
-	order := make([]int, len(r.Findings))
-	for i := range order {
-		order[i] = i
+	var order []int
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		// What only tells of an incident stands with the incident.
+		if f.Rule != detectors.ChainRule || !slices.ContainsFunc(r.Incidents, func(x Incident) bool { return x.ID == f.Incident }) {
+			order = append(order, i)
+		}
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(r.Findings[b].Severity, r.Findings[a].Severity) })
 	size := 0
@@ -514,7 +518,9 @@ func (r *Report) matrix(name string, of func(*Finding) []Technique) matrix {
 					v = &techniqueView{Technique: t}
 					byTactic[tactic][t.ID] = v
 				}
-				v.Count++
+				if f.Rule != detectors.ChainRule { // it tells of others
+					v.Count++
+				}
 				v.worst = max(v.worst, f.Severity)
 				v.Severity = v.worst.String()
 			}

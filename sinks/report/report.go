@@ -65,6 +65,9 @@ type Finding struct {
 	ATLAS, ATTACK    []Technique
 	Evidence         []detectors.Evidence
 	Count            uint64
+	Incident         string             // that it tells of, may be empty
+	Row              *detectors.Finding // the last of its rows
+	Peer             string             // who saw it, may be empty
 }
 
 // Packets lists the ordinals of the evidence, ascending, each once.
@@ -89,7 +92,6 @@ type Field struct {
 // Incident is a row of incidents.log, the last of its id.
 type Incident struct {
 	*detectors.Incident
-	Fields []Field // the row as it is
 }
 
 // Report is what was made of the logs.
@@ -123,6 +125,7 @@ type Report struct {
 	stats            []Field
 	runs             map[string][]Field // the last row of stats.log by folder
 	ids              map[string]string  // folders of findings
+	at               map[string]int     // places of findings, of which there may be news
 	again            uint64             // findings that another sensor made, too
 }
 
@@ -146,7 +149,7 @@ func Read(opt Options, dirs ...string) (*Report, error) {
 	r := &Report{
 		Source: opt.Source, home: opt.Home, seen: map[string]bool{}, hosts: map[netip.Addr]*host{}, pairs: map[[2]netip.Addr]*pair{},
 		endpoints: map[netip.AddrPort]*endpoint{}, miners: map[string]*miner{}, weirds: map[string]uint64{},
-		runs: map[string][]Field{}, ids: map[string]string{}, Running: folder.Running(),
+		runs: map[string][]Field{}, ids: map[string]string{}, at: map[string]int{}, Running: folder.Running(),
 	}
 	for _, n := range names {
 		r.seen[n] = true
@@ -201,7 +204,7 @@ func (r *Report) notice(w *logs.Row) {
 	f := Finding{
 		ID: w.Get("finding_id"), Rule: d.Rule, Note: w.Get("note"), Severity: d.Severity, Confidence: d.Confidence, Outcome: string(d.Outcome),
 		Time: d.Time, Msg: d.Msg, Sub: d.Sub, Src: d.Src, Dst: d.Dst, Port: d.Port, Proto: w.Get("proto"), Count: uint64(d.Count),
-		ATLAS: techniques(w.List("atlas")), ATTACK: techniques(w.List("attack")), Evidence: d.Evidence,
+		ATLAS: techniques(w.List("atlas")), ATTACK: techniques(w.List("attack")), Evidence: d.Evidence, Incident: d.Incident, Row: d, Peer: w.Get("peer_descr"),
 	}
 	if d.Flow != nil {
 		f.UID, f.CommunityID = d.Flow.UID, w.Get("community_id")
@@ -212,13 +215,27 @@ func (r *Report) notice(w *logs.Row) {
 			f.SrcPort = d.Flow.Resp.Port()
 		}
 	}
-	if from, ok := r.ids[f.ID]; ok && from != w.Dir {
-		r.again++ // the same packets passed two sensors
+	from, ok := r.ids[f.ID]
+	switch {
+	case ok && from != w.Dir:
+		if d.Revision <= 1 {
+			r.again++ // the same packets passed two sensors
+		}
 		return
-	} else if !ok && f.ID != "" && len(r.ids) < 10*maxFindings {
+	case ok && d.Revision > 1:
+		if i, kept := r.at[f.ID]; kept { // it keeps its time
+			old := &r.Findings[i]
+			f.Time = old.Time
+			*old = f
+		}
+		return
+	case !ok && f.ID != "" && len(r.ids) < 10*maxFindings:
 		r.ids[f.ID] = w.Dir
+		r.at[f.ID] = len(r.Findings)
 	}
-	r.bySeverity[f.Severity]++
+	if f.Rule != detectors.ChainRule { // it tells of others, as an incident
+		r.bySeverity[f.Severity]++
+	}
 	r.span(f.Time, f.Time)
 	r.Findings = append(r.Findings, f)
 	if len(r.Findings) >= 2*maxFindings {
@@ -233,6 +250,10 @@ func (r *Report) prune() {
 		r.leftOut += uint64(len(r.Findings) - maxFindings)
 		clear(r.Findings[maxFindings:])
 		r.Findings = r.Findings[:maxFindings]
+		clear(r.at)
+		for i := range r.Findings {
+			r.at[r.Findings[i].ID] = i
+		}
 	}
 }
 
@@ -285,15 +306,19 @@ func (r *Report) incident(w *logs.Row) {
 		return
 	}
 	r.span(x.First.Time, x.Last.Time)
-	row := Incident{x, fields(w)}
+	row := Incident{x}
 	for i := range r.Incidents {
 		if r.Incidents[i].ID == x.ID { // what it has come to since
-			r.Incidents[i] = row
+			if x.Revision >= r.Incidents[i].Revision {
+				r.Incidents[i] = row
+			}
 			return
 		}
 	}
 	if len(r.Incidents) >= maxIncidents {
-		r.incidentsLeftOut++
+		if x.Revision <= 1 || x.State == "" {
+			r.incidentsLeftOut++
+		}
 		return
 	}
 	r.Incidents = append(r.Incidents, row)
@@ -307,7 +332,7 @@ func (r *Report) afterIncidents() {
 			merged[id] = true
 		}
 	}
-	r.Incidents = slices.DeleteFunc(r.Incidents, func(x Incident) bool { return merged[x.ID] })
+	r.Incidents = slices.DeleteFunc(r.Incidents, func(x Incident) bool { return merged[x.ID] || x.State == detectors.Merged })
 	slices.SortStableFunc(r.Incidents, func(a, b Incident) int {
 		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(b.Score, a.Score), cmp.Compare(a.First.Time, b.First.Time))
 	})

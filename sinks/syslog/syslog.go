@@ -1,6 +1,7 @@
 // Package syslog sends findings to a syslog server, in the form of RFC 5424.
 //
-// In: findings (*detectors.Finding); events of other types are ignored. Out: one message a finding, over UDP (RFC
+// In: findings (*detectors.Finding) and what becomes of them (*detectors.Update); events of other types are ignored. Out:
+// one message each, that of an update with update="true" and the finding_id of the first, over UDP (RFC
 // 5426), TCP with octet counting (RFC 6587), TLS (RFC 5425) or a local datagram socket:
 //
 //	<130>1 2026-11-23T16:42:37.01Z sensor1 raytap 4711 jobsubmit/external [raytap@0 confidence="95" dst="10.20.0.10"
@@ -71,6 +72,8 @@ type Options struct {
 	Facility   string             // "": local0
 	Severity   detectors.Severity // findings below it are not sent
 	JSON       bool               // the text of a message is the whole finding
+	CEF        bool               // or it is in the Common Event Format, and there is no structured data
+	Version    string             // raytap's, for CEF
 	Host       string             // the sensor's name, for the messages' heads and peer_descr; "": the machine's
 	Rules      []detectors.Rule   // as for zeek.Options
 	Say        func(string)       // is told, in a sentence, when the server goes away and when it is back; from a goroutine
@@ -158,12 +161,12 @@ func New(opt Options) (*Sink, error) {
 
 // Event sends ev if it is a finding of the severity that was asked for.
 func (s *Sink) Event(ev any) {
-	f, ok := ev.(*detectors.Finding)
-	if !ok || f.Severity < s.opt.Severity {
+	f, known := detectors.Told(ev, s.opt.Severity)
+	if f == nil {
 		return
 	}
 	if !s.closed {
-		if m, err := s.message(f); err == nil {
+		if m, err := s.message(f, known); err == nil {
 			select {
 			case s.queue <- m:
 				return
@@ -174,8 +177,8 @@ func (s *Sink) Event(ev any) {
 	s.dropped.Add(1)
 }
 
-// message formats a finding.
-func (s *Sink) message(f *detectors.Finding) ([]byte, error) {
+// message formats a finding. known says that the server has heard of it.
+func (s *Sink) message(f *detectors.Finding, known bool) ([]byte, error) {
 	m := &rfc5424.SyslogMessage{}
 	m.SetPriority(s.facility*8 + severities[min(int(f.Severity), len(severities)-1)])
 	m.SetVersion(1)
@@ -185,7 +188,7 @@ func (s *Sink) message(f *detectors.Finding) ([]byte, error) {
 	m.SetProcID(s.pid)
 	m.SetMsgID(f.Rule)
 	param := func(name, value string) {
-		if value != "" {
+		if value != "" && !s.opt.CEF {
 			m.SetParameter(s.element, name, escape.Replace(terminal.Clean(value)))
 		}
 	}
@@ -194,6 +197,11 @@ func (s *Sink) message(f *detectors.Finding) ([]byte, error) {
 	param("incident_id", f.Incident)
 	param("note", s.findings.Note(f))
 	param("severity", f.Severity.String())
+	param("n", strconv.Itoa(max(f.Count, 1)))
+	param("revision", strconv.Itoa(max(f.Revision, 1)))
+	if known {
+		param("update", "true")
+	}
 	param("confidence", strconv.Itoa(f.Confidence))
 	param("outcome", string(f.Outcome))
 	if f.Src.IsValid() {
@@ -209,8 +217,10 @@ func (s *Sink) message(f *detectors.Finding) ([]byte, error) {
 		param("uid", f.Flow.UID)
 		param("community_id", f.Flow.CommunityID())
 	}
-	if s.opt.JSON {
-		m.SetMessage(string(s.findings.JSON(f)))
+	if s.opt.CEF {
+		m.SetMessage(s.cef(f, s.findings.Note(f), known))
+	} else if s.opt.JSON {
+		m.SetMessage(string(s.findings.Update(f, known)))
 	} else {
 		m.SetMessage(terminal.Clean(f.Msg))
 	}

@@ -71,7 +71,7 @@ func TestEnterprise(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := s.message(finding(1))
+		m, err := s.message(finding(1), false)
 		if err != nil || !strings.Contains(string(m), want) {
 			t.Errorf("%d: %v: %s", n, err, m)
 		}
@@ -105,7 +105,7 @@ func TestMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `<130>1 2023-11-14T22:13:20.123456Z sensor1 raytap 4711 jobsubmit/external [raytap@0 community_id="1:LvmFRF4AQoIlK+PcqFLJxDnd8/w=" confidence="95" ` +
-		`dst="2001:db8::1" finding_id="Rt4COoZeF8MKRV1Tii" note="Raytap::Job_Submit_External" outcome="succeeded" port="8265" rule="jobsubmit/external" ` +
+		`dst="2001:db8::1" finding_id="Rt4COoZeF8MKRV1Tii" n="1" note="Raytap::Job_Submit_External" outcome="succeeded" port="8265" revision="1" rule="jobsubmit/external" ` +
 		`severity="critical" src="203.0.113.66" uid="CabcDEF"] 203.0.113.66 submitted job 1`
 	if got := string(b[:n]); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -130,7 +130,7 @@ func TestHostileText(t *testing.T) {
 		f := finding(1)
 		f.Msg = "a\n<0>1 - forged \x1b[2J \xff \u202e é"
 		f.Outcome = `x"] \ [evil@1 a="b` + "\n"
-		b, err := s.message(f)
+		b, err := s.message(f, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -323,5 +323,30 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 	if _, err := New(Options{Address: "tls://h:1", CA: os.DevNull}); err == nil {
 		t.Error("a CA file without certificate was accepted")
+	}
+}
+
+// TestUpdate: what becomes of a finding is told under its name, with its number.
+func TestUpdate(t *testing.T) {
+	s, err := New(Options{Address: "udp://127.0.0.1:9", Host: "h", Rules: rules})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	f := finding(1)
+	again := *f
+	again.Count, again.Revision, again.Name = 8000, 4, f.ID()
+	b, err := s.message(&again, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parse(t, b)
+	for _, want := range []string{`finding_id="` + f.ID() + `"`, ` n="8000"`, ` revision="4"`, ` update="true"`} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("no %s in %s", want, b)
+		}
+	}
+	if b, err = s.message(f, false); err != nil || strings.Contains(string(b), "update=") {
+		t.Errorf("%v: the first is an update: %s", err, b)
 	}
 }

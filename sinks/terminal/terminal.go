@@ -2,7 +2,8 @@
 //
 // In: incidents (*detectors.Incident) and findings (*detectors.Finding), of any number, in any order, while the run goes
 // on; at its end, its totals. Out: each incident as a paragraph and its steps in order of time; then one line for each
-// finding, the most severe first and then in order of time; and one line of totals. Nothing is printed as it comes, but of a live
+// finding, the most severe first and then in order of time; and one line of totals. Times are UTC, which is said once, above
+// the first. Nothing is printed as it comes, but of a live
 // capture (Options.Live): what matters stands at the top, and a finding that was said again says how often. The findings
 // that say that there is an incident are told by it.
 //
@@ -17,6 +18,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -41,6 +43,7 @@ const maxKept = 8192
 const (
 	// Incidents kept for the end, and steps of one that are printed. incidents.log has them all.
 	maxIncidents = 512
+	maxStories   = 1 << 16 // that are counted
 	maxSteps     = 16
 )
 
@@ -51,19 +54,23 @@ type Sink struct {
 	opt       Options
 	kept      []*detectors.Finding
 	incidents []*detectors.Incident
-	stories   uint64             // incidents that there were
+	stories   map[string]bool    // ids of incidents that there were
 	counts    [severities]uint64 // of findings
 	chains    [severities]uint64 // of those, what an incident tells
 	dropped   uint64
+	dated     bool // it was said what the times are
 }
 
 // New makes a sink.
-func New(opt Options) *Sink { return &Sink{opt: opt} }
+func New(opt Options) *Sink { return &Sink{opt: opt, stories: map[string]bool{}} }
 
 // Event takes findings and incidents. They are kept, not copied: who counts repetitions in Count does so until Report.
 func (s *Sink) Event(ev any) {
 	if x, ok := ev.(*detectors.Incident); ok {
 		s.incident(x)
+	}
+	if u, ok := ev.(*detectors.Update); ok && u.Severity > u.Was { // how often it was seen is in what is kept
+		s.worse(u)
 	}
 	f, ok := ev.(*detectors.Finding)
 	if !ok {
@@ -89,12 +96,41 @@ func (s *Sink) Event(ev any) {
 	}
 }
 
-// incident keeps one with a chain of cause; another is told by its findings.
+// worse takes a finding that has become more severe since it was said.
+func (s *Sink) worse(u *detectors.Update) {
+	from, to := min(int(u.Was), severities-1), min(int(u.Severity), severities-1)
+	for _, n := range [...]*[severities]uint64{&s.counts, &s.chains} {
+		if (n == &s.counts || u.Rule == detectors.ChainRule) && n[from] > 0 {
+			n[from]--
+			n[to]++
+		}
+	}
+	if s.opt.Live != nil {
+		var b bytes.Buffer
+		s.finding(&b, u.Finding)
+		s.opt.Live.Write(b.Bytes())
+	}
+}
+
+// incident keeps the last that was said of one with a chain of cause; another is told by its findings.
 func (s *Sink) incident(x *detectors.Incident) {
-	if !x.Chain {
+	i := slices.IndexFunc(s.incidents, func(y *detectors.Incident) bool { return y.ID == x.ID })
+	switch {
+	case x.State == detectors.Merged: // the other tells of it
+		delete(s.stories, x.ID)
+		if i >= 0 {
+			s.incidents = slices.Delete(s.incidents, i, i+1)
+		}
+		return
+	case !x.Chain:
+		return
+	case i >= 0:
+		s.incidents[i] = x
 		return
 	}
-	s.stories++
+	if len(s.stories) < maxStories {
+		s.stories[x.ID] = true
+	}
 	s.incidents = append(s.incidents, x)
 	if len(s.incidents) > 2*maxIncidents {
 		s.worst()
@@ -176,7 +212,7 @@ func (s *Sink) Report(w io.Writer, t Totals) error {
 		b.WriteByte('\n')
 	}
 	for _, x := range s.incidents[:min(len(s.incidents), maxIncidents)] {
-		s.story(&b, x)
+		s.story(&b, x, "")
 	}
 	for _, f := range s.kept {
 		s.finding(&b, f)
@@ -192,13 +228,14 @@ func (s *Sink) Report(w io.Writer, t Totals) error {
 	return err
 }
 
-// story prints an incident: severity, time, paragraph, and its steps below.
-func (s *Sink) story(b *bytes.Buffer, x *detectors.Incident) {
+// story prints an incident: severity, time, paragraph, and its steps below. what says which row of it this is.
+func (s *Sink) story(b *bytes.Buffer, x *detectors.Incident, what string) {
+	s.zone(b)
 	s.line(b, []span{
 		{fmt.Sprintf("%-8s", x.Severity), color(x.Severity)},
 		{"  " + x.First.Time.Std().Format("2006-01-02 15:04:05") + "  ", ""},
 		{"INCIDENT", bold},
-		{"  ", ""},
+		{what + "  ", ""},
 	}, Clean(x.Summary), Clean(fmt.Sprintf("[%s, score %d, %s]", x.ID, x.Score, count(uint64(x.Findings), "finding"))))
 	layout := "15:04:05"
 	if x.First.Time.Std().Format(time.DateOnly) != x.Last.Time.Std().Format(time.DateOnly) {
@@ -219,6 +256,14 @@ func (s *Sink) story(b *bytes.Buffer, x *detectors.Incident) {
 	b.WriteByte('\n')
 }
 
+// zone says what the times are, before the first one.
+func (s *Sink) zone(b *bytes.Buffer) {
+	if !s.dated {
+		s.dated = true
+		b.WriteString("times are UTC\n\n")
+	}
+}
+
 // Print prints a finding or an incident at once, for those who follow a log.
 func (s *Sink) Print(w io.Writer, ev any) error {
 	var b bytes.Buffer
@@ -226,7 +271,20 @@ func (s *Sink) Print(w io.Writer, ev any) error {
 	case *detectors.Finding:
 		s.finding(&b, ev)
 	case *detectors.Incident:
-		s.story(&b, ev)
+		what := ""
+		switch {
+		case ev.State == detectors.Merged:
+			s.zone(&b)
+			s.line(&b, []span{{fmt.Sprintf("%-8s", ev.Severity), color(ev.Severity)}, {"  " + ev.Written.Std().Format("2006-01-02 15:04:05") + "  ", ""}, {"INCIDENT", bold}},
+				Clean("  "+ev.ID+" has turned out to be part of "+ev.Into), "")
+			_, err := w.Write(b.Bytes())
+			return err
+		case ev.State == detectors.Closed:
+			what = ", closed"
+		case ev.Revision > 1:
+			what = ", more of it"
+		}
+		s.story(&b, ev, what)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
@@ -234,6 +292,7 @@ func (s *Sink) Print(w io.Writer, ev any) error {
 
 // finding prints one: severity, time, sentence, and where to look.
 func (s *Sink) finding(b *bytes.Buffer, f *detectors.Finding) {
+	s.zone(b)
 	head := []span{
 		{fmt.Sprintf("%-8s", f.Severity), color(f.Severity)},
 		{"  " + f.Time.Std().Format("2006-01-02 15:04:05") + "  ", ""},
@@ -294,8 +353,8 @@ func (s *Sink) totals(t Totals) string {
 	if all > 0 {
 		said = count(all, "finding") + " (" + strings.Join(by, ", ") + ")"
 	}
-	if s.stories > 0 {
-		p = append(p, count(s.stories, "incident"))
+	if n := len(s.stories); n > 0 {
+		p = append(p, count(uint64(n), "incident"))
 	}
 	p = append(p, said)
 	var lost []string

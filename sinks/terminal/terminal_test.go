@@ -33,7 +33,17 @@ func report(t *testing.T, opt Options, totals Totals, findings ...*detectors.Fin
 	if err := s.Report(&b, totals); err != nil {
 		t.Fatal(err)
 	}
-	return b.String()
+	return undated(t, b.String(), len(findings) > 0)
+}
+
+// undated takes off the line that says what the times are, which stands once and first if there are some.
+func undated(t *testing.T, s string, times bool) string {
+	t.Helper()
+	const line = "times are UTC\n\n"
+	if strings.HasPrefix(s, line) != times || strings.Count(s, line) > 1 {
+		t.Errorf("the zone is not said once, at the head:\n%s", s)
+	}
+	return strings.TrimPrefix(s, line)
 }
 
 func TestMostSevereFirstThenByTime(t *testing.T) {
@@ -189,7 +199,7 @@ func TestFloodKeepsTheMostSevere(t *testing.T) {
 	if err := s.Report(&b, Totals{}); err != nil {
 		t.Fatal(err)
 	}
-	first, _, _ := strings.Cut(b.String(), "\n")
+	first, _, _ := strings.Cut(undated(t, b.String(), true), "\n")
 	if !strings.Contains(first, "the one") {
 		t.Errorf("first line: %s", first)
 	}
@@ -318,9 +328,12 @@ func TestIncidentsBeforeFindings(t *testing.T) {
 	chain.Rule = detectors.ChainRule
 	s.Event(said(detectors.Critical, 1, "A"))
 	s.Event(chain)
-	s.Event(intrusion(detectors.High, 60, 1))
+	less := intrusion(detectors.High, 60, 1)
+	less.ID = "Idef"
+	s.Event(less)
 	s.Event(intrusion(detectors.Critical, 80, 2))
 	lone := intrusion(detectors.Critical, 90, 1)
+	lone.ID = "Ighi"
 	lone.Chain = false // told by its findings
 	s.Event(lone)
 	var b bytes.Buffer
@@ -331,14 +344,14 @@ func TestIncidentsBeforeFindings(t *testing.T) {
           22:13:20  10.0.0.1 mined at 198.51.100.44:3333 [packet 1]
           22:13:21  10.0.0.1 mined at 198.51.100.44:3333, 2 times [packet 2]
 
-high      2023-11-14 22:13:20  INCIDENT  203.0.113.66 ran a job. Then 10.0.0.1 mined. [Iabc, score 60, 3 findings]
+high      2023-11-14 22:13:20  INCIDENT  203.0.113.66 ran a job. Then 10.0.0.1 mined. [Idef, score 60, 3 findings]
           22:13:20  10.0.0.1 mined at 198.51.100.44:3333 [packet 1]
 
 critical  2023-11-14 22:13:21  A [mining/stratum, Rx, packet 1]
 
 0 packets; 0 bytes; 0 flows; 2 incidents; 1 finding (1 critical); nothing lost
 `
-	if got := b.String(); got != want {
+	if got := undated(t, b.String(), true); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
@@ -346,7 +359,9 @@ critical  2023-11-14 22:13:21  A [mining/stratum, Rx, packet 1]
 func TestStoriesAreBoundedCleanAndWrapped(t *testing.T) {
 	s := New(Options{Width: 80})
 	for i := range 3 * maxIncidents {
-		s.Event(intrusion(detectors.Severity(i%5), i%100, 40))
+		x := intrusion(detectors.Severity(i%5), i%100, 40)
+		x.ID = fmt.Sprint("I", i)
+		s.Event(x)
 	}
 	bad := intrusion(detectors.Critical, 100, 1)
 	bad.Summary, bad.Steps[0].What = "a\x1b[31m\nb", "c\rd\u202e"
@@ -403,5 +418,64 @@ func TestHostileText(t *testing.T) {
 	}
 	if got := CleanLines("a\n\tb"); got != "a\n\tb" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestLastWordOfAnIncident: of what is said of an incident again and again the last counts, and what turned out to be part
+// of another is not told.
+func TestLastWordOfAnIncident(t *testing.T) {
+	s := New(Options{})
+	for i, text := range []string{"it began", "it grew", "it is over"} {
+		x := intrusion(detectors.Critical, 50, 1)
+		x.ID, x.Revision, x.Summary, x.State = "I1", i+1, text, detectors.Open
+		s.Event(x)
+		y := intrusion(detectors.High, 40, 1)
+		y.ID, y.Revision, y.Summary, y.State = "I2", i+1, "another one", detectors.Open
+		if i == 2 {
+			y.State, y.Into = detectors.Merged, "I1"
+		}
+		s.Event(y)
+	}
+	chain := said(detectors.High, 1, "chain")
+	chain.Rule = detectors.ChainRule
+	s.Event(chain)
+	worse := *chain
+	worse.Severity, worse.Revision = detectors.Critical, 2
+	s.Event(&detectors.Update{Finding: &worse, Was: detectors.High})
+	var b bytes.Buffer
+	if err := s.Report(&b, Totals{}); err != nil {
+		t.Fatal(err)
+	}
+	got := b.String()
+	if strings.Count(got, "INCIDENT") != 1 || !strings.Contains(got, "it is over") || !strings.Contains(got, "; 1 incident; no findings") {
+		t.Errorf("%s", got)
+	}
+	if !s.Reached(detectors.Critical) {
+		t.Error("what has become critical was not")
+	}
+	b.Reset()
+	y := intrusion(detectors.High, 40, 1)
+	y.ID, y.State, y.Into = "I2", detectors.Merged, "I1"
+	if err := s.Print(&b, y); err != nil || !strings.Contains(b.String(), "I2 has turned out to be part of I1") {
+		t.Errorf("%s", b.String())
+	}
+}
+
+// TestLiveIsNotAlarmedTwice: what is seen again is not printed again, unless it is worse.
+func TestLiveIsNotAlarmedTwice(t *testing.T) {
+	var b bytes.Buffer
+	s := New(Options{Live: &b})
+	f := said(detectors.High, 1, "first")
+	s.Event(f)
+	again := *f
+	again.Revision, again.Count, again.Msg = 2, 8000, "again"
+	s.Event(&detectors.Update{Finding: &again, Was: detectors.High})
+	if got := b.String(); strings.Count(got, "[mining/stratum") != 1 {
+		t.Errorf("%s", got)
+	}
+	again.Severity, again.Msg = detectors.Critical, "worse"
+	s.Event(&detectors.Update{Finding: &again, Was: detectors.High})
+	if got := b.String(); !strings.Contains(got, "worse") || strings.Contains(got, "again") {
+		t.Errorf("%s", got)
 	}
 }

@@ -1,7 +1,9 @@
 // Package webhook posts findings to a web server and keeps each until the server has taken it.
 //
-// In: findings (*detectors.Finding); events of other types are ignored. Out: one POST a finding; its body is the
-// object that notice.log has in its JSON form, Content-Type application/json. An answer of 2xx takes it. 400, 413, 415
+// In: findings (*detectors.Finding) and what becomes of them (*detectors.Update); events of other types are ignored. Out:
+// one POST each; its body is the object that notice.log has in its JSON form, Content-Type application/json, or what a
+// template makes of that. One with "update": true has a finding_id that was sent before: it says more of that, and is no
+// alarm of its own. An answer of 2xx takes it. 400, 413, 415
 // and 422 say that this finding will never be taken: it is given up and counted. Everything else, redirects and refused
 // credentials too, is tried again with growing pauses, or when Retry-After says.
 //
@@ -70,13 +72,14 @@ type Options struct {
 	Peer      string             // the sensor's name, for peer_descr; may be empty
 	Spool     string             // folder, made if need be; one process each
 	Severity  detectors.Severity // findings below it are not sent
-	TokenFile string             // a file with a token that is sent as Authorization: Bearer; read anew for every POST
+	TokenFile string             // a file with a token that is sent as Authorization: Bearer, or as the template says; read anew for every POST
 	Headers   string             // a file of header fields, "Name: value" a line, that are sent, too; read anew for every POST
 	CA        string             // a file of PEM certificates that the server's must descend from; "": the system's
 	Cert, Key string             // files of a client certificate with its chain, and of its key; read anew for every handshake
 	Plain     bool               // credentials may be sent over http, where everybody on the way reads them
 	MaxFiles  int                // findings in the spool; 0: DefaultSpoolFiles
 	MaxBytes  int64              // 0: DefaultSpoolBytes
+	Template  string             // what the body is made by: see LoadTemplate; "": it is the finding
 	Rules     []detectors.Rule   // as for zeek.Options
 	Say       func(string)       // is told, in a sentence, when the server goes away and when it is back; from a goroutine
 
@@ -87,6 +90,7 @@ type Options struct {
 type Sink struct {
 	opt      Options
 	client   *http.Client
+	template *Template // nil: none
 	findings *zeek.Findings
 	in       chan entry
 	ctx      context.Context
@@ -139,6 +143,9 @@ func New(opt Options) (*Sink, error) {
 	s.findings.Peer = opt.Peer
 	transport, err := opt.transport()
 	if err != nil {
+		return nil, err
+	}
+	if s.template, err = LoadTemplate(opt.Template); err != nil {
 		return nil, err
 	}
 	s.client = &http.Client{Timeout: timeout, Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -292,12 +299,12 @@ func (s *Sink) recall() error {
 
 // Event sends ev if it is a finding of the severity that was asked for.
 func (s *Sink) Event(ev any) {
-	f, ok := ev.(*detectors.Finding)
-	if !ok || f.Severity < s.opt.Severity {
+	f, known := detectors.Told(ev, s.opt.Severity)
+	if f == nil {
 		return
 	}
 	if !s.closed {
-		b := s.findings.JSON(f)
+		b := s.findings.Update(f, known)
 		select {
 		case s.in <- entry{severity: f.Severity, size: int64(len(b)), body: b}:
 			return
@@ -517,19 +524,34 @@ func final(status int) bool {
 // post sends one finding. wait is what the server asks for before the next attempt. Errors do not show the URL, which
 // often holds a secret.
 func (s *Sink) post(body []byte) (status int, wait time.Duration, err error) {
+	token := ""
+	if s.opt.TokenFile != "" {
+		b, err := os.ReadFile(s.opt.TokenFile)
+		if err != nil {
+			return 0, 0, fmt.Errorf("token: %w", err)
+		}
+		token = strings.TrimSpace(string(b))
+	}
+	key, scheme, content := strconv.FormatUint(xxhash.Sum64(body), 16), "Bearer", "application/json"
+	if t := s.template; t != nil {
+		if body, err = t.Render(body, token); err != nil { // it was tried before: this one will never do
+			s.say("the template of the webhook fails: %v", err)
+			return http.StatusUnprocessableEntity, 0, nil
+		}
+		scheme = t.scheme
+		if t.content != "" {
+			content = t.content
+		}
+	}
 	req, err := http.NewRequestWithContext(s.ctx, http.MethodPost, s.opt.URL, bytes.NewReader(body))
 	if err != nil {
 		return 0, 0, errors.New("the URL cannot be used")
 	}
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", content)
 	req.Header.Set("User-Agent", "raytap")
-	req.Header.Set("Idempotency-Key", strconv.FormatUint(xxhash.Sum64(body), 16))
-	if s.opt.TokenFile != "" {
-		token, err := os.ReadFile(s.opt.TokenFile)
-		if err != nil {
-			return 0, 0, fmt.Errorf("token: %w", err)
-		}
-		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	req.Header.Set("Idempotency-Key", key)
+	if token != "" && scheme != "" {
+		req.Header.Set("Authorization", scheme+" "+token)
 	}
 	if s.opt.Headers != "" {
 		given, err := readHeaders(s.opt.Headers)
@@ -549,7 +571,10 @@ func (s *Sink) post(body []byte) (status int, wait time.Duration, err error) {
 		return 0, 0, err
 	}
 	defer resp.Body.Close()
-	io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if s.template != nil {
+		resp.StatusCode = s.template.answered(resp.StatusCode, said)
+	}
 	if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && n > 0 {
 		wait = min(time.Duration(min(n, int(maxPause/time.Second)))*time.Second, maxPause)
 	}

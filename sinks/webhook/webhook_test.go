@@ -374,3 +374,45 @@ func TestTokenInClearText(t *testing.T) {
 		t.Error("New takes it")
 	}
 }
+
+// TestUpdate: what becomes of a finding is posted under its name, and as an update to whoever has it.
+func TestUpdate(t *testing.T) {
+	var bodies []map[string]any
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var row map[string]any
+		if err := json.NewDecoder(r.Body).Decode(&row); err != nil {
+			t.Error(err)
+		}
+		bodies = append(bodies, row) // one after the other
+	}))
+	defer srv.Close()
+	s := open(t, Options{URL: srv.URL, Spool: filepath.Join(t.TempDir(), "spool"), Severity: detectors.High})
+	f := finding(1)
+	f.Count = 1
+	s.Event(f)
+	again := *f
+	again.Count, again.Revision, again.Name = 8000, 2, f.ID()
+	s.Event(&detectors.Update{Finding: &again, Was: detectors.High})
+	low := again
+	low.Severity = detectors.Low
+	s.Event(&detectors.Update{Finding: &low, Was: detectors.Low})
+	worse := again
+	worse.Revision, worse.Name = 3, "Rworse"
+	s.Event(&detectors.Update{Finding: &worse, Was: detectors.Medium}) // whose first was not sent
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(bodies) != 3 {
+		t.Fatalf("%d were posted", len(bodies))
+	}
+	for i, want := range []struct {
+		id          string
+		n, revision float64
+		update      bool
+	}{{f.ID(), 1, 1, false}, {f.ID(), 8000, 2, true}, {"Rworse", 8000, 3, false}} {
+		b := bodies[i]
+		if b["finding_id"] != want.id || b["n"] != want.n || b["revision"] != want.revision || b["update"] != want.update || b["severity"] != "high" {
+			t.Errorf("%d: %v", i, b)
+		}
+	}
+}

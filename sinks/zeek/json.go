@@ -83,7 +83,27 @@ func (w *jsonRow) Double(name string, v float64, set bool) {
 	}
 }
 
-func (w *jsonRow) Set(name, _ string, v []string, set bool) {
+// Objects implements capture.ObjectFields.
+func (w *jsonRow) Objects(name string, n int, field func(capture.Fields, int), set bool) {
+	if !w.key(name, set) {
+		return
+	}
+	start := w.start
+	w.b = append(w.b, '[')
+	for i := range n {
+		if i > 0 {
+			w.b = append(w.b, ',')
+		}
+		w.b = append(w.b, '{')
+		w.start = len(w.b)
+		field(w, i)
+		w.b = append(w.b, '}')
+	}
+	w.b = append(w.b, ']')
+	w.start = start
+}
+
+func (w *jsonRow) Set(name, kind string, v []string, set bool) {
 	if !w.key(name, set) {
 		return
 	}
@@ -95,7 +115,11 @@ func (w *jsonRow) Set(name, _ string, v []string, set bool) {
 		if i > 0 {
 			w.b = append(w.b, ',')
 		}
-		w.b = appendQuoted(w.b, s)
+		if kind == "count" {
+			w.b = append(w.b, s...)
+		} else {
+			w.b = appendQuoted(w.b, s)
+		}
 	}
 	w.b = append(w.b, ']')
 }

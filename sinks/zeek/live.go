@@ -195,6 +195,8 @@ func (s *Live) work() {
 // next Flush or Tick.
 func (s *Live) Event(ev any) {
 	switch ev := ev.(type) {
+	case *detectors.Update:
+		s.Event(ev.Finding)
 	case *detectors.Finding:
 		if !s.opt.wants(s.notice.Log()) {
 			return
@@ -237,7 +239,7 @@ func (s *Live) log(name string, r capture.Record) *liveLog {
 		return l
 	}
 	l = &liveLog{name: name, to: &liveFile{name: name}}
-	if l.row, l.text = newRow(s.json, &s.flows, s.opt.masks(name)); !s.json {
+	if l.row, l.text = newRow(name, s.json, &s.flows, s.opt.masks(name)); !s.json {
 		r.Row(&l.to.schema)
 	}
 	s.logs[name] = l

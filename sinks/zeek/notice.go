@@ -23,6 +23,13 @@ type rule struct {
 	atlas, attack []string // "AML.T0049 Exploit Public-Facing Application"
 }
 
+// technique writes one of them as a structure.
+func technique(w capture.Fields, text string) {
+	id, name, _ := strings.Cut(text, " ")
+	w.String("id", id, true)
+	w.String("name", name, name != "")
+}
+
 func rules(all []detectors.Rule) map[string]*rule {
 	m := make(map[string]*rule, len(all))
 	for _, r := range all {
@@ -46,29 +53,31 @@ func techniques(ids []string) []string {
 type notice struct {
 	f        *detectors.Finding
 	rule     *rule
-	evidence []string
+	pieces   []detectors.Evidence // bounded
+	evidence []string             // the same as texts
 	id       string
 	peer     string // who saw it; "": nobody says
+	update   bool   // whoever gets it knows of the finding
 }
 
 func (n *notice) set(f *detectors.Finding, r *rule) {
 	if r == nil { // of a detector that registers no rules; the name says it all the same
 		r = &rule{note: "Raytap::" + strings.ReplaceAll(f.Rule, "/", "_")}
 	}
-	n.f, n.rule, n.evidence, n.id = f, r, n.evidence[:0], f.ID()
+	n.f, n.rule, n.pieces, n.evidence, n.id, n.update = f, r, n.pieces[:0], n.evidence[:0], f.ID(), f.Revision > 1
 	for _, e := range f.Evidence[:min(len(f.Evidence), maxEvidence)] {
-		s := e.Field + "=" + e.Value
-		if len(s) > maxEvidenceText {
-			i := maxEvidenceText
-			for i > 0 && !utf8.RuneStart(s[i]) {
+		if most := max(maxEvidenceText-len(e.Field)-1, 0); len(e.Value) > most {
+			i := most
+			for i > 0 && !utf8.RuneStart(e.Value[i]) {
 				i--
 			}
-			s = s[:i] + "..."
+			e.Value = e.Value[:i] + "..."
 		}
+		s := e.Field + "=" + e.Value
 		if e.Packet != 0 {
-			s += " #" + strconv.FormatUint(e.Packet, 10)
+			s += " @" + strconv.FormatUint(e.Packet, 10)
 		}
-		n.evidence = append(n.evidence, s)
+		n.pieces, n.evidence = append(n.pieces, e), append(n.evidence, s)
 	}
 }
 
@@ -94,7 +103,7 @@ func (n *notice) Row(w capture.Fields) {
 	w.Addr("src", f.Src, f.Src.IsValid())
 	w.Addr("dst", f.Dst, f.Dst.IsValid())
 	w.Port("p", f.Port, f.Port != 0)
-	w.Count("n", uint64(max(f.Count, 0)), f.Count > 1)
+	w.Count("n", uint64(max(f.Count, 1)), true)
 	w.String("peer_descr", n.peer, n.peer != "")
 	w.Set("actions", "enum", logAction[:], true)
 	w.Set("email_dest", "string", nil, true)
@@ -103,9 +112,14 @@ func (n *notice) Row(w capture.Fields) {
 	w.String("severity", f.Severity.String(), true)
 	w.Count("confidence", uint64(max(f.Confidence, 0)), true)
 	w.String("outcome", string(f.Outcome), f.Outcome != "")
-	w.Vector("atlas", "string", n.rule.atlas, true)
-	w.Vector("attack", "string", n.rule.attack, true)
-	w.Vector("evidence", "string", n.evidence, true)
+	capture.Objects(w, "atlas", n.rule.atlas, func(w capture.Fields, i int) { technique(w, n.rule.atlas[i]) }, true)
+	capture.Objects(w, "attack", n.rule.attack, func(w capture.Fields, i int) { technique(w, n.rule.attack[i]) }, true)
+	capture.Objects(w, "evidence", n.evidence, func(w capture.Fields, i int) {
+		e := &n.pieces[i]
+		w.String("field", e.Field, true)
+		w.String("value", e.Value, true)
+		w.Count("packet", e.Packet, e.Packet != 0)
+	}, true)
 	community := ""
 	if flow != nil {
 		community = flow.CommunityID()
@@ -113,6 +127,8 @@ func (n *notice) Row(w capture.Fields) {
 	w.String("community_id", community, community != "")
 	w.String("finding_id", n.id, true)
 	w.String("incident_id", f.Incident, f.Incident != "")
+	w.Count("revision", uint64(max(f.Revision, 1)), true)
+	w.Bool("update", n.update, true)
 }
 
 var logAction = [...]string{"Notice::ACTION_LOG"}
@@ -135,12 +151,29 @@ func NewFindings(all []detectors.Rule) *Findings {
 }
 
 // JSON gives the object, without a line's end. The caller owns it.
-func (w *Findings) JSON(f *detectors.Finding) []byte {
-	w.notice.set(f, w.rules[f.Rule])
-	w.notice.peer = w.Peer
+func (w *Findings) JSON(f *detectors.Finding) []byte { return w.Update(f, f.Revision > 1) }
+
+// Update is JSON, and says whether whoever gets it knows of the finding.
+func (w *Findings) Update(f *detectors.Finding, known bool) []byte {
+	return w.write(f, w.rules[f.Rule], w.Peer, known)
+}
+
+// Stored is JSON of a finding that was read back from a log, with what the log says of its rule and of who saw it.
+func (w *Findings) Stored(f *detectors.Finding, note string, atlas, attack []string, peer string) []byte {
+	return w.write(f, &rule{note, atlas, attack}, peer, f.Revision > 1)
+}
+
+func (w *Findings) write(f *detectors.Finding, r *rule, peer string, known bool) []byte {
+	w.notice.set(f, r)
+	w.notice.update, w.notice.peer = known, peer
+	return w.Row(&w.notice)
+}
+
+// Row gives any row as such an object. The caller owns it.
+func (w *Findings) Row(r capture.Record) []byte {
 	w.row.b = w.row.b[:0]
 	w.row.begin()
-	w.notice.Row(&w.row)
+	r.Row(&w.row)
 	w.row.end()
 	return append([]byte(nil), w.row.b[:len(w.row.b)-1]...)
 }

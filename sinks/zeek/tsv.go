@@ -20,6 +20,7 @@ type tsvRow struct {
 	digits [20]byte // and how it is written
 	n      int
 	flows  *flowTexts
+	hash   bool // # stays as it is
 }
 
 // flowTexts are those of the flows that were written last, of all logs of a sink.
@@ -88,7 +89,16 @@ func (w *tsvRow) String(name, v string, set bool) {
 		if w.mask != maskNothing {
 			v = w.shown(name, v)
 		}
-		w.b = appendText(w.b, v, false)
+		w.put(v, false)
+	}
+}
+
+// put appends one text.
+func (w *tsvRow) put(v string, inSet bool) {
+	from := len(w.b)
+	w.b = appendText(w.b, v, inSet)
+	if !w.hash && strings.IndexByte(v, '#') >= 0 {
+		w.b = append(w.b[:from], bytes.ReplaceAll(w.b[from:], []byte{'#'}, []byte(`\x23`))...)
 	}
 }
 
@@ -138,7 +148,7 @@ func (w *tsvRow) Set(_, _ string, v []string, set bool) {
 		if i > 0 {
 			w.b = append(w.b, ',')
 		}
-		w.b = appendText(w.b, s, true)
+		w.put(s, true)
 	}
 }
 

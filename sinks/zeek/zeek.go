@@ -1,6 +1,7 @@
 // Package zeek writes log files as Zeek does, so that zeek-cut, RITA, Zui, Filebeat and the like read them.
 //
-// In: events that are log rows (capture.Record) and findings (*detectors.Finding), in the order in which they are to
+// In: events that are log rows (capture.Record), findings (*detectors.Finding) and what becomes of these
+// (*detectors.Update), in the order in which they are to
 // stand in the files. Out: DIR/conn.log, DIR/http.log and so on, one for each kind of row that occurs, each created
 // with its first row; findings become rows of notice.log. Two forms: Zeek's tab-separated text with its header, and
 // its JSON, one object a line. Events of other types are ignored.
@@ -10,6 +11,7 @@
 //   - Times are cut to microseconds, as Zeek's are, but an interval is rounded to the nearest microsecond in both
 //     forms, where Zeek's JSON shows the noise of subtracting two doubles (0.0074079036712646484).
 //   - The elements of a set stand in the order in which they were given.
+//   - In logs that Zeek does not have, and in notice.log and weird.log, a # in text is written \x23.
 //
 // A file that cannot be written to is given up: what else it would have got is counted, and Close says so.
 //
@@ -133,6 +135,12 @@ func (o *Options) masks(log string) masks {
 		return maskNothing
 	}
 	return maskText
+}
+
+// plainHash reports whether a log has # as it is, as Zeek writes it. In those that are ours alone it is escaped: for many
+// readers it begins a comment wherever it stands (comment='#' of pandas and DuckDB), and cuts the row off.
+func plainHash(log string) bool {
+	return log != "stats" && log != "capture_loss" && slices.Contains(zeeks[:], log)
 }
 
 // shown gives what is to be written of a column.
@@ -323,14 +331,14 @@ func (o *Options) json() (bool, error) {
 	return false, fmt.Errorf("zeek: unknown format %q (zeek, json)", o.Format)
 }
 
-// newRow makes what formats rows, and the text that they get into. flows is what the logs of a sink share.
-func newRow(json bool, flows *flowTexts, m masks) (row, *text) {
+// newRow makes what formats rows of a log, and the text that they get into. flows is what the logs of a sink share.
+func newRow(log string, json bool, flows *flowTexts, m masks) (row, *text) {
 	if json {
 		w := &jsonRow{}
 		w.mask = m
 		return w, &w.text
 	}
-	w := &tsvRow{flows: flows}
+	w := &tsvRow{flows: flows, hash: plainHash(log)}
 	w.mask = m
 	return w, &w.text
 }
@@ -338,6 +346,8 @@ func newRow(json bool, flows *flowTexts, m masks) (row, *text) {
 // Event writes ev if it is a row or a finding.
 func (s *Sink) Event(ev any) {
 	switch ev := ev.(type) {
+	case *detectors.Update:
+		s.Event(ev.Finding)
 	case *detectors.Finding:
 		s.notice.set(ev, s.rules[ev.Rule])
 		s.notice.peer = s.opt.Peer
@@ -374,7 +384,7 @@ func (s *Sink) write(r capture.Record) {
 // open makes the file of a log and, in text form, its header, from what its first row says of itself.
 func (s *Sink) open(name string, first capture.Record) *log {
 	l := &log{name: name, off: !s.opt.wants(name)}
-	l.row, l.text = newRow(s.json, &s.flows, s.opt.masks(name))
+	l.row, l.text = newRow(name, s.json, &s.flows, s.opt.masks(name))
 	s.logs[name] = l
 	if l.off {
 		return l

@@ -219,18 +219,8 @@ func (x *examiner) outputs() {
 	if w.CA != "" {
 		x.authorities("webhook.ca", w.CA)
 	}
-	if w.TokenFile != "" {
-		if b := x.file("webhook.token_file", w.TokenFile); b != nil {
-			token := strings.TrimSpace(string(b))
-			switch {
-			case token == "":
-				x.bad("webhook.token_file", -1, "%s is empty", w.TokenFile)
-			case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-				x.bad("webhook.token_file", -1, "%s has more in it than one token", w.TokenFile)
-			}
-			x.secret("webhook.token_file", w.TokenFile)
-		}
-	}
+	x.token("webhook.token_file", w.TokenFile)
+	x.token("metrics.token_file", x.cfg.Metrics.TokenFile)
 	if w.Headers != "" {
 		if b := x.file("webhook.headers_file", w.Headers); b != nil {
 			if err := webhook.CheckHeaders(w.Headers); err != nil {
@@ -272,6 +262,24 @@ func (x *examiner) secret(key, name string) {
 	if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o004 != 0 {
 		x.warn(key, -1, "%s can be read by everybody on this machine (chmod o-r)", name)
 	}
+}
+
+// token sees whether a file, if one is named, has one token in it.
+func (x *examiner) token(key, name string) {
+	if name == "" {
+		return
+	}
+	b := x.file(key, name)
+	if b == nil {
+		return
+	}
+	switch token := strings.TrimSpace(string(b)); {
+	case token == "":
+		x.bad(key, -1, "%s is empty", name)
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		x.bad(key, -1, "%s has more in it than one token", name)
+	}
+	x.secret(key, name)
 }
 
 // pair sees whether a key is that of a certificate.

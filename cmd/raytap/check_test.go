@@ -59,6 +59,7 @@ func TestConfigCheckOpens(t *testing.T) {
 		{"intel: [none]\n", "", ":1: intel: none has no indicators"},
 		{"webhook:\n  token_file: gone\n", ":2: webhook.token_file: gone: no such file", ""},
 		{"webhook:\n  token_file: none\n", "none is empty", ""},
+		{"metrics:\n  token_file: none\n", ":2: metrics.token_file: none is empty", ""},
 		{"webhook:\n  token_file: two\n", "two has more in it than one token", ""},
 		{"webhook:\n  token_file: .\n", ". is no plain file", ""},
 		{"webhook:\n  headers_file: no-headers\n", "no-headers:1: not of the form", ""},

@@ -314,11 +314,15 @@ func TestSensorSaysWhatReplaySays(t *testing.T) {
 			continue
 		}
 		for log, without := range map[string][]string{
-			"conn":   {"ts", "uid", "duration", "tunnel_parents"},
-			"http":   {"ts", "uid", "orig_fuids", "resp_fuids"},
-			"dns":    {"ts", "uid", "rtt"},
-			"notice": {"ts", "uid", "finding_id", "incident_id", "peer_descr", "msg", "sub", "evidence"}, // sentences tell durations and times
+			"conn": {"ts", "uid", "duration", "tunnel_parents"},
+			"http": {"ts", "uid", "orig_fuids", "resp_fuids"},
+			"dns":  {"ts", "uid", "rtt"},
+			// Sentences tell durations and times, ids begin with one, and a replay has no name.
+			"notice": {"ts", "uid", "finding_id", "incident_id", "peer_descr", "msg", "sub", "evidence"},
 		} {
+			if name == "attack-scan" && log == "notice" { // which of many hosts and ports it names hangs on who answered by then
+				without = append(without, "community_id", "id.orig_p", "id.resp_h", "id.resp_p", "dst", "p", "outcome", "severity", "confidence")
+			}
 			want := rows(t, filepath.Join(dir, "want", log+".log"), without...)
 			got := archived(t, dir, log, without...)
 			if !slices.Equal(got, want) {

@@ -170,7 +170,7 @@ func commandPage(u usageOf, date string) []byte {
 
 // configPage is raytap.yaml, whose comments say what each key means.
 func configPage(t *testing.T, date string) []byte {
-	b, err := os.ReadFile(filepath.Join("..", "..", "raytap.yaml"))
+	b, err := os.ReadFile(filepath.Join("..", "..", "config", "raytap.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -116,17 +116,10 @@ type Config struct {
 	Metrics Metrics `yaml:"metrics"`
 }
 
-// engineDefault has the bounds of files, which only their store knows.
-func engineDefault() engine.Config {
-	c := engine.Default()
-	c.Files = defaultFiles()
-	return c
-}
-
 // Default gives the settings of a run for which nothing is said.
 func Default() Config {
 	return Config{
-		Config:   engineDefault(),
+		Config:   engine.Default(),
 		Out:      "raytap-logs",
 		Format:   "zeek",
 		FileMode: "0640",

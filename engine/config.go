@@ -101,6 +101,7 @@ func Default() Config {
 		Shell:     shell.Default(),
 		Tunnel:    tunnel.Default(),
 		Flood:     flood.Default(),
+		Files:     Files{MaxFile: 256 << 20, MaxMemory: 64 << 20, Size: 10e9, Free: 512 << 20},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/sinks/record"
 )
 
 // collector merges the workers' events by place and brings them to detectors and sinks. Whoever calls it, it is never
@@ -34,7 +35,8 @@ type collector struct {
 	sums     Stats // what the workers had counted last
 	err      error
 
-	watch *watch
+	watch    *watch
+	recorded record.Counts
 
 	findings, weirds, rows uint64
 	doubt                  *homeDoubt // nil: home was said
@@ -49,6 +51,9 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		c.findings++
 		f.Mask()
 		c.doubt.finding(f)
+		if e.rec != nil {
+			f.File = e.rec.Finding(f)
+		}
 		c.say(f)
 	})
 	c.tune = detectors.NewTuning(&e.cfg.Rules, Rules())
@@ -59,6 +64,9 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.bus.Rows = func(r capture.Record) {
 		if x, ok := r.(*detectors.Incident); ok {
 			x.Mask()
+			if e.rec != nil {
+				e.rec.Incident(x)
+			}
 		}
 		c.say(r)
 	}
@@ -109,6 +117,9 @@ func (c *collector) event(ev any, aside, begun bool) {
 		f.Local = c.e.local.Contains(f.Flow.Src(f.Sender).Addr())
 	}
 	c.bus.Publish(ev)
+	if x, ok := ev.(*capture.Conn); ok && c.e.rec != nil {
+		c.e.rec.Conn(x)
+	}
 	if x, ok := ev.(*tls.Certificate); ok && !x.Doubted && !c.certs.First(x) {
 		return // each has one row a day, as in Zeek
 	}
@@ -126,7 +137,15 @@ func (c *collector) event(ev any, aside, begun bool) {
 func (c *collector) take(b *batch) {
 	e := c.e
 	c.watch.begin()
+	if e.rec != nil && b.begins != nil {
+		e.rec.Begin(*b.begins)
+	}
 	c.merge(b)
+	if e.rec != nil { // behind what was found in these packets: it keeps them
+		e.rec.Batch(b.Frames, b.packets, b.hashes, b.marks)
+		e.rec.Flush()
+		c.recorded = e.rec.Counts()
+	}
 	c.watch.end()
 	if e.live {
 		c.joined.Advance(b.clock)
@@ -138,6 +157,7 @@ func (c *collector) take(b *batch) {
 		c.sums.sum(b.counts)
 	}
 	c.stats = b.stats
+	c.stats.Record = c.recorded
 	c.stats.Flow, c.stats.ActiveFlows, c.stats.ShedBodies, c.stats.Panics = c.sums.Flow, c.sums.ActiveFlows, c.sums.ShedBodies, c.sums.Panics
 	c.stats.Findings, c.stats.Weirds, c.stats.Rows, c.stats.RowsLost = c.findings, c.weirds, c.rows, rowsLost(c.sinks)
 	c.stats.Bundled, c.stats.LooksCut = c.bus.Bundled(), c.bus.LooksCut

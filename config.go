@@ -37,6 +37,7 @@ import (
 	interactive "github.com/raytap/raytap/detectors/shell"
 	"github.com/raytap/raytap/detectors/tunnel"
 	"github.com/raytap/raytap/sinks/disk"
+	"github.com/raytap/raytap/sinks/record"
 	"github.com/raytap/raytap/sinks/zeek"
 )
 
@@ -144,6 +145,12 @@ type Config struct {
 	Tunnel    tunnel.Config      `yaml:"tunnel"`
 	Flood     flood.Config       `yaml:"flood"`
 
+	// What is kept of the packets.
+	Record   Record   `yaml:"record"`
+	Evidence Evidence `yaml:"evidence"`
+	// Recorder, if set, keeps packets: see OpenRecorder. Who has made it closes it behind the run.
+	Recorder *record.Recorder `yaml:"-"`
+
 	// Of a sensor: where what it says goes.
 	Rotate  Rotate  `yaml:"rotate"`
 	Syslog  Syslog  `yaml:"syslog"`
@@ -205,6 +212,8 @@ func DefaultConfig() Config {
 		Shell:     interactive.Default(),
 		Tunnel:    tunnel.Default(),
 		Flood:     flood.Default(),
+		Record:    defaultRecord(),
+		Evidence:  defaultEvidence(),
 		Rotate:    defaultRotate(),
 		Syslog:    defaultSyslog(),
 		Webhook:   defaultWebhook(),
@@ -316,7 +325,7 @@ const (
 // asked for each element. A key without an entry takes what its type takes.
 func check(key string, v any) error {
 	switch key {
-	case "home", "campaign.allow", "model.allow", "payload.allow", "proxy_protocol.trust", "rules.suppress.src", "rules.suppress.dst", "rules.suppress.networks":
+	case "home", "record.exclude", "campaign.allow", "model.allow", "payload.allow", "proxy_protocol.trust", "rules.suppress.src", "rules.suppress.dst", "rules.suppress.networks":
 		if _, err := detectors.ParseNetworks([]string{v.(string)}); err != nil {
 			return errors.New(strings.TrimPrefix(err.Error(), "detectors: "))
 		}
@@ -328,7 +337,7 @@ func check(key string, v any) error {
 		if n := v.(int); n != 0 && (n < minMaxFlows || n > maxMaxFlows) {
 			return fmt.Errorf("%d is not between %d and %d", n, minMaxFlows, maxMaxFlows)
 		}
-	case "filter":
+	case "filter", "record.filter":
 		// Most captures are Ethernet; what only another link type refuses is found when its frames come.
 		if s := v.(string); s != "" {
 			if _, err := capture.CompileFilter(s, 1); err != nil {

@@ -137,6 +137,13 @@ func checkOutput(key string, v any) error {
 		return oneOf(syslog.Facilities...)
 	case "syslog.message":
 		return oneOf("text", "json")
+	case "evidence.severity":
+		if v.(string) == "" {
+			return nil
+		}
+		return checkOutput("webhook.severity", v)
+	case "record.size", "record.keep", "record.snap", "record.compress", "record.whole", "evidence.size", "evidence.bound":
+		return checkRecord(key, v)
 	case "syslog.severity", "webhook.severity":
 		if _, err := detectors.ParseSeverity(v.(string)); err != nil {
 			return errors.New(strings.TrimPrefix(err.Error(), "detectors: "))

@@ -10,6 +10,7 @@ import (
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/services"
+	"github.com/raytap/raytap/sinks/record"
 )
 
 // worker drives every n-th shard: flow tables, reassembly, decoders and interpreters.
@@ -27,6 +28,7 @@ type worker struct {
 	bodies uint64 // that were not looked into
 	end    capture.At
 	watch  *watch
+	judge  *record.Judge // of what is recorded; nil: nothing is
 }
 
 // newWorker makes worker id of n.
@@ -43,6 +45,9 @@ func newWorker(e *engine, id, n int) *worker {
 	}
 	if !e.cfg.LogMore {
 		fc.Admits = asZeek
+	}
+	if e.rec != nil {
+		w.judge = e.rec.Policy().Judge()
 	}
 	specs := decodersFor(e.home, e.balancers, w.shedding)
 	web := &specs[slices.IndexFunc(specs, func(s decoders.Spec) bool { return s.Name == "http" })]
@@ -171,6 +176,10 @@ func (w *worker) run(i, t int) (nextI, nextT int) {
 		w.pos = 2 * (b.pos + uint64(n) + 1)
 		p := &b.packets[n]
 		w.shards[w.shard].Packet(p, b.hashes[n])
+		if w.judge != nil {
+			facts := w.shards[w.shard].Facts(p)
+			b.marks[n] = w.judge.Mark(p, &facts)
+		}
 		if w.watch != nil && w.watch.late.Load() {
 			w.stood(p, b.hashes[n], capture.At{Time: p.Time, Packet: p.Ordinal})
 		}
@@ -235,6 +244,9 @@ func (w *worker) emit(ev any) {
 	}
 	at.ev = ev
 	*out = append(*out, at)
+	if w.judge != nil && w.judge.Treasures(ev) {
+		w.shards[w.shard].Whole()
+	}
 	for _, f := range w.interp {
 		if made := f(ev); made != nil {
 			*out = append(*out, event{pos: w.pos, shard: w.shard, reading: at.reading, ev: made})

@@ -59,6 +59,9 @@ func folders(cfg *raytap.Config, config string) (write, read []string) {
 	if out, err := filepath.Abs(cfg.Out); err == nil && os.Geteuid() == 0 && filepath.Dir(out) != "/" {
 		write = append(write, filepath.Dir(out))
 	}
+	for _, d := range ownFolders(cfg)[1:] {
+		write = append(write, d.name)
+	}
 	if cfg.Webhook.URL != "" && cfg.Webhook.Spool != "" {
 		write = append(write, cfg.Webhook.Spool)
 	}

@@ -11,8 +11,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/raytap/raytap/sinks/disk"
 )
 
 // monotonic is the clock that systemd compares reloads by, in microseconds.
@@ -23,9 +21,9 @@ func monotonic() string {
 }
 
 // dropPrivileges becomes another user, if one is given, and gives up every capability but the one that opens packet
-// sockets, and without another user the one that writes to folders of others; on all threads and for good. out is the
-// folder of the logs: it is made while that is still possible, and belongs to the user.
-func dropPrivileges(name, out string, modes disk.Modes) error {
+// sockets, and without another user the one that writes to folders of others; on all threads and for good. folders are
+// made while that is still possible, and belong to the user.
+func dropPrivileges(name string, folders []ownFolder) error {
 	fail := func(what string, err error) error { return fmt.Errorf("raytap: cannot %s: %w", what, err) }
 	keep := uint64(1) << unix.CAP_NET_RAW
 	uid, gid := -1, -1
@@ -36,12 +34,15 @@ func dropPrivileges(name, out string, modes disk.Modes) error {
 		if uid, gid, err = lookup(name); err != nil {
 			return err
 		}
-		if _, err := os.Stat(out); errors.Is(err, os.ErrNotExist) {
-			if err := modes.Folder(out); err != nil {
-				return fail("make the log directory", err)
+		for _, d := range folders {
+			if _, err := os.Stat(d.name); !errors.Is(err, os.ErrNotExist) {
+				continue
 			}
-			if err := os.Chown(out, uid, gid); err != nil {
-				return fail("hand over the log directory", err)
+			if err := d.modes.Folder(d.name); err != nil {
+				return fail("make the folder of "+d.of, err)
+			}
+			if err := os.Chown(d.name, uid, gid); err != nil {
+				return fail("hand over the folder of "+d.of, err)
 			}
 		}
 	}

@@ -2,16 +2,12 @@
 
 package main
 
-import (
-	"errors"
-
-	"github.com/raytap/raytap/sinks/disk"
-)
+import "errors"
 
 func monotonic() string { return "0" }
 
 // dropPrivileges has nothing to give up where interfaces cannot be captured.
-func dropPrivileges(name, _ string, _ disk.Modes) error {
+func dropPrivileges(name string, _ []ownFolder) error {
 	if name != "" {
 		return errors.New("raytap: --user is for Linux")
 	}

@@ -56,6 +56,8 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	f.Bool("seccomp", true, "refuse itself system calls that it does not need; --seccomp=false does without")
+	f.String("record", "", "keep packets in `DIR`, as a sensor does")
+	f.String("evidence", "", "save the packets of each finding to a file in `DIR`")
 	html := f.String("report", "", "make an HTML report, `FILE`, of the logs when they are written")
 	exports := f.String("export", "", "write findings, incidents and indicators to `DIR`, for other programs (see raytap help report)")
 	force := f.Bool("force", false, "replace logs in --out also if raytap did not write them")
@@ -172,6 +174,8 @@ func (f *flags) override(cfg *raytap.Config, home []string) {
 			cfg.HardwareTS = v.(bool)
 		case "user":
 			cfg.User = s
+		case "record":
+			cfg.Record.Folder = s
 		}
 	})
 }
@@ -223,6 +227,12 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		fail(err)
 		return code
 	}
+	rec, err := cfg.OpenRecorder("raytap "+buildVersion(), false, say)
+	if err != nil {
+		fail(err)
+		return code
+	}
+	cfg.Recorder = rec
 	people := terminal.New(terminalOptions(stdout))
 
 	start := time.Now()
@@ -248,6 +258,12 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 	interrupted := caught != nil && errors.Is(err, context.Canceled)
 	if err != nil && !interrupted {
 		fail(err)
+	}
+	if rec != nil {
+		if err := rec.Close(); err != nil {
+			fail(err)
+		}
+		sayRecorded(rec, say)
 	}
 	if err := logs.Close(stats.Last); err != nil {
 		fail(err)

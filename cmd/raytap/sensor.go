@@ -70,6 +70,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	f.Int("snaplen", def.SnapLen, "keep `N` bytes of each frame (default: all)")
 	f.Bool("no-promisc", false, "take only what the interface takes anyway")
 	f.Bool("hardware-timestamps", false, "take the network card's time stamps, where it makes any")
+	f.String("record", "", "keep packets in `DIR`, as far as they are worth it: the record section of raytap.yaml says how much")
 	f.String("user", "", "become `USER` (or UID:GID) once the interfaces are open")
 	f.Bool("mask-logs", false, "mask credentials also in the columns of logs that are Zeek's (uri, referrer, username)")
 	f.Bool("quiet", false, "print nothing but errors")
@@ -205,7 +206,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 		return fail(err)
 	}
 	defer src.Close()
-	if err := dropPrivileges(cfg.User, cfg.Out, cfg.Modes()); err != nil {
+	if err := dropPrivileges(cfg.User, ownFolders(cfg)); err != nil {
 		return fail(err)
 	}
 	var up atomic.Bool
@@ -222,6 +223,14 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	known, err := inventory.Open(cfg.State)
 	if err != nil {
 		return fail(err)
+	}
+	rec, err := cfg.OpenRecorder("raytap "+buildVersion(), true, notice)
+	if err != nil {
+		return fail(err)
+	}
+	if rec != nil {
+		h.recorder = rec.Failing
+		sayKept(rec, notice)
 	}
 	logs, err := openOutputs(cfg, h, notice, time.Now())
 	if err != nil {
@@ -267,6 +276,7 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	run := func() (raytap.Stats, error) {
 		c := *inForce.Load()
 		c.Reload, c.Progress, c.Indicators, c.Assets.Known = reload, progress, indicators, known.Known()
+		c.Recorder = rec
 		return raytap.Run(context.Background(), c, src, logs, known, people, links)
 	}
 	signals := make(chan os.Signal, 4)
@@ -314,6 +324,12 @@ func watch(cfg *raytap.Config, config string, load func() (*raytap.Config, error
 	close(done)
 	if err != nil {
 		fail(err)
+	}
+	if rec != nil {
+		if err := rec.Close(); err != nil {
+			fail(err)
+		}
+		sayRecorded(rec, notice)
 	}
 	if err := errors.Join(logs.close(time.Now()), known.Close()); err != nil {
 		fail(err)

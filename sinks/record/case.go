@@ -39,28 +39,67 @@ func newCase(f *detectors.Finding, r *Recorder) *evidenceCase {
 	x := &evidenceCase{
 		entry: Entry{Run: r.run, ID: told.Name, Finding: &told},
 		about: fmt.Sprintf("finding %s: %s", told.Name, f.Msg),
-		notes: map[uint64][]string{},
-		query: Query{Run: r.run, Ordinals: map[uint64]bool{}},
+		notes: Comments(f),
 	}
 	if f.Flow != nil {
 		n := f.Flow.Name()
 		x.entry.UID = n.UID()
-		x.query.UIDs = []string{x.entry.UID}
 		x.ids = []uint64{r.id(r.seed.FlowHash(f.Flow), f.Flow.Wire().Start)}
 	}
-	if f.Flow == nil || f.Many {
-		x.query.between(f.Src, f.Dst)
-		x.query.Recent = f.Time - aroundPairs
-	}
-	for ordinal, text := range Comments(f) {
-		x.notes[ordinal] = text
-		x.query.Ordinals[ordinal] = true
-	}
+	x.query = x.entry.Query()
 	if r.opt.Evidence.On && f.Severity >= r.opt.Evidence.Severity {
 		x.file = r.opt.Evidence.name(told.Name)
 		x.entry.File = x.file
 	}
 	return x
+}
+
+// Query looks for the packets of what was found: of its flow, those that it rests on, and where it is of many flows or of
+// none, what passed between its two ends in the hour before. Of an incident these are the flows of its steps.
+func (e *Entry) Query() Query {
+	q := Query{Run: e.Run, Ordinals: map[uint64]bool{}}
+	if e.UID != "" {
+		q.UIDs = []string{e.UID}
+	}
+	if f := e.Finding; f != nil {
+		if e.UID == "" || f.Many {
+			q.between(f.Src, f.Dst)
+			q.Recent = f.Time - aroundPairs
+		}
+		for _, x := range f.Evidence {
+			if x.Packet != 0 {
+				q.Ordinals[x.Packet] = true
+			}
+		}
+	}
+	if x := e.Incident; x != nil {
+		for i := range x.Steps {
+			st := &x.Steps[i]
+			if st.UID != "" && !slices.Contains(q.UIDs, st.UID) {
+				q.UIDs = append(q.UIDs, st.UID)
+			}
+			if st.Packet != 0 {
+				q.Ordinals[st.Packet] = true
+			}
+		}
+	}
+	return q
+}
+
+// Comments gives those of its packets, by ordinal.
+func (e *Entry) Comments() map[uint64][]string {
+	if e.Finding != nil {
+		return Comments(e.Finding)
+	}
+	notes := map[uint64][]string{}
+	if x := e.Incident; x != nil {
+		for i := range x.Steps {
+			if st := &x.Steps[i]; st.Packet != 0 {
+				notes[st.Packet] = append(notes[st.Packet], terminal.Clean("raytap incident "+x.ID+": "+st.String()))
+			}
+		}
+	}
+	return notes
 }
 
 // between looks for what passed between two machines, or where there is but one, what it sent and got.
@@ -105,19 +144,8 @@ func newStory(x *detectors.Incident, r *Recorder) *story {
 	s := &story{
 		entry: Entry{Run: r.run, ID: x.ID, Incident: &told},
 		about: fmt.Sprintf("incident %s: %s", x.ID, x.Summary),
-		notes: map[uint64][]string{},
-		query: Query{Run: r.run, Ordinals: map[uint64]bool{}},
 	}
-	for i := range x.Steps {
-		st := &x.Steps[i]
-		if st.UID != "" && !slices.Contains(s.query.UIDs, st.UID) {
-			s.query.UIDs = append(s.query.UIDs, st.UID)
-		}
-		if st.Packet != 0 {
-			s.query.Ordinals[st.Packet] = true
-			s.notes[st.Packet] = append(s.notes[st.Packet], terminal.Clean("raytap incident "+x.ID+": "+st.String()))
-		}
-	}
+	s.query, s.notes = s.entry.Query(), s.entry.Comments()
 	if r.opt.Evidence.On && x.Severity >= r.opt.Evidence.Severity {
 		s.file = r.opt.Evidence.name(x.ID)
 		s.entry.File = s.file

@@ -156,12 +156,12 @@ func (w *writer) obey(o *order) {
 }
 
 // search reads the ring, with the segment that is being written.
-func (w *writer) search(q *Query) *results {
+func (w *writer) search(q *Query) *Results {
 	files := slices.Clone(w.ring)
 	if w.out != nil {
 		files = append(files, file{path: w.path})
 	}
-	return &results{files: files, query: q}
+	return &Results{files: files, query: q}
 }
 
 // create begins a file.

@@ -190,9 +190,9 @@ func (q *Query) hasBetween(from, to uint64) bool {
 	return false
 }
 
-// results is a capture.Source of the packets that a query finds. Frames have an ordinal where the query asked for that,
-// and are numbered anew otherwise, from 1<<63 on.
-type results struct {
+// Results is a capture.Source of the packets that a query finds, in the order in which they were recorded. Frames that the
+// query asked for by their ordinal have it; others are numbered anew, from 1<<63 on.
+type Results struct {
 	files []file
 	query *Query
 	flow  func(capture.FlowName) // is told of each flow that is found; may be nil
@@ -212,14 +212,14 @@ const maxTold = 20
 // unnumbered is where the ordinals of frames begin of which nobody asked the number.
 const unnumbered = 1 << 63
 
-func (r *results) tell(format string, a ...any) {
+func (r *Results) tell(format string, a ...any) {
 	if len(r.Told) < maxTold {
 		r.Told = append(r.Told, fmt.Sprintf(format, a...))
 	}
 }
 
 // next goes to the next segment in which something is found, and reports whether there is one.
-func (r *results) next() bool {
+func (r *Results) next() bool {
 	r.end()
 	for len(r.files) > 0 {
 		path := r.files[0].path
@@ -264,7 +264,7 @@ func (r *results) next() bool {
 	return false
 }
 
-func (r *results) end() {
+func (r *Results) end() {
 	if r.s != nil {
 		r.close()
 		r.s, r.hits = nil, nil
@@ -279,7 +279,7 @@ const (
 )
 
 // ReadBatch implements capture.Source.
-func (r *results) ReadBatch(b *capture.Batch) error {
+func (r *Results) ReadBatch(b *capture.Batch) error {
 	b.Frames = b.Frames[:0]
 	for {
 		if r.s == nil && !r.next() {
@@ -297,7 +297,7 @@ func (r *results) ReadBatch(b *capture.Batch) error {
 }
 
 // whole hands out the next chunk.
-func (r *results) whole(b *capture.Batch) {
+func (r *Results) whole(b *capture.Batch) {
 	if r.chunk >= len(r.x.places) {
 		r.end()
 		return
@@ -326,7 +326,7 @@ func (r *results) whole(b *capture.Batch) {
 }
 
 // picked hands out the next packets that are looked for.
-func (r *results) picked(b *capture.Batch) {
+func (r *Results) picked(b *capture.Batch) {
 	for total := 0; total < resultBatch; {
 		if r.at >= len(r.hits) {
 			r.end()
@@ -386,7 +386,7 @@ func le32(b []byte) uint32 {
 }
 
 // Close implements capture.Source.
-func (r *results) Close() error {
+func (r *Results) Close() error {
 	r.end()
 	r.files = nil
 	return nil

@@ -79,6 +79,13 @@ func (n *FlowName) Flow() *Flow {
 	return &Flow{UID: n.UID(), Start: n.Start(), Orig: a, Resp: b, Proto: n[36], oneWay: n[37]&2 != 0}
 }
 
+// Community is what the flow's Community ID writes as text.
+func (n *FlowName) Community() [20]byte {
+	a, b := n.Ends()
+	f := Flow{Orig: a, Resp: b, Proto: n[36], oneWay: n[37]&2 != 0}
+	return f.communitySum()
+}
+
 // Ends gives the two ends.
 func (n *FlowName) Ends() (a, b netip.AddrPort) {
 	v6 := n[37]&1 != 0

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"slices"
 
 	"github.com/raytap/raytap/capture"
 )
@@ -65,8 +66,8 @@ type chunk struct {
 	buf         []byte   // their blocks
 	at          []uint32 // where each begins in buf
 	ordinals    []uint64
-	refs        []ref // frames of flows, in order of frames
-	ids         map[uint64]uint32
+	refs        []ref    // frames of flows, in order of frames
+	ids         []uint64 // flows: what stands for them in their run
 	names       []capture.FlowName
 	first, last capture.Time
 	run         uint64
@@ -77,14 +78,11 @@ type chunk struct {
 
 type ref struct{ flow, frame uint32 }
 
-func newChunk() *chunk { return &chunk{ids: map[uint64]uint32{}} }
-
 func (c *chunk) reset() {
-	c.buf, c.at, c.ordinals, c.refs, c.names = c.buf[:0], c.at[:0], c.ordinals[:0], c.refs[:0], c.names[:0]
+	c.buf, c.at, c.ordinals, c.refs, c.ids, c.names = c.buf[:0], c.at[:0], c.ordinals[:0], c.refs[:0], c.ids[:0], c.names[:0]
 	if cap(c.buf) > 2*chunkSize { // of a giant frame
 		c.buf = nil
 	}
-	clear(c.ids)
 	clear(c.orders)
 	c.orders = c.orders[:0]
 	c.counts, c.first, c.last = Counts{}, 0, 0
@@ -103,19 +101,40 @@ func (c *chunk) add(link uint32, f *capture.Frame, n int) {
 	c.buf = capture.AppendPacket(c.buf, link, f, n, "")
 }
 
-// belongs says that the frame that was added last is of the flow of p, which id stands for and that began at start.
-func (c *chunk) belongs(id uint64, p *capture.Packet, start capture.Time) {
-	i, ok := c.ids[id]
-	if !ok {
-		i = uint32(len(c.names))
-		c.ids[id] = i
-		c.names = append(c.names, capture.NameOf(p, start))
-	}
-	c.refs = append(c.refs, ref{i, uint32(len(c.at) - 1)})
-}
+// belongs says that the frame that was added last is of flow number i.
+func (c *chunk) belongs(i uint32) { c.refs = append(c.refs, ref{i, uint32(len(c.at) - 1)}) }
 
 // full says whether the chunk is to be written.
-func (c *chunk) full() bool { return len(c.buf) >= chunkSize }
+func (c *chunk) full() bool { return len(c.buf) >= chunkSize || len(c.names) >= maxFlows }
+
+// slots finds the flows of the chunk at hand: a table of its own, since a map took four times as long.
+type slots struct {
+	list  [1 << 14]slot
+	epoch uint32 // slots of another are empty
+}
+
+type slot struct {
+	id    uint64
+	flow  uint32
+	epoch uint32
+}
+
+// maxFlows of a chunk leave the table loose enough; a frame may have some more.
+const maxFlows = 1<<14*3/4 - 64
+
+// find gives the number of the flow that id stands for, and with fresh the one that it is to have.
+func (t *slots) find(id uint64, next uint32) (flow uint32, fresh bool) {
+	for i := id ^ id>>32; ; i++ {
+		s := &t.list[i%uint64(len(t.list))]
+		if s.epoch != t.epoch {
+			*s = slot{id, next, t.epoch}
+			return next, true
+		}
+		if s.id == id {
+			return s.flow, false
+		}
+	}
+}
 
 // framesOf lists the frames of flows, in order.
 func (c *chunk) framesOf(flows map[uint32]bool) (all []uint32) {
@@ -137,7 +156,7 @@ func (c *chunk) block(i uint32) []byte {
 }
 
 // directory appends the chunk's directory without the block around it. packed is how long the compressed chunk is, or 0.
-func (c *chunk) directory(b []byte, packed int) []byte {
+func (c *chunk) directory(b []byte, packed int, x *scratch) []byte {
 	begin := len(b)
 	le := binary.LittleEndian
 	b = append(b, directoryMark[:]...)
@@ -164,15 +183,14 @@ func (c *chunk) directory(b []byte, packed int) []byte {
 		before = c.ordinals[i]
 	}
 	// By flow: counted first, so that each finds its place.
-	places := make([]uint32, len(c.names)+1)
+	places, frames, next := x.of(len(c.names)+1, len(c.refs))
 	for _, r := range c.refs {
 		places[r.flow+1]++
 	}
 	for i := range c.names {
 		places[i+1] += places[i]
 	}
-	frames := make([]uint32, len(c.refs))
-	next := append([]uint32(nil), places...)
+	copy(next, places)
 	for _, r := range c.refs {
 		frames[next[r.flow]] = r.frame
 		next[r.flow]++
@@ -190,6 +208,15 @@ func (c *chunk) directory(b []byte, packed int) []byte {
 	}
 	le.PutUint32(b[begin+8:], crc32.Checksum(b[begin+12:], castagnoli))
 	return b
+}
+
+// scratch is memory that directories are made in.
+type scratch struct{ places, next, frames []uint32 }
+
+func (x *scratch) of(flows, refs int) (places, frames, next []uint32) {
+	x.places, x.next, x.frames = slices.Grow(x.places[:0], flows)[:flows], slices.Grow(x.next[:0], flows)[:flows], slices.Grow(x.frames[:0], refs)[:refs]
+	clear(x.places)
+	return x.places, x.frames, x.next
 }
 
 // directoryBlockOf puts a directory into its block.

@@ -301,10 +301,17 @@ func (e *evidence) gather(s *saved, q *Query) (full bool) {
 
 // follow goes on with the flows of findings.
 func (e *evidence) follow(c *chunk) {
+	if len(e.open) == 0 {
+		return
+	}
+	numbers := map[uint64]uint32{}
+	for i, id := range c.ids {
+		numbers[id] = uint32(i)
+	}
 	for _, s := range slices.Clone(e.open) {
 		var flows map[uint32]bool
 		for id := range s.flows {
-			if i, ok := c.ids[id]; ok {
+			if i, ok := numbers[id]; ok {
 				if flows == nil {
 					flows = map[uint32]bool{}
 				}

@@ -127,15 +127,24 @@ func open(path string) (s *segment, x *index, close func(), made bool, damaged i
 // index makes the index of a segment.
 func (s *segment) index() (x *index, b []byte, damaged int, err error) {
 	var places []place
-	var all []*directory
+	var keys []uint64
+	var counts Counts
+	var links []uint16
 	damaged, err = s.walk(func(p place, d *directory) error {
-		places, all = append(places, p), append(all, d)
+		places = append(places, p)
+		for i := range d.flows {
+			keys = appendKeys(keys, &d.flows[i].name)
+		}
+		counts.Add(&d.counts)
+		if len(d.links) > len(links) {
+			links = d.links
+		}
 		return nil
 	})
 	if err != nil {
 		return nil, nil, damaged, err
 	}
-	b = buildIndex(s.size, places, all)
+	b = buildIndex(s.size, places, keys, counts, links)
 	x, err = openIndex(memory(b))
 	return x, b, damaged, err
 }

@@ -69,6 +69,7 @@ type Recorder struct {
 	seed   capture.Seed
 	run    uint64
 	chunk  *chunk // at hand; nil: none was free
+	slots  *slots // its flows
 	made   int
 	free   chan *chunk
 	queue  chan *chunk
@@ -119,7 +120,7 @@ func New(opt Options) (*Recorder, error) {
 		opt.Evidence.Folder = filepath.Join(opt.Folder, evidenceDir)
 	}
 	r := &Recorder{
-		opt: opt, judge: &opt.Policy, links: map[uint16]uint32{}, filter: map[uint16]*capture.Filter{}, wanted: map[uint64]*wanted{},
+		opt: opt, judge: &opt.Policy, slots: &slots{}, links: map[uint16]uint32{}, filter: map[uint16]*capture.Filter{}, wanted: map[uint64]*wanted{},
 		free: make(chan *chunk, opt.chunks), queue: make(chan *chunk, opt.chunks), done: make(chan struct{}), cutAt: opt.clock(),
 	}
 	var err error

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -36,149 +37,134 @@ func (q *Query) within(p *place) bool {
 	return (q.Since == 0 || p.last >= q.Since) && (q.Until == 0 || p.first <= q.Until)
 }
 
-// hit is a packet that is looked for.
+// hit is a packet that is looked for: its chunk, and where its block begins there.
 type hit struct {
-	where
+	chunk   int
+	at      uint32
 	ordinal uint64 // 0: nobody asked
 }
 
-// find lists the packets of a segment that are looked for, in order, and the flows that they are of.
-func (q *Query) find(s *segment, x *index) (hits []hit, flows []capture.FlowName, err error) {
-	near := make([]bool, len(x.places))
-	any := false
-	for i := range x.places {
-		near[i] = q.within(&x.places[i])
-		any = any || near[i]
-	}
-	if !any {
-		return nil, nil, nil
-	}
-	taken := map[uint32]bool{}
-	recent := capture.Time(0)
-	take := func(f *indexed) error {
-		all, err := f.blocks(x.places)
-		if err != nil {
-			return err
-		}
-		n := len(hits)
-		for _, w := range all {
-			if near[w.chunk] && (recent == 0 || x.places[w.chunk].last >= recent) {
-				hits = append(hits, hit{where: w})
-			}
-		}
-		if len(hits) > n {
-			flows = append(flows, f.name)
-		}
-		return nil
-	}
-	look := func(which int, key uint64, fits func(*indexed) bool) error {
-		list, err := x.look(which, key)
-		if err != nil {
-			return err
-		}
-		for _, at := range list {
-			if taken[at] {
-				continue
-			}
-			f, err := x.flow(at)
-			if err != nil {
-				return err
-			}
-			if fits(f) {
-				taken[at] = true
-				if err := take(f); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	for _, uid := range q.UIDs {
-		if err := look(byUID, uidKey(uid), func(f *indexed) bool { return f.name.UID() == uid }); err != nil {
-			return nil, nil, err
-		}
-	}
-	for _, id := range q.Communities {
-		if err := look(byCommunity, communityKey(id), func(f *indexed) bool { return f.name.Flow().CommunityID() == id }); err != nil {
-			return nil, nil, err
-		}
-	}
-	recent = q.Recent
-	for _, p := range q.Pairs {
-		if err := look(byAddr, addrKey(p[0]), func(f *indexed) bool {
-			a, b := f.name.Ends()
-			return a.Addr() == p[0] && b.Addr() == p[1] || a.Addr() == p[1] && b.Addr() == p[0]
-		}); err != nil {
-			return nil, nil, err
-		}
-	}
-	var nets []netip.Prefix
-	for _, h := range q.Hosts {
-		if !h.IsSingleIP() {
-			nets = append(nets, h)
-			continue
-		}
-		if err := look(byAddr, addrKey(h.Addr()), func(f *indexed) bool {
-			a, b := f.name.Ends()
-			return a.Addr() == h.Addr() || b.Addr() == h.Addr()
-		}); err != nil {
-			return nil, nil, err
-		}
-	}
-	if len(nets) > 0 {
-		err = x.all(func(f *indexed) {
-			a, b := f.name.Ends()
-			if slices.ContainsFunc(nets, func(n netip.Prefix) bool { return n.Contains(a.Addr()) || n.Contains(b.Addr()) }) && err == nil {
-				err = take(f)
-			}
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-	}
-	if len(q.Ordinals) > 0 {
-		if hits, err = q.numbered(s, x, near, hits); err != nil {
-			return nil, nil, err
-		}
-	}
-	slices.SortFunc(hits, func(a, b hit) int {
-		switch {
-		case a.chunk != b.chunk:
-			return a.chunk - b.chunk
-		case a.at != b.at:
-			return int(a.at) - int(b.at)
-		case a.ordinal > b.ordinal: // the one that knows its number
-			return -1
-		case a.ordinal < b.ordinal:
-			return 1
-		}
-		return 0
-	})
-	hits = slices.CompactFunc(hits, func(a, b hit) bool { return a.where == b.where })
-	return hits, flows, nil
+// matcher is a query in the form in which flows are compared with it.
+type matcher struct {
+	*Query
+	uids        map[uint64][]string // by key
+	communities map[[20]byte]bool
+	pairs       map[[2]netip.Addr]bool
+	hosts       map[netip.Addr]bool
+	nets        []netip.Prefix
 }
 
-// numbered adds the packets with the ordinals that are looked for.
-func (q *Query) numbered(s *segment, x *index, near []bool, hits []hit) ([]hit, error) {
+func (q *Query) matcher() *matcher {
+	m := &matcher{Query: q, uids: map[uint64][]string{}, communities: map[[20]byte]bool{}, pairs: map[[2]netip.Addr]bool{}, hosts: map[netip.Addr]bool{}}
+	for _, uid := range q.UIDs {
+		m.uids[uidKey(uid)] = append(m.uids[uidKey(uid)], uid)
+	}
+	for _, id := range q.Communities {
+		m.communities[parseCommunity(id)] = true
+	}
+	for _, p := range q.Pairs {
+		m.pairs[p], m.pairs[[2]netip.Addr{p[1], p[0]}] = true, true
+	}
+	for _, h := range q.Hosts {
+		if h.IsSingleIP() {
+			m.hosts[h.Addr()] = true
+		} else {
+			m.nets = append(m.nets, h)
+		}
+	}
+	return m
+}
+
+// may says whether the segment may have anything of what is looked for, but for its ordinals.
+func (m *matcher) may(x *index) bool {
+	if len(m.nets) > 0 {
+		return true
+	}
+	for key := range m.uids {
+		if x.may(key) {
+			return true
+		}
+	}
+	for sum := range m.communities {
+		if x.may(communityKey(sum)) {
+			return true
+		}
+	}
+	for p := range m.pairs {
+		if x.may(addrKey(p[0])) && x.may(addrKey(p[1])) {
+			return true
+		}
+	}
+	for h := range m.hosts {
+		if x.may(addrKey(h)) {
+			return true
+		}
+	}
+	return false
+}
+
+// takes says whether a flow in a chunk whose last packet is of that time is looked for.
+func (m *matcher) takes(n *capture.FlowName, last capture.Time) bool {
+	if len(m.uids) > 0 {
+		if uids := m.uids[nameKey(n)]; uids != nil && slices.Contains(uids, n.UID()) {
+			return true
+		}
+	}
+	if len(m.communities) > 0 && m.communities[n.Community()] {
+		return true
+	}
+	if len(m.pairs)+len(m.hosts)+len(m.nets) == 0 || m.Recent != 0 && last < m.Recent {
+		return false
+	}
+	a, b := n.Ends()
+	return m.pairs[[2]netip.Addr{a.Addr(), b.Addr()}] || m.hosts[a.Addr()] || m.hosts[b.Addr()] ||
+		slices.ContainsFunc(m.nets, func(n netip.Prefix) bool { return n.Contains(a.Addr()) || n.Contains(b.Addr()) })
+}
+
+// find lists the packets of a segment that are looked for, in order.
+func (m *matcher) find(s *segment, x *index) (hits []hit, flows []capture.FlowName, err error) {
+	may := m.may(x)
 	for i := range x.places {
 		p := &x.places[i]
-		if !near[i] || p.run != q.Run || !q.hasBetween(p.from, p.to) {
+		numbered := p.run == m.Run && m.hasBetween(p.from, p.to)
+		if !m.within(p) || !may && !numbered {
 			continue
 		}
 		d, _, err := s.directory(p.at)
 		if err != nil {
 			if errors.Is(err, errDirectory) || errors.Is(err, io.EOF) {
-				continue // damaged: its packets are found by their flows
+				return nil, nil, errIndex // it says that there is a chunk
 			}
-			return nil, err
+			return nil, nil, err
 		}
-		for j, o := range d.ordinals {
-			if q.Ordinals[o] {
-				hits = append(hits, hit{where{i, d.at[j]}, o})
+		d.cut(max(min(int(s.size-p.data), d.length), 0), p.packed > 0)
+		n := len(hits)
+		if may {
+			for j := range d.flows {
+				f := &d.flows[j]
+				if !m.takes(&f.name, p.last) {
+					continue
+				}
+				flows = append(flows, f.name)
+				for _, frame := range f.frames {
+					hits = append(hits, hit{chunk: i, at: d.at[frame]})
+				}
 			}
 		}
+		if numbered {
+			for j, o := range d.ordinals {
+				if m.Ordinals[o] {
+					hits = append(hits, hit{i, d.at[j], o})
+				}
+			}
+		}
+		slices.SortFunc(hits[n:], func(a, b hit) int {
+			// Of one packet the hit that knows its number is first.
+			return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(b.ordinal, a.ordinal))
+		})
 	}
-	return hits, nil
+	hits = slices.CompactFunc(hits, func(a, b hit) bool { return a.chunk == b.chunk && a.at == b.at })
+	return hits, flows, nil
 }
 
 func (q *Query) hasBetween(from, to uint64) bool {
@@ -195,6 +181,7 @@ func (q *Query) hasBetween(from, to uint64) bool {
 type Results struct {
 	files []file
 	query *Query
+	match *matcher
 	flow  func(capture.FlowName) // is told of each flow that is found; may be nil
 	s     *segment
 	x     *index
@@ -238,10 +225,13 @@ func (r *Results) next() bool {
 			r.s, r.x, r.close, r.chunk = s, x, close, 0
 			return true
 		}
-		hits, flows, err := r.query.find(s, x)
+		if r.match == nil {
+			r.match = r.query.matcher()
+		}
+		hits, flows, err := r.match.find(s, x)
 		if errors.Is(err, errIndex) && !made {
 			if x, _, _, err = s.index(); err == nil {
-				hits, flows, err = r.query.find(s, x)
+				hits, flows, err = r.match.find(s, x)
 			}
 		}
 		if err != nil {

@@ -37,13 +37,25 @@ func (p *place) stored() int {
 
 func placeOf(at, data int64, d *directory) place {
 	p := place{at: at, data: data, run: d.run, first: d.first, last: d.last, length: d.length, packed: d.packed}
-	for i, o := range d.ordinals {
-		if i == 0 {
-			p.from, p.to = o, o
-		}
-		p.from, p.to = min(p.from, o), max(p.to, o)
-	}
+	p.from, p.to = bounds(d.ordinals)
 	return p
+}
+
+func (c *chunk) place(at, data int64, packed int) place {
+	p := place{at: at, data: data, run: c.run, first: c.first, last: c.last, length: len(c.buf), packed: packed}
+	p.from, p.to = bounds(c.ordinals)
+	return p
+}
+
+// bounds gives the least and the greatest of ordinals.
+func bounds(all []uint64) (from, to uint64) {
+	for i, o := range all {
+		if i == 0 {
+			from, to = o, o
+		}
+		from, to = min(from, o), max(to, o)
+	}
+	return from, to
 }
 
 // segment is one that is read.
@@ -148,7 +160,7 @@ func (s *segment) walk(fn func(p place, d *directory) error) (damaged int, err e
 			if p.packed > 0 {
 				return damaged, nil
 			}
-			d.cut(int(rest))
+			d.cut(int(rest), false)
 			p = placeOf(at, data, d)
 		}
 		if err := fn(p, d); err != nil {
@@ -214,8 +226,11 @@ func (s *segment) next(at int64) (int64, bool) {
 	return 0, false
 }
 
-// cut leaves of a directory the frames that are whole in the first n bytes.
-func (d *directory) cut(n int) {
+// cut leaves of a directory the frames that are whole in the first n bytes; what is compressed is there or not.
+func (d *directory) cut(n int, packed bool) {
+	if packed || n >= d.length {
+		return
+	}
 	k := 0
 	for k < len(d.at) {
 		end := d.length

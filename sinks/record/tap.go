@@ -129,7 +129,12 @@ func (r *Recorder) frame(f *capture.Frame, packets []capture.Packet, hashes []ui
 	}
 	c.add(link, f, keep)
 	for i := range packets {
-		c.belongs(r.id(hashes[i], marks[i].Start), &packets[i], marks[i].Start)
+		id := r.id(hashes[i], marks[i].Start)
+		flow, fresh := r.slots.find(id, uint32(len(c.names)))
+		if fresh {
+			c.ids, c.names = append(c.ids, id), append(c.names, capture.NameOf(&packets[i], marks[i].Start))
+		}
+		c.belongs(flow)
 	}
 }
 
@@ -187,7 +192,7 @@ func (r *Recorder) room() *chunk {
 			switch {
 			case r.made < r.opt.chunks:
 				r.made++
-				r.chunk = newChunk()
+				r.chunk = &chunk{}
 			case r.opt.Wait:
 				r.chunk = <-r.free
 			default:
@@ -195,6 +200,7 @@ func (r *Recorder) room() *chunk {
 			}
 		}
 		r.chunk.run = r.run
+		r.slots.epoch++
 	}
 	return r.chunk
 }

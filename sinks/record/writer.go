@@ -40,12 +40,15 @@ type writer struct {
 	size   int64
 	begun  time.Time
 	places []place
-	all    []*directory
+	keys   []uint64 // of its flows
+	counts Counts
+	links  []uint16
 	linked int // interfaces that it has
 	zstd   *zstd.Encoder
 	buf    []byte
 	dir    []byte
 	packed []byte
+	tmp    scratch
 
 	failed  time.Time // when the disk failed last
 	swept   time.Time // when ages were looked at last
@@ -200,7 +203,7 @@ func (w *writer) append(c *chunk, now time.Time) (err error) {
 		w.buf = append(w.buf, more...)
 		at += int64(len(more))
 	}
-	w.dir = c.directory(w.dir[:0], packed)
+	w.dir = c.directory(w.dir[:0], packed, &w.tmp)
 	if w.zstd != nil {
 		w.buf = append(w.buf, byte(skippable&0xff), byte(skippable>>8&0xff), byte(skippable>>16&0xff), byte(skippable>>24))
 		n := len(w.dir)
@@ -221,14 +224,15 @@ func (w *writer) append(c *chunk, now time.Time) (err error) {
 		}
 		return err
 	}
-	w.linked = len(c.links)
+	w.linked, w.links = len(c.links), append(w.links[:0], c.links...)
 	n := int64(len(w.buf) + len(data))
 	w.size += n
 	w.total += n
-	if d, err := parseDirectory(w.dir); err == nil {
-		w.places = append(w.places, placeOf(at, begin+int64(len(w.buf)), d))
-		w.all = append(w.all, d)
+	w.places = append(w.places, c.place(at, begin+int64(len(w.buf)), packed))
+	for i := range c.names {
+		w.keys = appendKeys(w.keys, &c.names[i])
 	}
+	w.counts.Add(&c.counts)
 	return nil
 }
 
@@ -254,7 +258,7 @@ func (w *writer) begin(first capture.Time, now time.Time) error {
 	}
 	w.out, w.path, w.size, w.begun, w.looked = out, path, int64(len(head)), now, now
 	w.total += w.size
-	w.linked, w.places, w.all = 0, w.places[:0], w.all[:0]
+	w.linked, w.places, w.keys, w.counts, w.links = 0, w.places[:0], w.keys[:0], Counts{}, nil
 	return nil
 }
 
@@ -265,8 +269,7 @@ func (w *writer) close() {
 	}
 	err := w.out.Close()
 	w.out = nil
-	b := buildIndex(w.size, w.places, w.all)
-	clear(w.all)
+	b := buildIndex(w.size, w.places, w.keys, w.counts, w.links)
 	size := w.size
 	if e := writeIndex(w.path, b); e == nil {
 		size += int64(len(b))

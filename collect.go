@@ -51,8 +51,11 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		c.findings++
 		f.Mask()
 		c.doubt.finding(f)
-		if e.rec != nil {
+		switch {
+		case e.rec != nil:
 			f.File = e.rec.Finding(f)
+		case e.cfg.SavedAs != nil:
+			f.File = e.cfg.SavedAs(f)
 		}
 		c.say(f)
 	})

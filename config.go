@@ -150,6 +150,8 @@ type Config struct {
 	Evidence Evidence `yaml:"evidence"`
 	// Recorder, if set, keeps packets: see OpenRecorder. Who has made it closes it behind the run.
 	Recorder *record.Recorder `yaml:"-"`
+	// SavedAs, if set and nothing is recorded, names the file that will have the packets of a finding; "": none will.
+	SavedAs func(*detectors.Finding) string `yaml:"-"`
 
 	// Of a sensor: where what it says goes.
 	Rotate  Rotate  `yaml:"rotate"`

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"runtime/trace"
+	"slices"
 	"syscall"
 	"time"
 
@@ -176,6 +177,8 @@ func (f *flags) override(cfg *raytap.Config, home []string) {
 			cfg.User = s
 		case "record":
 			cfg.Record.Folder = s
+		case "evidence":
+			cfg.Evidence.Folder = s
 		}
 	})
 }
@@ -233,6 +236,18 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		return code
 	}
 	cfg.Recorder = rec
+	var saves *savedEvidence
+	if dir := cfg.Evidence.Folder; dir != "" && rec == nil {
+		if slices.Contains(files, "-") {
+			fail(errors.New("--evidence reads captures again, which standard input cannot be; with --record it need not"))
+			return code
+		}
+		if saves, err = newSavedEvidence(dir, &cfg); err != nil {
+			fail(err)
+			return code
+		}
+		cfg.SavedAs = saves.name
+	}
 	people := terminal.New(terminalOptions(stdout))
 
 	start := time.Now()
@@ -247,7 +262,11 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 		}
 		complain(stderr, errors.New(text))
 	})
-	stats, err := raytap.Run(ctx, cfg, src, logs, people, links)
+	sinks := []raytap.Sink{logs, people, links}
+	if saves != nil {
+		sinks = append(sinks, saves)
+	}
+	stats, err := raytap.Run(ctx, cfg, src, sinks...)
 	elapsed := time.Since(start)
 	cancel()
 	<-done
@@ -267,6 +286,15 @@ func replayFiles(cfg raytap.Config, files []string, html, exports string, force 
 	}
 	if err := logs.Close(stats.Last); err != nil {
 		fail(err)
+	}
+	if saves != nil {
+		says, err := saves.write(files, cfg)
+		for _, s := range says {
+			say(s)
+		}
+		if err != nil {
+			fail(err)
+		}
 	}
 	if html != "" || exports != "" {
 		unread, err := tellLogs([]string{cfg.Out}, sourceOf(files), window{}, cfg, html, exports)

@@ -113,6 +113,7 @@ func (n *notice) Row(w capture.Fields) {
 	w.String("community_id", community, community != "")
 	w.String("finding_id", n.id, true)
 	w.String("incident_id", f.Incident, f.Incident != "")
+	w.String("evidence_file", f.File, f.File != "")
 }
 
 var logAction = [...]string{"Notice::ACTION_LOG"}

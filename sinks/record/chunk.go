@@ -206,7 +206,7 @@ func (c *chunk) directory(b []byte, packed int, x *scratch) []byte {
 			before = f
 		}
 	}
-	le.PutUint32(b[begin+8:], crc32.Checksum(b[begin+12:], castagnoli))
+	le.PutUint32(b[begin+8:], crcOf(b[begin+12:]))
 	return b
 }
 
@@ -377,7 +377,7 @@ func parseDirectory(b []byte) (*directory, error) {
 		if pad == 4 || len(b)-pad < directoryHead {
 			return nil, errDirectory
 		}
-		if crc32.Checksum(b[12:len(b)-pad], castagnoli) == sum {
+		if crcOf(b[12:len(b)-pad]) == sum {
 			break
 		}
 	}
@@ -416,3 +416,5 @@ func parseDirectory(b []byte) (*directory, error) {
 	}
 	return &d, nil
 }
+
+func crcOf(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }

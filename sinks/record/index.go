@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"io"
 	"net/netip"
 	"strings"
@@ -143,7 +142,7 @@ func buildIndex(size int64, places []place, keys []uint64, counts Counts, links 
 	out := make([]byte, 0, 16+len(head)+blocks*blockSize)
 	out = append(out, indexMark[:]...)
 	out = le.AppendUint32(out, uint32(len(head)))
-	out = le.AppendUint32(out, crc32.Checksum(head, castagnoli))
+	out = le.AppendUint32(out, crcOf(head))
 	out = append(out, head...)
 	at := len(out)
 	out = out[:at+blocks*blockSize]
@@ -154,7 +153,7 @@ func buildIndex(size int64, places []place, keys []uint64, counts Counts, links 
 		fits(filter[i:i+blockSize-4], h, true)
 	}
 	for ; len(filter) > 0; filter = filter[blockSize:] {
-		le.PutUint32(filter[blockSize-4:], crc32.Checksum(filter[:blockSize-4], castagnoli))
+		le.PutUint32(filter[blockSize-4:], crcOf(filter[:blockSize-4]))
 	}
 	return out
 }
@@ -192,7 +191,7 @@ func openIndex(r io.ReaderAt) (*index, error) {
 		}
 		b = append(b, more...)
 	}
-	if b = b[16 : 16+long]; crc32.Checksum(b, castagnoli) != sum {
+	if b = b[16 : 16+long]; crcOf(b) != sum {
 		return nil, errIndex
 	}
 	x := &index{r: r, filter: int64(16 + long)}
@@ -231,7 +230,7 @@ func (x *index) may(key uint64) bool {
 	if _, err := x.r.ReadAt(b[:], x.filter+int64(blockOf(h, x.blocks))*blockSize); err != nil {
 		return true
 	}
-	if crc32.Checksum(b[:blockSize-4], castagnoli) != binary.LittleEndian.Uint32(b[blockSize-4:]) {
+	if crcOf(b[:blockSize-4]) != binary.LittleEndian.Uint32(b[blockSize-4:]) {
 		return true
 	}
 	return fits(b[:blockSize-4], h, false)

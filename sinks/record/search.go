@@ -230,7 +230,10 @@ func (r *Results) next() bool {
 		}
 		hits, flows, err := r.match.find(s, x)
 		if errors.Is(err, errIndex) && !made {
-			if x, _, _, err = s.index(); err == nil {
+			if x, _, damaged, err = s.index(); err == nil {
+				if damaged > 0 {
+					r.tell("%s is damaged at %d places, and what was there is left out", path, damaged)
+				}
 				hits, flows, err = r.match.find(s, x)
 			}
 		}

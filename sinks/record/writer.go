@@ -14,7 +14,7 @@ import (
 
 // output is a file that is written to.
 type output interface {
-	Write(b []byte) (int, error)
+	WriteAt(b []byte, at int64) (int, error)
 	Truncate(size int64) error
 	Close() error
 }
@@ -54,6 +54,7 @@ type writer struct {
 	swept   time.Time // when ages were looked at last
 	looked  time.Time // whether the segment still has its name
 	wall    stepWatch
+	start   time.Time
 	saves   *evidence
 	journal *journal
 }
@@ -67,7 +68,7 @@ const (
 )
 
 func newWriter(r *Recorder) (*writer, error) {
-	w := &writer{r: r, opt: &r.opt, seq: 1, journal: newJournal(r.opt.Folder)}
+	w := &writer{r: r, opt: &r.opt, seq: 1, start: time.Now(), journal: newJournal(r.opt.Folder)}
 	all, err := list(r.opt.Folder)
 	if err != nil {
 		return nil, err
@@ -127,7 +128,7 @@ func (w *writer) mend() {
 
 func (w *writer) take(c *chunk) {
 	now := w.opt.clock()
-	w.wall.see(now)
+	w.wall.see(now, time.Since(w.start))
 	if err := w.write(c, now); err != nil {
 		w.failed = now
 		w.r.broken.add(c.counts.By[Kept])
@@ -213,8 +214,8 @@ func (w *writer) append(c *chunk, now time.Time) (err error) {
 		w.buf = directoryBlockOf(w.buf, w.dir)
 	}
 	begin := w.size
-	if _, err = w.out.Write(w.buf); err == nil {
-		_, err = w.out.Write(data)
+	if _, err = w.out.WriteAt(w.buf, begin); err == nil {
+		_, err = w.out.WriteAt(data, begin+int64(len(w.buf)))
 	}
 	if err != nil {
 		if e := w.out.Truncate(begin); e != nil { // half a chunk is left, which readers know
@@ -251,7 +252,7 @@ func (w *writer) begin(first capture.Time, now time.Time) error {
 	if w.zstd != nil {
 		head = w.zstd.EncodeAll(head, nil)
 	}
-	if _, err := out.Write(head); err != nil {
+	if _, err := out.WriteAt(head, 0); err != nil {
 		out.Close()
 		os.Remove(path)
 		return err
@@ -325,9 +326,9 @@ func (w *writer) drop() {
 // age deletes what is too old, by when it was last written to. While clocks are not to be trusted nothing is.
 func (w *writer) age(now time.Time) {
 	if w.saves != nil {
-		w.saves.age(now, !w.wall.stepped(now))
+		w.saves.age(now, !w.wall.stepped())
 	}
-	if w.opt.Keep == 0 || w.wall.stepped(now) {
+	if w.opt.Keep == 0 || w.wall.stepped() {
 		return
 	}
 	for len(w.ring) > 0 {
@@ -341,9 +342,10 @@ func (w *writer) age(now time.Time) {
 
 // stepWatch knows when a clock was set: what is old by a clock that was just set forward may be young.
 type stepWatch struct {
-	last time.Time
-	at   time.Time // of the last step, by a clock that nobody sets
-	ever bool
+	last   time.Time
+	before time.Duration // what had passed then, by a clock that nobody sets
+	at     time.Duration // of the last step, by that
+	ever   bool
 }
 
 const (
@@ -351,16 +353,14 @@ const (
 	stepQuiet = time.Hour
 )
 
-// see takes a time that time.Now gave.
-func (s *stepWatch) see(now time.Time) {
-	if !s.last.IsZero() {
-		wall := now.Round(0).Sub(s.last.Round(0))
-		if d := (wall - now.Sub(s.last)).Abs(); d > stepSize {
-			s.at, s.ever = now, true
-		}
+// see takes the time, and what has passed by a clock that nobody sets.
+func (s *stepWatch) see(now time.Time, passed time.Duration) {
+	now = now.Round(0)
+	if !s.last.IsZero() && (now.Sub(s.last)-(passed-s.before)).Abs() > stepSize {
+		s.at, s.ever = passed, true
 	}
-	s.last = now
+	s.last, s.before = now, passed
 }
 
 // stepped says whether it was set lately.
-func (s *stepWatch) stepped(now time.Time) bool { return s.ever && now.Sub(s.at) < stepQuiet }
+func (s *stepWatch) stepped() bool { return s.ever && s.before-s.at < stepQuiet }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -533,6 +535,36 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// ticking is a clock that goes on with every look at it, and that a test may set.
+type ticking struct{ at, step atomic.Int64 }
+
+func newTicking(step time.Duration) *ticking {
+	c := &ticking{}
+	c.at.Store(time.Now().UnixNano())
+	c.step.Store(int64(step))
+	return c
+}
+
+func (c *ticking) now() time.Time { return time.Unix(0, c.at.Add(c.step.Load())) }
+
+// notes is what was said, by any goroutine.
+type notes struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (n *notes) say(s string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.all = append(n.all, s)
+}
+
+func (n *notes) said() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.all)
+}
+
 // stuck is a disk that stands while somebody holds it, or has no room.
 type stuck struct {
 	*os.File
@@ -591,17 +623,16 @@ func TestDiskStands(t *testing.T) {
 // TestDiskFull: the oldest segments make room; where there is none left, what is lost is counted and said once, and it
 // works again when there is room. No half chunk is left.
 func TestDiskFull(t *testing.T) {
-	full := false
-	var dir string
+	var full atomic.Bool
+	dir := filepath.Join(t.TempDir(), "packets")
 	room := int64(12 << 20)
-	var said []string
-	now := time.Now()
-	r := begin(t, Options{Wait: true, Policy: Policy{}, Say: func(s string) { said = append(said, s) }, clock: func() time.Time { now = now.Add(time.Millisecond); return now },
+	var heard notes
+	clock := newTicking(time.Millisecond)
+	r := begin(t, Options{Folder: dir, Wait: true, Policy: Policy{}, Say: heard.say, clock: clock.now,
 		create: func(name string) (output, error) {
-			dir = filepath.Dir(name)
 			f, err := os.Create(name)
 			return &stuck{File: f, full: func() error {
-				if full || folderSize(dir) > room {
+				if full.Load() || folderSize(dir) > room {
 					return &os.PathError{Op: "write", Path: name, Err: syscall.ENOSPC}
 				}
 				return nil
@@ -613,20 +644,20 @@ func TestDiskFull(t *testing.T) {
 	}
 	r.cut()
 	waitFor(t, "it is written", func() bool { return len(r.free) == r.made })
-	if c := r.Counts(); c.By[DiskError].Frames > 0 || len(said) > 0 || folderSize(dir) > room+5<<20 {
-		t.Errorf("%+v, %d bytes, %q", c, folderSize(dir), said)
+	if c := r.Counts(); c.By[DiskError].Frames > 0 || len(heard.said()) > 0 || folderSize(dir) > room+5<<20 {
+		t.Errorf("%+v, %d bytes, %q", c, folderSize(dir), heard.said())
 	}
-	full = true
+	full.Store(true)
 	for i := range 5000 {
 		tr.feed(r, 1000, i%50)
 	}
 	r.cut()
 	waitFor(t, "it is given up", func() bool { return len(r.free) == r.made })
-	if c := r.Counts(); c.By[DiskError].Frames < 4000 || len(said) != 1 || r.Failing() == nil {
-		t.Errorf("%+v, %q", c, said)
+	if c := r.Counts(); c.By[DiskError].Frames < 4000 || len(heard.said()) != 1 || r.Failing() == nil {
+		t.Errorf("%+v, %q", c, heard.said())
 	}
-	full = false
-	now = now.Add(time.Minute)
+	full.Store(false)
+	clock.at.Add(int64(time.Minute))
 	for i := range 5000 {
 		tr.feed(r, 1000, i%50)
 	}
@@ -634,6 +665,7 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, told := find(t, dir, Query{})
+	said := heard.said()
 	if len(told) > 0 || len(got) < 5000 || len(said) != 2 || got[len(got)-1].Time != tr.now {
 		t.Errorf("%d packets, %q, %q", len(got), told, said)
 	}
@@ -641,8 +673,8 @@ func TestDiskFull(t *testing.T) {
 
 // TestFolderRemoved: it is made anew.
 func TestFolderRemoved(t *testing.T) {
-	now := time.Now()
-	r := begin(t, Options{Wait: true, Policy: Policy{}, clock: func() time.Time { now = now.Add(10 * time.Millisecond); return now }})
+	clock := newTicking(10 * time.Millisecond)
+	r := begin(t, Options{Wait: true, Policy: Policy{}, clock: clock.now})
 	tr := newTraffic(r)
 	for i := range 3000 {
 		tr.feed(r, 1000, i%50)
@@ -652,7 +684,7 @@ func TestFolderRemoved(t *testing.T) {
 	if err := os.RemoveAll(r.opt.Folder); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(time.Minute)
+	clock.at.Add(int64(time.Minute))
 	for i := range 3000 {
 		tr.feed(r, 1000, i%50)
 	}
@@ -739,8 +771,6 @@ func TestAge(t *testing.T) {
 }
 
 func FuzzDirectory(f *testing.F) {
-	r := &Recorder{}
-	_ = r
 	c := &chunk{links: []uint16{1}}
 	c.add(0, &capture.Frame{Time: 5, Ordinal: 7, Data: []byte{1, 2, 3}, WireLen: 3}, 3)
 	c.ids, c.names = []uint64{1}, []capture.FlowName{{}}

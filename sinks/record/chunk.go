@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"slices"
+	"unsafe"
 
 	"github.com/raytap/raytap/capture"
 )
@@ -110,28 +111,37 @@ func (c *chunk) full() bool { return len(c.buf) >= chunkSize || len(c.names) >= 
 // slots finds the flows of the chunk at hand: a table of its own, since a map took four times as long.
 type slots struct {
 	list  [1 << 14]slot
-	epoch uint32 // slots of another are empty
+	epoch uint16 // slots of another are empty
 }
 
 type slot struct {
-	id    uint64
-	flow  uint32
-	epoch uint32
+	tag   uint32 // of id
+	flow  uint16
+	epoch uint16
+}
+
+// begin empties the table.
+func (t *slots) begin() {
+	if t.epoch++; t.epoch == 0 {
+		clear(t.list[:])
+		t.epoch = 1
+	}
 }
 
 // maxFlows of a chunk leave the table loose enough; a frame may have some more.
 const maxFlows = 1<<14*3/4 - 64
 
-// find gives the number of the flow that id stands for, and with fresh the one that it is to have.
-func (t *slots) find(id uint64, next uint32) (flow uint32, fresh bool) {
-	for i := id ^ id>>32; ; i++ {
-		s := &t.list[i%uint64(len(t.list))]
+// find gives the number of the flow that id stands for; with fresh it is not among ids yet, and is to be the next.
+func (t *slots) find(id uint64, ids []uint64) (flow uint32, fresh bool) {
+	tag := uint32(id >> 32)
+	for i := uint32(id); ; i++ {
+		s := &t.list[i%uint32(len(t.list))]
 		if s.epoch != t.epoch {
-			*s = slot{id, next, t.epoch}
-			return next, true
+			*s = slot{tag, uint16(len(ids)), t.epoch}
+			return uint32(len(ids)), true
 		}
-		if s.id == id {
-			return s.flow, false
+		if s.tag == tag && ids[s.flow] == id {
+			return uint32(s.flow), false
 		}
 	}
 }
@@ -217,6 +227,45 @@ func (x *scratch) of(flows, refs int) (places, frames, next []uint32) {
 	x.places, x.next, x.frames = slices.Grow(x.places[:0], flows)[:flows], slices.Grow(x.next[:0], flows)[:flows], slices.Grow(x.frames[:0], refs)[:refs]
 	clear(x.places)
 	return x.places, x.frames, x.next
+}
+
+// Files are written in pages, past the system's cache where that can be. What is left of the last is a block that readers
+// pass over, or in a compressed segment a frame.
+const (
+	page     = 4096
+	padBlock = 0x80527471
+)
+
+// pad fills b up to the end of its page.
+func pad(b []byte, compressed bool) []byte {
+	least := 12
+	if compressed {
+		least = 8
+	}
+	n := (page - len(b)%page) % page
+	if n == 0 {
+		return b
+	}
+	if n < least {
+		n += page
+	}
+	le := binary.LittleEndian
+	if compressed {
+		b = le.AppendUint32(b, skippable)
+		b = le.AppendUint32(b, uint32(n-8))
+		return append(b, make([]byte, n-8)...)
+	}
+	b = le.AppendUint32(b, padBlock)
+	b = le.AppendUint32(b, uint32(n))
+	b = append(b, make([]byte, n-12)...)
+	return le.AppendUint32(b, uint32(n))
+}
+
+// paged makes room for n bytes that begins at a page of memory, which writing past the cache takes.
+func paged(n int) []byte {
+	b := make([]byte, n+page)
+	at := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) % page)
+	return b[at : at : at+n]
 }
 
 // directoryBlockOf puts a directory into its block.

@@ -10,4 +10,6 @@ func lock(*os.File) error { return nil }
 
 func removed(*os.File) bool { return false }
 
+func noDirect(error) bool { return false }
+
 func noSpace(error) bool { return false }

@@ -21,6 +21,9 @@ func removed(f *os.File) bool {
 	return ok && st.Nlink == 0
 }
 
+// noDirect says whether a write failed since it went past the cache.
+func noDirect(err error) bool { return errors.Is(err, syscall.EINVAL) }
+
 // noSpace says whether a write failed for want of room.
 func noSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)

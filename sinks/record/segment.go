@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -179,8 +180,11 @@ func (s *segment) walk(fn func(p place, d *directory) error) (damaged int, err e
 	return damaged, nil
 }
 
-// between says whether what stands between two chunks is what may: descriptions of interfaces.
+// between says whether what stands between two chunks is what may: padding and descriptions of interfaces.
 func (s *segment) between(at, to int64) bool {
+	if s.zipped() {
+		return to-at < 1<<17
+	}
 	if to-at > 1<<16 {
 		return false
 	}
@@ -190,13 +194,16 @@ func (s *segment) between(at, to int64) bool {
 	}
 	for len(b) >= 12 {
 		n := binary.LittleEndian.Uint32(b[4:])
-		if binary.LittleEndian.Uint32(b) != 1 || n < 12 || int(n) > len(b) {
+		if kind := binary.LittleEndian.Uint32(b); kind != 1 && kind != padBlock || n < 12 || int(n) > len(b) {
 			return false
 		}
 		b = b[n:]
 	}
 	return len(b) == 0
 }
+
+// zipped says whether the segment is compressed.
+func (s *segment) zipped() bool { return strings.HasSuffix(s.name, ".zst") }
 
 // next finds the next directory from at on.
 func (s *segment) next(at int64) (int64, bool) {

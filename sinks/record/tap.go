@@ -130,7 +130,7 @@ func (r *Recorder) frame(f *capture.Frame, packets []capture.Packet, hashes []ui
 	c.add(link, f, keep)
 	for i := range packets {
 		id := r.id(hashes[i], marks[i].Start)
-		flow, fresh := r.slots.find(id, uint32(len(c.names)))
+		flow, fresh := r.slots.find(id, c.ids)
 		if fresh {
 			c.ids, c.names = append(c.ids, id), append(c.names, capture.NameOf(&packets[i], marks[i].Start))
 		}
@@ -200,7 +200,7 @@ func (r *Recorder) room() *chunk {
 			}
 		}
 		r.chunk.run = r.run
-		r.slots.epoch++
+		r.slots.begin()
 	}
 	return r.chunk
 }

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -19,10 +20,20 @@ type output interface {
 	Close() error
 }
 
+// createFile makes a file that is written to past the system's cache, where its file system can do that: nothing reads
+// a segment soon, and to fill the cache with it costs as much as all else that is done with a packet.
 func createFile(name string) (output, error) {
-	f, err := disk.Private().Create(name)
+	f, err := disk.Private().CreateDirect(name)
 	if err != nil {
 		return nil, err // an interface that holds nil is not nil
+	}
+	return f, nil
+}
+
+func createCached(name string) (output, error) {
+	f, err := disk.Private().Create(name)
+	if err != nil {
+		return nil, err
 	}
 	return f, nil
 }
@@ -36,6 +47,7 @@ type writer struct {
 	seq   uint64 // of the next
 
 	out    output // of the segment that is written; nil: none is
+	cached bool   // the disk takes no writes past the cache
 	path   string
 	size   int64
 	begun  time.Time
@@ -167,6 +179,11 @@ func (w *writer) write(c *chunk, now time.Time) error {
 	}
 	w.shrink(long)
 	err := w.append(c, now)
+	if err != nil && noDirect(err) && !w.cached { // it opens files so, but takes no writes
+		w.cached, w.opt.create = true, createCached
+		w.close()
+		err = w.append(c, now)
+	}
 	for tries := 0; err != nil && noSpace(err) && len(w.ring) > 0 && tries < 8; tries++ {
 		w.drop() // others have filled the disk: what is oldest goes
 		err = w.append(c, now)
@@ -191,8 +208,11 @@ func (w *writer) append(c *chunk, now time.Time) (err error) {
 		w.packed = w.zstd.EncodeAll(data, w.packed[:0])
 		data, packed = w.packed, len(w.packed)
 	}
-	w.buf = w.buf[:0]
-	at := w.size
+	w.dir = c.directory(w.dir[:0], packed, &w.tmp)
+	if n := len(w.dir) + len(data) + 64<<10; cap(w.buf) < n || cap(w.buf) > 4*(n+chunkSize) {
+		w.buf = paged(max(n, 2*chunkSize))
+	}
+	b := w.buf[:0]
 	if w.linked < len(c.links) {
 		var more []byte
 		for _, l := range c.links[w.linked:] {
@@ -201,23 +221,19 @@ func (w *writer) append(c *chunk, now time.Time) (err error) {
 		if w.zstd != nil {
 			more = w.zstd.EncodeAll(more, nil)
 		}
-		w.buf = append(w.buf, more...)
-		at += int64(len(more))
+		b = append(b, more...)
 	}
-	w.dir = c.directory(w.dir[:0], packed, &w.tmp)
+	at := w.size + int64(len(b))
 	if w.zstd != nil {
-		w.buf = append(w.buf, byte(skippable&0xff), byte(skippable>>8&0xff), byte(skippable>>16&0xff), byte(skippable>>24))
-		n := len(w.dir)
-		w.buf = append(w.buf, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
-		w.buf = append(w.buf, w.dir...)
+		b = binary.LittleEndian.AppendUint32(b, skippable)
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(w.dir)))
+		b = append(b, w.dir...)
 	} else {
-		w.buf = directoryBlockOf(w.buf, w.dir)
+		b = directoryBlockOf(b, w.dir)
 	}
-	begin := w.size
-	if _, err = w.out.WriteAt(w.buf, begin); err == nil {
-		_, err = w.out.WriteAt(data, begin+int64(len(w.buf)))
-	}
-	if err != nil {
+	begin, packets := w.size, w.size+int64(len(b))
+	b = pad(append(b, data...), w.zstd != nil)
+	if _, err = w.out.WriteAt(b, begin); err != nil {
 		if e := w.out.Truncate(begin); e != nil { // half a chunk is left, which readers know
 			w.out.Close()
 			w.out = nil
@@ -226,10 +242,9 @@ func (w *writer) append(c *chunk, now time.Time) (err error) {
 		return err
 	}
 	w.linked, w.links = len(c.links), append(w.links[:0], c.links...)
-	n := int64(len(w.buf) + len(data))
-	w.size += n
-	w.total += n
-	w.places = append(w.places, c.place(at, begin+int64(len(w.buf)), packed))
+	w.size += int64(len(b))
+	w.total += int64(len(b))
+	w.places = append(w.places, c.place(at, packets, packed))
 	for i := range c.names {
 		w.keys = appendKeys(w.keys, &c.names[i])
 	}
@@ -252,6 +267,7 @@ func (w *writer) begin(first capture.Time, now time.Time) error {
 	if w.zstd != nil {
 		head = w.zstd.EncodeAll(head, nil)
 	}
+	head = append(paged(page), pad(head, w.zstd != nil)...)
 	if _, err := out.WriteAt(head, 0); err != nil {
 		out.Close()
 		os.Remove(path)

@@ -448,10 +448,15 @@ func parseDirectory(b []byte) (*directory, error) {
 		}
 	}
 	d.flows = make([]flowFrames, r.count(24))
+	var room []uint32 // most flows have a few frames
 	for i := range d.flows {
 		f := &d.flows[i]
 		f.name = r.name()
-		f.frames = make([]uint32, r.count(1))
+		k := r.count(1)
+		if len(room) < k {
+			room = make([]uint32, max(k, 4096))
+		}
+		f.frames, room = room[:k:k], room[k:]
 		frame := uint64(0)
 		for j := range f.frames {
 			if frame += r.uvarint(); frame >= uint64(n) {

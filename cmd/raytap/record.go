@@ -11,6 +11,7 @@ import (
 
 	"github.com/raytap/raytap"
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/record"
 	"github.com/raytap/raytap/sinks/terminal"
@@ -59,17 +60,25 @@ func recorded(c record.Counts) string {
 	return s
 }
 
-const recordSynopsis = `record ls DIR...
+const recordSynopsis = `record ls [--host ADDR] DIR...
 
 Tells what is in a folder that a sensor records into: of each segment its span and size, then in all how long that is, how
 much of what was seen is kept, and what was left out and why. raytap extract takes packets out of it.
+
+With --host it names the segments that have packets of an address or network, and how many: what is to be deleted, if
+somebody asks for that.
 
 Exit status: 0 told; 1 a segment cannot be read, or is damaged; 2 wrong usage.
 `
 
 func aboutRecord(args []string, stdout, stderr *os.File) int {
 	f := newFlags("record", recordSynopsis)
+	var hosts []string
+	f.Func("host", "only segments with packets to or from `ADDR`; NET/BITS is a network; may be repeated", list(&hosts))
 	rest, err := f.parse(args)
+	if err == nil {
+		_, err = detectors.ParseNetworks(hosts)
+	}
 	switch {
 	case err != nil:
 	case len(rest) == 0 || rest[0] != "ls":
@@ -90,6 +99,20 @@ func aboutRecord(args []string, stdout, stderr *os.File) int {
 		if err != nil {
 			complain(stderr, err)
 			code = exitInput
+			continue
+		}
+		if hosts != nil {
+			var q record.Query
+			for _, h := range hosts {
+				q.Hosts = append(q.Hosts, prefixOf(h))
+			}
+			told := folder.Having(&q, func(name string, packets int) {
+				fmt.Fprintf(&out, "%s  %s packets\n", terminal.Clean(name), terminal.Number(uint64(packets)))
+			})
+			for _, text := range told {
+				complain(stderr, errors.New(text))
+				code = exitInput
+			}
 			continue
 		}
 		if !listRecord(&out, folder, stderr) {

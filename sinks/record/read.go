@@ -28,6 +28,24 @@ func (f *Folder) Search(q *Query, flow func(capture.FlowName)) *Results {
 	return &Results{files: f.files, query: q, flow: flow}
 }
 
+// Having calls fn for each segment that has packets of what is looked for, with how many. It returns in words what could
+// not be read.
+func (f *Folder) Having(q *Query, fn func(name string, packets int)) (told []string) {
+	for _, x := range f.files {
+		r := &Results{files: []file{x}, query: q}
+		n := 0
+		var b capture.Batch
+		for r.ReadBatch(&b) == nil {
+			n += len(b.Frames)
+		}
+		told = append(told, r.Told...)
+		if n > 0 {
+			fn(x.path, n)
+		}
+	}
+	return told
+}
+
 // Journal calls fn for everything that was found while the folder was written, the oldest first.
 func (f *Folder) Journal(fn func(*Entry)) error { return readJournal(f.Dir, fn) }
 

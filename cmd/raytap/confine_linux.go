@@ -61,6 +61,9 @@ func folders(cfg *raytap.Config, config string) (write, read []string) {
 	}
 	for _, d := range ownFolders(cfg)[1:] {
 		write = append(write, d.name)
+		if dir, err := filepath.Abs(d.name); err == nil && os.Geteuid() == 0 && filepath.Dir(dir) != "/" {
+			write = append(write, filepath.Dir(dir))
+		}
 	}
 	if cfg.Webhook.URL != "" && cfg.Webhook.Spool != "" {
 		write = append(write, cfg.Webhook.Spool)

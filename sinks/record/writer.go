@@ -257,6 +257,14 @@ func (w *writer) begin(first capture.Time, now time.Time) error {
 	if err := disk.Private().Folder(w.opt.Folder); err != nil {
 		return err
 	}
+	if w.r.lock != nil && removed(w.r.lock) { // with the folder
+		lock, err := lockFolder(w.opt.Folder)
+		if err != nil {
+			return err
+		}
+		w.r.lock.Close()
+		w.r.lock = lock
+	}
 	path := filepath.Join(w.opt.Folder, nameSegment(w.seq, first, w.zstd != nil))
 	out, err := w.opt.create(path)
 	if err != nil {

@@ -57,8 +57,12 @@ echo "Two sensors on one cable, $RATE packets in a second, $PACKETS packets"
 echo "| mix | ns a packet | dropped | with --record | dropped | more |"
 echo "|---|---|---|---|---|---|"
 for m in http churn bulk; do
-  for _ in $(seq "$RUNS"); do
-    start plain; a=$pid; start record --record "$work/record/packets"; b=$pid
+  for run in $(seq "$RUNS"); do # by turns, since who begins first gets the frames first
+    if [ $((run % 2)) = 0 ]; then
+      start plain; a=$pid; start record --record "$work/record/packets"; b=$pid
+    else
+      start record --record "$work/record/packets"; b=$pid; start plain; a=$pid
+    fi
     a0=$(ticks $a) b0=$(ticks $b)
     send "$work/$m.pcap" "$RATE" "$PACKETS" >/dev/null
     sleep 1

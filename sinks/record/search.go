@@ -8,8 +8,11 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/sinks/disk"
 )
 
 // Query says which packets are looked for: those of any of its flows, between any of its pairs, of any of its hosts and
@@ -130,7 +133,17 @@ func (m *matcher) find(s *segment, x *index) (hits []hit, flows []capture.FlowNa
 		if !m.within(p) || !may && !numbered {
 			continue
 		}
-		d, _, err := s.directory(p.at)
+		b, _, err := s.raw(p.at)
+		if err == nil && !wholeDirectory(b) {
+			err = errDirectory
+		}
+		if err == nil && !numbered && !anyFlow(b, func(n *capture.FlowName) bool { return m.takes(n, p.last) }) {
+			continue
+		}
+		var d *directory
+		if err == nil {
+			d, err = parseDirectory(b)
+		}
 		if err != nil {
 			if errors.Is(err, errDirectory) || errors.Is(err, io.EOF) {
 				return nil, nil, errIndex // it says that there is a chunk
@@ -205,9 +218,69 @@ func (r *Results) tell(format string, a ...any) {
 	}
 }
 
+// siftAtOnce is how many indexes are read at once: a disk answers many short reads in the time of a few.
+const siftAtOnce = 16
+
+// sift leaves of the segments those that may have something, by their indexes alone.
+func (r *Results) sift() {
+	if r.match = r.query.matcher(); r.query.everything() || len(r.files) < 2 {
+		return
+	}
+	gone := make([]bool, len(r.files))
+	var wg sync.WaitGroup
+	var at atomic.Int64
+	for range siftAtOnce {
+		wg.Go(func() {
+			for {
+				i := int(at.Add(1)) - 1
+				if i >= len(r.files) {
+					return
+				}
+				gone[i] = !r.match.mayBeIn(r.files[i].path)
+			}
+		})
+	}
+	wg.Wait()
+	left := r.files[:0:0]
+	for i, f := range r.files {
+		if !gone[i] {
+			left = append(left, f)
+		}
+	}
+	r.files = left
+}
+
+// mayBeIn says whether a segment may have something; without an index of all of it, it may.
+func (m *matcher) mayBeIn(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return true // who reads it says why
+	}
+	f, err := disk.Read(path + indexTail)
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	x, err := openIndex(f)
+	if err != nil || x.segment != info.Size() {
+		return true
+	}
+	may := m.may(x)
+	for i := range x.places {
+		p := &x.places[i]
+		if m.within(p) && (may || p.run == m.Run && m.hasBetween(p.from, p.to)) {
+			return true
+		}
+	}
+	return false
+}
+
 // next goes to the next segment in which something is found, and reports whether there is one.
 func (r *Results) next() bool {
 	r.end()
+	if r.match == nil {
+		r.sift()
+	}
 	for len(r.files) > 0 {
 		path := r.files[0].path
 		r.files = r.files[1:]
@@ -224,9 +297,6 @@ func (r *Results) next() bool {
 		if r.query.everything() {
 			r.s, r.x, r.close, r.chunk = s, x, close, 0
 			return true
-		}
-		if r.match == nil {
-			r.match = r.query.matcher()
 		}
 		hits, flows, err := r.match.find(s, x)
 		if errors.Is(err, errIndex) && !made {

@@ -100,8 +100,20 @@ func (s *segment) read(at int64, n int) ([]byte, error) {
 	return b[:m], err
 }
 
-// directory reads the one that stands at a place, in whichever wrapping. It returns where the packets begin.
+// directory reads the one that stands at a place. It returns where the packets begin.
 func (s *segment) directory(at int64) (d *directory, data int64, err error) {
+	b, data, err := s.raw(at)
+	if err != nil {
+		return nil, 0, err
+	}
+	if d, err = parseDirectory(b); err != nil {
+		return nil, 0, err
+	}
+	return d, data, nil
+}
+
+// raw reads the bytes of a directory, in whichever wrapping.
+func (s *segment) raw(at int64) (b []byte, data int64, err error) {
 	head, err := s.read(at, 8)
 	if err != nil {
 		return nil, 0, err
@@ -123,21 +135,17 @@ func (s *segment) directory(at int64) (d *directory, data int64, err error) {
 	if n < directoryHead {
 		return nil, 0, errDirectory
 	}
-	b, err := s.read(at+8, n)
-	if err != nil {
+	if b, err = s.read(at+8, n); err != nil {
 		return nil, 0, err
 	}
 	if len(b) < n {
 		return nil, 0, io.EOF
 	}
-	if d, err = parseDirectory(b); err != nil {
-		return nil, 0, err
-	}
 	data = at + 8 + int64(n)
 	if kind == directoryBlock {
 		data += 4
 	}
-	return d, data, nil
+	return b, data, nil
 }
 
 // walk calls fn for each chunk, and returns how many times something else than a chunk was passed over: damage. A chunk

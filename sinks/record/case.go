@@ -24,6 +24,7 @@ type evidenceCase struct {
 	about string
 	query Query
 	ids   []uint64            // of flows that go on
+	since capture.Time        // when what is looked for began
 	notes map[uint64][]string // comments by ordinal
 }
 
@@ -44,9 +45,13 @@ func newCase(f *detectors.Finding, r *Recorder) *evidenceCase {
 	if f.Flow != nil {
 		n := f.Flow.Name()
 		x.entry.UID = n.UID()
+		x.since = f.Flow.Wire().Start
 		x.ids = []uint64{r.id(r.seed.FlowHash(f.Flow), f.Flow.Wire().Start)}
 	}
 	x.query = x.entry.Query()
+	if f.Flow == nil || f.Many {
+		x.since = x.query.Recent
+	}
 	if r.opt.Evidence.On && f.Severity >= r.opt.Evidence.Severity {
 		x.file = r.opt.Evidence.name(told.Name)
 		x.entry.File = x.file

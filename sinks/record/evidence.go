@@ -46,20 +46,21 @@ const (
 const (
 	statusOpen = "CUT OFF, or still being written: raytap has not come to the flow's end"
 	statusEnd  = "complete: to the end of the flow, or of the run"
+	statusHole = "INCOMPLETE: the disk did not keep up, and some packets were not recorded"
 )
 
 // saved is a file that is written to.
 type saved struct {
-	path   string
-	f      *os.File
-	about  string
-	notes  map[uint64][]string
-	links  []uint16 // interfaces that it has
-	flows  map[uint64]bool
-	size   int64
-	frames int
-	buf    []byte
-	err    error
+	path  string
+	f     *os.File
+	about string
+	notes map[uint64][]string
+	links []uint16 // interfaces that it has
+	flows map[uint64]bool
+	size  int64
+	holes bool // packets of that time were lost
+	buf   []byte
+	err   error
 }
 
 // evidence writes the files of findings. It belongs to the writer.
@@ -220,11 +221,13 @@ func (s *saved) frame(f *capture.Frame) {
 	}
 	s.buf = capture.AppendPacket(s.buf, uint32(id), f, len(f.Data), comment)
 	s.write(s.buf)
-	s.frames++
 }
 
 // end closes the file, which says what it is.
 func (e *evidence) end(s *saved, status string) {
+	if s.holes && status == statusEnd {
+		status = statusHole
+	}
 	if s.err != nil {
 		status = "CUT OFF: the disk failed while it was written"
 	}
@@ -259,6 +262,7 @@ func (e *evidence) begin(x *evidenceCase) error {
 			e.known[uid] = append(e.known[uid], x.file)
 		}
 	}
+	s.holes = e.w.lostAt != 0 && e.w.lostAt >= x.since
 	full := e.gather(s, &x.query)
 	for _, id := range x.ids {
 		s.flows[id] = true
@@ -297,6 +301,13 @@ func (e *evidence) gather(s *saved, q *Query) (full bool) {
 		}
 	}
 	return false
+}
+
+// hole says that packets were lost, of what is saved, too, if they came nowhere.
+func (e *evidence) hole(nowhere bool) {
+	for _, s := range e.open {
+		s.holes = s.holes || nowhere
+	}
 }
 
 // follow goes on with the flows of findings.

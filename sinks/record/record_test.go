@@ -440,6 +440,33 @@ func TestEvidenceGoesOn(t *testing.T) {
 	}
 }
 
+// TestEvidenceTellsOfHoles: of a flow that goes on while the disk stands.
+func TestEvidenceTellsOfHoles(t *testing.T) {
+	gate := make(chan struct{})
+	r := begin(t, Options{Policy: Policy{}, chunks: 2, Evidence: Evidence{On: true, Severity: detectors.High, Size: 1 << 30, Bound: 64 << 20}, create: func(name string) (output, error) {
+		f, err := os.Create(name)
+		return &stuck{File: f, gate: gate}, err
+	}})
+	tr := newTraffic(r)
+	tr.feed(r, 960, 1, 2)
+	file := r.Finding(finding(tr.flow(1), capture.At{Time: tr.now, Packet: tr.ordinal}, detectors.High))
+	for range 5000 {
+		tr.feed(r, 960, 1)
+	}
+	close(gate)
+	waitFor(t, "there is room again", func() bool { return len(r.free) > 0 })
+	for range 1000 {
+		tr.feed(r, 960, 1)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil || !bytes.Contains(b, []byte("INCOMPLETE: the disk did not keep up")) || r.Counts().By[QueueFull].Frames == 0 {
+		t.Errorf("%v, %+v", err, r.Counts())
+	}
+}
+
 // TestIncident: all flows of its steps are in one file, in order of time.
 func TestIncident(t *testing.T) {
 	r := begin(t, Options{Wait: true, Policy: Policy{}, Evidence: Evidence{On: true, Severity: detectors.High, Size: 10 << 20, Bound: 1 << 20}})
@@ -656,9 +683,8 @@ func TestDiskFull(t *testing.T) {
 	if c := r.Counts(); c.By[DiskError].Frames < 4000 || len(heard.said()) != 1 || r.Failing() == nil {
 		t.Errorf("%+v, %q", c, heard.said())
 	}
-	full.Store(false)
-	clock.at.Add(int64(time.Minute))
-	for i := range 5000 {
+	full.Store(false) // and packets go on to come, with less than a second between chunks
+	for i := range 8000 {
 		tr.feed(r, 1000, i%50)
 	}
 	if err := r.Close(); err != nil {

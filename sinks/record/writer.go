@@ -62,9 +62,10 @@ type writer struct {
 	packed []byte
 	tmp    scratch
 
-	failed  time.Time // when the disk failed last
-	swept   time.Time // when ages were looked at last
-	looked  time.Time // whether the segment still has its name
+	failed  time.Time    // when the disk failed last
+	lostAt  capture.Time // when packets were lost last, by theirs
+	swept   time.Time    // when ages were looked at last
+	looked  time.Time    // whether the segment still has its name
 	wall    stepWatch
 	start   time.Time
 	saves   *evidence
@@ -141,10 +142,19 @@ func (w *writer) mend() {
 func (w *writer) take(c *chunk) {
 	now := w.opt.clock()
 	w.wall.see(now, time.Since(w.start))
-	if err := w.write(c, now); err != nil {
-		w.failed = now
+	err := w.write(c, now)
+	if err != nil {
+		if !errors.Is(err, errResting) { // or it would never be over
+			w.failed = now
+		}
 		w.r.broken.add(c.counts.By[Kept])
 		w.r.fail(err)
+	}
+	if lost := c.counts.By[QueueFull].Frames > 0; lost || err != nil {
+		w.lostAt = max(w.lostAt, c.last)
+		if w.saves != nil {
+			w.saves.hole(lost)
+		}
 	}
 	if now.Sub(w.swept).Abs() >= sweepEvery {
 		w.swept = now

@@ -109,6 +109,10 @@ type Config struct {
 	Confine    bool     `yaml:"confine"`
 	Seccomp    bool     `yaml:"seccomp"`
 
+	// What is kept of the packets.
+	Record   Record   `yaml:"record"`
+	Evidence Evidence `yaml:"evidence"`
+
 	// Of a sensor: where what it says goes.
 	Rotate  Rotate  `yaml:"rotate"`
 	Syslog  Syslog  `yaml:"syslog"`
@@ -123,6 +127,8 @@ func Default() Config {
 		Out:      "raytap-logs",
 		Format:   "zeek",
 		FileMode: "0640",
+		Record:   defaultRecord(),
+		Evidence: defaultEvidence(),
 		Rotate:   defaultRotate(),
 		Syslog:   defaultSyslog(),
 		Webhook:  defaultWebhook(),
@@ -189,7 +195,7 @@ func checkValue(key string, v any) error {
 		if n := v.(int); n != 0 && (n < minMaxFlows || n > maxMaxFlows) {
 			return fmt.Errorf("%d is not between %d and %d", n, minMaxFlows, maxMaxFlows)
 		}
-	case "filter":
+	case "filter", "record.filter":
 		// Most captures are Ethernet; what only another link type refuses is found when its frames come.
 		if s := v.(string); s != "" {
 			if _, err := capture.CompileFilter(s, 1); err != nil {

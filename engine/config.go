@@ -21,6 +21,7 @@ import (
 	"github.com/raytap/raytap/detectors/sensor"
 	"github.com/raytap/raytap/detectors/shell"
 	"github.com/raytap/raytap/detectors/tunnel"
+	"github.com/raytap/raytap/record"
 )
 
 // Config says how to read, decode and detect. Default gives the defaults; the zero value runs too. The tags are the keys of
@@ -65,6 +66,11 @@ type Config struct {
 	// Files are kept out of the traffic in Store, if both are set. Who made the store closes it after the run.
 	Files Files     `yaml:"files"`
 	Store FileStore `yaml:"-"`
+
+	// Recorder, if set, keeps packets. Who made it closes it after the run.
+	Recorder *record.Recorder `yaml:"-"`
+	// SavedAs, if set and nothing is recorded, names the file that will have the packets of a finding; "": none will.
+	SavedAs func(*detectors.Finding) string `yaml:"-"`
 
 	// Detectors run besides those of the registry, after them and before the one that makes incidents of findings.
 	Detectors []detectors.Spec `yaml:"-"`

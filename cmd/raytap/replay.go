@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"runtime/trace"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -60,6 +61,8 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	f.Bool("seccomp", true, "refuse itself system calls that it does not need; --seccomp=false does without")
 	offline := f.Bool("offline", false, "fetch no feeds: of servers in the configuration, what is in the cache must do")
+	f.String("record", "", "keep packets in `DIR`, as a sensor does")
+	f.String("evidence", "", "save the packets of each finding to a file in `DIR`")
 	html := f.String("report", "", "make an HTML report, `FILE`, of the logs when they are written")
 	exports := f.String("export", "", "write findings, incidents and indicators to `DIR`, for other programs (see raytap help report)")
 	folder := f.String("files", "", "keep files out of the traffic in `DIR`, by their SHA-256")
@@ -192,6 +195,10 @@ func (f *flags) override(cfg *config.Config, home []string) {
 			cfg.HardwareTS = v.(bool)
 		case "user":
 			cfg.User = s
+		case "record":
+			cfg.Record.Folder = s
+		case "evidence":
+			cfg.Evidence.Folder = s
 		}
 	})
 }
@@ -250,6 +257,24 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 		}
 		return code
 	}
+	rec, err := cfg.OpenRecorder("raytap "+buildVersion(), false, say)
+	if err != nil {
+		fail(err)
+		return code
+	}
+	cfg.Recorder = rec
+	var saves *savedEvidence
+	if dir := cfg.Evidence.Folder; dir != "" && rec == nil {
+		if slices.Contains(files, "-") {
+			fail(errors.New("--evidence reads captures again, which standard input cannot be; with --record it need not"))
+			return code
+		}
+		if saves, err = newSavedEvidence(dir, &cfg); err != nil {
+			fail(err)
+			return code
+		}
+		cfg.SavedAs = saves.name
+	}
 	people := terminal.New(terminalOptions(stdout))
 
 	start := time.Now()
@@ -264,7 +289,11 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 		}
 		complain(stderr, errors.New(text))
 	})
-	stats, err := engine.Run(ctx, cfg.Config, src, logs, people, links)
+	sinks := []engine.Sink{logs, people, links}
+	if saves != nil {
+		sinks = append(sinks, saves)
+	}
+	stats, err := engine.Run(ctx, cfg.Config, src, sinks...)
 	elapsed := time.Since(start)
 	cancel()
 	<-done
@@ -276,6 +305,12 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 	if err != nil && !interrupted {
 		fail(err)
 	}
+	if rec != nil {
+		if err := rec.Close(); err != nil {
+			fail(err)
+		}
+		sayRecorded(rec, say)
+	}
 	if err := logs.Close(stats.Last); err != nil {
 		fail(err)
 	}
@@ -284,6 +319,15 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 		fail(err)
 	} else if !all {
 		code = exitInput
+	}
+	if saves != nil {
+		says, err := saves.write(files, cfg)
+		for _, s := range says {
+			say(s)
+		}
+		if err != nil {
+			fail(err)
+		}
 	}
 	if html != "" || exports != "" {
 		unread, err := tellLogs([]string{cfg.Out}, sourceOf(files), window{}, cfg, html, exports)

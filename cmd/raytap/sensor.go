@@ -80,6 +80,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	f.Int("snaplen", def.SnapLen, "keep `N` bytes of each frame (default: all)")
 	f.Bool("no-promisc", false, "take only what the interface takes anyway")
 	f.Bool("hardware-timestamps", false, "take the network card's time stamps, where it makes any")
+	f.String("record", "", "keep packets in `DIR`, as far as they are worth it: the record section of raytap.yaml says how much")
 	f.String("user", "", "become `USER` (or UID:GID) once the interfaces are open")
 	f.Bool("mask-logs", false, "mask credentials also in the columns of logs that are Zeek's (uri, referrer, username)")
 	f.Bool("quiet", false, "print nothing but errors")
@@ -250,6 +251,14 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 	if err != nil {
 		return fail(err)
 	}
+	rec, err := cfg.OpenRecorder("raytap "+buildVersion(), true, notice)
+	if err != nil {
+		return fail(err)
+	}
+	if rec != nil {
+		h.recorder = rec.Failing
+		sayKept(rec, notice)
+	}
 	logs, err := openOutputs(cfg, h, notice, time.Now())
 	if err != nil {
 		return fail(err)
@@ -297,6 +306,7 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 	run := func() (engine.Stats, error) {
 		c := *inForce.Load()
 		c.Reload, c.Progress, c.Indicators, c.Assets.Known = reload, progress, indicators, known.Known()
+		c.Recorder = rec
 		return engine.Run(context.Background(), c.Config, src, logs, known, people, links)
 	}
 	signals := make(chan os.Signal, 4)
@@ -350,6 +360,12 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 	close(done)
 	if err != nil {
 		fail(err)
+	}
+	if rec != nil {
+		if err := rec.Close(); err != nil {
+			fail(err)
+		}
+		sayRecorded(rec, notice)
 	}
 	if err := errors.Join(logs.close(time.Now()), known.Close()); err != nil {
 		fail(err)

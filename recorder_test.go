@@ -76,7 +76,7 @@ func TestEvidenceHasThePacketsOfFindings(t *testing.T) {
 			t.Fatal(err)
 		}
 		said := &told{ends: map[string]capture.Time{}}
-		_, err = Run(context.Background(), cfg, src, said)
+		_, _ = Run(context.Background(), cfg, src, said)
 		src.Close()
 		if cerr := rec.Close(); cerr != nil {
 			t.Errorf("%s: %v", name, cerr)

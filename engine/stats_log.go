@@ -71,10 +71,19 @@ func StatsLog() capture.LogSpec {
 		{Name: "files_slow", Doc: "Files that were not kept because too much waited for the disk."},
 		{Name: "files_full", Doc: "Files that were not kept because the disk is full, or they are larger than the folder may be."},
 		{Name: "files_failed", Doc: "Files that were not kept for another error."},
+		{Name: "recorded", Doc: "Packets that the recorder kept. No loss."},
+		{Name: "recorded_bytes", Doc: "What it kept of them. No loss."},
+		{Name: "record_cutoff_bytes", Doc: "Left out beyond `record.cutoff` of their flow. No loss: it was asked for, as all up to `record_excluded`."},
+		{Name: "record_encrypted_bytes", Doc: "Left out of what is encrypted, beyond `record.encrypted`."},
+		{Name: "record_snap_bytes", Doc: "Cut off by `record.snap`."},
+		{Name: "record_filtered", Doc: "Packets that `record.filter` left out."},
+		{Name: "record_excluded", Doc: "Packets of networks in `record.exclude`."},
+		{Name: "record_queue_full", Doc: "Packets that were not recorded because too much waited for the disk."},
+		{Name: "record_disk_error", Doc: "Packets that were not recorded because the disk refused them."},
 	}
 	units := map[string]string{}
 	var s Stats
-	for _, n := range s.Notes() {
+	for _, n := range append(s.Notes(), s.Recorded()...) {
 		units[n.Name] = n.Unit
 	}
 	for _, l := range s.Losses() {

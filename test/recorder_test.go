@@ -78,7 +78,7 @@ func TestEvidenceHasThePacketsOfFindings(t *testing.T) {
 			t.Fatal(err)
 		}
 		said := &told{ends: map[string]capture.Time{}}
-		_, err = engine.Run(context.Background(), cfg.Config, src, said)
+		_, _ = engine.Run(context.Background(), cfg.Config, src, said)
 		src.Close()
 		if cerr := rec.Close(); cerr != nil {
 			t.Errorf("%s: %v", name, cerr)

@@ -48,6 +48,7 @@ func NoticeLog() capture.LogSpec {
 			{Name: "incident_id", Doc: "Of `campaign/chain`: the incident that it tells of, `incident_id` of incidents.log."},
 			{Name: "revision", Doc: "Which row of this `finding_id` it is, from 1. The highest stands."},
 			{Name: "update", Doc: "An earlier row has this `finding_id`: no new finding, and no reason for an alarm."},
+			{Name: "evidence_file", Doc: "File with the packets of the finding (`evidence` in the configuration, `replay --evidence`)."},
 		}),
 	}
 }

@@ -78,13 +78,13 @@ func TestEvidenceHasThePacketsOfFindings(t *testing.T) {
 			t.Fatal(err)
 		}
 		said := &told{ends: map[string]capture.Time{}}
-		_, err = engine.Run(context.Background(), cfg.Config, src, said)
+		_, _ = engine.Run(context.Background(), cfg.Config, src, said)
 		src.Close()
 		if cerr := rec.Close(); cerr != nil {
 			t.Errorf("%s: %v", name, cerr)
 		}
 		if len(said.findings) == 0 {
-			continue // err: some captures are damaged on purpose
+			continue // some captures are damaged on purpose, and Run says so
 		}
 		all := framesOf(t, name)
 		for _, f := range said.findings {

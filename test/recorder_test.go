@@ -84,7 +84,7 @@ func TestEvidenceHasThePacketsOfFindings(t *testing.T) {
 			t.Errorf("%s: %v", name, cerr)
 		}
 		if len(said.findings) == 0 {
-			continue // err: some captures are damaged on purpose
+			continue // some captures are damaged on purpose, and Run says so
 		}
 		all := framesOf(t, name)
 		for _, f := range said.findings {

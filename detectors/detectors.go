@@ -107,6 +107,7 @@ type Rule struct {
 	ATLAS, ATTACK  []string // technique ids
 	Needs          string   // what it must see on the wire
 	FalsePositives string   // known ones
+	Story          Story    // what its findings mean in an incident
 }
 
 // Spec registers a detector.
@@ -121,6 +122,7 @@ type Env struct {
 	Home     *Networks
 	Users    *Networks      // outside Home, whose jobs count as jobs from inside; may be nil
 	Settings map[string]any // a detector's settings by its name; nil: its defaults
+	Rules    []Rule         // of all detectors of the run
 
 	shared map[reflect.Type]any
 }

@@ -91,7 +91,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		}
 		c.say(r)
 	}
-	c.env = &detectors.Env{Home: e.home, Users: e.cfg.users(), Settings: e.cfg.settings()}
+	c.env = &detectors.Env{Home: e.home, Users: e.cfg.users(), Settings: e.cfg.settings(), Rules: e.rules()}
 	for _, d := range e.detectors() {
 		d.New(c.env, c.bus)
 	}

@@ -138,6 +138,9 @@ func Spec() detectors.Spec {
 			FalsePositives: "Calls by the clock to a bare address or under a name below a cheap top-level domain, in a protocol that is not known: " +
 				"put the place on the allow-list. Names are believed when the look-up was seen, or none was; a page in a browser that " +
 				"hides which it is. Low: keep-alives of VPNs and of connections to places without a name.",
+			Story: detectors.Story{Group: detectors.GroupBeacon,
+				Does: "called % at regular intervals", Other: "command host", Techniques: []string{"AML.T0072", "T1071"},
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := newDetector(env, bus)

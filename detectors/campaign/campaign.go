@@ -1,7 +1,7 @@
 // Package campaign makes one story of the steps of an intrusion.
 //
-// In: the findings of all other detectors (*detectors.Finding, by the name of their rule: see kinds.go), and steps that are
-// no finding but belong to a story once a job has come: look-ups (*dns.Transaction), calls (*http.Transaction,
+// In: the findings of all other detectors (*detectors.Finding, each of which means what its rule says in detectors.Story), and
+// steps that are no finding but belong to a story once a job has come: look-ups (*dns.Transaction), calls (*http.Transaction,
 // *socks.Request, the server name of *tls.Session) and flows (*capture.Conn, *capture.Progress) to hosts that the job
 // names, or to the attacker himself. Out: findings of campaign/chain, and *detectors.Incident, a row of incidents.log, when
 // nothing was heard of an incident for a while and at the end of the run.
@@ -94,6 +94,7 @@ func Spec() detectors.Spec {
 				"same machine. Hosts that only a fetched script names, and steps that the tap does not see, are missing from the story.",
 			FalsePositives: "Users who submit jobs over the Internet on purpose, and whose jobs fetch from hosts of their own: put their networks on " +
 				"the allow-list. Security tests.",
+			Story: detectors.Story{Role: detectors.RoleNone},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := newDetector(env, bus)
@@ -147,6 +148,7 @@ type detector struct {
 	env    *detectors.Env
 	bus    *detectors.Bus
 	allow  *detectors.Networks
+	kinds  map[string]detectors.Story // by rule
 	shared map[string]bool
 	meter  detectors.Meter   // for what texts hide
 	tech   map[string][]int  // tactics of a technique, by their place in the matrix
@@ -175,7 +177,8 @@ type habit struct {
 }
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
-	d := &detector{env: env, bus: bus, shared: sharedHosts(), tech: tacticsOf(), called: map[string]string{}}
+	d := &detector{env: env, bus: bus, kinds: kindsOf(env.Rules), shared: sharedHosts(), called: map[string]string{}}
+	d.tech = tacticsOf(d.kinds)
 	detectors.Configure(env, bus, "campaign", Default(), func(c Config) {
 		d.cfg, d.allow = c, nil
 		if len(c.Allow) > 0 {
@@ -252,34 +255,39 @@ func (d *detector) finding(f *detectors.Finding) {
 	}
 	d.flush()
 	d.now = max(d.now, f.Time)
-	k := kindOf(f.Rule)
+	k := d.kindOf(f.Rule)
 	src, dst := f.Src.Unmap(), f.Dst.Unmap()
 	srcHome, dstHome := d.home(src), d.home(dst)
 	switch {
-	case k.role == later && !srcHome && (k.group == gScan || k.group == gIntel):
+	case k.Role == detectors.RoleLater && !srcHome && (k.Group == detectors.GroupScan || k.Group == detectors.GroupIntel):
 		// The same rule from the other side: somebody looks at us, or comes from a host on a list.
-		k.role, k.does, k.ids = before, "scanned %", "AML.T0006.002 T1595"
-		if k.group == gIntel {
-			k.does, k.ids = "is on a list of hosts of bad repute", ""
+		k.Role, k.Does, k.Techniques = detectors.RoleBefore, "scanned %", []string{"AML.T0006.002", "T1595"}
+		if k.Group == detectors.GroupIntel {
+			k.Does, k.Techniques = "is on a list of hosts of bad repute", nil
 		}
-		k.group = gLook
-	case k.role == entry && srcHome && !dstHome:
-		k = kinds["jobsubmit/outbound"]
+		k.Group = detectors.GroupLook
+	case k.Role == detectors.RoleEntry && srcHome && !dstHome:
+		fetches := k.Fetches
+		k = outbound
+		k.Fetches = fetches
 	}
-	switch k.role {
-	case entry:
+	if f.Severity < k.Least {
+		return
+	}
+	switch k.Role {
+	case detectors.RoleEntry:
 		d.entered(f, k, src, dst, srcHome)
-	case later:
+	case detectors.RoleLater:
 		if srcHome || dstHome {
 			d.followed(f, k, src, dst, srcHome)
 		}
-	default:
+	case detectors.RoleBefore, detectors.RoleAside:
 		d.looked(f, k, src, dst)
 	}
 }
 
 // looked takes what comes before an entry, or beside it.
-func (d *detector) looked(f *detectors.Finding, k kind, src, dst netip.Addr) {
+func (d *detector) looked(f *detectors.Finding, k detectors.Story, src, dst netip.Addr) {
 	who := src
 	if d.home(src) && !d.home(dst) && dst.IsValid() {
 		who = dst
@@ -293,10 +301,10 @@ func (d *detector) looked(f *detectors.Finding, k kind, src, dst netip.Addr) {
 	}
 	if x != nil {
 		x.found.add(f)
-		if k.role == before {
+		if k.Role == detectors.RoleBefore {
 			x.add(d.stepOf(f, k, src, dst))
 			d.changed(x)
-		} else if k.group == gHide {
+		} else if k.Group == detectors.GroupEvasion {
 			x.extra(k)
 			d.changed(x)
 		}
@@ -309,7 +317,7 @@ func (d *detector) looked(f *detectors.Finding, k kind, src, dst netip.Addr) {
 	d.expire(m)
 	m.found.add(f)
 	m.last = max(m.last, f.Time)
-	if k.role == before && len(m.steps) < maxSharing {
+	if k.Role == detectors.RoleBefore && len(m.steps) < maxSharing {
 		m.steps = append(m.steps, d.stepOf(f, k, src, dst))
 	}
 }
@@ -322,20 +330,20 @@ func (d *detector) expire(m *memory) {
 }
 
 // entered takes an entry or an attempt at one.
-func (d *detector) entered(f *detectors.Finding, k kind, src, dst netip.Addr, srcHome bool) {
+func (d *detector) entered(f *detectors.Finding, k detectors.Story, src, dst netip.Addr, srcHome bool) {
 	if f.Severity < detectors.Medium {
-		d.looked(f, kind{role: aside}, src, dst)
+		d.looked(f, detectors.Story{Role: detectors.RoleAside}, src, dst)
 		return
 	}
 	st := tried
 	switch {
-	case f.Outcome == detectors.Succeeded && (k.runs || f.Severity == detectors.Critical):
+	case f.Outcome == detectors.Succeeded && (k.Runs || f.Severity == detectors.Critical):
 		st = accepted
 	case f.Outcome == detectors.Unknown:
 		st = unseen
 	}
 	// Behind a browser stands a page from outside, whose address is not known.
-	page := f.Rule == "jobsubmit/browser"
+	page := k.Page
 	spread := false
 	if srcHome && !page || d.allow.Contains(src) {
 		if y := live(d.victims.Get(src)); y != nil && y.before(src, f.Time) != nil {
@@ -356,14 +364,14 @@ func (d *detector) entered(f *detectors.Finding, k kind, src, dst netip.Addr, sr
 		x = d.begin(f)
 	}
 	j := x.job(f, src, dst, st)
-	j.dropper = j.dropper || f.Rule == "jobsubmit/dropper"
+	j.dropper = j.dropper || k.Fetches
 	x.found.add(f)
 	x.attacker(src, outside || page)
 	x.victim(dst)
 	s := d.stepOf(f, k, src, dst)
 	s.state, s.port = st, f.Port
 	if spread {
-		s.add(kinds["jobsubmit/outbound"])
+		s.add(outbound)
 		s.sure, s.grave = true, true
 	}
 	for _, e := range f.Evidence {
@@ -376,7 +384,7 @@ func (d *detector) entered(f *detectors.Finding, k kind, src, dst netip.Addr, sr
 	if outside {
 		*d.guilty.Put(src) = x
 	}
-	if (outside || spread || page) && !k.peer {
+	if (outside || spread || page) && !k.Peer {
 		var texts []string
 		for _, e := range f.Evidence {
 			if !headers[strings.ToLower(e.Field)] {
@@ -482,27 +490,24 @@ func (d *detector) recall(x *incident, src, dst netip.Addr) {
 }
 
 // followed takes what may be the consequence of an entry.
-func (d *detector) followed(f *detectors.Finding, k kind, src, dst netip.Addr, srcHome bool) {
-	if f.Rule == "secrets/leak" && f.Severity < detectors.Medium {
-		return // an example, or a request that authenticates itself: no step of anything
-	}
+func (d *detector) followed(f *detectors.Finding, k detectors.Story, src, dst netip.Addr, srcHome bool) {
 	who, other := src, dst
-	if !srcHome || k.group == gFetch && d.home(dst) {
+	if !srcHome || k.Group == detectors.GroupFetch && d.home(dst) {
 		who, other = dst, src
 	}
 	s := d.stepOf(f, k, who, other)
-	if s.sev < detectors.Medium || k.group == gOther {
+	if s.sev < detectors.Medium || k.Group == detectors.GroupOther {
 		s.weaken()
 	}
 	x := live(d.victims.Get(who))
 	if x != nil {
 		if j := x.before(who, s.Time); j == nil && len(x.jobs) > 0 {
 			x = nil
-		} else if k.group != gOther && d.tied(who, s.Time, f, other) != nil {
+		} else if k.Group != detectors.GroupOther && d.tied(who, s.Time, f, other) != nil {
 			s.link, s.named = true, " (named in the job)"
-			s.groups |= 1 << gLink
+			s.groups |= 1 << detectors.GroupLink
 		}
-	} else if s.sev >= detectors.Medium && k.group != gOther {
+	} else if s.sev >= detectors.Medium && k.Group != detectors.GroupOther {
 		if x = live(d.helpers.Get(other)); x != nil {
 			x.victim(who)
 			*d.victims.Put(who) = x
@@ -519,15 +524,15 @@ func (d *detector) followed(f *detectors.Finding, k kind, src, dst netip.Addr, s
 	if !s.link && x.habits(who, s.groups) {
 		return // it did so before
 	}
-	d.took(x, s, other, k.role2, k.group)
+	d.took(x, s, other, k.Other, k.Group)
 }
 
 // took adds a step with its other side.
-func (d *detector) took(x *incident, s step, other netip.Addr, role string, g group) {
+func (d *detector) took(x *incident, s step, other netip.Addr, role string, g detectors.Group) {
 	if role != "" && other.IsValid() && !d.home(other) {
 		x.other(detectors.Party{Role: role, Addr: other, Name: d.nameOf(other)})
 		switch g {
-		case gFetch, gTheft, gShell, gLink:
+		case detectors.GroupFetch, detectors.GroupTheft, detectors.GroupShell, detectors.GroupLink:
 			*d.helpers.Put(other) = x
 		}
 	}

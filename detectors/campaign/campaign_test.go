@@ -39,6 +39,9 @@ type scene struct {
 	flows     int
 }
 
+// Rules are those of the registry, which imports this package: kinds_test.go, outside it, sets them.
+var Rules []detectors.Rule
+
 func newScene(cfg *Config) *scene {
 	s := &scene{now: 1_000_000 * 1e9}
 	s.bus = detectors.NewBus(func(f *detectors.Finding) {
@@ -68,7 +71,7 @@ func newScene(cfg *Config) *scene {
 		}
 	}
 	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
-	env := &detectors.Env{Home: home}
+	env := &detectors.Env{Home: home, Rules: Rules}
 	if cfg != nil {
 		env.Settings = map[string]any{"campaign": cfg}
 	}
@@ -626,22 +629,62 @@ func FuzzIndicators(f *testing.F) {
 
 // Every technique of the table is in the data file, and has a tactic; every placeholder has its verb.
 func TestKindsAreSound(t *testing.T) {
-	known := tacticsOf()
+	kinds := kindsOf(Rules)
+	known := tacticsOf(kinds)
 	for r, k := range kinds {
-		for _, id := range strings.Fields(k.ids) {
+		for _, id := range k.Techniques {
 			if len(known[id]) == 0 {
 				t.Errorf("%s: technique %s has no tactic", r, id)
 			}
 		}
-		if k.role != aside && strings.Count(k.does, "%") != 1 {
-			t.Errorf("%s: %q", r, k.does)
+		if strings.Count(k.Does, "%") != 1 {
+			t.Errorf("%s: %q", r, k.Does)
 		}
 	}
-	if k := kindOf("payload/script"); k.group != gFetch {
-		t.Error("a rule is known by its detector")
+	d := &detector{kinds: kinds}
+	if k := d.kindOf("payload/script"); k.Group != detectors.GroupFetch {
+		t.Errorf("payload/script: %+v", k)
 	}
-	if k := kindOf("new/thing"); k.group != gOther || k.sure {
-		t.Error("a rule that nobody told of proves nothing")
+	if k := d.kindOf("new/thing"); k.Group != detectors.GroupOther || k.Sure {
+		t.Error("a rule that says nothing of its story proves nothing")
+	}
+}
+
+// TestOwnRule: a rule of a caller's own detector takes part in an incident as its Story says; without one it is but listed.
+func TestOwnRule(t *testing.T) {
+	theft := detectors.Rule{Name: "own/theft", ATLAS: []string{"AML.T0025"}, ATTACK: []string{"T1041"}, Story: detectors.Story{
+		Group: detectors.GroupTheft, Sure: true, Grave: true, Does: "emptied the vault to %", Other: "exfiltration host"}}
+	mute := theft
+	mute.Story = detectors.Story{}
+	none := theft
+	none.Story = detectors.Story{Role: detectors.RoleNone}
+	saved := Rules
+	defer func() { Rules = saved }()
+	for _, x := range []struct {
+		says     string
+		rule     detectors.Rule
+		chain    bool
+		step     string
+		findings uint64
+	}{
+		{"with a story", theft, true, "emptied the vault to", 2},
+		{"without", mute, false, "was found in connection with", 2},
+		{"none", none, false, "", 1},
+	} {
+		Rules = append(slices.Clone(saved), x.rule)
+		s := newScene(nil)
+		s.job(attacker, head, "python train.py", succeeded).wait(time.Minute)
+		s.find("own/theft", head, pool, detectors.High, observed)
+		s.bus.End(s.at())
+		if len(s.incidents) != 1 {
+			t.Errorf("%s: %d incidents", x.says, len(s.incidents))
+			continue
+		}
+		i := s.incidents[0]
+		told := slices.ContainsFunc(i.Steps, func(y detectors.Step) bool { return x.step != "" && strings.Contains(y.What, x.step) })
+		if i.Chain != x.chain || told != (x.step != "") || uint64(i.Findings) != x.findings || slices.ContainsFunc(i.Techniques, func(y string) bool { return strings.HasPrefix(y, "T1041 ") }) != x.chain {
+			t.Errorf("%s: chain %t, %d findings, %v, %+v", x.says, i.Chain, i.Findings, i.Techniques, i.Steps)
+		}
 	}
 }
 

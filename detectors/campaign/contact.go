@@ -134,7 +134,7 @@ func (d *detector) contact(c contact) {
 	}
 	s := step{
 		Step: detectors.Step{At: c.at, Who: who, What: c.does + what, UID: c.flow.UID, Count: 1},
-		rank: c.rank, link: !weak, groups: 1 << gLink, port: c.flow.Resp.Port(),
+		rank: c.rank, link: !weak, groups: 1 << detectors.GroupLink, port: c.flow.Resp.Port(),
 		named: " (named in the job)", ids: strings.Fields(c.ids), other: c.flow.Resp.Addr().Unmap(),
 		name: c.to.name,
 	}
@@ -144,13 +144,13 @@ func (d *detector) contact(c contact) {
 	if c.to.addr == j.attacker {
 		s.named = " (the attacker's own address)"
 	}
-	role, g := "named host", gLink
+	role, g := "named host", detectors.GroupLink
 	if common {
-		role, g = "shared service", gHint // joins nothing
+		role, g = "shared service", detectors.GroupHint // joins nothing
 	}
 	if c.sends && !common {
-		s.groups |= 1 << gTheft
-		role, g = "exfiltration host", gTheft
+		s.groups |= 1 << detectors.GroupTheft
+		role, g = "exfiltration host", detectors.GroupTheft
 	}
 	if c.lookup || weak || d.home(s.other) {
 		role = ""
@@ -252,7 +252,7 @@ func (d *detector) hint(t *http.Transaction, q *http.Request, h string, addr net
 	}
 	s := step{
 		Step: detectors.Step{At: q.At, Who: who, What: does, UID: t.Flow.UID, Count: 1},
-		rank: rankWeb, groups: 1 << gHint, ids: strings.Fields(ids), other: addr,
+		rank: rankWeb, groups: 1 << detectors.GroupHint, ids: strings.Fields(ids), other: addr,
 	}
-	d.took(x, s, addr, "", gHint)
+	d.took(x, s, addr, "", detectors.GroupHint)
 }

@@ -88,20 +88,20 @@ type step struct {
 
 // weaken makes a hint of a step.
 func (s *step) weaken() {
-	s.link, s.sure, s.grave, s.groups, s.sev = false, false, false, 1<<gHint, min(s.sev, detectors.Low)
+	s.link, s.sure, s.grave, s.groups, s.sev = false, false, false, 1<<detectors.GroupHint, min(s.sev, detectors.Low)
 }
 
 // add makes a step mean what another kind means, too.
-func (s *step) add(k kind) {
-	s.groups |= 1 << k.group
-	s.ids = append(s.ids, strings.Fields(k.ids)...)
+func (s *step) add(k detectors.Story) {
+	s.groups |= 1 << k.Group
+	s.ids = append(s.ids, k.Techniques...)
 }
 
 // stepOf makes a step of a finding.
-func (d *detector) stepOf(f *detectors.Finding, k kind, who, other netip.Addr) step {
+func (d *detector) stepOf(f *detectors.Finding, k detectors.Story, who, other netip.Addr) step {
 	s := step{
-		Step: detectors.Step{At: f.At, Who: who, Count: 1}, rank: rankFinding, groups: 1 << k.group, sev: f.Severity,
-		sure: k.sure, grave: k.grave, entry: k.role == entry, look: k.role == before, ids: strings.Fields(k.ids), other: other,
+		Step: detectors.Step{At: f.At, Who: who, Count: 1}, rank: rankFinding, groups: 1 << k.Group, sev: f.Severity,
+		sure: k.Sure, grave: k.Grave, entry: k.Role == detectors.RoleEntry, look: k.Role == detectors.RoleBefore, ids: slices.Clone(k.Techniques), other: other,
 		port: f.Port,
 	}
 	s.Finding = f.SaidAs()
@@ -109,30 +109,30 @@ func (d *detector) stepOf(f *detectors.Finding, k kind, who, other netip.Addr) s
 	if f.Flow != nil {
 		s.UID = f.Flow.UID
 	}
-	if f.Rule == "jobsubmit/dropper" {
+	if k.Fetches {
 		s.rank = rankWeb // what the other rules call the same request is plainer
 	}
 	to := other.String()
 	if !other.IsValid() || detectors.Special(other) {
 		to = "the network"
-	} else if f.Port != 0 && k.group != gFetch {
+	} else if f.Port != 0 && k.Group != detectors.GroupFetch {
 		to = netip.AddrPortFrom(other, f.Port).String()
 	}
 	switch name := d.nameOf(other); {
-	case k.group == gFetch && len(f.Evidence) > 0 && f.Evidence[0].Field == "request":
+	case k.Group == detectors.GroupFetch && len(f.Evidence) > 0 && f.Evidence[0].Field == "request":
 		_, url, _ := strings.Cut(f.Evidence[0].Value, " ")
 		to = detectors.Clip(url, 120)
-	case (k.group == gCall || f.Rule == "mining/pool") && len(f.Evidence) > 0:
+	case k.Named && len(f.Evidence) > 0:
 		to = detectors.Clip(f.Evidence[0].Value, 120)
 		s.name = to
 	case name != "":
 		to = detectors.Clip(name, 120) + " (" + to + ")"
 	}
-	does := k.does
+	does := k.Does
 	switch {
-	case (s.entry || k.group == gSpread) && f.Outcome == detectors.Attempted:
+	case (s.entry || k.Group == detectors.GroupSpread) && f.Outcome == detectors.Attempted:
 		does = "tried to get into %"
-	case (s.entry || k.group == gSpread) && f.Outcome == detectors.Unknown:
+	case (s.entry || k.Group == detectors.GroupSpread) && f.Outcome == detectors.Unknown:
 		does += " (no answer seen)"
 	}
 	s.What = strings.Replace(does, "%", to, 1)
@@ -288,9 +288,9 @@ func (x *incident) habit(who netip.Addr, groups uint32) {
 func (x *incident) habits(who netip.Addr, groups uint32) bool { return groups&^x.old[who] == 0 }
 
 // extra takes what is no step of its own.
-func (x *incident) extra(k kind) {
-	x.groups |= 1 << k.group
-	for _, id := range strings.Fields(k.ids) {
+func (x *incident) extra(k detectors.Story) {
+	x.groups |= 1 << k.Group
+	for _, id := range k.Techniques {
 		if !slices.Contains(x.extraIDs, id) {
 			x.extraIDs = append(x.extraIDs, id)
 		}
@@ -572,19 +572,15 @@ func (x *incident) entryOf(j *job) *step {
 // tacticNames are the tactics in the order of the matrix; a set of them is bits by place.
 var tacticNames = data.Tactics()
 
-// tacticsOf reads the tactics of the techniques that the table of kinds names, and of those of contacts.
-func tacticsOf() map[string][]int {
+// tacticsOf reads the tactics of the techniques that the rules name, and of those of contacts.
+func tacticsOf(kinds map[string]detectors.Story) map[string][]int {
 	m := map[string][]int{}
-	list := "T1071.004 T1573 T1090 T1095 T1105 T1016 T1041 T1552.005 AML.T0072 AML.T0055 AML.T0025 AML.T0006.002 T1595"
-	var names []string
-	for r := range kinds {
-		names = append(names, r)
+	ids := strings.Fields("T1071.004 T1573 T1090 T1095 T1105 T1016 T1041 T1552.005 AML.T0072 AML.T0055 AML.T0025 AML.T0006.002 T1595")
+	ids = append(ids, outbound.Techniques...)
+	for _, k := range kinds {
+		ids = append(ids, k.Techniques...)
 	}
-	sort.Strings(names)
-	for _, r := range names {
-		list += " " + kinds[r].ids
-	}
-	for _, id := range strings.Fields(list) {
+	for _, id := range ids {
 		if m[id] != nil {
 			continue
 		}

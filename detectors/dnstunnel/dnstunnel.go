@@ -113,6 +113,9 @@ func Spec() detectors.Spec {
 			FalsePositives: "Services that put more than one digest into a name, or encoded data that is no digest (measurement, tracking, licences), " +
 				"and delivery networks with long random names, unless they are in the built-in list: put their domain on the allow-list. " +
 				"Resolvers whose clients the tap does not see, until they are seen to answer.",
+			Story: detectors.Story{Group: detectors.GroupTheft, Sure: true, Grave: true,
+				Does: "sent data in DNS queries through %", Other: "exfiltration host", Techniques: []string{"AML.T0025", "T1048.003"},
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := newDetector(env, bus)

@@ -132,6 +132,9 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1041", "T1048"},
 			Needs:          "The packets' headers; any snap length. Both directions only to know who opened the flow.",
 			FalsePositives: "Backups, model and image pushes to a store of one's own, video calls; over a day, logs and metrics of a busy machine to a collector that it alone uses: put the store or collector on the allow-list, or raise the bound.",
+			Story: detectors.Story{Group: detectors.GroupTheft,
+				Does: "sent much data to %", Other: "exfiltration host", Techniques: []string{"AML.T0025", "T1041"},
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{

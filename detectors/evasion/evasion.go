@@ -54,6 +54,7 @@ func Spec() detectors.Spec {
 			Needs:  "both copies on the wire where the tap is, in a connection in which HTTP or Ray is read.",
 			FalsePositives: "Middle boxes that rewrite what they send again (some load balancers and WAN optimizers); two taps on both sides of one that " +
 				"translates contents; captures of two connections with the same addresses and numbers, merged.",
+			Story: detectors.Story{Does: "was found in connection with %", Techniques: []string{}},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{bus: bus, flows: detectors.Table[string, shaping]{Limit: maxFlows}}

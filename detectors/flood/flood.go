@@ -58,6 +58,9 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1498", "T1499"},
 			Needs:          "The packets' headers.",
 			FalsePositives: "Load tests of one's own servers outside, crawlers without limits, clients that reconnect in a loop: put the target on the allow-list.",
+			Story: detectors.Story{Group: detectors.GroupSpread, Sure: true, Grave: true,
+				Does: "floods %", Other: "further target",
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{env: env, bus: bus, targets: detectors.Table[target, count]{Limit: maxTargets}}

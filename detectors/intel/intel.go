@@ -64,6 +64,9 @@ func Spec() detectors.Spec {
 			Needs:  "An indicator in a feed (--intel, or the built-in list), and the same on the wire: headers suffice for addresses, the rest must be in clear text.",
 			FalsePositives: "Addresses that were given to somebody else since; hosting that many share; feeds that list services of everyday use " +
 				"(those on the built-in list of shared services are rated info).",
+			Story: detectors.Story{Group: detectors.GroupIntel,
+				Does: "was in touch with %, which is on a list", Other: "listed host", Techniques: []string{"T1071"},
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			live, ok := env.Settings["intel"].(*Live)

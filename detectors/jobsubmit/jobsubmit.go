@@ -65,6 +65,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1190", "T1059.004", "T1059.006"},
 		Needs:          "The HTTP request to the dashboard (8265), an agent (52365), KubeRay's API server, the Kubernetes API or a proxy in clear; the answer for the outcome. Where the command was lost, the answer that names the job is enough, a step lower.",
 		FalsePositives: "Users who submit over the Internet on purpose, and home networks that are not configured as such.",
+		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Runs: true,
+			Does: "ran a job on %", Techniques: []string{"AML.T0049", "AML.T0050", "AML.T0132", "T1190", "T1059.004"},
+		},
 	},
 	{
 		Name: "jobsubmit/dropper", Note: "Job_Submit_Dropper", Severity: detectors.High,
@@ -73,6 +76,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1059.004", "T1059.006", "T1105", "T1027.013"},
 		Needs:          "The body of the submission in clear.",
 		FalsePositives: "Low: scripts that are run from a name over TLS that no list knows as a maker's, from somebody's repository or a bucket; cron jobs; jobs that read keys. Medium: a program from such a place that is run out of /tmp. High: the same without TLS from a name that nobody was seen to look up, or from a public address of one's own that is not among the home networks; security tests and exercises.",
+		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Runs: true, Fetches: true,
+			Does: "ran a job that fetches or hides code on %", Techniques: []string{"AML.T0049", "AML.T0050", "T1190", "T1059.004"},
+		},
 	},
 	{
 		Name: "jobsubmit/outbound", Note: "Job_Submit_Outbound", Severity: detectors.Critical,
@@ -81,6 +87,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1210", "T1570"},
 		Needs:          "The HTTP request in clear.",
 		FalsePositives: "Users of a cluster at a public address that is not listed among the home networks.",
+		Story: detectors.Story{Group: detectors.GroupSpread, Sure: true, Grave: true,
+			Does: "ran a job on %", Other: "further target", Techniques: []string{"AML.T0122", "T1210", "T1570"},
+		},
 	},
 	{
 		Name: "jobsubmit/browser", Note: "Job_Submit_Browser", Severity: detectors.Critical,
@@ -89,6 +98,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1189", "T1190"},
 		Needs:          "The request's headers in clear.",
 		FalsePositives: "A portal of one's own that submits jobs from its pages.",
+		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Runs: true, Page: true,
+			Does: "was made by a foreign page to run a job on %", Techniques: []string{"AML.T0049", "AML.T0050", "T1189", "T1190"},
+		},
 	},
 	{
 		Name: "jobsubmit/evasive", Note: "Job_Submit_Evasive", Severity: detectors.Medium,
@@ -97,6 +109,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1027", "T1190"},
 		Needs:          "The request in clear.",
 		FalsePositives: "Hand-written clients that compress or chunk small requests.",
+		Story: detectors.Story{Role: detectors.RoleAside, Group: detectors.GroupEvasion,
+			Techniques: []string{"T1027"},
+		},
 	},
 }
 

@@ -84,6 +84,9 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1496.001"},
 			Needs:          "One side of the connection in clear text, from any point on; any port; also inside SOCKS, CONNECT and WebSocket.",
 			FalsePositives: "Mining that is wanted. Pool operators and miners under test.",
+			Story: detectors.Story{Group: detectors.GroupMining, Sure: true, Grave: true,
+				Does: "mined at %", Other: "pool",
+			},
 		}, {
 			Name:     rulePool,
 			Note:     "Mining_Pool",
@@ -94,6 +97,9 @@ func Spec() detectors.Spec {
 			Needs:    "DNS, HTTP or SOCKS in clear text, with a name on the list of pools; for hints the address.",
 			FalsePositives: "People who read the pages of a pool that has them under the name that miners call, over QUIC or from a cache; resolvers that ask for others and whose clients the tap does not see; " +
 				"addresses that had another owner when the list was made (low).",
+			Story: detectors.Story{Group: detectors.GroupMining, Sure: true, Grave: true, Named: true,
+				Does: "looked up or called the mining pool %", Other: "pool",
+			},
 		}, {
 			Name:     ruleTLS,
 			Note:     "Mining_TLS",
@@ -104,6 +110,9 @@ func Spec() detectors.Spec {
 			Needs:    "The handshake and the first two dozen records of a TLS session whose client offers no application protocol.",
 			FalsePositives: "Other programs that report in lines of one length and are told things unasked: telemetry, chat, brokers of their own. " +
 				"Padding hides the shape; Stratum V2 and miners that offer a protocol are not looked at.",
+			Story: detectors.Story{Group: detectors.GroupMining,
+				Does: "mined at %", Other: "pool", Techniques: []string{"AML.T0048.000", "T1496.001"},
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) { subscribe(env, bus) },
 	}

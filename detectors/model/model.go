@@ -67,6 +67,9 @@ func Spec() detectors.Spec {
 			Needs:  "HTTP in clear text with the beginning of the body, or a connection that carries the file and nothing else, as data connections of FTP do.",
 			FalsePositives: "Publishing to an own server outside (put it on the allow-list). Machines that serve open models are low. " +
 				"What leaves over TLS or in pieces is not seen.",
+			Story: detectors.Story{Group: detectors.GroupTheft,
+				Does: "sent a model or data to %", Other: "exfiltration host", Techniques: []string{"AML.T0025", "AML.T0035", "T1041"},
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{env: env, bus: bus, known: data.NewClaims(&bus.Names, func(name string) bool { return keeps(data.SiteOf(name)) }), jobs: detectors.Table[netip.Addr, job]{Limit: maxJobs}}

@@ -75,6 +75,9 @@ func Spec() detectors.Spec {
 			Needs:  "DNS, HTTP or SOCKS in clear text, or a TLS hello, with a name on the list of services.",
 			FalsePositives: "Security testers at work (put their machines on the allow-list); scanners of mail and links that resolve what they find; " +
 				"resolvers whose clients the tap does not see.",
+			Story: detectors.Story{Group: detectors.GroupCall, Sure: true, Grave: true, Named: true,
+				Does: "looked up or called %, which tells an attacker of callbacks", Techniques: []string{"AML.T0072", "T1071"},
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{

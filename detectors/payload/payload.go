@@ -72,7 +72,7 @@ const (
 
 // Spec registers the detector.
 func Spec() detectors.Spec {
-	rule := func(name, note, what string) detectors.Rule {
+	rule := func(name, note, what, does string) detectors.Rule {
 		return detectors.Rule{
 			Name: name, Note: note, Severity: detectors.High,
 			Says:   "A home machine fetched " + what + " from outside, under circumstances that add up: after a job from outside, from a bare address or a file drop, under a false name.",
@@ -82,12 +82,15 @@ func Spec() detectors.Spec {
 			FalsePositives: "What is fetched by address or by the command line from an own server outside that is none of the usual ones for packages " +
 				"(put it on the allow-list). Low: installers by the command line, what package managers fetch from a bare address, machines' settings at boot. " +
 				"What comes over TLS, or deep inside an archive, is not seen.",
+			Story: detectors.Story{Group: detectors.GroupFetch, Sure: true,
+				Does: "fetched " + does + " from %", Other: "payload host", Techniques: []string{"T1105"},
+			},
 		}
 	}
 	return detectors.Spec{
 		Name: "payload",
-		Rules: []detectors.Rule{rule(ruleScript, "Payload_Script", "a script"), rule(ruleExecutable, "Payload_Executable", "a program"),
-			rule(ruleArchive, "Payload_Archive", "an archive with a program or script in it, a pickle that runs something, a repository or an image")},
+		Rules: []detectors.Rule{rule(ruleScript, "Payload_Script", "a script", "a script"), rule(ruleExecutable, "Payload_Executable", "a program", "a program"),
+			rule(ruleArchive, "Payload_Archive", "an archive with a program or script in it, a pickle that runs something, a repository or an image", "code in an archive")},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{env: env, bus: bus, entries: detectors.NewEntries(env, bus), commands: command.New(env.Home, nil), archives: data.NewClaims(&bus.Names, func(name string) bool { return quiet(data.SiteOf(name)) })}
 			detectors.Configure(env, bus, "payload", Default(), func(c Config) {

@@ -58,6 +58,9 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1595.002"},
 			Needs:          "HTTP in clear text with the answers' status.",
 			FalsePositives: "Scanners that the owner pays for; a page of another product behind the same address.",
+			Story: detectors.Story{Role: detectors.RoleBefore, Group: detectors.GroupLook,
+				Does: "tried things at %",
+			},
 		}, {
 			Name: ruleMetrics, Note: "Probe_Metrics", Severity: detectors.Low,
 			Says:           "A machine outside read the metrics of Ray, which tell its nodes, sessions and load.",
@@ -65,12 +68,18 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1595.002"},
 			Needs:          "HTTP in clear text with the beginning of the answer's body.",
 			FalsePositives: "A monitoring of one's own from an address that is not home.",
+			Story: detectors.Story{Role: detectors.RoleBefore, Group: detectors.GroupLook,
+				Does: "tried things at %",
+			},
 		}, {
 			Name: ruleLogins, Note: "Probe_Logins", Severity: detectors.Low,
 			Says:           "A machine opens many short connections of SSH to another, as who guesses passwords does.",
 			ATTACK:         []string{"T1110"},
 			Needs:          "The packets' headers, of port 22 or where SSH was recognized.",
 			FalsePositives: "Tools that run a command a connection without keeping it; monitoring of many kinds of one machine.",
+			Story: detectors.Story{Group: detectors.GroupScan,
+				Does: "guesses passwords of %", Other: "further target",
+			},
 		}, {
 			Name: ruleRebind, Note: "Probe_Rebind", Severity: detectors.Low,
 			Says: "A name that had an address outside was answered to the same machine with one at home or its own shortly after, " +
@@ -80,6 +89,9 @@ func Spec() detectors.Spec {
 			Needs:  "The answers of both look-ups, each with a time to live of two minutes at most.",
 			FalsePositives: "A machine that joins a VPN while names of its company change their addresses; a filter that begins to " +
 				"answer a name with an address of nobody; a name that is moved into the house.",
+			Story: detectors.Story{Role: detectors.RoleBefore, Group: detectors.GroupLook,
+				Does: "had a name that moved to %", Techniques: []string{"AML.T0049", "T1189"},
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{

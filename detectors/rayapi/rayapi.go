@@ -56,6 +56,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1595.002", "T1046"},
 		Needs:          "HTTP requests in clear.",
 		FalsePositives: "Internet-wide surveys; users who work over the Internet without a VPN.",
+		Story: detectors.Story{Role: detectors.RoleBefore, Group: detectors.GroupLook,
+			Does: "read the Ray API of %", Techniques: []string{"AML.T0006.002", "T1595.002"},
+		},
 	},
 	{
 		Name: "rayapi/exposed", Note: "Ray_API_Exposed", Severity: detectors.Medium,
@@ -64,6 +67,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1190"},
 		Needs:          "Request and answer in clear.",
 		FalsePositives: "A proxy in front that authenticates by client certificate or address.",
+		Story: detectors.Story{Role: detectors.RoleAside, Group: detectors.GroupEntry,
+			Techniques: []string{"AML.T0132"},
+		},
 	},
 	{
 		Name: "rayapi/control", Note: "Ray_API_Control", Severity: detectors.High,
@@ -72,6 +78,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1489"},
 		Needs:          "HTTP requests in clear; the answer for the outcome.",
 		FalsePositives: "Users who work over the Internet on purpose.",
+		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry,
+			Does: "stopped or deleted something on %", Techniques: []string{"AML.T0049", "T1190", "T1489"},
+		},
 	},
 	{
 		Name: "rayapi/serve_deploy", Note: "Ray_API_Serve_Deploy", Severity: detectors.Critical,
@@ -80,6 +89,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1190", "T1059.006"},
 		Needs:          "The HTTP request in clear; the answer for the outcome.",
 		FalsePositives: "Users who deploy over the Internet on purpose.",
+		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Runs: true,
+			Does: "deployed an application on %", Techniques: []string{"AML.T0049", "AML.T0050", "T1190", "T1059.006"},
+		},
 	},
 	{
 		Name: "rayapi/package", Note: "Ray_API_Package", Severity: detectors.High,
@@ -88,6 +100,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1190", "T1105"},
 		Needs:          "The HTTP request in clear; the answer for the outcome.",
 		FalsePositives: "Users who submit over the Internet on purpose.",
+		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry,
+			Does: "uploaded a package to %", Techniques: []string{"AML.T0049", "T1190"},
+		},
 	},
 	{
 		Name: "rayapi/exploit", Note: "Ray_API_Exploit", Severity: detectors.Critical,
@@ -96,6 +111,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1190", "T1552.005"},
 		Needs:          "HTTP requests in clear; the answer for the outcome.",
 		FalsePositives: "Security scans of one's own.",
+		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry,
+			Does: "used a hole of %", Techniques: []string{"AML.T0049", "T1190"},
+		},
 	},
 }
 

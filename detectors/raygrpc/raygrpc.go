@@ -75,6 +75,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1190", "T1059.006"},
 		Needs:          "gRPC to the Ray Client port (10001, 23000 to 23999, or any other) in clear, from the beginning of the connection.",
 		FalsePositives: "Users who work over the Internet on purpose, and home networks that are not configured as such.",
+		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry,
+			Does: "used Ray Client of %", Techniques: []string{"AML.T0049", "AML.T0132", "T1190"},
+		},
 	},
 	{
 		Name: "rayclient/dropper", Note: "Ray_Client_Dropper", Severity: detectors.Critical,
@@ -83,6 +86,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1059.006", "T1059.004", "T1105"},
 		Needs:          "gRPC to Ray Client or the GCS in clear; the beginning of the pickle.",
 		FalsePositives: "Functions that run a script from a name without TLS, or from a public address of one's own that is not among the home networks; security tests. Constants that begin as commands do are taken for commands, whether the function runs them or not.",
+		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Runs: true,
+			Does: "ran a command through Ray Client on %", Techniques: []string{"AML.T0049", "AML.T0050", "T1190", "T1059.006"},
+		},
 	},
 	{
 		Name: "gcs/external", Note: "Ray_GCS_External", Severity: detectors.Critical,
@@ -91,6 +97,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1190", "T1082"},
 		Needs:          "gRPC to the GCS port (6379) in clear.",
 		FalsePositives: "Nodes in a cloud whose addresses are not listed among the home networks.",
+		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry,
+			Does: "used the control store of %", Techniques: []string{"AML.T0049", "T1190"},
+		},
 	},
 	{
 		Name: "gcs/stranger", Note: "Ray_GCS_Stranger", Severity: detectors.Medium,
@@ -99,6 +108,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1210", "T1552"},
 		Needs:          "gRPC to the GCS in clear, and some seconds of the cluster's own traffic.",
 		FalsePositives: "Administrators' scripts that use GcsClient; drivers whose registration was not captured.",
+		Story: detectors.Story{Role: detectors.RoleBefore, Group: detectors.GroupLook,
+			Does: "used the control store of %", Techniques: []string{"AML.T0075", "T1613"},
+		},
 	},
 	{
 		Name: "raynode/foreign", Note: "Ray_Node_Foreign", Severity: detectors.Critical,
@@ -107,6 +119,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1190", "T1210"},
 		Needs:          "The registration at the GCS in clear.",
 		FalsePositives: "Clusters that are spread over several networks or clouds, or whose pods have several ranges far apart.",
+		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Peer: true,
+			Does: "joined a node to %", Techniques: []string{"AML.T0049", "T1190"},
+		},
 	},
 	{
 		Name: "rayagent/direct", Note: "Ray_Agent_Direct", Severity: detectors.High,
@@ -115,6 +130,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1210", "T1059.006"},
 		Needs:          "gRPC, or HTTP to the runtime environment agent, in clear.",
 		FalsePositives: "Nodes whose registration was not captured and that have been silent since.",
+		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry,
+			Does: "called the agent of %", Techniques: []string{"AML.T0049", "T1190"},
+		},
 	},
 	{
 		Name: "raytoken/guessing", Note: "Ray_Token_Guessing", Severity: detectors.High,
@@ -123,6 +141,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1110"},
 		Needs:          "Refusals over gRPC or HTTP in clear.",
 		FalsePositives: "A proxy in front of many users whose tokens were changed at once.",
+		Story: detectors.Story{Role: detectors.RoleBefore, Group: detectors.GroupLook,
+			Does: "guessed tokens of %", Techniques: []string{"T1110"},
+		},
 	},
 	{
 		Name: "ray/worm", Note: "Ray_Worm", Severity: detectors.Critical,
@@ -131,6 +152,9 @@ var rules = []detectors.Rule{
 		ATTACK:         []string{"T1210", "T1570"},
 		Needs:          "Jobs over HTTP or code over Ray Client in clear.",
 		FalsePositives: "A scheduler that runs on a Ray node and serves several clusters, without a token or within its first minutes.",
+		Story: detectors.Story{Group: detectors.GroupSpread, Sure: true, Grave: true,
+			Does: "turned client to many Rays, % among them", Other: "further target", Techniques: []string{"AML.T0122", "T1210", "T1570"},
+		},
 	},
 }
 

@@ -31,6 +31,9 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1190", "T1210"},
 			Needs:          "Redis in clear text, both directions: SLAVEOF, CONFIG SET dir, MODULE LOAD, PSYNC.",
 			FalsePositives: "Replicas over the Internet without TLS, and whoever administers a Redis that way.",
+			Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Runs: true,
+				Does: "took over the Redis of %",
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			detectors.On(bus, func(t *rayredis.Takeover) {

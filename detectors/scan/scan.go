@@ -144,6 +144,9 @@ func Spec() detectors.Spec {
 			Needs:  "Both directions of TCP packets, headers only; for bars see the configuration.",
 			FalsePositives: "Inventories by their owners, and monitoring of dozens of machines that were gone before the capture began " +
 				"(put them on the allow-list); peer-to-peer programs on ports of their own choice.",
+			Story: detectors.Story{Group: detectors.GroupScan, Sure: true,
+				Does: "scanned for hosts, % among them", Other: "further target", Techniques: []string{"T1018", "T1046"},
+			},
 		}, {
 			Name: rulePorts, Note: "Scan_Ports", Severity: detectors.Low,
 			Says:           "A machine tries many ports of another and mostly fails.",
@@ -151,6 +154,9 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1595.001", "T1046"},
 			Needs:          "Both directions of TCP packets, headers only.",
 			FalsePositives: "Inventories by their owners; programs that probe a long range of ports, or scattered ones, for a free or open one.",
+			Story: detectors.Story{Group: detectors.GroupScan, Sure: true,
+				Does: "scanned %", Other: "further target", Techniques: []string{"T1046"},
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{

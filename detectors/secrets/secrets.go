@@ -86,6 +86,10 @@ func Spec() detectors.Spec {
 				"a value whose format is known, or several under their names.",
 			FalsePositives: "Services outside that are rightly given credentials over plain HTTP in a body or a target (put them on the allow-list); posted " +
 				"documentation that shows the settings of several providers with made-up values.",
+			// Below medium it is an example, or a request that authenticates itself.
+			Story: detectors.Story{Group: detectors.GroupTheft, Least: detectors.Medium, Sure: true, Grave: true,
+				Does: "sent credentials to %", Other: "exfiltration host",
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{env: env, bus: bus, owned: map[string]bool{}, jobs: detectors.Table[netip.Addr, capture.Time]{Limit: maxJobs}}

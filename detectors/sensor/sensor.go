@@ -62,12 +62,14 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1562"},
 			Needs:          "A live capture: the kernel's counts, or both directions of TCP connections.",
 			FalsePositives: "Connections whose directions take different ways, of which the tap sees one.",
+			Story:          detectors.Story{Role: detectors.RoleNone},
 		}, {
 			Name: standstill, Note: "Sensor_Standstill", Severity: detectors.Medium,
 			Says:           "The sensor stood still for more than a second: what passed meanwhile was read late, or lost.",
 			ATTACK:         []string{"T1562", "T1499"},
 			Needs:          "A live capture.",
 			FalsePositives: "A machine that was suspended, or whose processors and disks others keep busy: the evidence says how much of the time the sensor ran.",
+			Story:          detectors.Story{Role: detectors.RoleNone},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{bus: bus}

@@ -64,6 +64,9 @@ func Spec() detectors.Spec {
 			FalsePositives: "A shell over netcat or socat that the machine's owner set up to debug it; exercises. Medium: consoles of containers, " +
 				"and programs that post what id, uname -a or a list of users says, as collectors of inventories and reports of errors do. Low: a console " +
 				"between home machines whose login was not captured.",
+			Story: detectors.Story{Group: detectors.GroupShell, Sure: true, Grave: true,
+				Does: "had a command session with %", Other: "command host", Techniques: []string{"AML.T0072", "T1571"},
+			},
 		}, {
 			Name: ruleEncrypted, Note: "Shell_Encrypted", Severity: detectors.Low,
 			Says:           "A home machine called a bare address by TLS and answers to what somebody seems to type there.",
@@ -71,6 +74,9 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1573", "T1571"},
 			Needs:          "TLS without a server name or ALPN, to an address that nobody looked up, and its first 24 records.",
 			FalsePositives: "Agents that wait for orders in a protocol of their own over TLS.",
+			Story: detectors.Story{Group: detectors.GroupHint,
+				Does: "answers over TLS to what is typed at %", Other: "command host", Techniques: []string{"AML.T0072", "T1573"},
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{env: env, bus: bus, asked: bus.Names.Memo(), upgraded: detectors.Table[string, string]{Limit: maxUpgraded},

@@ -42,6 +42,9 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1190"},
 			Needs:          "HTTP in clear text, with the answer.",
 			FalsePositives: "Whoever submits to a cluster of his own from an address that is not home.",
+			Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Runs: true,
+				Does: "submitted a program to the Spark of %",
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{env: env, bus: bus}

@@ -74,6 +74,9 @@ func Spec() detectors.Spec {
 			Needs:  "The look-up or the TLS hello of a service by its name, or the first bytes of bore, frp, gsocket, chisel, wstunnel, WireGuard, OpenVPN or Tailscale.",
 			FalsePositives: "Developers who show a demo by ngrok or Gradio, machines that are managed over Tailscale or WireGuard: low, and to be " +
 				"put on the allow-list. One that happens to begin within an hour after somebody got in.",
+			Story: detectors.Story{Group: detectors.GroupBeacon,
+				Does: "opened a tunnel to %", Other: "command host", Techniques: []string{"AML.T0072", "T1572"},
+			},
 		}, {
 			Name: ruleSSH, Note: "Tunnel_SSH", Severity: detectors.High,
 			Says:           "A home machine speaks SSH with a machine outside on a port of something else.",
@@ -81,6 +84,9 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1572", "T1571"},
 			Needs:          "The first lines of both sides.",
 			FalsePositives: "Machines of one's own that take SSH on another port; SFTP of partners.",
+			Story: detectors.Story{Group: detectors.GroupBeacon,
+				Does: "opened a tunnel to %", Other: "command host", Techniques: []string{"AML.T0072", "T1572"},
+			},
 		}, {
 			Name: ruleProtocol, Note: "Tunnel_Protocol", Severity: detectors.High,
 			Says:           "A home machine sends packets in packets to a machine outside, or something else than DNS on its port.",
@@ -88,6 +94,9 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1572", "T1095"},
 			Needs:          "GRE, IP in IP, or what tunnels over UDP carry, from home to outside; both directions of port 53.",
 			FalsePositives: "A site's own tunnels to its other site whose addresses are not home (put them on the allow-list).",
+			Story: detectors.Story{Group: detectors.GroupBeacon,
+				Does: "opened a tunnel to %", Other: "command host", Techniques: []string{"AML.T0072", "T1572"},
+			},
 		}, {
 			Name: ruleProxy, Note: "Tunnel_Proxy", Severity: detectors.High,
 			Says:           "A home machine connects to places for somebody outside, as a SOCKS proxy.",
@@ -95,6 +104,9 @@ func Spec() detectors.Spec {
 			ATTACK:         []string{"T1090"},
 			Needs:          "SOCKS in clear text, in whichever direction the connection was opened.",
 			FalsePositives: "A proxy that is offered to outsiders on purpose.",
+			Story: detectors.Story{Group: detectors.GroupBeacon,
+				Does: "opened a tunnel to %", Other: "command host", Techniques: []string{"AML.T0072", "T1572"},
+			},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{

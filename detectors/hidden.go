@@ -213,7 +213,7 @@ func inflate(b []byte, limit int) []byte {
 	return out
 }
 
-// printable says that b is text: UTF-8, or UTF-16 as PowerShell has it, with few control characters.
+// printable reports whether b is text: UTF-8, or UTF-16 as PowerShell has it, with few control characters.
 func printable(b []byte) bool {
 	if len(b) < 6 || !utf8.Valid(b) {
 		return false

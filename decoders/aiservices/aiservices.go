@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/chars"
 	"github.com/raytap/raytap/decoders/http"
 )
 
@@ -164,7 +165,7 @@ func (x *fingerprint) banner(t *http.Transaction, path string) *Banner {
 	q, p := t.Request, t.Response
 	b := &Banner{
 		At: t.At, Flow: t.Flow, Product: x.product, Hint: x.hint,
-		Server: bound(p.Header.Get("Server"), 64), Path: bound(path, 128), Sign: x.sign(),
+		Server: chars.Bound(p.Header.Get("Server"), 64), Path: chars.Bound(path, 128), Sign: x.sign(),
 	}
 	switch {
 	case p.Status == 401 || x.asks:
@@ -297,11 +298,3 @@ func pathOf(target string) string {
 
 // lastOf gives the last segment of a path, "" if it ends in a slash.
 func lastOf(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
-
-// bound gives at most n bytes of s, as valid UTF-8.
-func bound(s string, n int) string {
-	if len(s) > n {
-		s = s[:n]
-	}
-	return strings.Clone(strings.ToValidUTF8(s, "\ufffd"))
-}

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/chars"
 )
 
 // Call is one gRPC call: a stream of HTTP/2.
@@ -95,7 +96,8 @@ const (
 	maxMessageTx = 1 << 10 // grpc-message
 )
 
-// bound gives at most n bytes of s, as valid UTF-8 and in memory of its own if it is cut.
+// bound gives at most n bytes of s, as valid UTF-8 and in memory of its own if it is cut. Unlike chars.Bound it copies nothing
+// else: a field's value is a string of its own already, and there are many.
 func bound(s string, n int) string {
 	if len(s) > n {
 		s = strings.Clone(s[:n])
@@ -136,7 +138,7 @@ func (c *Call) response(fields []Field) {
 		case "grpc-status":
 			c.GRPCStatus = number(f.Value, 1<<16)
 		case "grpc-message":
-			c.GRPCMessage = bound(unescape(bound(f.Value, 3*maxMessageTx)), maxMessageTx)
+			c.GRPCMessage = bound(chars.Unpercent(bound(f.Value, 3*maxMessageTx)), maxMessageTx) // percent-encoded, as gRPC over HTTP2 says
 		case "content-type", "grpc-accept-encoding":
 		default:
 			c.Answer = list(c.Answer, f)
@@ -179,36 +181,4 @@ func number(s string, limit int) int {
 		return -1
 	}
 	return n
-}
-
-// unescape undoes the percent-encoding of grpc-message. What is malformed stays.
-func unescape(s string) string {
-	if strings.IndexByte(s, '%') < 0 {
-		return s
-	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) {
-			h, l := nibble(s[i+1]), nibble(s[i+2])
-			if h >= 0 && l >= 0 {
-				b = append(b, byte(h<<4|l))
-				i += 2
-				continue
-			}
-		}
-		b = append(b, s[i])
-	}
-	return string(b)
-}
-
-func nibble(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }

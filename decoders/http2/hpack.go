@@ -292,6 +292,7 @@ func token(b []byte) bool {
 	return true
 }
 
+// printable reports whether a field has no control character but the tab (RFC 9110 section 5.5). Bytes beyond ASCII are allowed.
 func printable(b []byte) bool {
 	for _, c := range b {
 		if c < ' ' && c != '\t' || c == 0x7f {

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/encoding/unicode/utf32"
 	"golang.org/x/text/transform"
+
+	"github.com/raytap/raytap/decoders/chars"
 )
 
 // Ray decodes a request body with the charset that the client names in Content-Type, by Python's list of codecs:
@@ -303,14 +305,14 @@ func charsets(contentType string) []string {
 			if i := strings.LastIndexByte(v, '\''); i >= 0 {
 				v = v[i+1:]
 			}
-			last = percent(v)
+			last = chars.Unpercent(v)
 		case strings.HasPrefix(k, "charset*"):
 			k = strings.TrimSuffix(k[len("charset*"):], "*")
 			if len(k) == 1 && k[0] >= '0' && int(k[0]-'0') < len(parts) {
 				if i := strings.LastIndexByte(v, '\''); i >= 0 && k == "0" {
 					v = v[i+1:]
 				}
-				parts[k[0]-'0'] = percent(v)
+				parts[k[0]-'0'] = chars.Unpercent(v)
 			}
 			continue
 		default:
@@ -543,7 +545,7 @@ func hexRune(b []byte, i, digits int) (rune, bool) {
 	}
 	var u uint32
 	for _, c := range b[i : i+digits] {
-		d, ok := unhex(c)
+		d, ok := chars.Hex(c)
 		if !ok {
 			return 0, false
 		}

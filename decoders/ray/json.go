@@ -3,6 +3,8 @@ package ray
 import (
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/raytap/raytap/decoders/chars"
 )
 
 // jsonReader walks JSON the way that Python's json module does, where that differs from Go's: the last of two equal
@@ -286,25 +288,13 @@ func hex4(b []byte, i int) (rune, bool) {
 	}
 	var u rune
 	for _, c := range b[i : i+4] {
-		d, ok := unhex(c)
+		d, ok := chars.Hex(c)
 		if !ok {
 			return 0, false
 		}
 		u = u<<4 | rune(d)
 	}
 	return u, true
-}
-
-func unhex(c byte) (byte, bool) {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0', true
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10, true
-	case c >= 'A' && c <= 'F':
-		return c - 'A' + 10, true
-	}
-	return 0, false
 }
 
 // validUTF8 copies b into a string that is valid UTF-8.

@@ -2,6 +2,8 @@ package ray
 
 import (
 	"strings"
+
+	"github.com/raytap/raytap/decoders/chars"
 )
 
 // Service is the part of Ray that a request is for.
@@ -404,28 +406,9 @@ func hexByte(s string, i int) (byte, bool) {
 	if i+2 > len(s) {
 		return 0, false
 	}
-	hi, ok1 := unhex(s[i])
-	lo, ok2 := unhex(s[i+1])
+	hi, ok1 := chars.Hex(s[i])
+	lo, ok2 := chars.Hex(s[i+1])
 	return hi<<4 | lo, ok1 && ok2
-}
-
-// percent removes all percent-encoding, once.
-func percent(s string) string {
-	if strings.IndexByte(s, '%') < 0 {
-		return s
-	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' {
-			if c, ok := hexByte(s, i+1); ok {
-				b = append(b, c)
-				i += 2
-				continue
-			}
-		}
-		b = append(b, s[i])
-	}
-	return validUTF8(b)
 }
 
 // cleanPath merges slashes and resolves dot segments (RFC 3986 section 5.2.4).
@@ -488,10 +471,11 @@ func unplus(s string) string {
 	if strings.IndexByte(s, '+') >= 0 {
 		s = strings.ReplaceAll(s, "+", " ")
 	}
-	return percent(s)
+	return chars.Unpercent(s)
 }
 
-// bound cuts s to n bytes, at a character's beginning.
+// bound cuts s to n bytes, at a character's beginning. Unlike chars.Bound it neither copies s nor makes valid UTF-8
+// of it.
 func bound(s string, n int) string {
 	if len(s) <= n {
 		return s

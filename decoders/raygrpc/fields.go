@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/raytap/raytap/decoders/chars"
 	"github.com/raytap/raytap/decoders/http2"
 )
 
@@ -85,7 +86,7 @@ func (r *Call) fields() {
 		// Up to 2.6.3 the format was put into a shell command (CVE-2023-6019).
 		if f := string(bytesAt(req, 2)); strings.ContainsAny(f, "`$;|&<>(){}\n\\\"'") {
 			r.Class = Exec
-			r.Commands = add(r.Commands, bound(f, maxCmd), maxCmds)
+			r.Commands = add(r.Commands, chars.Bound(f, maxCmd), maxCmds)
 		}
 	case "LogService/StreamLog", "LogService/ListLogs":
 		r.Key = shown(bytesAt(req, 1))
@@ -108,7 +109,7 @@ func (r *Call) fields() {
 // node reads a GcsNodeInfo and adds it to the list.
 func (r *Call) node(b []byte) Node {
 	n := Node{
-		ID: id(bytesAt(b, 1), 28), Addr: addr(bytesAt(b, 2)), Host: bound(string(bytesAt(b, 8)), 128),
+		ID: id(bytesAt(b, 1), 28), Addr: addr(bytesAt(b, 2)), Host: chars.Bound(string(bytesAt(b, 8)), 128),
 		Dead: numAt(b, 7) == 1, Head: numAt(b, 25) == 1,
 	}
 	for _, p := range [...]struct {
@@ -148,7 +149,7 @@ func (r *Call) clusterMetadata(resp []byte) {
 		}
 		if json.Unmarshal(bytesAt(resp, 2), &m) == nil {
 			r.Version, r.Python = version([]byte(m.Version)), version([]byte(m.Python))
-			if isHex(m.Commit, 40) {
+			if chars.IsHex(m.Commit, 40) {
 				r.Commit = m.Commit
 			}
 		}
@@ -163,7 +164,7 @@ func (r *Call) accepted(resp []byte, ok, seen bool) {
 		r.Outcome = Executed
 	default:
 		r.Outcome = Rejected
-		r.Status = bound(string(bytesAt(resp, 2)), maxValue)
+		r.Status = chars.Bound(string(bytesAt(resp, 2)), maxValue)
 	}
 }
 
@@ -238,7 +239,7 @@ func (r *Call) datapath(req, resp []http2.Message) {
 		b := resp[i].Data
 		if v := version(bytesAt(b, 5, 2)); v != "" {
 			r.Version, r.Python = v, version(bytesAt(b, 5, 4))
-			if c := string(bytesAt(b, 5, 3)); isHex(c, 40) {
+			if c := string(bytesAt(b, 5, 3)); chars.IsHex(c, 40) {
 				r.Commit = c
 			}
 		}
@@ -267,7 +268,7 @@ func (r *Call) datapath(req, resp []http2.Message) {
 // the key of the message.
 func (r *Call) reported(msg []byte) bool {
 	key, ok := strings.CutPrefix(string(bytesAt(msg, 2)), reporterKey)
-	if !ok || !isHex(key, 56) {
+	if !ok || !chars.IsHex(key, 56) {
 		return false
 	}
 	text := bytesAt(msg, 12, 1)
@@ -304,10 +305,10 @@ func (r *Call) initRequest(b []byte) {
 
 func (r *Call) clientTask(b []byte) {
 	if s := string(bytesAt(b, 2)); s != "" {
-		r.Function = bound(s, maxValue)
+		r.Function = chars.Bound(s, maxValue)
 	}
 	if s := string(bytesAt(b, 6)); len(s) == 32 && r.ClientID == "" {
-		r.ClientID = bound(s, 32)
+		r.ClientID = chars.Bound(s, 32)
 	}
 	r.pickle(bytesAt(b, 10))
 	r.pickle(bytesAt(b, 7, 1))
@@ -324,10 +325,10 @@ func (r *Call) taskSpec(b []byte) {
 				parts = append(parts, s)
 			}
 		}
-		r.Function = bound(strings.Join(parts, "."), maxValue)
+		r.Function = chars.Bound(strings.Join(parts, "."), maxValue)
 	}
 	if name := bytesAt(b, 2); r.Function == "" && plain(name) {
-		r.Function = bound(string(name), maxValue)
+		r.Function = chars.Bound(string(name), maxValue)
 	}
 	if r.JobID = id(bytesAt(b, 5), 4); r.JobID == "" {
 		r.JobID = id(bytesAt(b, 2), 4) // of a lease, since 2.50
@@ -339,7 +340,7 @@ func (r *Call) taskSpec(b []byte) {
 func (r *Call) job(b []byte) {
 	r.JobID = id(bytesAt(b, 1), 4)
 	r.Driver = addr(bytesAt(b, 4))
-	r.Entrypoint = bound(string(bytesAt(b, 9)), maxCmd)
+	r.Entrypoint = chars.Bound(string(bytesAt(b, 9)), maxCmd)
 	r.command(r.Entrypoint)
 	r.runtimeEnv(bytesAt(b, 6, 4, 1))
 }
@@ -367,9 +368,9 @@ func (r *Call) runtimeEnv(b []byte) {
 	if json.Unmarshal(b, &env) != nil {
 		return
 	}
-	r.URIs = add(r.URIs, bound(env.WorkingDir, maxValue), maxList)
+	r.URIs = add(r.URIs, chars.Bound(env.WorkingDir, maxValue), maxList)
 	for _, m := range env.PyModules {
-		r.URIs = add(r.URIs, bound(m, maxValue), maxList)
+		r.URIs = add(r.URIs, chars.Bound(m, maxValue), maxList)
 	}
 	r.command(env.PyExec)
 }
@@ -408,7 +409,7 @@ func (r *Call) command(s string) {
 	if len(s) < 2 || len(r.Commands) >= maxCmds || !reCommand.MatchString(s) {
 		return
 	}
-	r.Commands = add(r.Commands, bound(s, maxCmd), maxCmds)
+	r.Commands = add(r.Commands, chars.Bound(s, maxCmd), maxCmds)
 }
 
 // plain says that b is a name.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 
+	"github.com/raytap/raytap/decoders/chars"
 	"github.com/raytap/raytap/decoders/http2"
 )
 
@@ -14,7 +15,7 @@ func (r *Call) infer() {
 	name := func(s Service, method string, class Class) {
 		r.Service, r.Method, r.Class, r.Inferred = s, method, class, true
 	}
-	client := isHex(c.Meta("client_id"), 32)
+	client := chars.IsHex(c.Meta("client_id"), 32)
 	if client && c.Meta("reconnecting") != "" || dataRequests(c.RequestMessages) {
 		name(Client, "RayletDataStreamer/Datapath", Exec)
 		return
@@ -70,7 +71,7 @@ func (r *Call) infer() {
 		name(Client, "", State)
 		return
 	}
-	if isHex(c.Meta("ray_cluster_id"), 56) {
+	if chars.IsHex(c.Meta("ray_cluster_id"), 56) {
 		name(Unknown, "", State)
 		if c.Flow != nil && c.Flow.Resp.Port() == 6379 {
 			r.Service = GCS
@@ -90,9 +91,9 @@ func dataRequests(msgs []http2.Message) bool {
 		b := msgs[i].Data
 		switch {
 		case isPickle(bytesAt(b, 6, 1)) && bytes.Contains(bytesAt(b, 6, 1), []byte("ray.job_config")),
-			isHex(string(bytesAt(b, 10, 6)), 32),
+			chars.IsHex(string(bytesAt(b, 10, 6)), 32),
 			isPickle(bytesAt(b, 3, 1)) && s.num != 0,
-			isHex(string(bytesAt(b, 11, 1)), 32):
+			chars.IsHex(string(bytesAt(b, 11, 1)), 32):
 			sure = true
 		}
 	}
@@ -128,16 +129,4 @@ func knownKey(ns, key []byte) bool {
 		}
 	}
 	return false
-}
-
-func isHex(s string, n int) bool {
-	if len(s) != n {
-		return false
-	}
-	for i := range n {
-		if nibble := s[i]; (nibble < '0' || nibble > '9') && (nibble < 'a' || nibble > 'f') {
-			return false
-		}
-	}
-	return true
 }

@@ -30,6 +30,7 @@ import (
 	"strings"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/chars"
 	"github.com/raytap/raytap/decoders/http2"
 )
 
@@ -169,10 +170,10 @@ func Interpret(c *http2.Call) *Call {
 	}
 	r.auth()
 	if id := c.Meta("client_id"); id != "" {
-		r.ClientID = bound(id, 64)
+		r.ClientID = chars.Bound(id, 64)
 	}
 	if id := c.Meta("ray_cluster_id"); id != "" {
-		r.ClusterID = bound(id, 64)
+		r.ClusterID = chars.Bound(id, 64)
 	}
 	r.fields()
 	if r.Live && r.Class.rank() < Secret.rank() {
@@ -238,16 +239,16 @@ func (r *Call) judge() {
 	}
 	switch {
 	case c.GRPCStatus == 16:
-		r.Status = bound(c.GRPCMessage, maxValue)
+		r.Status = chars.Bound(c.GRPCMessage, maxValue)
 		if r.Outcome = NoToken; strings.Contains(c.GRPCMessage, "ClusterID") {
 			r.Outcome = Rejected
 		}
 		return
 	case c.GRPCStatus == 7 || c.GRPCStatus == 12:
-		r.Outcome, r.Status = Rejected, bound(c.GRPCMessage, maxValue)
+		r.Outcome, r.Status = Rejected, chars.Bound(c.GRPCMessage, maxValue)
 		return
 	case c.GRPCStatus > 0:
-		r.Outcome, r.Status = Failed, bound(c.GRPCMessage, maxValue)
+		r.Outcome, r.Status = Failed, chars.Bound(c.GRPCMessage, maxValue)
 		return
 	case c.HTTPStatus >= 400:
 		r.Outcome = Rejected
@@ -262,20 +263,12 @@ func (r *Call) judge() {
 	if r.Service == GCS && len(c.ResponseMessages) > 0 {
 		// Every reply of the GCS begins with a status of its own: code 1, message 2.
 		if code := numAt(c.ResponseMessages[0].Data, 1, 1); code != 0 && r.Method != "NodeInfoGcsService/CheckAlive" {
-			r.Status = bound(string(bytesAt(c.ResponseMessages[0].Data, 1, 2)), maxValue)
+			r.Status = chars.Bound(string(bytesAt(c.ResponseMessages[0].Data, 1, 2)), maxValue)
 			if r.Class == Exec || r.Class == Write {
 				r.Outcome = Failed
 			}
 		}
 	}
-}
-
-// bound gives at most n bytes of s, as valid UTF-8.
-func bound(s string, n int) string {
-	if len(s) > n {
-		s = s[:n]
-	}
-	return strings.Clone(strings.ToValidUTF8(s, "\ufffd"))
 }
 
 // shown gives bytes of a key as text: what is no text, as hex behind the last colon is in Ray's keys, is written in hex.
@@ -292,7 +285,7 @@ func shown(b []byte) string {
 					s.WriteByte(c)
 				}
 			}
-			return bound(s.String(), maxValue)
+			return chars.Bound(s.String(), maxValue)
 		}
 	}
 	return string(b)

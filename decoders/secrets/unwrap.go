@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/gzip"
+
+	"github.com/raytap/raytap/decoders/chars"
 )
 
 const (
@@ -119,7 +121,7 @@ func inflate(b []byte) []byte {
 	return out
 }
 
-// unpercent decodes percent encoding and the plus of forms; nil if there is none.
+// unpercent decodes percent encoding as chars.Unpercent does, and the plus of forms; nil if there is none.
 func unpercent(b []byte) []byte {
 	if bytes.IndexByte(b, '%') < 0 {
 		return nil
@@ -127,8 +129,10 @@ func unpercent(b []byte) []byte {
 	out, changed := make([]byte, 0, len(b)), false
 	for i := 0; i < len(b); i++ {
 		if b[i] == '%' && i+2 < len(b) {
-			if h, l := unhex(b[i+1]), unhex(b[i+2]); h >= 0 && l >= 0 {
-				out, changed = append(out, byte(h<<4|l)), true
+			h, ok1 := chars.Hex(b[i+1])
+			l, ok2 := chars.Hex(b[i+2])
+			if ok1 && ok2 {
+				out, changed = append(out, h<<4|l), true
 				i += 2
 				continue
 			}
@@ -141,7 +145,8 @@ func unpercent(b []byte) []byte {
 	return out
 }
 
-// unescape removes the escapes of a JSON string; nil if there are none.
+// unescape removes the escapes of a JSON string; nil if there are none. Of \u it decodes one byte (\u00XX) and leaves the rest as
+// it is: what is looked for is ASCII. decoders/shell, which reads what a terminal typed, decodes \u001b alone.
 func unescape(b []byte) []byte {
 	if bytes.IndexByte(b, '\\') < 0 {
 		return nil
@@ -161,35 +166,21 @@ func unescape(b []byte) []byte {
 		case 't':
 			out = append(out, '\t')
 		case 'u':
-			v := -1
 			if i+4 < len(b) && b[i+1] == '0' && b[i+2] == '0' {
-				if h, l := unhex(b[i+3]), unhex(b[i+4]); h >= 0 && l >= 0 {
-					v = h<<4 | l
+				h, ok1 := chars.Hex(b[i+3])
+				l, ok2 := chars.Hex(b[i+4])
+				if ok1 && ok2 {
+					out = append(out, h<<4|l)
+					i += 4
+					continue
 				}
 			}
-			if v < 0 {
-				out = append(out, '\\', 'u')
-				continue
-			}
-			out = append(out, byte(v))
-			i += 4
+			out = append(out, '\\', 'u')
 		default:
 			out = append(out, c)
 		}
 	}
 	return out
-}
-
-func unhex(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }
 
 // unpickle writes the strings of a pickle as name=value lines: a dict has its names and values one behind the

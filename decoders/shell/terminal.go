@@ -66,7 +66,8 @@ func unwrapped(b []byte) []byte {
 	return out
 }
 
-// unescape appends a JSON string without its escapes. A return that a terminal typed ends a line.
+// unescape appends a JSON string without its escapes. A return that a terminal typed ends a line. Of \u only the escape
+// character is kept, which the reader of terminals wants, unlike decoders/secrets.
 func unescape(out, s []byte) []byte {
 	for i := 0; i < len(s); i++ {
 		if s[i] != '\\' || i+1 >= len(s) {

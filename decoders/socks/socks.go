@@ -340,6 +340,7 @@ func zeroed(b []byte, from int) (s []byte, next int, st state) {
 	return str, from + i + 1, good
 }
 
+// printable makes dots of control characters and of what is no UTF-8.
 func printable(b []byte) string {
 	return strings.Map(func(r rune) rune {
 		if r < 0x20 || r == 0x7f || r == 0xfffd {

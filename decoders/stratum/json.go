@@ -7,6 +7,8 @@ package stratum
 import (
 	"bytes"
 	"unicode/utf8"
+
+	"github.com/raytap/raytap/decoders/chars"
 )
 
 const (
@@ -374,25 +376,13 @@ func hex4(s []byte) (rune, bool) {
 	}
 	var r rune
 	for _, c := range s[:4] {
-		h, ok := hexDigit(c)
+		h, ok := chars.Hex(c)
 		if !ok {
 			return 0, false
 		}
 		r = r<<4 | rune(h)
 	}
 	return r, true
-}
-
-func hexDigit(c byte) (byte, bool) {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0', true
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10, true
-	case c >= 'A' && c <= 'F':
-		return c - 'A' + 10, true
-	}
-	return 0, false
 }
 
 // name is a key or method name, decoded and in lower case, because pools written in Go read keys without regard to
@@ -418,7 +408,8 @@ func name(b []byte, v value, buf *[maxName]byte) []byte {
 	return s
 }
 
-// isHex says whether v is a string of lo to hi hexadecimal digits, 0x in front or not.
+// isHex reports whether v is a string of lo to hi hexadecimal digits, 0x in front or not. Unlike chars.IsHex it takes both cases,
+// because miners write both.
 func isHex(b []byte, v value, lo, hi int) bool {
 	if v.kind != text || v.escaped {
 		return false
@@ -431,7 +422,7 @@ func isHex(b []byte, v value, lo, hi int) bool {
 		return false
 	}
 	for _, c := range s {
-		if _, ok := hexDigit(c); !ok {
+		if _, ok := chars.Hex(c); !ok {
 			return false
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"math/big"
 	"math/bits"
 	"strings"
+
+	"github.com/raytap/raytap/decoders/chars"
 )
 
 // Address is a wallet found in a login.
@@ -130,7 +132,7 @@ func lowerAlnum(s string) bool { return alnum(s) && strings.ToLower(s) == s }
 
 func hexOnly(s string) bool {
 	for i := range len(s) {
-		if _, ok := hexDigit(s[i]); !ok {
+		if _, ok := chars.Hex(s[i]); !ok {
 			return false
 		}
 	}

@@ -291,6 +291,7 @@ func inUTF8(e element) ([]byte, bool) {
 	return out, true
 }
 
+// printable gives a string of a certificate as UTF-8, whatever ASN.1 type it has, and at most maxDN bytes of it.
 func printable(e element) string {
 	b, _ := inUTF8(e)
 	return string(b[:min(len(b), maxDN)])

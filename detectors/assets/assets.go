@@ -31,6 +31,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/aiservices"
+	"github.com/raytap/raytap/decoders/chars"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/raygrpc"
@@ -425,7 +426,7 @@ func (d *detector) http(c *ray.Call) {
 		return
 	}
 	s := &sight{at: c.At, server: dst, session: sessionName(c.Session)}
-	if isHex(c.ClusterID, 56) {
+	if chars.IsHex(c.ClusterID, 56) {
 		s.id = c.ClusterID
 	}
 	role := string(c.Service)
@@ -499,7 +500,7 @@ func (d *detector) called(e *entry, c *ray.Call, src netip.Addr, door string) *e
 	if c.RayVersion != "" && c.RayVersion[0] >= '0' && c.RayVersion[0] <= '9' {
 		e.Version = c.RayVersion
 	}
-	if isHex(c.RayCommit, 40) {
+	if chars.IsHex(c.RayCommit, 40) {
 		e.Commit = c.RayCommit
 	}
 	e.Python = longer(e.Python, c.Python)
@@ -636,7 +637,7 @@ func (d *detector) grpc(c *raygrpc.Call) {
 		// Clients name the cluster that they mean. Only the GCS compares it, and not before 2.6, so what an outsider says
 		// counts for nothing but where it is the answer.
 		asked := c.Method == "NodeInfoGcsService/GetClusterId"
-		if c.Service == raygrpc.GCS && isHex(c.ClusterID, 56) && (asked || d.home.Contains(src)) {
+		if c.Service == raygrpc.GCS && chars.IsHex(c.ClusterID, 56) && (asked || d.home.Contains(src)) {
 			s.id = c.ClusterID
 		}
 		// What goes on between raylets and workers goes on inside one cluster.
@@ -916,8 +917,4 @@ func sessionName(s string) string {
 		return ""
 	}
 	return s
-}
-
-func isHex(s string, n int) bool {
-	return len(s) == n && strings.Trim(s, "0123456789abcdef") == ""
 }

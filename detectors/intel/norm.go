@@ -183,6 +183,8 @@ func urlOf(s string) (string, error) {
 	return host + port + rest, nil
 }
 
+// isHex reports whether s is hexadecimal digits alone, of either case and any number, unlike chars.IsHex: feeds write digests as
+// they like.
 func isHex(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') && (c < 'A' || c > 'F') {

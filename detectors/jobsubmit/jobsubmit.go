@@ -33,6 +33,7 @@ import (
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/command"
+	"github.com/raytap/raytap/detectors/rayfinding"
 )
 
 const (
@@ -391,7 +392,7 @@ func (d *detector) dropper(j *submission) {
 		case !c.Job:
 			what = "Serve application"
 		}
-		f.Msg = fmt.Sprintf("A %s that %s submitted to %s %s", what, src, server(c), b.Says)
+		f.Msg = fmt.Sprintf("A %s that %s submitted to %s %s", what, src, rayfinding.Server(c), b.Says)
 		if c.Entrypoint != "" {
 			f.Msg += ": " + entrypoint(c)
 		} else if b.What != "" {
@@ -432,11 +433,11 @@ func (d *detector) browser(j *submission) {
 		}
 		switch out {
 		case detectors.Succeeded:
-			f.Msg = fmt.Sprintf("%s made the browser at %s run a job on %s: %s", upper(page), f.Src, server(c), entrypoint(c))
+			f.Msg = fmt.Sprintf("%s made the browser at %s run a job on %s: %s", upper(page), f.Src, rayfinding.Server(c), entrypoint(c))
 		case detectors.Unknown:
-			f.Msg = fmt.Sprintf("%s made the browser at %s submit a job to %s: %s (no answer seen)", upper(page), f.Src, server(c), entrypoint(c))
+			f.Msg = fmt.Sprintf("%s made the browser at %s submit a job to %s: %s (no answer seen)", upper(page), f.Src, rayfinding.Server(c), entrypoint(c))
 		default:
-			f.Msg = fmt.Sprintf("%s made the browser at %s submit a job to %s: %s%s", upper(page), f.Src, server(c), entrypoint(c), refused(c))
+			f.Msg = fmt.Sprintf("%s made the browser at %s submit a job to %s: %s%s", upper(page), f.Src, rayfinding.Server(c), entrypoint(c), refused(c))
 		}
 		f.Sub = b.why
 		j.evidence(f, nil)
@@ -451,7 +452,7 @@ func (d *detector) evasive(j *submission) {
 	}
 	sev, out := severity(c.Outcome, detectors.Medium, detectors.Medium, detectors.Low, detectors.Low)
 	d.say(j, "jobsubmit/evasive", sev, min(60+15*len(c.Evasions), 95), out, func(f *detectors.Finding) {
-		f.Msg = fmt.Sprintf("%s hid a job for %s behind %s: %s%s", f.Src, server(c), describe(c.Evasions), entrypoint(c), refused(c))
+		f.Msg = fmt.Sprintf("%s hid a job for %s behind %s: %s%s", f.Src, rayfinding.Server(c), describe(c.Evasions), entrypoint(c), refused(c))
 		f.Sub = strings.Join(c.Evasions, ", ")
 		j.evidence(f, nil)
 		for _, e := range c.Evasions {
@@ -623,57 +624,21 @@ func tell(c *ray.Call) string {
 		}
 		switch c.Outcome {
 		case ray.Executed:
-			return fmt.Sprintf("%s had %s run by %s as %s", src, what, server(c), said)
+			return fmt.Sprintf("%s had %s run by %s as %s", src, what, rayfinding.Server(c), said)
 		case ray.Unknown:
-			return fmt.Sprintf("%s asked %s for %s, %s (no answer seen)", src, server(c), what, said)
+			return fmt.Sprintf("%s asked %s for %s, %s (no answer seen)", src, rayfinding.Server(c), what, said)
 		}
-		return fmt.Sprintf("%s tried to have %s run by %s as %s%s", src, what, server(c), said, refused(c))
+		return fmt.Sprintf("%s tried to have %s run by %s as %s%s", src, what, rayfinding.Server(c), said, refused(c))
 	}
 	switch c.Outcome {
 	case ray.Executed:
-		return fmt.Sprintf("%s ran a job on %s: %s", src, server(c), entrypoint(c))
+		return fmt.Sprintf("%s ran a job on %s: %s", src, rayfinding.Server(c), entrypoint(c))
 	case ray.Unknown:
-		return fmt.Sprintf("%s submitted a job to %s: %s (no answer seen)", src, server(c), entrypoint(c))
+		return fmt.Sprintf("%s submitted a job to %s: %s (no answer seen)", src, rayfinding.Server(c), entrypoint(c))
 	case ray.NotRay:
 		return fmt.Sprintf("%s sent a job for Ray to %s, which does not answer as Ray does: %s", src, c.Flow.Resp, entrypoint(c))
 	}
-	return fmt.Sprintf("%s tried to run a job on %s: %s%s", src, server(c), entrypoint(c), refused(c))
-}
-
-func server(c *ray.Call) string {
-	what := "the Ray cluster"
-	switch {
-	case c.Outcome == ray.NotRay:
-		what = "the server"
-	case c.Service == ray.Agent:
-		what = "the Ray agent"
-	case c.Service == ray.KubeRayAPI:
-		what = "the KubeRay API server"
-	case c.Service == ray.Kubernetes:
-		what = "the Kubernetes API"
-	}
-	s := what + " at " + netip.AddrPortFrom(c.Flow.Resp.Addr().Unmap(), c.Flow.Resp.Port()).String()
-	if c.Prefix != "" {
-		s += " behind " + detectors.Clip(c.Prefix, 60)
-	}
-	return s
-}
-
-// refused says why nothing came of it, or nothing.
-func refused(c *ray.Call) string {
-	switch c.Outcome {
-	case ray.BlockedToken:
-		return fmt.Sprintf(" (refused for want of a token, %d)", c.Status)
-	case ray.BlockedBrowser:
-		return fmt.Sprintf(" (refused as browser traffic, %d)", c.Status)
-	case ray.Rejected:
-		return fmt.Sprintf(" (rejected, %d)", c.Status)
-	case ray.Failed:
-		return fmt.Sprintf(" (failed, %d)", c.Status)
-	case ray.Unknown:
-		return " (no answer seen)"
-	}
-	return ""
+	return fmt.Sprintf("%s tried to run a job on %s: %s%s", src, rayfinding.Server(c), entrypoint(c), refused(c))
 }
 
 // pods says what containers run.
@@ -698,5 +663,17 @@ func entrypoint(c *ray.Call) string {
 
 // first gives the first n bytes: masking all of a long text costs more than it shows.
 func first(s string, n int) string { return strings.ToValidUTF8(s[:min(len(s), n)], "") }
+
+// refused says why nothing came of a job, or nothing. An answer that Ray gives to a job that it does not take is a rejection
+// rather than a refusal, and what is no Ray is told otherwise.
+func refused(c *ray.Call) string {
+	switch c.Outcome {
+	case ray.Rejected:
+		return fmt.Sprintf(" (rejected, %d)", c.Status)
+	case ray.NotRay:
+		return ""
+	}
+	return rayfinding.Refused(c)
+}
 
 func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

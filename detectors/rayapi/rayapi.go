@@ -25,6 +25,7 @@ import (
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
+	"github.com/raytap/raytap/detectors/rayfinding"
 )
 
 const (
@@ -241,9 +242,9 @@ func (d *detector) exploit(c *ray.Call, outside bool) bool {
 	}
 	var msg string
 	if out == detectors.Succeeded {
-		msg = fmt.Sprintf("%s %s on %s%s", addr(src), s.done, where(c), name)
+		msg = fmt.Sprintf("%s %s on %s%s", addr(src), s.done, rayfinding.Server(c), name)
 	} else {
-		msg = fmt.Sprintf("%s tried to %s on %s%s%s", addr(src), s.says, where(c), name, refused(c))
+		msg = fmt.Sprintf("%s tried to %s on %s%s%s", addr(src), s.says, rayfinding.Server(c), name, rayfinding.Refused(c))
 	}
 	f := d.finding(c, "rayapi/exploit", sev, conf, out, msg, s.cve)
 	f.Key = "rayapi/exploit|" + addr(src) + "|" + addr(dst) + "|" + s.id
@@ -275,9 +276,9 @@ func (d *detector) exposed(c *ray.Call, src, dst netip.Addr) {
 	if s.version != "" {
 		version = " " + detectors.Clip(s.version, 32)
 	}
-	msg := fmt.Sprintf("Ray%s at %s answers %s, outside the home networks, and asks for no authentication", version, hostPort(c), src)
+	msg := fmt.Sprintf("Ray%s at %s answers %s, outside the home networks, and asks for no authentication", version, rayfinding.HostPort(c.Flow), src)
 	if c.Object != "" {
-		msg = fmt.Sprintf("%s, through which Ray clusters are run, answers %s, outside the home networks, and asks for no authentication", upper(where(c)), src)
+		msg = fmt.Sprintf("%s, through which Ray clusters are run, answers %s, outside the home networks, and asks for no authentication", upper(rayfinding.Server(c)), src)
 	}
 	known := ""
 	if c.Object == "" { // KubeRay and Kubernetes are not Ray
@@ -303,7 +304,7 @@ func (d *detector) control(c *ray.Call, outside bool) {
 		c.Route == "/task/cpu_profile" || c.Route == "/worker/gpu_profile" || c.Route == "/memory_profile" {
 		// A profiler attached to a worker slows it; it changes nothing.
 		sev, out := rate(c.Outcome, detectors.Medium, detectors.Low, detectors.Low, detectors.Info)
-		d.bus.Report(d.finding(c, "rayapi/control", sev, 80, out, fmt.Sprintf("%s %s on %s%s", addr(c.Flow.Orig.Addr()), tried(out, "attached a profiler to a worker", "tried to attach a profiler to a worker"), where(c), refused(c)), page))
+		d.bus.Report(d.finding(c, "rayapi/control", sev, 80, out, fmt.Sprintf("%s %s on %s%s", addr(c.Flow.Orig.Addr()), tried(out, "attached a profiler to a worker", "tried to attach a profiler to a worker"), rayfinding.Server(c), rayfinding.Refused(c)), page))
 		return
 	}
 	done, try := verbs(c)
@@ -312,7 +313,7 @@ func (d *detector) control(c *ray.Call, outside bool) {
 	if page != "" {
 		who = "A page of " + detectors.Clip(page, 80) + " in the browser at " + who
 	}
-	msg := fmt.Sprintf("%s %s on %s%s", who, tried(out, done, try), where(c), refused(c))
+	msg := fmt.Sprintf("%s %s on %s%s", who, tried(out, done, try), rayfinding.Server(c), rayfinding.Refused(c))
 	f := d.finding(c, "rayapi/control", sev, 90, out, msg, page)
 	f.Key = "rayapi/control|" + addr(c.Flow.Orig.Addr()) + "|" + addr(c.Flow.Resp.Addr()) + "|" + c.Method + c.Route
 	d.bus.Report(f)
@@ -360,7 +361,7 @@ func (d *detector) deploy(c *ray.Call) {
 	if len(c.RuntimeEnv.URIs) > 0 {
 		what += " from " + detectors.Clip(c.RuntimeEnv.URIs[0], 120)
 	}
-	msg := fmt.Sprintf("%s %s %s on %s%s", addr(c.Flow.Orig.Addr()), tried(out, "deployed", "tried to deploy"), what, where(c), refused(c))
+	msg := fmt.Sprintf("%s %s %s on %s%s", addr(c.Flow.Orig.Addr()), tried(out, "deployed", "tried to deploy"), what, rayfinding.Server(c), rayfinding.Refused(c))
 	f := d.finding(c, "rayapi/serve_deploy", sev, 90, out, msg, "")
 	for i, a := range c.Apps {
 		if i == 4 {
@@ -375,7 +376,7 @@ func (d *detector) deploy(c *ray.Call) {
 // runtimeEnv: the agent is for the raylet of its own host.
 func (d *detector) runtimeEnv(c *ray.Call) {
 	sev, out := rate(c.Outcome, detectors.Critical, detectors.High, detectors.High, detectors.Low)
-	msg := fmt.Sprintf("%s %s a runtime environment on the agent at %s%s", addr(c.Flow.Orig.Addr()), tried(out, "built", "tried to build"), hostPort(c), refused(c))
+	msg := fmt.Sprintf("%s %s a runtime environment on the agent at %s%s", addr(c.Flow.Orig.Addr()), tried(out, "built", "tried to build"), rayfinding.HostPort(c.Flow), rayfinding.Refused(c))
 	f := d.finding(c, "rayapi/exploit", sev, 85, out, msg, "")
 	f.Key = "rayapi/exploit|" + addr(c.Flow.Orig.Addr()) + "|" + addr(c.Flow.Resp.Addr()) + "|runtime_env"
 	d.uris(c, f)
@@ -399,7 +400,7 @@ func (d *detector) uris(c *ray.Call, f *detectors.Finding) {
 
 func (d *detector) upload(c *ray.Call) {
 	sev, out := rate(c.Outcome, detectors.High, detectors.Medium, detectors.Medium, detectors.Low)
-	msg := fmt.Sprintf("%s %s the package %s (%d bytes) to %s%s", addr(c.Flow.Orig.Addr()), tried(out, "uploaded", "tried to upload"), detectors.Clip(c.Package, 80), c.PackageLen, where(c), refused(c))
+	msg := fmt.Sprintf("%s %s the package %s (%d bytes) to %s%s", addr(c.Flow.Orig.Addr()), tried(out, "uploaded", "tried to upload"), detectors.Clip(c.Package, 80), c.PackageLen, rayfinding.Server(c), rayfinding.Refused(c))
 	f := d.finding(c, "rayapi/package", sev, 90, out, msg, "")
 	f.Evidence = append(f.Evidence, detectors.Evidence{Field: "package", Value: detectors.Clip(c.Package, 100), Packet: c.Packet})
 	d.bus.Report(f)
@@ -456,9 +457,9 @@ func (d *detector) recon(c *ray.Call, src, dst netip.Addr) {
 	} else if c.Outcome == ray.Unknown {
 		out = detectors.Unknown
 	}
-	msg := fmt.Sprintf("%s read %s of %s", src, enumerate(r.routes), where(c))
+	msg := fmt.Sprintf("%s read %s of %s", src, enumerate(r.routes), rayfinding.Server(c))
 	if !r.answered {
-		msg = fmt.Sprintf("%s tried to read %s of %s%s", src, enumerate(r.routes), where(c), refused(c))
+		msg = fmt.Sprintf("%s tried to read %s of %s%s", src, enumerate(r.routes), rayfinding.Server(c), rayfinding.Refused(c))
 	}
 	if r.version != "" {
 		msg += ", Ray " + detectors.Clip(r.version, 32)
@@ -594,46 +595,7 @@ func done(c *ray.Call) uint64 {
 	return c.Packet
 }
 
-func hostPort(c *ray.Call) string {
-	return netip.AddrPortFrom(c.Flow.Resp.Addr().Unmap(), c.Flow.Resp.Port()).String()
-}
-
-func where(c *ray.Call) string {
-	what := "the Ray cluster at "
-	switch {
-	case c.Outcome == ray.NotRay:
-		what = "the server at "
-	case c.Service == ray.Agent:
-		what = "the Ray agent at "
-	case c.Service == ray.KubeRayAPI:
-		what = "the KubeRay API server at "
-	case c.Service == ray.Kubernetes:
-		what = "the Kubernetes API at "
-	}
-	s := what + hostPort(c)
-	if c.Prefix != "" {
-		s += " behind " + detectors.Clip(c.Prefix, 60)
-	}
-	return s
-}
-
 func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
-
-func refused(c *ray.Call) string {
-	switch c.Outcome {
-	case ray.BlockedToken:
-		return fmt.Sprintf(" (refused for want of a token, %d)", c.Status)
-	case ray.BlockedBrowser:
-		return fmt.Sprintf(" (refused as browser traffic, %d)", c.Status)
-	case ray.Rejected, ray.NotRay:
-		return fmt.Sprintf(" (refused, %d)", c.Status)
-	case ray.Failed:
-		return fmt.Sprintf(" (failed, %d)", c.Status)
-	case ray.Unknown:
-		return " (no answer seen)"
-	}
-	return ""
-}
 
 func enumerate(routes []string) string {
 	n := len(routes)

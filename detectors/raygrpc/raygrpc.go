@@ -33,6 +33,7 @@ import (
 	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/command"
+	"github.com/raytap/raytap/detectors/rayfinding"
 )
 
 const (
@@ -386,15 +387,15 @@ func (d *detector) client(c *raygrpc.Call) {
 	var msg string
 	switch {
 	case session:
-		msg = fmt.Sprintf("%s %s a Ray Client session on %s", src, tell(out, "opened", "tried to open"), port(c.Flow))
+		msg = fmt.Sprintf("%s %s a Ray Client session on %s", src, tell(out, "opened", "tried to open"), rayfinding.HostPort(c.Flow))
 	case c.Class == raygrpc.Exec && c.Function != "":
-		msg = fmt.Sprintf("%s %s the function %s on the Ray cluster at %s", src, tell(out, "ran", "tried to run"), detectors.Clip(c.Function, 80), port(c.Flow))
+		msg = fmt.Sprintf("%s %s the function %s on the Ray cluster at %s", src, tell(out, "ran", "tried to run"), detectors.Clip(c.Function, 80), rayfinding.HostPort(c.Flow))
 	case c.Class == raygrpc.Exec:
-		msg = fmt.Sprintf("%s %s code to the Ray cluster at %s over Ray Client", src, tell(out, "sent", "tried to send"), port(c.Flow))
+		msg = fmt.Sprintf("%s %s code to the Ray cluster at %s over Ray Client", src, tell(out, "sent", "tried to send"), rayfinding.HostPort(c.Flow))
 	default:
-		msg = fmt.Sprintf("%s %s on the Ray Client server at %s", src, tell(out, "called "+c.Method, "tried to call "+c.Method), port(c.Flow))
+		msg = fmt.Sprintf("%s %s on the Ray Client server at %s", src, tell(out, "called "+c.Method, "tried to call "+c.Method), rayfinding.HostPort(c.Flow))
 	}
-	d.report(c, "rayclient/external", sev, conf, out, msg+refused(c), "")
+	d.report(c, "rayclient/external", sev, conf, out, msg+rayfinding.RefusedRPC(c), "")
 }
 
 // external is somebody outside at the GCS or behind it.
@@ -423,7 +424,7 @@ func (d *detector) external(c *raygrpc.Call) {
 		conf = 60
 	}
 	done, try := verb(c)
-	msg := fmt.Sprintf("%s %s on %s%s%s", c.Flow.Orig.Addr().Unmap(), tell(out, done, try), where, port(c.Flow), refused(c))
+	msg := fmt.Sprintf("%s %s on %s%s%s", c.Flow.Orig.Addr().Unmap(), tell(out, done, try), where, rayfinding.HostPort(c.Flow), rayfinding.RefusedRPC(c))
 	d.report(c, rule, sev, conf, out, msg, "")
 }
 
@@ -461,7 +462,7 @@ func (d *detector) redis(c *rayredis.Call) {
 	if c.Command == "AUTH" && c.Auth == "default" {
 		does = tell(outcome, "logged in, with the password that is in Ray's source, to", "tried the password that is in Ray's source on")
 	}
-	msg := fmt.Sprintf("%s %s the GCS at %s, the Redis of a Ray before 1.11", src, does, port(c.Flow))
+	msg := fmt.Sprintf("%s %s the GCS at %s, the Redis of a Ray before 1.11", src, does, rayfinding.HostPort(c.Flow))
 	d.bus.Report(&detectors.Finding{
 		At: c.At, Rule: "gcs/external", Severity: sev, Confidence: 95, Outcome: outcome, Msg: msg,
 		Src: src, Dst: dst, Port: c.Flow.Resp.Port(), Flow: c.Flow, Count: 1,
@@ -501,7 +502,7 @@ func (d *detector) stranger(c *raygrpc.Call, rule string) {
 		where = "the " + what(c.Service) + " at "
 	}
 	done, try := verb(c)
-	msg := fmt.Sprintf("%s, which is no node and no driver of the cluster, %s on %s%s%s", c.Flow.Orig.Addr().Unmap(), tell(out, done, try), where, port(c.Flow), refused(c))
+	msg := fmt.Sprintf("%s, which is no node and no driver of the cluster, %s on %s%s%s", c.Flow.Orig.Addr().Unmap(), tell(out, done, try), where, rayfinding.HostPort(c.Flow), rayfinding.RefusedRPC(c))
 	conf := 70
 	if c.Auth == "bearer" {
 		conf = 40
@@ -520,9 +521,9 @@ func (d *detector) foreign(c *raygrpc.Call, src, dst netip.Addr, outside bool) b
 	}
 	if outside || c.Node.IsValid() && !d.env.Home.Contains(c.Node) {
 		sev, out := rate(c.Outcome, detectors.Critical, detectors.High, detectors.Medium)
-		msg := fmt.Sprintf("%s, outside the home networks, %s %s at the GCS at %s%s", src, tell(out, "registered", "tried to register"), name, port(c.Flow), refused(c))
+		msg := fmt.Sprintf("%s, outside the home networks, %s %s at the GCS at %s%s", src, tell(out, "registered", "tried to register"), name, rayfinding.HostPort(c.Flow), rayfinding.RefusedRPC(c))
 		if !outside {
-			msg = fmt.Sprintf("%s %s %s, whose address is outside the home networks, at the GCS at %s%s", src, tell(out, "registered", "tried to register"), name, port(c.Flow), refused(c))
+			msg = fmt.Sprintf("%s %s %s, whose address is outside the home networks, at the GCS at %s%s", src, tell(out, "registered", "tried to register"), name, rayfinding.HostPort(c.Flow), rayfinding.RefusedRPC(c))
 		}
 		d.report(c, "raynode/foreign", sev, 90, out, msg, "")
 		return true
@@ -531,7 +532,7 @@ func (d *detector) foreign(c *raygrpc.Call, src, dst netip.Addr, outside bool) b
 		return false
 	}
 	sev, out := rate(c.Outcome, detectors.Medium, detectors.Medium, detectors.Low)
-	msg := fmt.Sprintf("%s, in another network than the cluster, %s %s at the GCS at %s%s", src, tell(out, "registered", "tried to register"), name, port(c.Flow), refused(c))
+	msg := fmt.Sprintf("%s, in another network than the cluster, %s %s at the GCS at %s%s", src, tell(out, "registered", "tried to register"), name, rayfinding.HostPort(c.Flow), rayfinding.RefusedRPC(c))
 	f := d.finding(c, "raynode/foreign", sev, 50, out, msg, "")
 	f.Key = "raynode/foreign|" + dst.String() + "|" + network(src).String() // once for a network
 	d.bus.Report(f)
@@ -639,7 +640,7 @@ func (d *detector) dropper(c *raygrpc.Call, src, dst netip.Addr, outside bool) {
 	if c.Entrypoint == best && best != "" {
 		what = "A job"
 	}
-	msg := fmt.Sprintf("%s that %s sent to the Ray cluster at %s %s%s", what, src, port(c.Flow), says, refused(c))
+	msg := fmt.Sprintf("%s that %s sent to the Ray cluster at %s %s%s", what, src, rayfinding.HostPort(c.Flow), says, rayfinding.RefusedRPC(c))
 	f := d.finding(c, "rayclient/dropper", sev, conf, out, msg, "")
 	at := packet(c)
 	f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: detectors.Clip(value, maxEvidence), Packet: at})
@@ -764,7 +765,7 @@ func (d *detector) token(at capture.At, flow *capture.Flow, hash string, refused
 				return
 			}
 		}
-		msg := fmt.Sprintf("%s found a token of the Ray cluster at %s after %d wrong ones", src, port(flow), len(t.tokens))
+		msg := fmt.Sprintf("%s found a token of the Ray cluster at %s after %d wrong ones", src, rayfinding.HostPort(flow), len(t.tokens))
 		d.guess(at, flow, detectors.High, 85, detectors.Succeeded, msg, t, hash)
 		*t = tries{}
 		return
@@ -785,7 +786,7 @@ func (d *detector) token(at capture.At, flow *capture.Flow, hash string, refused
 		return
 	}
 	t.said = true
-	msg := fmt.Sprintf("%s tried %d different tokens on the Ray cluster at %s", src, len(t.tokens), port(flow))
+	msg := fmt.Sprintf("%s tried %d different tokens on the Ray cluster at %s", src, len(t.tokens), rayfinding.HostPort(flow))
 	d.guess(at, flow, detectors.Medium, 80, detectors.Attempted, msg, t, hash)
 }
 
@@ -901,22 +902,4 @@ func tell(o detectors.Outcome, done, try string) string {
 		return done
 	}
 	return try
-}
-
-func refused(c *raygrpc.Call) string {
-	switch c.Outcome {
-	case raygrpc.NoToken:
-		return " (refused for want of a token)"
-	case raygrpc.Rejected:
-		return " (refused)"
-	case raygrpc.Failed:
-		return " (failed)"
-	case raygrpc.Unseen:
-		return " (no answer seen)"
-	}
-	return ""
-}
-
-func port(f *capture.Flow) string {
-	return netip.AddrPortFrom(f.Resp.Addr().Unmap(), f.Resp.Port()).String()
 }

@@ -45,6 +45,8 @@ func wgetAtNight() detectors.Spec {
 			ATTACK:         []string{"T1105"},
 			Needs:          "HTTP in clear text.",
 			FalsePositives: "Whoever works with wget.",
+			// What it means in an incident: a step after somebody got in.
+			Story: detectors.Story{Group: detectors.GroupFetch, Does: "fetched something by wget from %", Other: "payload host"},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			detectors.On(bus, func(t *http.Transaction) {

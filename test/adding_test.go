@@ -2,7 +2,6 @@ package test
 
 import (
 	"bytes"
-	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/decodertest"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 // This is the example of docs/adding.md, whose blocks of code stand here word for word: a decoder of finger (RFC 1288)
@@ -104,6 +104,7 @@ func fingerDetector() detectors.Spec {
 			ATTACK:         []string{"T1592"},
 			Needs:          "The connection in clear, both directions.",
 			FalsePositives: "Machines that are meant to do so.",
+			Story:          detectors.Story{Role: detectors.RoleBefore, Group: detectors.GroupLook, Does: "asked % about its users"},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			detectors.On(bus, func(q *Query) {
@@ -149,10 +150,6 @@ func TestAddingADecoder(t *testing.T) {
 }
 
 func TestAddingADetector(t *testing.T) {
-	home, err := detectors.ParseNetworks(detectors.DefaultHome)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, x := range []struct {
 		says, src, dst string
 		answer         uint64
@@ -163,14 +160,10 @@ func TestAddingADetector(t *testing.T) {
 		{"near miss: a neighbour asks", "10.0.0.6", "10.0.0.5", 100, 0},
 		{"near miss: we ask an outsider", "10.0.0.6", "203.0.113.66", 100, 0},
 	} {
-		var found []*detectors.Finding
-		bus := detectors.NewBus(func(f *detectors.Finding) { found = append(found, f) })
-		fingerDetector().New(&detectors.Env{Home: home}, bus)
-		bus.Publish(&Query{User: "root", Answer: x.answer, Flow: &capture.Flow{
-			Orig: netip.AddrPortFrom(netip.MustParseAddr(x.src), 40000), Resp: netip.AddrPortFrom(netip.MustParseAddr(x.dst), 79),
-		}})
-		if len(found) != x.findings {
-			t.Errorf("%s: %d findings", x.says, len(found))
+		bench := detectortest.New(fingerDetector(), nil)
+		bench.Publish(&Query{User: "root", Answer: x.answer, Flow: detectortest.Flow(x.src, x.dst, 79)})
+		if len(bench.Found) != x.findings {
+			t.Errorf("%s: %d findings", x.says, len(bench.Found))
 		}
 	}
 }

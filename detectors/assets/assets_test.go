@@ -18,6 +18,7 @@ import (
 	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 // The cast.
@@ -126,10 +127,7 @@ func banner(sec float64, src, dst, product, v string, change ...func(*aiservices
 // see publishes events in order and gives the rows.
 func see(t *testing.T, cfg Config, events ...any) (rows []*Row) {
 	t.Helper()
-	home, err := detectors.ParseNetworks(detectors.DefaultHome)
-	if err != nil {
-		t.Fatal(err)
-	}
+	home := detectortest.Home()
 	bus := detectors.NewBus(func(f *detectors.Finding) { t.Errorf("a finding: %+v", f) })
 	bus.Rows = func(r capture.Record) {
 		if r, ok := r.(*Row); ok {
@@ -431,7 +429,7 @@ func TestRowsNameWhatTheyReplace(t *testing.T) {
 }
 
 func TestTablesAreBounded(t *testing.T) {
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	bus := detectors.NewBus(func(*detectors.Finding) {})
 	rows, evicted := 0, ""
 	bus.Rows = func(r capture.Record) {

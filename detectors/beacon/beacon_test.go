@@ -14,6 +14,7 @@ import (
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 const (
@@ -31,7 +32,7 @@ type net struct {
 }
 
 func newNet(cfg Config) *net {
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	w := &net{now: 1_700_000_000e9, rand: rand.New(rand.NewPCG(1, 2))}
 	once := detectors.NewSuppressor(func(f *detectors.Finding) { w.said = append(w.said, f) })
 	w.bus = detectors.NewBus(once.Report)
@@ -44,11 +45,6 @@ func (w *net) at() capture.At {
 	return capture.At{Time: w.now, Packet: w.n}
 }
 
-func flow(src, dst string, port uint16) *capture.Flow {
-	return &capture.Flow{UID: "C1", Proto: capture.ProtoTCP, Orig: netip.AddrPortFrom(netip.MustParseAddr(src), 40000),
-		Resp: netip.AddrPortFrom(netip.MustParseAddr(dst), port)}
-}
-
 // get asks dst for a target; h are pairs of header names and values.
 func (w *net) get(src, dst, target string, down int, h ...string) {
 	at := w.at()
@@ -56,12 +52,12 @@ func (w *net) get(src, dst, target string, down int, h ...string) {
 	for i := 0; i < len(h); i += 2 {
 		r.Header = append(r.Header, http.Field{Name: h[i], Value: h[i+1]})
 	}
-	w.bus.Publish(&http.Transaction{At: at, Flow: flow(src, dst, 8080), Request: r,
+	w.bus.Publish(&http.Transaction{At: at, Flow: detectortest.Flow(src, dst, 8080), Request: r,
 		Response: &http.Response{At: at, Status: 200, Body: http.Body{Len: int64(down)}}})
 }
 
 func (w *net) conn(src, dst string, port uint16, state string, up, down uint64) *capture.Conn {
-	f := flow(src, dst, port)
+	f := detectortest.Flow(src, dst, port)
 	f.Start = w.now
 	return &capture.Conn{At: w.at(), Flow: f, State: state, Bytes: [2]uint64{up, down}, Duration: time.Second}
 }
@@ -78,7 +74,7 @@ func (w *net) every(n int, period, jitter time.Duration, do func()) {
 }
 
 func (w *net) job(by, to string) {
-	w.bus.Publish(&ray.Call{At: w.at(), Flow: flow(by, to, 8265), Job: true, Outcome: ray.Executed})
+	w.bus.Publish(&ray.Call{At: w.at(), Flow: detectortest.Flow(by, to, 8265), Job: true, Outcome: ray.Executed})
 }
 
 func (w *net) named(name, addr string) {
@@ -353,7 +349,7 @@ func TestQuietListIsSound(t *testing.T) {
 	if n < 30 {
 		t.Errorf("%d domains", n)
 	}
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	d := newDetector(&detectors.Env{Home: home}, detectors.NewBus(func(*detectors.Finding) {}))
 	for _, name := range []string{"raw.githubusercontent.com", "gitlab.com", "s3.amazonaws.com", "storage.googleapis.com", "pastebin.com", "huggingface.co"} {
 		if d.known(name) {

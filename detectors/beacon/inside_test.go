@@ -7,6 +7,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/dns"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 func TestInside(t *testing.T) {
@@ -45,7 +46,7 @@ func TestInside(t *testing.T) {
 		if x.name != "" {
 			w.bus.Publish(&dns.Transaction{At: w.at(), Query: x.name, Answers: []dns.Answer{{Type: 1, Addr: netip.MustParseAddr(c2)}}})
 		}
-		f := flow(node, c2, x.port)
+		f := detectortest.Flow(node, c2, x.port)
 		f.Proto = x.proto
 		w.every(x.n, x.period, x.jitter, func() {
 			w.bus.Publish(&capture.Progress{At: w.at(), Flow: f, Bytes: [2]uint64{x.up, x.down}})

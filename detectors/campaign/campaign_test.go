@@ -14,6 +14,7 @@ import (
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 const (
@@ -70,7 +71,7 @@ func newScene(cfg *Config) *scene {
 			s.incidents[i] = x
 		}
 	}
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	env := &detectors.Env{Home: home, Rules: Rules}
 	if cfg != nil {
 		env.Settings = map[string]any{"campaign": cfg}

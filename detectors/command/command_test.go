@@ -12,14 +12,12 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 func judge(t testing.TB) *Judge {
 	t.Helper()
-	home, err := detectors.ParseNetworks(detectors.DefaultHome)
-	if err != nil {
-		t.Fatal(err)
-	}
+	home := detectortest.Home()
 	return New(home, nil)
 }
 
@@ -107,10 +105,7 @@ func TestRuns(t *testing.T) {
 
 // A name is at home as long as it is looked up as addresses at home.
 func TestNamesOfHome(t *testing.T) {
-	home, err := detectors.ParseNetworks(detectors.DefaultHome)
-	if err != nil {
-		t.Fatal(err)
-	}
+	home := detectortest.Home()
 	n := NamesOf(&detectors.Env{Home: home}, detectors.NewBus(func(*detectors.Finding) {}))
 	answer := func(name, addr string, id uint64) *dns.Transaction {
 		return &dns.Transaction{Query: name, NameID: id, Answers: []dns.Answer{{Addr: netip.MustParseAddr(addr)}}}

@@ -14,6 +14,7 @@ import (
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 const (
@@ -30,7 +31,7 @@ type net struct {
 }
 
 func newNet(cfg Config) *net {
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	w := &net{now: 1_700_000_000e9, random: rand.NewChaCha8([32]byte{1})}
 	once := detectors.NewSuppressor(func(f *detectors.Finding) { w.said = append(w.said, f) })
 	w.bus = detectors.NewBus(once.Report)
@@ -424,7 +425,7 @@ func FuzzSplit(f *testing.F) {
 	f.Add("a.b.example.co.uk")
 	f.Add("2.0.0.127.zen.spamhaus.org")
 	f.Add("..\x00.xn--p1ai")
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	d := newDetector(&detectors.Env{Home: home}, detectors.NewBus(func(*detectors.Finding) {}))
 	f.Fuzz(func(t *testing.T, name string) {
 		sub, domain := d.split(name)
@@ -436,7 +437,7 @@ func FuzzSplit(f *testing.F) {
 
 // A tunnel that waits asks for each name once, and is answered; hashes are mostly unknown, policies of mail have words.
 func TestWaitingForOrders(t *testing.T) {
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	flow := &capture.Flow{Orig: netip.MustParseAddrPort("10.20.0.10:40000"), Resp: netip.MustParseAddrPort("10.20.0.53:53")}
 	for _, x := range []struct {
 		says string

@@ -11,6 +11,7 @@ import (
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 const day = 24 * time.Hour
@@ -24,10 +25,7 @@ type net struct {
 }
 
 func newNet(t *testing.T, cfg Config) *net {
-	home, err := detectors.ParseNetworks(detectors.DefaultHome)
-	if err != nil {
-		t.Fatal(err)
-	}
+	home := detectortest.Home()
 	w := &net{now: 1_700_000_000e9}
 	w.bus = detectors.NewBus(func(f *detectors.Finding) { w.said = append(w.said, f) })
 	Spec().New(&detectors.Env{Home: home, Settings: map[string]any{"egress": &cfg}}, w.bus)
@@ -416,7 +414,7 @@ func TestSpread(t *testing.T) {
 		{"twelve networks", func(i int) string { return fmt.Sprintf("%d.40.113.7", 23+i) }, true},
 		{"two networks", func(i int) string { return fmt.Sprintf("52.%d.1.%d", 216+i%2, i) }, false},
 	} {
-		home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+		home := detectortest.Home()
 		found := 0
 		bus := detectors.NewBus(func(*detectors.Finding) { found++ })
 		Spec().New(&detectors.Env{Home: home}, bus)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 func TestFloods(t *testing.T) {
@@ -35,7 +36,7 @@ func TestFloods(t *testing.T) {
 		{"from outside", 400, 10 * time.Millisecond, "198.51.100.44", "10.20.0.11", "S0", 0, 0, capture.ProtoTCP, [2]uint64{1, 0}, ""},
 		{"a stream that is answered", 1, 0, "10.20.0.10", "198.51.100.44", "SF", 60e6, 100, capture.ProtoUDP, [2]uint64{60000, 2}, ""},
 	} {
-		home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+		home := detectortest.Home()
 		got := ""
 		bus := detectors.NewBus(func(f *detectors.Finding) { got = f.Severity.String() })
 		Spec().New(&detectors.Env{Home: home}, bus)

@@ -14,6 +14,7 @@ import (
 	"github.com/raytap/raytap/decoders/stratum"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 const (
@@ -52,7 +53,7 @@ func newWire(t *testing.T, text string) *wire {
 	if len(fs[0].Skipped) > 0 {
 		t.Fatalf("%+v", fs[0])
 	}
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	once := detectors.NewSuppressor(func(f *detectors.Finding) { w.said = append(w.said, f) })
 	w.bus = detectors.NewBus(once.Report)
 	Spec().New(&detectors.Env{Home: home, Settings: map[string]any{"intel": NewLive(s)}}, w.bus)
@@ -64,17 +65,13 @@ func (w *wire) at() capture.At {
 	return capture.At{Time: at(today) + capture.Time(w.n)*1e9, Packet: w.n}
 }
 
-func flow(src, dst string, port uint16) *capture.Flow {
-	return &capture.Flow{UID: "C1", Proto: capture.ProtoTCP, Orig: netip.AddrPortFrom(netip.MustParseAddr(src), 40000), Resp: netip.AddrPortFrom(netip.MustParseAddr(dst), port)}
-}
-
 func (w *wire) conn(src, dst, state string) {
-	c := &capture.Conn{At: w.at(), Flow: flow(src, dst, 443), State: state, Pkts: [2]uint64{5, 5}, Bytes: [2]uint64{100, 100}}
+	c := &capture.Conn{At: w.at(), Flow: detectortest.Flow(src, dst, 443), State: state, Pkts: [2]uint64{5, 5}, Bytes: [2]uint64{100, 100}}
 	w.bus.Publish(c)
 }
 
 func (w *wire) dns(src, name, answer string, rcode uint16) {
-	t := &dns.Transaction{At: w.at(), Reply: w.at(), Flow: flow(src, "10.20.0.53", 53), Query: name, Type: 1, Class: 1, Asked: true, Answered: true, RCode: rcode}
+	t := &dns.Transaction{At: w.at(), Reply: w.at(), Flow: detectortest.Flow(src, "10.20.0.53", 53), Query: name, Type: 1, Class: 1, Asked: true, Answered: true, RCode: rcode}
 	if answer != "" {
 		t.Answers = []dns.Answer{{Name: name, Type: 1, Addr: netip.MustParseAddr(answer)}}
 	}
@@ -83,13 +80,13 @@ func (w *wire) dns(src, name, answer string, rcode uint16) {
 
 func (w *wire) get(src, dst, host, target, agent string) {
 	at := w.at()
-	w.bus.Publish(&http.Transaction{At: at, Flow: flow(src, dst, 80),
+	w.bus.Publish(&http.Transaction{At: at, Flow: detectortest.Flow(src, dst, 80),
 		Request:  &http.Request{At: at, Method: "GET", Target: target, Header: http.Header{{Name: "Host", Value: host}, {Name: "User-Agent", Value: agent}}},
 		Response: &http.Response{At: w.at(), Status: 200}})
 }
 
 func (w *wire) tls(src, dst, sni, ja3, ja4 string) {
-	w.bus.Publish(&tls.Session{At: w.at(), Flow: flow(src, dst, 443), Hello: true, Answered: true, ServerName: sni, JA3: ja3, JA4: ja4})
+	w.bus.Publish(&tls.Session{At: w.at(), Flow: detectortest.Flow(src, dst, 443), Hello: true, Answered: true, ServerName: sni, JA3: ja3, JA4: ja4})
 }
 
 func TestMatch(t *testing.T) {
@@ -106,16 +103,16 @@ func TestMatch(t *testing.T) {
 		{"hardly sure", func(w *wire) { w.conn(node, "203.0.113.3", "SF") }, "low succeeded", ""},
 		{"ended", func(w *wire) { w.conn(node, "203.0.113.4", "SF") }, "info succeeded", "the indicator has ended"},
 		{"as soon as bytes move, and once", func(w *wire) {
-			w.bus.Publish(&capture.Progress{At: w.at(), Flow: flow(node, c2, 443), Bytes: [2]uint64{10, 10}})
+			w.bus.Publish(&capture.Progress{At: w.at(), Flow: detectortest.Flow(node, c2, 443), Bytes: [2]uint64{10, 10}})
 			w.conn(node, c2, "SF")
 		}, "high succeeded", ""},
 		{"a question over UDP that nobody has answered yet", func(w *wire) {
-			f := flow(node, c2, 53)
+			f := detectortest.Flow(node, c2, 53)
 			f.Proto = capture.ProtoUDP
 			w.bus.Publish(&capture.Progress{At: w.at(), Flow: f, Bytes: [2]uint64{10, 0}})
 		}, "", ""},
 		{"picked up in the middle", func(w *wire) {
-			f := flow(c2, node, 443)
+			f := detectortest.Flow(c2, node, 443)
 			f.Mid = true
 			w.bus.Publish(&capture.Conn{At: w.at(), Flow: f, State: "OTH", Pkts: [2]uint64{5, 5}, Bytes: [2]uint64{9, 9}})
 		}, "medium succeeded", "who opened the connection was not seen"},
@@ -149,14 +146,14 @@ func TestMatch(t *testing.T) {
 		{"a fingerprint between two at home", func(w *wire) { w.tls(node, peer, "", ja3, "") }, "", ""},
 
 		{"a wallet", func(w *wire) {
-			w.bus.Publish(&stratum.Start{Session: stratum.Session{At: w.at(), Flow: flow(node, clean, 3333), Login: wallet + ".v2", Address: stratum.Address{Coin: "XMR", Wallet: wallet}, Outcome: stratum.Working}})
+			w.bus.Publish(&stratum.Start{Session: stratum.Session{At: w.at(), Flow: detectortest.Flow(node, clean, 3333), Login: wallet + ".v2", Address: stratum.Address{Coin: "XMR", Wallet: wallet}, Outcome: stratum.Working}})
 		}, "high succeeded", "mines for wallet 45MinZ6E...Nz5X1, which"},
 		{"a file", func(w *wire) {
-			f := &file.File{At: w.at(), Flow: flow(node, clean, 80), Sender: capture.Resp, Digests: file.Digests{SHA256: hex.EncodeToString(digest)}}
+			f := &file.File{At: w.at(), Flow: detectortest.Flow(node, clean, 80), Sender: capture.Resp, Digests: file.Digests{SHA256: hex.EncodeToString(digest)}}
 			w.bus.Publish(f)
 		}, "high succeeded", node + " got from 198.51.100.1:80 file"},
 		{"a proxy is asked", func(w *wire) {
-			w.bus.Publish(&socks.Request{At: w.at(), Flow: flow(node, peer, 1080), Host: socks.Address{Name: "evil.example.org"}, OK: true})
+			w.bus.Publish(&socks.Request{At: w.at(), Flow: detectortest.Flow(node, peer, 1080), Host: socks.Address{Name: "evil.example.org"}, OK: true})
 		}, "high succeeded", "asked a proxy for"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -185,5 +182,5 @@ func TestMatch(t *testing.T) {
 func TestWithoutASetNothingIsSaid(t *testing.T) {
 	bus := detectors.NewBus(func(f *detectors.Finding) { t.Error(f.Msg) })
 	Spec().New(&detectors.Env{}, bus)
-	bus.Publish(&capture.Conn{Flow: flow(node, c2, 443), State: "SF"})
+	bus.Publish(&capture.Conn{Flow: detectortest.Flow(node, c2, 443), State: "SF"})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/command"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 // hop is one submission on the wire.
@@ -94,14 +95,9 @@ func ran(src, dst, header, body string) hop {
 }
 
 // watch publishes the hops in order, and the end of all flows behind them.
-func watch(t *testing.T, hops ...hop) (found []*detectors.Finding) {
+func watch(t *testing.T, hops ...hop) []*detectors.Finding {
 	t.Helper()
-	home, err := detectors.ParseNetworks(detectors.DefaultHome)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bus := detectors.NewBus(func(f *detectors.Finding) { found = append(found, f) })
-	Spec().New(&detectors.Env{Home: home}, bus)
+	bus := detectortest.New(Spec(), nil)
 	var flows []*capture.Flow
 	var last capture.At
 	for _, h := range hops {
@@ -116,7 +112,7 @@ func watch(t *testing.T, hops ...hop) (found []*detectors.Finding) {
 	for _, f := range flows {
 		bus.Publish(&capture.Conn{At: last, Flow: f})
 	}
-	return found
+	return bus.Found
 }
 
 func find(list []*detectors.Finding, rule string) *detectors.Finding {
@@ -528,17 +524,14 @@ func TestPortalOfOnesOwn(t *testing.T) {
 		{"one at home, and then one outside", []string{head, "198.51.100.77"}, true},
 		{"nobody looked it up", nil, true},
 	} {
-		home, _ := detectors.ParseNetworks(detectors.DefaultHome)
-		var found []*detectors.Finding
-		bus := detectors.NewBus(func(f *detectors.Finding) { found = append(found, f) })
-		Spec().New(&detectors.Env{Home: home}, bus)
+		bus := detectortest.New(Spec(), nil)
 		for _, a := range c.addrs {
 			bus.Publish(&dns.Transaction{Query: name, NameID: 7, Type: 1, Answered: true, Answers: []dns.Answer{{Name: name, Type: 1, Addr: netip.MustParseAddr(a)}}})
 		}
 		x := portal.tx()
 		bus.Publish(x)
 		bus.Publish(ray.Interpret(x))
-		if got := find(found, "jobsubmit/browser") != nil; got != c.want {
+		if got := find(bus.Found, "jobsubmit/browser") != nil; got != c.want {
 			t.Errorf("%s: said %v, want %v", c.name, got, c.want)
 		}
 	}

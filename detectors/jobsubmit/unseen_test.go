@@ -7,6 +7,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 // TestJobWhoseCommandWasNotSeen: a step lower than with it, and it says why.
@@ -28,15 +29,9 @@ func TestJobWhoseCommandWasNotSeen(t *testing.T) {
 		{call(ray.Call{SubmissionID: "raysubmit_A", Unread: "the request was lost"}), detectors.Medium, "the request was lost"},
 		{failed, detectors.Medium, "failed, 500"}, // as an attempt whose command was seen
 	} {
-		home, err := detectors.ParseNetworks(detectors.DefaultHome)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var found []*detectors.Finding
-		bus := detectors.NewBus(func(f *detectors.Finding) { found = append(found, f) })
-		Spec().New(&detectors.Env{Home: home}, bus)
+		bus := detectortest.New(Spec(), nil)
 		bus.Publish(c.call)
-		if f := find(found, "jobsubmit/external"); f == nil || f.Severity != c.sev || !strings.Contains(f.Msg, c.says) {
+		if f := find(bus.Found, "jobsubmit/external"); f == nil || f.Severity != c.sev || !strings.Contains(f.Msg, c.says) {
 			t.Errorf("%s: %+v", c.call.Unread, f)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 type bench struct {
@@ -26,10 +27,7 @@ type bench struct {
 
 func setup(t *testing.T) *bench {
 	t.Helper()
-	home, err := detectors.ParseNetworks(detectors.DefaultHome)
-	if err != nil {
-		t.Fatal(err)
-	}
+	home := detectortest.Home()
 	b := &bench{}
 	b.bus = detectors.NewBus(func(f *detectors.Finding) { b.out = append(b.out, f) })
 	Spec().New(&detectors.Env{Home: home}, b.bus)

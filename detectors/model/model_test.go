@@ -12,6 +12,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 const (
@@ -28,7 +29,7 @@ type net struct {
 }
 
 func newNet(cfg Config) *net {
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	w := &net{now: 1_700_000_000e9}
 	w.bus = detectors.NewBus(func(f *detectors.Finding) { w.said = append(w.said, f) })
 	Spec().New(&detectors.Env{Home: home, Settings: map[string]any{"model": &cfg}}, w.bus)
@@ -39,10 +40,6 @@ func (w *net) at() capture.At {
 	w.n++
 	w.now = w.now.Add(time.Second)
 	return capture.At{Time: w.now, Packet: w.n}
-}
-
-func flow(src, dst string, port uint16) *capture.Flow {
-	return &capture.Flow{UID: "C1", Orig: netip.AddrPortFrom(netip.MustParseAddr(src), 40000), Resp: netip.AddrPortFrom(netip.MustParseAddr(dst), port)}
 }
 
 func files(at capture.At, head string, size int) []*file.File {
@@ -64,11 +61,11 @@ func (w *net) exchange(src, dst, method, host, path, up string, nUp int, down st
 	q.Body.Files = files(at, up, nUp)
 	p := &http.Response{At: w.at(), Status: 200}
 	p.Body.Files = files(p.At, down, nDown)
-	w.bus.Publish(&http.Transaction{At: at, Flow: flow(src, dst, 80), Request: q, Response: p})
+	w.bus.Publish(&http.Transaction{At: at, Flow: detectortest.Flow(src, dst, 80), Request: q, Response: p})
 }
 
 func (w *net) job(src, dst string, out ray.Outcome) {
-	w.bus.Publish(&ray.Call{At: w.at(), Flow: flow(src, dst, 8265), Job: true, Entrypoint: "python x.py", Outcome: out})
+	w.bus.Publish(&ray.Call{At: w.at(), Flow: detectortest.Flow(src, dst, 8265), Job: true, Entrypoint: "python x.py", Outcome: out})
 }
 
 const (
@@ -179,7 +176,7 @@ func TestClaimedHub(t *testing.T) {
 	} {
 		w := newNet(Default())
 		if tc.looked != "" {
-			w.bus.Publish(&dns.Transaction{At: w.at(), Flow: flow(node, "10.20.0.53", 53), Query: hub, NameID: 7, Asked: true, Answered: true,
+			w.bus.Publish(&dns.Transaction{At: w.at(), Flow: detectortest.Flow(node, "10.20.0.53", 53), Query: hub, NameID: 7, Asked: true, Answered: true,
 				Answers: []dns.Answer{{Name: hub, Type: 1, Addr: netip.MustParseAddr(tc.looked)}}})
 		}
 		w.exchange(node, outside, "PUT", hub, "/m", safetensors, 1<<20, "", 0)

@@ -14,6 +14,7 @@ import (
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 const (
@@ -32,7 +33,7 @@ type net struct {
 }
 
 func newNet(cfg Config) *net {
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	w := &net{now: 1_700_000_000e9}
 	once := detectors.NewSuppressor(func(f *detectors.Finding) { w.said = append(w.said, f) })
 	w.bus = detectors.NewBus(once.Report)
@@ -46,12 +47,8 @@ func (w *net) at() capture.At {
 	return capture.At{Time: w.now, Packet: w.n}
 }
 
-func flow(src, dst string, port uint16) *capture.Flow {
-	return &capture.Flow{UID: "C1", Orig: netip.AddrPortFrom(netip.MustParseAddr(src), 40000), Resp: netip.AddrPortFrom(netip.MustParseAddr(dst), port)}
-}
-
 func (w *net) dns(src, name, answer string, rcode uint16) {
-	t := &dns.Transaction{At: w.at(), Reply: w.at(), Flow: flow(src, resolver, 53), Query: name, Type: 1, Class: 1, Asked: true, Answered: true, RCode: rcode}
+	t := &dns.Transaction{At: w.at(), Reply: w.at(), Flow: detectortest.Flow(src, resolver, 53), Query: name, Type: 1, Class: 1, Asked: true, Answered: true, RCode: rcode}
 	if answer != "" {
 		t.Answers = []dns.Answer{{Name: name, Type: 1, Addr: netip.MustParseAddr(answer)}}
 	}
@@ -60,12 +57,12 @@ func (w *net) dns(src, name, answer string, rcode uint16) {
 
 func (w *net) get(src, dst, target string, h http.Header) {
 	at := w.at()
-	w.bus.Publish(&http.Transaction{At: at, Flow: flow(src, dst, 80), Request: &http.Request{At: at, Method: "GET", Target: target, Header: h},
+	w.bus.Publish(&http.Transaction{At: at, Flow: detectortest.Flow(src, dst, 80), Request: &http.Request{At: at, Method: "GET", Target: target, Header: h},
 		Response: &http.Response{At: w.at(), Status: 200}})
 }
 
 func (w *net) job(src, dst, entrypoint string) {
-	w.bus.Publish(&ray.Call{At: w.at(), Flow: flow(src, dst, 8265), Job: true, Entrypoint: entrypoint, Outcome: ray.Executed})
+	w.bus.Publish(&ray.Call{At: w.at(), Flow: detectortest.Flow(src, dst, 8265), Job: true, Entrypoint: entrypoint, Outcome: ray.Executed})
 }
 
 func host(name string) http.Header { return http.Header{{Name: "Host", Value: name}} }
@@ -90,13 +87,13 @@ func TestCallbacks(t *testing.T) {
 		{"a call with this Host", func(w *net) { w.get(node, web, "/", host(random+".oast.fun:80")) }, "high", "called"},
 		{"a call by a proxy's target", func(w *net) { w.get(node, "10.20.0.30", "http://"+random+".oast.me/x", nil) }, "high", "called"},
 		{"a call through SOCKS", func(w *net) {
-			w.bus.Publish(&socks.Request{At: w.at(), Flow: flow(node, "10.20.0.30", 1080), Host: socks.Address{Name: random + ".oast.pro"}, OK: true})
+			w.bus.Publish(&socks.Request{At: w.at(), Flow: detectortest.Flow(node, "10.20.0.30", 1080), Host: socks.Address{Name: random + ".oast.pro"}, OK: true})
 		}, "high", "called"},
 		{"a call over TLS", func(w *net) {
-			w.bus.Publish(&tls.Session{At: w.at(), Flow: flow(node, web, 443), ServerName: random + ".oast.live", Answered: true})
+			w.bus.Publish(&tls.Session{At: w.at(), Flow: detectortest.Flow(node, web, 443), ServerName: random + ".oast.live", Answered: true})
 		}, "high", "called"},
 		{"an alias for such a name", func(w *net) {
-			w.bus.Publish(&dns.Transaction{At: w.at(), Flow: flow(node, resolver, 53), Query: "x.evil.example", Type: 1, Asked: true, Answered: true,
+			w.bus.Publish(&dns.Transaction{At: w.at(), Flow: detectortest.Flow(node, resolver, 53), Query: "x.evil.example", Type: 1, Asked: true, Answered: true,
 				Answers: []dns.Answer{{Name: "x.evil.example", Type: 5, Data: random + ".oast.fun"}, {Name: random + ".oast.fun", Type: 1, Addr: netip.MustParseAddr(web)}}})
 		}, "high", random},
 		{"a job told it to", func(w *net) {
@@ -112,7 +109,7 @@ func TestCallbacks(t *testing.T) {
 			w.dns(node, "word.oastify.com", web, 0)
 		}, "high", "as a request's target"},
 		{"a machine that answers DNS itself", func(w *net) {
-			w.bus.Publish(&dns.Transaction{At: w.at(), Flow: flow("10.20.0.7", resolver, 53), Query: "example.com", Asked: true, Answered: true})
+			w.bus.Publish(&dns.Transaction{At: w.at(), Flow: detectortest.Flow("10.20.0.7", resolver, 53), Query: "example.com", Asked: true, Answered: true})
 			w.dns(resolver, random+".oast.fun", web, 0)
 		}, "low", "may ask for others"},
 
@@ -125,7 +122,7 @@ func TestCallbacks(t *testing.T) {
 		{"a name that only ends alike", func(w *net) { w.dns(node, random+".notoast.fun", web, 0) }, "", ""},
 		{"a name that only has it inside", func(w *net) { w.dns(node, random+".oast.fun.example.com", web, 0) }, "", ""},
 		{"the AAAA beside the A", func(w *net) {
-			w.bus.Publish(&dns.Transaction{At: w.at(), Flow: flow(node, resolver, 53), Query: random + ".oast.fun", Type: 28, Asked: true, Answered: true, RCode: 5})
+			w.bus.Publish(&dns.Transaction{At: w.at(), Flow: detectortest.Flow(node, resolver, 53), Query: random + ".oast.fun", Type: 28, Asked: true, Answered: true, RCode: 5})
 		}, "", ""},
 		{"from outside", func(w *net) { w.get(attacker, node, "/", host(random+".oast.fun")) }, "", ""},
 		{"a job that is only submitted", func(w *net) { w.job(attacker, node, "curl "+random+".oast.fun") }, "", ""},

@@ -12,6 +12,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 const (
@@ -31,7 +32,7 @@ type net struct {
 }
 
 func newNet(cfg Config) *net {
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	w := &net{now: 1_700_000_000e9}
 	w.bus = detectors.NewBus(func(f *detectors.Finding) { w.said = append(w.said, f) })
 	Spec().New(&detectors.Env{Home: home, Settings: map[string]any{"payload": &cfg}}, w.bus)
@@ -44,12 +45,8 @@ func (w *net) at() capture.At {
 	return capture.At{Time: w.now, Packet: w.n}
 }
 
-func flow(src, dst string, port uint16) *capture.Flow {
-	return &capture.Flow{UID: "C1", Orig: netip.AddrPortFrom(netip.MustParseAddr(src), 40000), Resp: netip.AddrPortFrom(netip.MustParseAddr(dst), port)}
-}
-
 func (w *net) job(src, dst, entrypoint string, out ray.Outcome) {
-	w.bus.Publish(&ray.Call{At: w.at(), Flow: flow(src, dst, 8265), Job: true, Entrypoint: entrypoint, Outcome: out})
+	w.bus.Publish(&ray.Call{At: w.at(), Flow: detectortest.Flow(src, dst, 8265), Job: true, Entrypoint: entrypoint, Outcome: out})
 }
 
 func (w *net) lookup(name, addr string) {
@@ -68,7 +65,7 @@ func (w *net) get(src, dst string, port uint16, host, path, agent, contentType, 
 	r.Whole(at, []byte(body))
 	p := &http.Response{At: at, Status: status, Header: http.Header{{Name: "Content-Type", Value: contentType}}}
 	p.Body.Files, p.Body.Complete = r.Close(), true
-	w.bus.Publish(&http.Transaction{At: q.At, Flow: flow(src, dst, port), Request: q, Response: p})
+	w.bus.Publish(&http.Transaction{At: q.At, Flow: detectortest.Flow(src, dst, port), Request: q, Response: p})
 }
 
 const (
@@ -262,7 +259,7 @@ func TestArchivesAndEntries(t *testing.T) {
 	client := &detectors.Finding{Rule: "rayclient/external", Severity: detectors.Critical, Outcome: detectors.Succeeded, Src: netip.MustParseAddr(attacker), Dst: netip.MustParseAddr(node)}
 	recon := &detectors.Finding{Rule: "rayclient/external", Severity: detectors.Medium, Outcome: detectors.Succeeded, Src: netip.MustParseAddr(attacker), Dst: netip.MustParseAddr(node)}
 	names := func(w *net) {
-		w.bus.Publish(&http.Transaction{At: w.at(), Flow: flow(attacker, node, 8081), Request: &http.Request{At: w.at(), Method: "POST", Target: "/models?url=http://" + web + ":8000/x.mar"}})
+		w.bus.Publish(&http.Transaction{At: w.at(), Flow: detectortest.Flow(attacker, node, 8081), Request: &http.Request{At: w.at(), Method: "POST", Target: "/models?url=http://" + web + ":8000/x.mar"}})
 	}
 	for _, x := range []struct {
 		says   string

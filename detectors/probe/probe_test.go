@@ -9,6 +9,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 func TestProbes(t *testing.T) {
@@ -54,7 +55,7 @@ func TestProbes(t *testing.T) {
 			}
 		}, ""},
 	} {
-		home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+		home := detectortest.Home()
 		got := ""
 		bus := detectors.NewBus(func(f *detectors.Finding) { got = f.Rule })
 		Spec().New(&detectors.Env{Home: home}, bus)

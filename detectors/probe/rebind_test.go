@@ -7,6 +7,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 func TestRebind(t *testing.T) {
@@ -34,7 +35,7 @@ func TestRebind(t *testing.T) {
 		{"out of the house", []answer{{a, 0, 5, home}, {a, 10, 5, outside}}, false},
 		{"addresses outside", []answer{{a, 0, 5, outside}, {a, 10, 5, []string{"198.51.100.7"}}}, false},
 	} {
-		networks, _ := detectors.ParseNetworks(detectors.DefaultHome)
+		networks := detectortest.Home()
 		n := 0
 		bus := detectors.NewBus(func(f *detectors.Finding) {
 			if f.Rule == ruleRebind && f.Severity == detectors.Low {

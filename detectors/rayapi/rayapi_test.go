@@ -10,6 +10,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 const (
@@ -68,20 +69,15 @@ func fields(s string) (h http.Header) {
 	return h
 }
 
-func watch(t *testing.T, reqs ...req) (found []*detectors.Finding) {
+func watch(t *testing.T, reqs ...req) []*detectors.Finding {
 	t.Helper()
-	home, err := detectors.ParseNetworks(detectors.DefaultHome)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bus := detectors.NewBus(func(f *detectors.Finding) { found = append(found, f) })
-	Spec().New(&detectors.Env{Home: home}, bus)
+	bus := detectortest.New(Spec(), nil)
 	for _, r := range reqs {
 		if c := ray.Interpret(r.tx()); c != nil {
 			bus.Publish(c)
 		}
 	}
-	return found
+	return bus.Found
 }
 
 // last gives what was said by a rule at its most severe.

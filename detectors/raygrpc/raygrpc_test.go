@@ -13,6 +13,7 @@ import (
 	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 const (
@@ -104,14 +105,9 @@ func answers(sec float64, src, dst string) *ray.Call {
 }
 
 // watch publishes events in order, then the end of every flow.
-func watch(t *testing.T, evs ...any) (found []*detectors.Finding) {
+func watch(t *testing.T, evs ...any) []*detectors.Finding {
 	t.Helper()
-	home, err := detectors.ParseNetworks(detectors.DefaultHome)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bus := detectors.NewBus(func(f *detectors.Finding) { found = append(found, f) })
-	Spec().New(&detectors.Env{Home: home}, bus)
+	bus := detectortest.New(Spec(), nil)
 	var flows []*capture.Flow
 	for _, e := range evs {
 		if c, ok := e.(*raygrpc.Call); ok {
@@ -123,7 +119,7 @@ func watch(t *testing.T, evs ...any) (found []*detectors.Finding) {
 	for _, f := range flows {
 		bus.Publish(&capture.Conn{At: when(30), Flow: f})
 	}
-	for _, f := range found {
+	for _, f := range bus.Found {
 		if f.Msg == "" || len(f.Evidence) == 0 || !f.Src.IsValid() || f.Packet == 0 {
 			t.Errorf("incomplete: %+v", f)
 		}
@@ -133,7 +129,7 @@ func watch(t *testing.T, evs ...any) (found []*detectors.Finding) {
 			}
 		}
 	}
-	return found
+	return bus.Found
 }
 
 func say(list []*detectors.Finding) string {
@@ -265,10 +261,7 @@ func TestSentences(t *testing.T) {
 
 // Whatever comes, the tables stay within their bounds.
 func TestTablesAreBounded(t *testing.T) {
-	home, err := detectors.ParseNetworks(detectors.DefaultHome)
-	if err != nil {
-		t.Fatal(err)
-	}
+	home := detectortest.Home()
 	d := &detector{env: &detectors.Env{Home: home}, bus: detectors.NewBus(func(*detectors.Finding) {})}
 	d.members.Limit, d.before.Limit, d.rays.Limit = maxMembers, maxPairs, maxHosts
 	d.took.Limit, d.tries.Limit, d.spread.Limit = maxHosts, maxGuess, maxHosts

@@ -7,6 +7,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 func TestTakeover(t *testing.T) {
@@ -24,7 +25,7 @@ func TestTakeover(t *testing.T) {
 		{"replication at home", other, node, "REPLICAOF 10.20.0.11 6379", rayredis.Executed, ""},
 		{"an outsider replicates from home", out, node, "PSYNC", rayredis.Unseen, ""},
 	} {
-		home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+		home := detectortest.Home()
 		got := ""
 		bus := detectors.NewBus(func(f *detectors.Finding) { got = f.Severity.String() })
 		Spec().New(&detectors.Env{Home: home}, bus)

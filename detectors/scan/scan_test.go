@@ -10,6 +10,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 // net is a detector with a clock and a list of what it said, without what an hour suppresses.
@@ -21,7 +22,7 @@ type net struct {
 }
 
 func newNet(cfg Config) *net {
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	w := &net{now: 1_700_000_000e9}
 	once := detectors.NewSuppressor(func(f *detectors.Finding) { w.said = append(w.said, f) })
 	w.bus = detectors.NewBus(once.Report)

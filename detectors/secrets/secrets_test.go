@@ -12,6 +12,7 @@ import (
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 const (
@@ -44,23 +45,20 @@ func (m message) tx() *http.Transaction {
 
 func judge(t *testing.T, cfg Config, m message, before ...any) *detectors.Finding {
 	t.Helper()
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
-	var said []*detectors.Finding
-	bus := detectors.NewBus(func(f *detectors.Finding) { said = append(said, f) })
-	Spec().New(&detectors.Env{Home: home, Settings: map[string]any{"secrets": &cfg}}, bus)
+	bus := detectortest.New(Spec(), &detectors.Env{Settings: map[string]any{"secrets": &cfg}})
 	for _, ev := range before {
 		bus.Publish(ev)
 	}
 	if ev := secrets.NewReader(nil).Interpret(m.tx()); ev != nil {
 		bus.Publish(ev)
 	}
-	switch len(said) {
+	switch len(bus.Found) {
 	case 0:
 		return nil
 	case 1:
-		return said[0]
+		return bus.Found[0]
 	}
-	t.Fatalf("%d findings", len(said))
+	t.Fatalf("%d findings", len(bus.Found))
 	return nil
 }
 
@@ -146,7 +144,7 @@ func TestEnvironmentAfterAJob(t *testing.T) {
 
 // TestOnePlaceIsOneFinding: fifty clients that authenticate to one gateway are one line, two that lose a key are two.
 func TestOnePlaceIsOneFinding(t *testing.T) {
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	for _, tt := range []struct {
 		m    message
 		want int

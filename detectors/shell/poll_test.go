@@ -11,10 +11,11 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 func newBus() (*detectors.Bus, *[]*detectors.Finding) {
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	said := new([]*detectors.Finding)
 	bus := detectors.NewBus(func(f *detectors.Finding) { *said = append(*said, f) })
 	cfg := Default()

@@ -8,6 +8,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/shell"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 const (
@@ -39,10 +40,7 @@ func TestInteractive(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			home, _ := detectors.ParseNetworks(detectors.DefaultHome)
-			var said []*detectors.Finding
-			bus := detectors.NewBus(func(f *detectors.Finding) { said = append(said, f) })
-			Spec().New(&detectors.Env{Home: home, Settings: map[string]any{"shell": &Config{Allow: tt.allow}}}, bus)
+			bus := detectortest.New(Spec(), &detectors.Env{Settings: map[string]any{"shell": &Config{Allow: tt.allow}}})
 			s := &shell.Session{
 				At: capture.At{Time: 1_700_000_000e9, Packet: 7}, Commanded: tt.commanded, User: "root",
 				Flow:     &capture.Flow{Orig: netip.MustParseAddrPort(tt.orig), Resp: netip.MustParseAddrPort(tt.resp)},
@@ -53,15 +51,15 @@ func TestInteractive(t *testing.T) {
 			end.Ended = true
 			bus.Publish(&end)
 			if tt.msg == "" {
-				if len(said) > 0 {
-					t.Errorf("said %q", said[0].Msg)
+				if len(bus.Found) > 0 {
+					t.Errorf("said %q", bus.Found[0].Msg)
 				}
 				return
 			}
-			if len(said) != 1 {
-				t.Fatalf("said %d times", len(said))
+			if len(bus.Found) != 1 {
+				t.Fatalf("said %d times", len(bus.Found))
 			}
-			f := said[0]
+			f := bus.Found[0]
 			if f.Msg != tt.msg || f.Severity != tt.severity || f.Src.String() != tt.src || len(f.Evidence) != 2 || f.Evidence[0].Packet != 7 {
 				t.Errorf("got %+v", f)
 			}
@@ -70,15 +68,12 @@ func TestInteractive(t *testing.T) {
 }
 
 func TestConsoleOfAContainer(t *testing.T) {
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
-	var said []*detectors.Finding
-	bus := detectors.NewBus(func(f *detectors.Finding) { said = append(said, f) })
-	Spec().New(&detectors.Env{Home: home}, bus)
+	bus := detectortest.New(Spec(), nil)
 	flow := &capture.Flow{UID: "C1", Orig: netip.MustParseAddrPort(in), Resp: netip.MustParseAddrPort(in2)}
 	bus.Publish(&http.Transaction{Flow: flow, Request: &http.Request{Method: "POST", Target: "/containers/x/attach?stdin=1"}, Response: &http.Response{Status: 101}})
 	bus.Publish(&shell.Session{At: capture.At{Packet: 7}, Commanded: capture.Resp, Flow: flow, Evidence: []shell.Evidence{{Field: "prompt", Value: "/ #"}}})
 	const want = "10.20.0.12 is commanded by 10.20.0.11 through a plain-text shell on its port 4444, behind an upgrade of HTTP"
-	if len(said) != 1 || said[0].Severity != detectors.Medium || said[0].Msg != want || said[0].Evidence[1].Value != "/containers/x/attach" {
-		t.Fatalf("said %+v", *said[0])
+	if len(bus.Found) != 1 || bus.Found[0].Severity != detectors.Medium || bus.Found[0].Msg != want || bus.Found[0].Evidence[1].Value != "/containers/x/attach" {
+		t.Fatalf("said %+v", *bus.Found[0])
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 func TestSubmissions(t *testing.T) {
@@ -34,11 +35,8 @@ func TestSubmissions(t *testing.T) {
 		{"its state", outside, "GET", "/v1/submissions/status/driver-20260101000000-0000", "", 200, took, ""},
 		{"another's path", outside, "POST", "/forms/v1/submissions/create", job, 200, "", ""},
 	} {
-		home, _ := detectors.ParseNetworks(detectors.DefaultHome)
-		var said []*detectors.Finding
-		bus := detectors.NewBus(func(f *detectors.Finding) { said = append(said, f) })
 		users, _ := detectors.ParseNetworks([]string{user})
-		Spec().New(&detectors.Env{Home: home, Users: users}, bus)
+		bus := detectortest.New(Spec(), &detectors.Env{Users: users})
 		tx := &http.Transaction{
 			Flow:    &capture.Flow{UID: "C1", Orig: netip.AddrPortFrom(netip.MustParseAddr(x.src), 40000), Resp: netip.AddrPortFrom(netip.MustParseAddr(master), 6066)},
 			Request: &http.Request{Method: x.method, Target: x.target, Body: http.Body{Data: []byte(x.body)}},
@@ -48,10 +46,10 @@ func TestSubmissions(t *testing.T) {
 		}
 		bus.Publish(tx)
 		got := ""
-		if len(said) > 0 {
-			got = said[0].Severity.String()
+		if len(bus.Found) > 0 {
+			got = bus.Found[0].Severity.String()
 		}
-		if got != x.sev || len(said) > 1 {
+		if got != x.sev || len(bus.Found) > 1 {
 			t.Errorf("%s: %q", x.says, got)
 		}
 	}

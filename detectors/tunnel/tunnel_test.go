@@ -13,6 +13,7 @@ import (
 	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/detectortest"
 )
 
 const (
@@ -27,7 +28,7 @@ type net struct {
 }
 
 func newNet(cfg Config) *net {
-	home, _ := detectors.ParseNetworks(detectors.DefaultHome)
+	home := detectortest.Home()
 	w := &net{now: 1_700_000_000e9}
 	w.bus = detectors.NewBus(func(f *detectors.Finding) { w.said = append(w.said, f) })
 	Spec().New(&detectors.Env{Home: home, Settings: map[string]any{"tunnel": &cfg}}, w.bus)
@@ -39,10 +40,6 @@ func (w *net) at() capture.At {
 	return capture.At{Time: w.now, Packet: 1}
 }
 
-func flow(src, dst string, port uint16) *capture.Flow {
-	return &capture.Flow{UID: "C1", Proto: capture.ProtoTCP, Orig: netip.AddrPortFrom(netip.MustParseAddr(src), 40000), Resp: netip.AddrPortFrom(netip.MustParseAddr(dst), port)}
-}
-
 func (w *net) job() {
 	w.bus.Publish(&detectors.Finding{At: w.at(), Rule: "jobsubmit/external", Severity: detectors.Critical, Outcome: detectors.Succeeded,
 		Src: netip.MustParseAddr("203.0.113.66"), Dst: netip.MustParseAddr(node)})
@@ -51,27 +48,29 @@ func (w *net) job() {
 func TestTunnels(t *testing.T) {
 	lookup := func(name string) func(w *net) {
 		return func(w *net) {
-			w.bus.Publish(&dns.Transaction{At: w.at(), Flow: flow(node, "10.20.0.53", 53), Query: name})
+			w.bus.Publish(&dns.Transaction{At: w.at(), Flow: detectortest.Flow(node, "10.20.0.53", 53), Query: name})
 		}
 	}
 	program := func(p string) func(w *net) {
-		return func(w *net) { w.bus.Publish(&relay.Session{At: w.at(), Flow: flow(node, out, 443), Program: p}) }
+		return func(w *net) {
+			w.bus.Publish(&relay.Session{At: w.at(), Flow: detectortest.Flow(node, out, 443), Program: p})
+		}
 	}
 	upgrade := func(sub, path string) func(w *net) {
 		return func(w *net) {
-			w.bus.Publish(&http.Transaction{At: w.at(), Flow: flow(node, out, 80),
+			w.bus.Publish(&http.Transaction{At: w.at(), Flow: detectortest.Flow(node, out, 80),
 				Request:  &http.Request{At: w.at(), Method: "GET", Target: path, Header: http.Header{{Name: "Sec-WebSocket-Protocol", Value: sub}}},
 				Response: &http.Response{Status: 101}})
 		}
 	}
 	ssh := func(src, dst string, port uint16, banner string) func(w *net) {
 		return func(w *net) {
-			w.bus.Publish(&services.SSH{At: w.at(), Flow: flow(src, dst, port), Client: "SSH-2.0-OpenSSH_9.2", Server: banner})
+			w.bus.Publish(&services.SSH{At: w.at(), Flow: detectortest.Flow(src, dst, port), Client: "SSH-2.0-OpenSSH_9.2", Server: banner})
 		}
 	}
 	conn := func(services []string, sent, got uint64) func(w *net) {
 		return func(w *net) {
-			w.bus.Publish(&capture.Conn{At: w.at(), Flow: flow(node, out, 53), Bytes: [2]uint64{sent, got}, Pkts: [2]uint64{9, 9}, Services: services})
+			w.bus.Publish(&capture.Conn{At: w.at(), Flow: detectortest.Flow(node, out, 53), Bytes: [2]uint64{sent, got}, Pkts: [2]uint64{9, 9}, Services: services})
 		}
 	}
 	after := func(f func(w *net)) func(w *net) { return func(w *net) { w.job(); f(w) } }
@@ -88,7 +87,7 @@ func TestTunnels(t *testing.T) {
 		{"known before the job", func(w *net) { f := lookup("a.pinggy.io"); f(w); w.said = nil; w.job(); f(w) }, ruleRelay, detectors.Low},
 		{"two hours after the job", func(w *net) { w.job(); w.now = w.now.Add(2 * time.Hour); lookup("a.pinggy.io")(w) }, ruleRelay, detectors.Low},
 		{"a hello", func(w *net) {
-			w.bus.Publish(&tls.Session{At: w.at(), Flow: flow(node, out, 443), ServerName: "connect.NGROK-agent.com"})
+			w.bus.Publish(&tls.Session{At: w.at(), Flow: detectortest.Flow(node, out, 443), ServerName: "connect.NGROK-agent.com"})
 		}, ruleRelay, detectors.Low},
 		{"gsocket", program("gsocket"), ruleRelay, detectors.Medium},
 		{"WireGuard", program("WireGuard"), ruleRelay, detectors.Low},
@@ -97,7 +96,7 @@ func TestTunnels(t *testing.T) {
 		{"SSH on 443 after a job", after(ssh(node, out, 443, "SSH-2.0-dropbear")), ruleSSH, detectors.High},
 		{"no DNS on 53", conn(nil, 5000, 9000), ruleProtocol, detectors.Medium},
 		{"a proxy for an outsider", func(w *net) {
-			w.bus.Publish(&socks.Request{At: w.at(), Flow: flow(out, node, 40000), Host: socks.Address{Name: "10.20.0.5"}, Port: 8265, Replied: true, OK: true})
+			w.bus.Publish(&socks.Request{At: w.at(), Flow: detectortest.Flow(out, node, 40000), Host: socks.Address{Name: "10.20.0.5"}, Port: 8265, Replied: true, OK: true})
 		}, ruleProxy, detectors.Medium},
 		{"GRE", func(w *net) {
 			w.bus.Publish(&capture.Entered{At: w.at(), Tunnel: &capture.Tunnel{Kind: "GRE", Orig: netip.AddrPortFrom(netip.MustParseAddr(node), 0), Resp: netip.AddrPortFrom(netip.MustParseAddr(out), 0)}})
@@ -111,7 +110,7 @@ func TestTunnels(t *testing.T) {
 		{"SSH at home", ssh(node, "10.20.0.11", 443, "SSH-2.0-OpenSSH_9.2"), "", 0},
 		{"DNS over TCP", conn([]string{"dns"}, 5000, 9000), "", 0},
 		{"a client that calls in by WireGuard", func(w *net) {
-			w.bus.Publish(&relay.Session{At: w.at(), Flow: flow(out, node, 51820), Program: "WireGuard"})
+			w.bus.Publish(&relay.Session{At: w.at(), Flow: detectortest.Flow(out, node, 51820), Program: "WireGuard"})
 		}, "", 0},
 		{"GRE between two at home", func(w *net) {
 			w.bus.Publish(&capture.Entered{At: w.at(), Tunnel: &capture.Tunnel{Kind: "GRE", Orig: netip.AddrPortFrom(netip.MustParseAddr(node), 0), Resp: netip.AddrPortFrom(netip.MustParseAddr("10.1.1.1"), 0)}})

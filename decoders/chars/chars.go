@@ -16,6 +16,13 @@ func Hex(c byte) (v byte, ok bool) {
 	return 0, false
 }
 
+// HexPair gives the byte that two hexadecimal digits of either case write.
+func HexPair(high, low byte) (v byte, ok bool) {
+	h, ok1 := Hex(high)
+	l, ok2 := Hex(low)
+	return h<<4 | l, ok1 && ok2
+}
+
 // IsHex reports whether s is n hexadecimal digits in lower case, as programs write ids and digests.
 func IsHex(s string, n int) bool {
 	if len(s) != n {
@@ -37,10 +44,8 @@ func Unpercent(s string) string {
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
 		if s[i] == '%' && i+2 < len(s) {
-			h, ok1 := Hex(s[i+1])
-			l, ok2 := Hex(s[i+2])
-			if ok1 && ok2 {
-				b = append(b, h<<4|l)
+			if c, ok := HexPair(s[i+1], s[i+2]); ok {
+				b = append(b, c)
 				i += 2
 				continue
 			}

@@ -12,6 +12,11 @@ func TestHex(t *testing.T) {
 			t.Errorf("%q: %d, %t", byte(c), v, ok)
 		}
 	}
+	for s, want := range map[string]int{"4a": 0x4a, "Ff": 0xff, "00": 0, "g0": -1, "0g": -1} {
+		if v, ok := HexPair(s[0], s[1]); ok != (want >= 0) || ok && int(v) != want {
+			t.Errorf("%s: %d, %t", s, v, ok)
+		}
+	}
 	for s, want := range map[string]bool{"0af9": true, "0AF9": false, "0af": false, "0af9a": false, "0a 9": false, "": false} {
 		if IsHex(s, 4) != want {
 			t.Errorf("IsHex(%q)", s)

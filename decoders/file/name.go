@@ -1,6 +1,10 @@
 package file
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/raytap/raytap/decoders/chars"
+)
 
 // NameOf gives the name that a Content-Disposition or Content-Type field gives its body, as Zeek reads it: the last
 // name= or filename=, quotes, language and percent escapes removed.
@@ -86,7 +90,8 @@ func asciiLower(s string) string {
 	return string(b)
 }
 
-// Unescape removes percent escapes as Zeek does for its uri column: %XX, %uXXXX, and what is no escape stays.
+// Unescape removes percent escapes as Zeek does for its uri column: %XX, %uXXXX, and what is no escape stays. chars.Unpercent
+// knows neither %u nor the doubled sign, of which Zeek drops one.
 func Unescape(s string) string {
 	i := strings.IndexByte(s, '%')
 	if i < 0 {
@@ -105,32 +110,27 @@ func Unescape(s string) string {
 			return string(out)
 		case rest[0] == '%':
 			// A doubled sign: the first is dropped.
-		case Unhex(rest[0]) >= 0 && Unhex(rest[1]) >= 0:
-			out = append(out, byte(Unhex(rest[0])<<4|Unhex(rest[1])))
-			i += 2
-		case len(rest) >= 5 && rest[0] == 'u' && Unhex(rest[1]) >= 0 && Unhex(rest[2]) >= 0 && Unhex(rest[3]) >= 0 && Unhex(rest[4]) >= 0:
-			if hi := Unhex(rest[1])<<4 | Unhex(rest[2]); hi != 0 {
-				out = append(out, byte(hi))
-			}
-			out = append(out, byte(Unhex(rest[3])<<4|Unhex(rest[4])))
-			i += 5
 		default:
+			if c, ok := chars.HexPair(rest[0], rest[1]); ok {
+				out = append(out, c)
+				i += 2
+				continue
+			}
+			if rest[0] == 'u' && len(rest) >= 5 {
+				high, ok1 := chars.HexPair(rest[1], rest[2])
+				low, ok2 := chars.HexPair(rest[3], rest[4])
+				if ok1 && ok2 {
+					if high != 0 {
+						out = append(out, high)
+					}
+					out = append(out, low)
+					i += 5
+					continue
+				}
+			}
 			out = append(out, '%', rest[0])
 			i++
 		}
 	}
 	return string(out)
-}
-
-// Unhex gives the value of a hexadecimal digit, -1 if c is none.
-func Unhex(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }

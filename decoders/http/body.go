@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/chars"
 	"github.com/raytap/raytap/decoders/file"
 )
 
@@ -139,8 +140,8 @@ func (d *decoder) chunk(dir capture.Dir, h *half, line []byte) {
 	}
 	size, i := int64(0), 0
 	for ; i < len(line); i++ {
-		v := file.Unhex(line[i])
-		if v < 0 {
+		v, ok := chars.Hex(line[i])
+		if !ok {
 			break
 		}
 		if size >= 1<<58 {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/chars"
 	"github.com/raytap/raytap/decoders/file"
 )
 
@@ -200,14 +201,18 @@ func (d *decoder) targetWeirds(s string) {
 		if s[i] != '%' {
 			continue
 		}
-		switch rest := s[i+1:]; {
+		rest, pair := s[i+1:], false
+		if len(rest) > 1 {
+			_, pair = chars.HexPair(rest[0], rest[1])
+		}
+		switch {
 		case len(rest) == 0:
 			d.weird("illegal_%_at_end_of_URI", "")
 		case len(rest) == 1:
 			d.weird("partial_escape_at_end_of_URI", "")
 		case rest[0] == '%':
 			d.weird("double_%_in_URI", "")
-		case file.Unhex(rest[0]) >= 0 && file.Unhex(rest[1]) >= 0:
+		case pair:
 			i += 2
 		case rest[0] == 'u' && len(rest) >= 5:
 			i += 5

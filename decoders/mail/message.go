@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/chars"
 	"github.com/raytap/raytap/decoders/file"
 )
 
@@ -363,10 +364,14 @@ func (p *part) quotedLine(l []byte, whole bool) {
 		case len(l) == 1:
 			soft = true
 			l = nil
-		case len(l) >= 3 && file.Unhex(l[1]) >= 0 && file.Unhex(l[2]) >= 0:
-			p.m.write([]byte{byte(file.Unhex(l[1])<<4 | file.Unhex(l[2]))})
-			l = l[3:]
 		default:
+			if len(l) >= 3 {
+				if c, ok := chars.HexPair(l[1], l[2]); ok {
+					p.m.write([]byte{c})
+					l = l[3:]
+					continue
+				}
+			}
 			p.m.write(l[:1])
 			l = l[1:]
 		}

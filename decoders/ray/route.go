@@ -406,9 +406,7 @@ func hexByte(s string, i int) (byte, bool) {
 	if i+2 > len(s) {
 		return 0, false
 	}
-	hi, ok1 := chars.Hex(s[i])
-	lo, ok2 := chars.Hex(s[i+1])
-	return hi<<4 | lo, ok1 && ok2
+	return chars.HexPair(s[i], s[i+1])
 }
 
 // cleanPath merges slashes and resolves dot segments (RFC 3986 section 5.2.4).

@@ -129,10 +129,8 @@ func unpercent(b []byte) []byte {
 	out, changed := make([]byte, 0, len(b)), false
 	for i := 0; i < len(b); i++ {
 		if b[i] == '%' && i+2 < len(b) {
-			h, ok1 := chars.Hex(b[i+1])
-			l, ok2 := chars.Hex(b[i+2])
-			if ok1 && ok2 {
-				out, changed = append(out, h<<4|l), true
+			if c, ok := chars.HexPair(b[i+1], b[i+2]); ok {
+				out, changed = append(out, c), true
 				i += 2
 				continue
 			}
@@ -167,10 +165,8 @@ func unescape(b []byte) []byte {
 			out = append(out, '\t')
 		case 'u':
 			if i+4 < len(b) && b[i+1] == '0' && b[i+2] == '0' {
-				h, ok1 := chars.Hex(b[i+3])
-				l, ok2 := chars.Hex(b[i+4])
-				if ok1 && ok2 {
-					out = append(out, h<<4|l)
+				if v, ok := chars.HexPair(b[i+3], b[i+4]); ok {
+					out = append(out, v)
 					i += 4
 					continue
 				}

@@ -248,29 +248,38 @@ func (s *schemaOf) of(t *testing.T, r logRow) map[string]any {
 			out[f] = fmt.Sprint(v)
 		case "url.domain":
 			out[f] = regexp.MustCompile(`:\d+$`).ReplaceAllString(v.(string), "")
-		case "threat.technique.id", "threat.technique.subtechnique.id", "threat.framework":
-			var ids, subs []any
+		case "event.action":
+			out[f] = flat(v)[""]
+			switch {
+			case m[1] == "update" && v == true:
+				out[f] = "finding-updated"
+			case m[1] == "update":
+				out[f] = "finding-created"
+			case m[1] == "state" && v == "open" && row["revision"] == int64(1):
+				out[f] = "incident-opened"
+			case m[1] == "state" && v == "open":
+				out[f] = "incident-updated"
+			case m[1] == "state":
+				out[f] = "incident-" + v.(string)
+			}
+		case "threat.technique.id", "threat.technique.name", "threat.technique.subtechnique.id", "threat.technique.subtechnique.name", "threat.framework":
+			var all []any
 			for _, e := range v.([]any) {
-				id, _, _ := strings.Cut(e.(string), " ")
-				if !strings.HasPrefix(id, "T") {
-					continue
-				}
+				id := e.(map[string]any)["id"].(string)
 				whole, _, sub := strings.Cut(id, ".")
-				if sub {
-					subs = append(subs, id)
-				}
-				if !slices.Contains(ids, any(whole)) {
-					ids = append(ids, whole)
+				name, part, _ := strings.Cut(e.(map[string]any)["name"].(string), ": ")
+				x := map[string]string{"threat.technique.id": whole, "threat.technique.name": name, "threat.framework": "MITRE ATT&CK",
+					"threat.technique.subtechnique.id": id, "threat.technique.subtechnique.name": part}[f]
+				if strings.HasPrefix(id, "T") && (sub || !strings.Contains(f, "subtechnique")) && !slices.Contains(all, any(x)) {
+					all = append(all, x)
 				}
 			}
 			switch {
-			case len(ids) == 0:
+			case all == nil:
 			case f == "threat.framework":
-				out[f] = "MITRE ATT&CK"
-			case f == "threat.technique.id":
-				out[f] = ids
-			case len(subs) > 0:
-				out[f] = subs
+				out[f] = all[0]
+			default:
+				out[f] = all
 			}
 		default:
 			out[f] = flat(v)[""]
@@ -284,6 +293,18 @@ func (s *schemaOf) of(t *testing.T, r logRow) map[string]any {
 		}
 	}
 	return out
+}
+
+// documentID is the id of the document that a row becomes, nil if that is for Elasticsearch to find.
+func documentID(t *testing.T, r logRow) any {
+	row := decoded(t, r.line)
+	switch r.log {
+	case "notice":
+		return fmt.Sprintf("%s-%d", row["finding_id"], row["revision"])
+	case "incidents":
+		return fmt.Sprintf("%s-%d", row["incident_id"], row["revision"])
+	}
+	return nil
 }
 
 // TestECSTable: the columns of docs/ecs.md are some, and its words all that there are.
@@ -465,6 +486,10 @@ func TestFilebeat(t *testing.T) {
 			}
 		}
 		delete(event, "log")
+		if got, want := event.get("@metadata._id"), documentID(t, r); got != want {
+			t.Errorf("%s: the document is %v, want %v", r.log, got, want)
+		}
+		delete(event, "@metadata")
 		same(t, "Filebeat", r, flat(map[string]any(event)), ecs.of(t, r))
 	}
 }
@@ -473,7 +498,8 @@ func TestFilebeat(t *testing.T) {
 // finds that (npm install @bpinternal/verel, NODE_PATH).
 func TestVector(t *testing.T) {
 	cfg := parseYAML(t, "docs/integrations/vector.yaml")
-	if at(t, cfg, "transforms", "ecs", "inputs", 0) != "raytap" || at(t, cfg, "sources", "raytap", "type") != "file" || at(t, cfg, "sinks", "elastic", "inputs", 0) != "ecs" {
+	if at(t, cfg, "transforms", "ecs", "inputs", 0) != "raytap" || at(t, cfg, "sources", "raytap", "type") != "file" || at(t, cfg, "sinks", "elastic", "inputs", 0) != "ecs" ||
+		at(t, cfg, "sinks", "elastic", "id_key") != "_id" {
 		t.Error("the pieces do not fit together")
 	}
 	source := at(t, cfg, "transforms", "ecs", "source").(string)
@@ -498,8 +524,11 @@ func TestVector(t *testing.T) {
 		fresh := false
 		for k, v := range decoded(t, r.line) {
 			key := r.log + " " + k
-			if k == "severity" || k == "outcome" {
-				key += " " + v.(string)
+			switch k {
+			case "severity", "outcome", "update", "state", "revision":
+				key += fmt.Sprint(" ", v)
+			case "attack", "techniques":
+				key += fmt.Sprint(" ", strings.Contains(fmt.Sprint(v), "T1059.004"), len(v.([]any)) > 0)
 			}
 			fresh = fresh || !had[key]
 			had[key] = true
@@ -538,6 +567,10 @@ func TestVector(t *testing.T) {
 				got[f] = float64(at.UnixMicro())
 			}
 		}
+		if got, want := got["_id"], documentID(t, rows[i]); got != want {
+			t.Errorf("%s: the document is %v, want %v", rows[i].log, got, want)
+		}
+		delete(got, "_id")
 		same(t, "Vector", rows[i], got, ecs.of(t, rows[i]))
 	}
 }

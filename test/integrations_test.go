@@ -171,7 +171,15 @@ func TestElasticsearchTemplate(t *testing.T) {
 	for _, r := range sampleRows(t) {
 		for f, v := range ecs.of(t, r) {
 			switch {
-			case v == nil:
+			case v == nil || empty(v):
+			case objectsIn(v) != nil:
+				for _, o := range objectsIn(v) {
+					for k, v := range o {
+						if !fits(types[f+"."+k], v) {
+							t.Fatalf("%s.%s of %s is %#v, which is no %q", f, k, r.log, v, types[f+"."+k])
+						}
+					}
+				}
 			case types[f] == "":
 				t.Fatalf("%s of %s has no type", f, r.log)
 			case !fits(types[f], v):
@@ -179,6 +187,24 @@ func TestElasticsearchTemplate(t *testing.T) {
 			}
 		}
 	}
+}
+
+func empty(v any) bool {
+	list, ok := v.([]any)
+	return ok && len(list) == 0
+}
+
+// objectsIn gives the objects of a list, nil if it is no list of these.
+func objectsIn(v any) (all []map[string]any) {
+	list, _ := v.([]any)
+	for _, e := range list {
+		o, ok := e.(map[string]any)
+		if !ok {
+			return nil
+		}
+		all = append(all, o)
+	}
+	return all
 }
 
 // fits reports whether a value can be indexed as a type.

@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -18,6 +19,10 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/tls"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/assets"
+	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/zeek"
 	"github.com/raytap/raytap/test/logspec"
 )
@@ -419,13 +424,19 @@ func TestRowsKeepToTheirSchema(t *testing.T) {
 func rareRows(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	sink, err := zeek.New(dir, zeek.Options{Format: zeek.JSON})
+	sink, err := zeek.New(dir, zeek.Options{Format: zeek.JSON, Rules: registry.Rules()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	flow := &capture.Flow{UID: "CTestTestTestTest01", Orig: netip.MustParseAddrPort("10.0.0.1:40000"), Resp: netip.MustParseAddrPort("[2001:db8::1]:1080")}
 	at := capture.At{Time: 1700000000123456789, Packet: 1}
-	for _, r := range []capture.Record{
+	finding := &detectors.Finding{At: at, Rule: "jobsubmit/external", Severity: detectors.High, Outcome: detectors.Succeeded, Src: flow.Orig.Addr(), Name: "RTestTestTestTest01", Revision: 2, Count: 2}
+	for _, r := range []any{
+		&detectors.Update{Finding: finding, Was: detectors.High},
+		&detectors.Incident{Written: at.Time, ID: "I00000000000000001", Revision: 2, State: detectors.Open, First: at, Last: at,
+			Techniques: []string{"AML.T0049 Exploit Public-Facing Application", "T1059.004 Command and Scripting Interpreter: Unix Shell", "T1059.006 Command and Scripting Interpreter: Python"}},
+		&detectors.Incident{Written: at.Time, ID: "I00000000000000001", Revision: 3, State: detectors.Merged, Into: "I00000000000000002", First: at, Last: at},
+		&assets.Row{At: at, Change: assets.Seen, Asset: &assets.Asset{Key: "ray a", Proxies: []assets.Proxy{{Addr: flow.Resp, Prefix: "/ray", Host: "ray.example.org", Server: "nginx"}}}},
 		&capture.Loss{At: at, Span: time.Minute, Acks: 3, Gaps: 1},
 		&socks.Request{At: at, Flow: flow, Version: 5, Command: socks.Connect, User: "a", Host: socks.Address{Addr: flow.Resp.Addr(), Name: "pool.example"}, Port: 443,
 			Replied: true, Status: "succeeded", Bound: socks.Address{Addr: flow.Orig.Addr(), Name: "b"}, BoundPort: 9},
@@ -435,7 +446,18 @@ func rareRows(t *testing.T) string {
 	} {
 		sink.Event(r)
 	}
-	if err := sink.Close(0); err != nil {
+	src, err := capture.OpenFile("pcaps/attack-job-agent.pcap.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	cfg := engine.Default()
+	cfg.Rules.Off = []string{"jobsubmit", "egress"} // for kept_back_by
+	stats, err := engine.Run(context.Background(), cfg, src, sink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sink.Close(stats.Last); err != nil {
 		t.Fatal(err)
 	}
 	return dir

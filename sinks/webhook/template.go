@@ -90,7 +90,6 @@ var functions = template.FuncMap{
 	"upper":  strings.ToUpper,
 	"lower":  strings.ToLower,
 	"join":   func(sep string, all []string) string { return strings.Join(all, sep) },
-	"first":  func(s string) string { s, _, _ = strings.Cut(s, " "); return s },
 	"threat": threat,
 	"unix":   func(t time.Time) string { return fmt.Sprintf("%d.%06d", t.Unix(), t.Nanosecond()/1000) },
 	"rfc3339": func(t time.Time) string {

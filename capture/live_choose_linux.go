@@ -53,7 +53,7 @@ func newChoice(l *live, sel selection) (*choice, error) {
 	if sel.def {
 		groups |= 1<<(unix.RTNLGRP_IPV4_ROUTE-1) | 1<<(unix.RTNLGRP_IPV6_ROUTE-1)
 	}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err == nil {
+	if err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err == nil {
 		err = l.watch(fd, unix.EPOLL_CTL_ADD)
 	}
 	if err != nil {

@@ -216,7 +216,7 @@ func explainRules(b *bytes.Buffer, people *terminal.Sink, rules []detectors.Rule
 		fmt.Fprintf(b, "%s (%s; in notice.log Raytap::%s)\n\n", r.Name, r.Severity, r.Note)
 		people.Paragraph(b, "says", r.Says)
 		people.Paragraph(b, "needs", r.Needs)
-		people.Paragraph(b, "wrong", "Known to speak by mistake: "+r.FalsePositives)
+		people.Paragraph(b, "wrong", "Known false positives: "+r.FalsePositives)
 		for _, t := range techniques(slices.Concat(r.ATLAS, r.ATTACK)) {
 			tactic := ""
 			if t.Tactic != "" {

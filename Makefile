@@ -186,5 +186,6 @@ compare: ## CPU time a packet beside suricata, zeek, ndpiReader, tshark and tcpd
 	cmd/mixgen/compare.sh
 wire: ## rates and CPU time of the sensor beside suricata on a cable; takes root, tcpreplay, suricata
 	cmd/mixgen/wire.sh
+	cmd/mixgen/record.sh
 help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -17,6 +17,24 @@ type Column struct {
 	Doc    string   // sentences
 	Unit   string   // of a count: bytes, packets
 	Values []string // all that there are, where they are few; of a set or vector, for each of its elements
+	Fields []Field  // of what Objects writes: those of each object, in its order
+}
+
+// Field tells what a field of an object holds, of a column that is a list of them in JSON.
+type Field struct {
+	Name     string
+	Type     string // in the words of Zeek's header, as "count"
+	Optional bool   // an object may be without it
+	Doc      string // sentences
+	Unit     string // as of a Column
+}
+
+// Techniques are the fields of tactics and techniques of MITRE.
+func Techniques() []Field {
+	return []Field{
+		{Name: "id", Type: "string", Doc: "Its id: `AML.T0049`, `T1059.004`."},
+		{Name: "name", Type: "string", Optional: true, Doc: "Its name, if it is known."},
+	}
 }
 
 // FlowColumns are the columns that Flow.ID writes.

@@ -524,8 +524,8 @@ func TestFilterAgainstTcpdump(t *testing.T) {
 		}
 		for _, c := range filterGolden {
 			want, err := tcpdump(file, c.expr)
-			if err != nil && strings.Contains(err.Error(), "filtering not implemented") {
-				continue // of a link type that tcpdump reads and cannot filter
+			if err != nil && cannotFilter(err) {
+				continue // of a link type that tcpdump reads and cannot filter by this
 			}
 			if err != nil {
 				t.Errorf("%s: %s: %v", name, c.expr, err)
@@ -609,4 +609,14 @@ func BenchmarkFilter(b *testing.B) {
 			}
 		})
 	}
+}
+
+// cannotFilter reports whether tcpdump's error says that it knows no such filter for the link type of the file.
+func cannotFilter(err error) bool {
+	for _, s := range [...]string{"filtering not implemented", "supported only on", "not a broadcast link", "no VLAN support for", "no MPLS support for"} {
+		if strings.Contains(err.Error(), s) {
+			return true
+		}
+	}
+	return false
 }

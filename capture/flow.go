@@ -263,6 +263,7 @@ type flow struct {
 	attempt  bool  // the 5 s timer of a SYN is running
 	armed    rank  // by which it stands in the wheels
 	active   [2]bool
+	whole    bool // a recorder keeps all of it: see Shard.Whole
 	histSeen uint32
 	timeout  int32 // seconds
 	start    Time  // raw packet times: what the log says

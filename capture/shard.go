@@ -130,6 +130,7 @@ type Shard struct {
 	Counters Counters
 	Shed     ShedLevel
 	touched  *flow // of the packet at hand
+	hand     *flow // of the latest packet that was taken: see Facts
 	now      Time  // engine time: never runs backwards
 	at       At
 	table    []slotRef
@@ -322,7 +323,7 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 	case f.asleep:
 		s.split(f, side, p)
 	}
-	s.touched = f
+	s.touched, s.hand = f, f
 	if f.tcp != nil {
 		if (f.tcp.waits || f.early(side, p)) && f.waits(side, p) {
 			s.touched = nil

@@ -70,6 +70,15 @@ func (f *Flow) CommunityID() string {
 	if !f.Orig.IsValid() || !f.Resp.IsValid() {
 		return ""
 	}
+	sum := f.communitySum()
+	var out [2 + 28]byte
+	copy(out[:], "1:")
+	base64.StdEncoding.Encode(out[2:], sum[:])
+	return string(out[:])
+}
+
+// communitySum is what a Community ID writes as text.
+func (f *Flow) communitySum() [sha1.Size]byte {
 	from, to := f.Orig.Addr().As16(), f.Resp.Addr().As16()
 	src, dst, sport, dport := from[:], to[:], f.Orig.Port(), f.Resp.Port()
 	if f.Orig.Addr().Is4() {
@@ -101,9 +110,5 @@ func (f *Flow) CommunityID() string {
 		binary.BigEndian.PutUint16(b[n+2:], dport)
 		n += 4
 	}
-	sum := sha1.Sum(b[:n])
-	var out [2 + 28]byte
-	copy(out[:], "1:")
-	base64.StdEncoding.Encode(out[2:], sum[:])
-	return string(out[:])
+	return sha1.Sum(b[:n])
 }

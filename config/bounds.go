@@ -3,10 +3,13 @@ package config
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/raytap/raytap/record"
 )
 
 // bound is what a numeric key takes: from least to most, and 0 where that means something of its own. Values are those of
@@ -83,7 +86,16 @@ var bounds = map[string]bound{
 	"flood.connections":     {1, 1e9, false},
 	"flood.datagrams":       {1, 1e12, false},
 
-	"rotate.interval":      {float64(minInterval), month, true},
+	"rotate.interval":     {float64(minInterval), month, true},
+	"record.size":         {record.MinSize, petabyte, false},
+	"record.keep":         {minute, 1000 * month, true},
+	"record.cutoff":       {1, petabyte, true},
+	"record.whole_cutoff": {1, petabyte, true},
+	"record.encrypted":    {1, petabyte, true},
+	"evidence.size":       {record.MinSize, petabyte, false},
+	"evidence.keep":       {minute, 1000 * month, true},
+	"evidence.bound":      {64 << 10, math.MaxInt32, false},
+
 	"rotate.size":          {minRotateSize, petabyte, true},
 	"rotate.keep":          {minute, 1000 * month, true},
 	"rotate.keep_findings": {minute, 1000 * month, true},
@@ -131,6 +143,7 @@ func checkBound(key string, v any) error {
 var places = map[string]struct{ nets, domains bool }{
 	"home":                    {nets: true},
 	"proxy_protocol.trust":    {nets: true},
+	"record.exclude":          {nets: true},
 	"campaign.allow":          {nets: true},
 	"model.allow":             {nets: true},
 	"payload.allow":           {nets: true},

@@ -109,6 +109,10 @@ type Config struct {
 	Confine    bool     `yaml:"confine"`
 	Seccomp    bool     `yaml:"seccomp"`
 
+	// What is kept of the packets.
+	Record   Record   `yaml:"record"`
+	Evidence Evidence `yaml:"evidence"`
+
 	// Of a sensor: where what it says goes.
 	Rotate  Rotate  `yaml:"rotate"`
 	Syslog  Syslog  `yaml:"syslog"`
@@ -116,20 +120,15 @@ type Config struct {
 	Metrics Metrics `yaml:"metrics"`
 }
 
-// engineDefault has the bounds of files, which only their store knows.
-func engineDefault() engine.Config {
-	c := engine.Default()
-	c.Files = defaultFiles()
-	return c
-}
-
 // Default gives the settings of a run for which nothing is said.
 func Default() Config {
 	return Config{
-		Config:   engineDefault(),
+		Config:   engine.Default(),
 		Out:      "raytap-logs",
 		Format:   "zeek",
 		FileMode: "0640",
+		Record:   defaultRecord(),
+		Evidence: defaultEvidence(),
 		Rotate:   defaultRotate(),
 		Syslog:   defaultSyslog(),
 		Webhook:  defaultWebhook(),
@@ -196,7 +195,7 @@ func checkValue(key string, v any) error {
 		if n := v.(int); n != 0 && (n < minMaxFlows || n > maxMaxFlows) {
 			return fmt.Errorf("%d is not between %d and %d", n, minMaxFlows, maxMaxFlows)
 		}
-	case "filter":
+	case "filter", "record.filter":
 		// Most captures are Ethernet; what only another link type refuses is found when its frames come.
 		if s := v.(string); s != "" {
 			if _, err := capture.CompileFilter(s, 1); err != nil {

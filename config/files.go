@@ -7,12 +7,7 @@ import (
 
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/detectors"
-	"github.com/raytap/raytap/engine"
 )
-
-func defaultFiles() engine.Files {
-	return engine.Files{MaxFile: 256 << 20, MaxMemory: 64 << 20, Size: 10e9, Free: 512 << 20}
-}
 
 const (
 	minMaxFile   = 4 << 10

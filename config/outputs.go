@@ -151,6 +151,13 @@ func checkOutput(key string, v any) error {
 		return oneOf("rfc5424", "cef")
 	case "syslog.message":
 		return oneOf("text", "json")
+	case "evidence.severity":
+		if v.(string) == "" {
+			return nil
+		}
+		return checkOutput("webhook.severity", v)
+	case "record.snap", "record.compress", "record.whole":
+		return checkRecord(key, v)
 	case "syslog.severity", "webhook.severity":
 		if _, err := detectors.ParseSeverity(v.(string)); err != nil {
 			return errors.New(strings.TrimPrefix(err.Error(), "detectors: "))

@@ -82,6 +82,7 @@ type Finding struct {
 	// order in which flows end, so nothing of it is in the finding's name.
 	Many     bool
 	Incident string // id of the incident that it tells of, may be empty
+	File     string // with its packets, of a run that records; may be empty
 	Name     string // what ID gave, of one that was read back from a log, which does not know all that its name rests on
 
 	of    *Finding // that was said before and counts it, if there is one

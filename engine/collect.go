@@ -9,6 +9,7 @@ import (
 	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/engine/zeekview"
+	"github.com/raytap/raytap/record"
 	"github.com/raytap/raytap/registry"
 )
 
@@ -32,7 +33,8 @@ type collector struct {
 	sums     Stats // what the workers had counted last
 	err      error
 
-	watch *watch
+	watch    *watch
+	recorded record.Counts
 
 	findings, weirds, rows uint64
 	told                   uint64     // findings, and what tells of them
@@ -51,6 +53,12 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		}
 		f.Mask()
 		c.doubt.finding(f)
+		switch {
+		case e.rec != nil:
+			f.File = e.rec.Finding(f)
+		case e.cfg.SavedAs != nil:
+			f.File = e.cfg.SavedAs(f)
+		}
 		c.say(f)
 	})
 	c.repeat.Again = func(u *detectors.Update) {
@@ -77,6 +85,9 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.bus.Rows = func(r capture.Record) {
 		if x, ok := r.(*detectors.Incident); ok {
 			x.Mask()
+			if e.rec != nil {
+				e.rec.Incident(x)
+			}
 		}
 		c.say(r)
 	}
@@ -136,6 +147,9 @@ func (c *collector) event(ev any, aside, begun bool) {
 		c.kept.call(ev)
 	}
 	c.bus.Publish(ev)
+	if x, ok := ev.(*capture.Conn); ok && c.e.rec != nil {
+		c.e.rec.Conn(x)
+	}
 	if r := c.zeek.Row(ev, zeekview.Provenance{Doubted: aside, Begun: begun}); r != nil && !c.over {
 		if waits {
 			c.kept.row()
@@ -149,7 +163,15 @@ func (c *collector) event(ev any, aside, begun bool) {
 func (c *collector) take(b *batch) {
 	e := c.e
 	c.watch.begin()
+	if e.rec != nil && b.begins != nil {
+		e.rec.Begin(*b.begins)
+	}
 	c.merge(b)
+	if e.rec != nil { // behind what was found in these packets: it keeps them
+		e.rec.Batch(b.Frames, b.packets, b.hashes, b.marks)
+		e.rec.Flush()
+		c.recorded = e.rec.Counts()
+	}
 	c.watch.end()
 	if e.live {
 		c.joined.Advance(b.clock)
@@ -162,6 +184,7 @@ func (c *collector) take(b *batch) {
 		c.sums.sum(b.counts)
 	}
 	c.stats = b.stats
+	c.stats.Record = c.recorded
 	c.stats.Flow, c.stats.ActiveFlows, c.stats.ShedBodies, c.stats.Panics = c.sums.Flow, c.sums.ActiveFlows, c.sums.ShedBodies, c.sums.Panics
 	c.stats.Findings, c.stats.Weirds, c.stats.Rows, c.stats.RowsLost = c.findings, c.weirds, c.rows, rowsLost(c.sinks)
 	c.stats.Bundled, c.stats.LooksCut, c.stats.LookWork, c.stats.Written = c.bus.Bundled(), c.bus.LooksCut, c.bus.LookWork, c.bus.Written

@@ -21,6 +21,7 @@ import (
 	"github.com/raytap/raytap/detectors/sensor"
 	"github.com/raytap/raytap/detectors/shell"
 	"github.com/raytap/raytap/detectors/tunnel"
+	"github.com/raytap/raytap/record"
 )
 
 // Config says how to read, decode and detect. Default gives the defaults; the zero value runs too. The tags are the keys of
@@ -66,6 +67,11 @@ type Config struct {
 	Files Files     `yaml:"files"`
 	Store FileStore `yaml:"-"`
 
+	// Recorder, if set, keeps packets. Who made it closes it after the run.
+	Recorder *record.Recorder `yaml:"-"`
+	// SavedAs, if set and nothing is recorded, names the file that will have the packets of a finding; "": none will.
+	SavedAs func(*detectors.Finding) string `yaml:"-"`
+
 	// Detectors run besides those of the registry, after them and before the one that makes incidents of findings.
 	Detectors []detectors.Spec `yaml:"-"`
 	// Indicators are what the detector of indicators looks for, and may be exchanged while the run goes on; nil: those that
@@ -101,6 +107,7 @@ func Default() Config {
 		Shell:     shell.Default(),
 		Tunnel:    tunnel.Default(),
 		Flood:     flood.Default(),
+		Files:     Files{MaxFile: 256 << 20, MaxMemory: 64 << 20, Size: 10e9, Free: 512 << 20},
 	}
 }
 

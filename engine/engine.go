@@ -19,6 +19,7 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/intel"
+	"github.com/raytap/raytap/record"
 	"github.com/raytap/raytap/registry"
 )
 
@@ -62,7 +63,8 @@ type batch struct {
 	pos     uint64 // of the packet before the first
 	packets []capture.Packet
 	hashes  []uint64
-	work    [][]int32 // by worker: which packets are its own
+	marks   []record.Mark // by packet: what a recorder keeps of it
+	work    [][]int32     // by worker: which packets are its own
 	ticks   []tick
 	weirds  []event
 	out     [][]event // by worker
@@ -70,8 +72,9 @@ type batch struct {
 	last    bool
 	err     error
 	done    sync.WaitGroup
-	ftp     bool // data connections were arranged lately
-	closes  int  // no frames: the shard of this number, from 1, ends
+	begins  *capture.Seed // of the flow hash, with the first frames
+	ftp     bool          // data connections were arranged lately
+	closes  int           // no frames: the shard of this number, from 1, ends
 	// used is how many flows were in the table of each shard behind the batch, usedAt the packets up to there. A batch
 	// comes back when all are done with it, and the batches in turn, so the next one that it is knows of the same one in
 	// every run: limit, what the shards may hold from here on, goes by that.
@@ -100,6 +103,7 @@ type engine struct {
 	merge     chan *batch
 	workers   []*worker
 	collect   *collector
+	rec       *record.Recorder // nil: nothing is recorded
 	recover   bool
 	// standAfter is how long workers and collector of a live source may take for one step before that is said.
 	standAfter time.Duration
@@ -138,7 +142,7 @@ func newEngine(cfg Config, src capture.Source, sinks []Sink) (*engine, error) {
 		n = runtime.GOMAXPROCS(0)
 	}
 	n = min(n, capture.ShardCount)
-	e := &engine{recover: !cfg.Fragile, standAfter: standAfter, cfg: cfg, src: src, home: home, local: cfg.local(), balancers: home}
+	e := &engine{recover: !cfg.Fragile, standAfter: standAfter, cfg: cfg, src: src, home: home, local: cfg.local(), balancers: home, rec: cfg.Recorder}
 	if trust := cfg.ProxyProtocol.Trust; len(trust) > 0 {
 		if e.balancers, err = detectors.ParseNetworks(trust); err != nil {
 			return nil, err
@@ -224,7 +228,7 @@ func (e *engine) settle() {
 
 func (b *batch) reset() {
 	b.packets, b.hashes, b.ticks, b.weirds = b.packets[:0], b.hashes[:0], b.ticks[:0], b.weirds[:0]
-	b.Frames, b.last, b.err, b.report, b.closes = b.Frames[:0], false, nil, false, 0
+	b.Frames, b.last, b.err, b.report, b.closes, b.begins = b.Frames[:0], false, nil, false, 0, nil
 	for i := range b.work {
 		b.work[i] = b.work[i][:0]
 		clear(b.out[i])

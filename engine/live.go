@@ -10,6 +10,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/record"
 )
 
 // What a run over a live source has beyond one over files: time goes on while nothing comes, rows reach the disk, every
@@ -280,6 +281,12 @@ func subtract(v, w reflect.Value) {
 			f.SetUint(f.Uint() - w.Field(i).Uint())
 		case reflect.Struct:
 			subtract(f, w.Field(i))
+		case reflect.Array: // of structs that are counters, or of what is none
+			for j := range f.Len() {
+				if f.Index(j).Type() == reflect.TypeFor[record.Count]() {
+					subtract(f.Index(j), w.Field(i).Index(j))
+				}
+			}
 		}
 	}
 }

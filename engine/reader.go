@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/services"
@@ -112,6 +113,7 @@ func (r *reader) frames(b *batch) error {
 	if !r.seeded && len(b.Frames) > 0 {
 		r.seeded = true
 		r.seed = r.key(b)
+		b.begins = &r.seed
 	}
 	for i := range b.Frames {
 		f := &b.Frames[i]
@@ -129,6 +131,9 @@ func (r *reader) frames(b *batch) error {
 			}
 			if !match {
 				s.Filtered++
+				if r.e.rec != nil {
+					f.Data = nil // nobody records it
+				}
 				continue
 			}
 		}
@@ -143,6 +148,10 @@ func (r *reader) frames(b *batch) error {
 				r.ftpAt = r.clock
 			}
 		}
+	}
+	if r.e.rec != nil {
+		b.marks = slices.Grow(b.marks[:0], len(b.packets))[:len(b.packets)]
+		clear(b.marks)
 	}
 	return nil
 }

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/record"
 )
 
 // Stats say what a run saw and what it lost, by cause.
@@ -45,6 +47,9 @@ type Stats struct {
 	Live       capture.LiveStats
 	ShedBodies uint64 // bodies not looked into, under overload
 	RowsLost   uint64 // log rows that could not be written
+
+	// Of a run that records: what became of the packets, by cause.
+	Record record.Counts
 }
 
 // Span is the time between the first packet and the last.
@@ -98,6 +103,22 @@ func (s *Stats) bounds() []Loss {
 		{"copies_no_room", f.DisputesFull, "flows"},
 		{"resets_no_room", f.BegunFull, "flows"},
 		{"unfinished_requests", f.Unfinished, "flows"},
+		{"record_queue_full", s.Record.By[record.QueueFull].Frames, "packets"},
+		{"record_disk_error", s.Record.By[record.DiskError].Frames, "packets"},
+	}
+}
+
+// Recorded lists what a recorder keeps, and what it leaves out because it was asked to.
+func (s *Stats) Recorded() []Note {
+	n := &s.Record.By
+	return []Note{
+		{"recorded", n[record.Kept].Frames, "packets"},
+		{"recorded_bytes", n[record.Kept].Bytes, "bytes"},
+		{"record_cutoff_bytes", n[record.Cutoff].Bytes, "bytes"},
+		{"record_encrypted_bytes", n[record.Encrypted].Bytes, "bytes"},
+		{"record_snap_bytes", n[record.Snapped].Bytes, "bytes"},
+		{"record_filtered", n[record.Filtered].Frames, "packets"},
+		{"record_excluded", n[record.Excluded].Frames, "packets"},
 	}
 }
 
@@ -175,7 +196,9 @@ func (r *statsRow) Row(w capture.Fields) {
 	for _, n := range notes[1:kept] {
 		w.Count(n.Name, n.N, true)
 	}
-	for _, l := range r.s.bounds() {
+	bounds := r.s.bounds()
+	rec := slices.IndexFunc(bounds, func(l Loss) bool { return strings.HasPrefix(l.Name, "record_") })
+	for _, l := range bounds[:rec] {
 		w.Count(l.Name, l.N, true)
 	}
 	var nets []string
@@ -199,6 +222,12 @@ func (r *statsRow) Row(w capture.Fields) {
 		w.Count(n.Name, n.N, true)
 	}
 	for _, l := range fileLosses(&r.s.Files) {
+		w.Count(l.Name, l.N, true)
+	}
+	for _, n := range r.s.Recorded() {
+		w.Count(n.Name, n.N, true)
+	}
+	for _, l := range bounds[rec:] {
 		w.Count(l.Name, l.N, true)
 	}
 }

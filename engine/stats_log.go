@@ -47,7 +47,10 @@ func StatsLog() capture.LogSpec {
 		{Name: "rows_lost", Doc: "Rows of logs that could not be written."},
 		{Name: "unknown_ethertype", Doc: "Frames of an Ethernet type that is not known."},
 		{Name: "encrypted_link", Doc: "Frames that MACsec encrypted."},
-		{Name: "unknown_ethertypes", Doc: "Those types with their frames, the most frequent first."},
+		{Name: "unknown_ethertypes", Doc: "Those types with their frames, the most frequent first: `0x88cc=12`.", Fields: []capture.Field{
+			{Name: "type", Type: "string", Doc: "Ethernet type: `0x88cc`."},
+			{Name: "n", Type: "count", Unit: "frames", Doc: "Its frames."},
+		}},
 		{Name: "packets_waited", Doc: "Packets that came before what they acknowledge, or before their SYN, and waited for it. No loss."},
 		{Name: "waits_in_vain", Doc: "Times that what they waited for did not come in time. No loss."},
 		{Name: "segments_doubted", Doc: "Segments that their receiver should not take. No loss."},
@@ -61,7 +64,10 @@ func StatsLog() capture.LogSpec {
 		{Name: "unfinished_requests", Doc: "Connections whose unfinished request was given up."},
 		{Name: "home_in_doubt", Doc: "Networks that may be home though nobody said so (`home`), at most four. Findings rest on them being outside."},
 		{Name: "findings_kept_back", Unit: "findings", Doc: "Findings that the `rules` section of the configuration kept back."},
-		{Name: "kept_back_by", Doc: "The same by rule: its name and the number."},
+		{Name: "kept_back_by", Doc: "The same by rule: `scan/ports 12`.", Fields: []capture.Field{
+			{Name: "rule", Type: "string", Doc: "Name of the rule."},
+			{Name: "n", Type: "count", Unit: "findings", Doc: "Those of it that were kept back."},
+		}},
 		{Name: "interfaces_unwatched", Doc: "Interfaces that fit a pattern and are not captured from, because there are too many."},
 		{Name: "files_kept", Doc: "Files out of the traffic that were written to the folder of files. No loss."},
 		{Name: "files_kept_bytes", Doc: "What was written of them. No loss."},
@@ -71,10 +77,19 @@ func StatsLog() capture.LogSpec {
 		{Name: "files_slow", Doc: "Files that were not kept because too much waited for the disk."},
 		{Name: "files_full", Doc: "Files that were not kept because the disk is full, or they are larger than the folder may be."},
 		{Name: "files_failed", Doc: "Files that were not kept for another error."},
+		{Name: "recorded", Doc: "Packets that the recorder kept. No loss."},
+		{Name: "recorded_bytes", Doc: "What it kept of them. No loss."},
+		{Name: "record_cutoff_bytes", Doc: "Left out beyond `record.cutoff` of their flow. No loss: it was asked for, as all up to `record_excluded`."},
+		{Name: "record_encrypted_bytes", Doc: "Left out of what is encrypted, beyond `record.encrypted`."},
+		{Name: "record_snap_bytes", Doc: "Cut off by `record.snap`."},
+		{Name: "record_filtered", Doc: "Packets that `record.filter` left out."},
+		{Name: "record_excluded", Doc: "Packets of networks in `record.exclude`."},
+		{Name: "record_queue_full", Doc: "Packets that were not recorded because too much waited for the disk."},
+		{Name: "record_disk_error", Doc: "Packets that were not recorded because the disk refused them."},
 	}
 	units := map[string]string{}
 	var s Stats
-	for _, n := range s.Notes() {
+	for _, n := range append(s.Notes(), s.Recorded()...) {
 		units[n.Name] = n.Unit
 	}
 	for _, l := range s.Losses() {

@@ -11,6 +11,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/engine/zeekview"
+	"github.com/raytap/raytap/record"
 	"github.com/raytap/raytap/registry"
 )
 
@@ -30,6 +31,7 @@ type worker struct {
 	end    capture.At
 	watch  *watch
 	label  func(t *http.Transaction, resp bool) file.Class // of files that are kept by their place; may be nil
+	judge  *record.Judge                                   // of what is recorded; nil: nothing is
 }
 
 // newWorker makes worker id of n.
@@ -49,6 +51,9 @@ func newWorker(e *engine, id, n int) *worker {
 	}
 	w.label = registry.Labels(e.cfg.copies())
 	specs := registry.DecodersFor(e.home, e.balancers, w.shedding, e.cfg.copies())
+	if e.rec != nil {
+		w.judge = e.rec.Policy().Judge()
+	}
 	web := &specs[slices.IndexFunc(specs, func(s decoders.Spec) bool { return s.Name == "http" })]
 	set, names := decoders.NewSet(specs), decoders.NewSet(append(specs[:len(specs):len(specs)], dns.AnySpec()))
 	if !e.cfg.LogMore {
@@ -175,6 +180,10 @@ func (w *worker) run(i, t int) (nextI, nextT int) {
 		w.pos = 2 * (b.pos + uint64(n) + 1)
 		p := &b.packets[n]
 		w.shards[w.shard].Packet(p, b.hashes[n])
+		if w.judge != nil {
+			facts := w.shards[w.shard].Facts(p)
+			b.marks[n] = w.judge.Mark(p, &facts)
+		}
 		if w.watch != nil && w.watch.late.Load() {
 			w.stood(p, b.hashes[n], capture.At{Time: p.Time, Packet: p.Ordinal})
 		}
@@ -239,6 +248,9 @@ func (w *worker) emit(ev any) {
 	}
 	at.ev = ev
 	*out = append(*out, at)
+	if w.judge != nil && w.judge.Treasures(ev) {
+		w.shards[w.shard].Whole()
+	}
 	for _, f := range w.interp {
 		if made := f(ev); made != nil {
 			*out = append(*out, event{pos: w.pos, shard: w.shard, reading: at.reading, ev: made})

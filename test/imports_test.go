@@ -20,6 +20,8 @@ func rank(path string) (int, string) {
 		return 7, p
 	case "config", "":
 		return 6, p
+	case "record": // a stage of a run: it sees packets, flows and findings
+		return 3, p
 	case "registry":
 		return 4, p
 	case "sinks", "detectors", "feeds":

@@ -42,13 +42,13 @@ func elastic(t *testing.T, kind string, n node) map[string]any {
 	t.Helper()
 	for n.Type == "array" {
 		n = *n.Items
-		kind = strings.TrimSuffix(kind[strings.IndexByte(kind, '[')+1:], "]")
+		kind = strings.TrimSuffix(kind[strings.IndexByte(kind, '[')+1:], "]") // of objects it stays
 	}
 	switch {
 	case n.Type == "object" && len(n.Properties) > 0:
 		members := map[string]any{}
 		for _, p := range n.Properties {
-			members[p.name] = elastic(t, "", p.node)
+			members[p.name] = elastic(t, p.node.kind, p.node)
 		}
 		return map[string]any{"properties": members}
 	case kind == "time":
@@ -129,7 +129,7 @@ func TestElasticsearchTemplate(t *testing.T) {
 			if moved["all "+c.Name] || moved[l.Name+" "+c.Name] || l.Name != "notice" && moved["all but notice "+c.Name] {
 				continue
 			}
-			mapped(t, properties, "zeek."+l.Name+"."+c.Name, elastic(t, kinds[c.Name], typed(t, kinds[c.Name], c.Values)))
+			mapped(t, properties, "zeek."+l.Name+"."+c.Name, elastic(t, kinds[c.Name], typed(t, kinds[c.Name], c)))
 		}
 	}
 	text, err := marshal(map[string]any{

@@ -45,6 +45,12 @@ func (w *asWritten) Set(n, kind string, _ []string, _ bool)        { w.put(n, "s
 func (w *asWritten) Vector(n, kind string, _ []string, _ bool)     { w.put(n, "vector["+kind+"]") }
 func (w *asWritten) Intervals(n string, _ []time.Duration, _ bool) { w.put(n, "vector[interval]") }
 
+// Objects implements capture.ObjectFields. A row of the zero value has none, and does not tell what is in them.
+func (w *asWritten) Objects(n string, _ int, _ func(capture.Fields, int), _ bool) { w.put(n, objects) }
+
+// objects is the type of a column that is a list of objects in JSON, and of texts elsewhere.
+const objects = "objects"
+
 func columnsOf(r capture.Record) []column {
 	w := &asWritten{}
 	r.Row(w)
@@ -79,6 +85,13 @@ func TestEachColumnHasAMeaning(t *testing.T) {
 				t.Errorf("%s: %s: no sentence: %q", l.Name, c.name, m.Doc)
 			case m.Unit != "" && c.kind != "count" && c.kind != "double":
 				t.Errorf("%s: %s: a %s has no unit", l.Name, c.name, c.kind)
+			case (m.Fields != nil) != (c.kind == objects):
+				t.Errorf("%s: %s: a %s with fields %v", l.Name, c.name, c.kind, m.Fields)
+			}
+			for _, f := range l.Columns[i].Fields {
+				if !strings.HasSuffix(f.Doc, ".") || f.Unit != "" && f.Type != "count" && f.Type != "double" {
+					t.Errorf("%s: %s: field %s: no sentence, or a unit of a %s: %q", l.Name, c.name, f.Name, f.Type, f.Doc)
+				}
 			}
 		}
 		if len(l.Columns) > len(written) {
@@ -129,6 +142,7 @@ column is left out:
 | string, enum, addr | text; a tab, a line's end or a byte that is no UTF-8 as ` + "`\\x09`" + ` | a string |
 | bool | ` + "`T` `F`" + ` | ` + "`true` `false`" + ` |
 | set[...], vector[...] | elements, joined by commas; ` + "`(empty)`" + ` without any | an array |
+| objects | ` + "`vector[string]`" + `: a text for each, as its meaning shows | an array of objects, whose fields are in a table of their own |
 | unset | ` + "`-`" + ` | left out |
 
 | log | a row |
@@ -146,6 +160,20 @@ column is left out:
 				unit = "seconds"
 			}
 			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, kinds[c.Name], unit, cell(meaning(c)))
+		}
+		fields := "\nObjects in JSON; a field with a question mark is left out where there is nothing:\n\n| column | field | type | unit | meaning |\n|---|---|---|---|---|\n"
+		for _, c := range l.Columns {
+			for _, f := range c.Fields {
+				name, unit := "`"+f.Name+"`", f.Unit
+				if f.Optional {
+					name += " ?"
+				}
+				if f.Type == "time" || f.Type == "interval" {
+					unit = "seconds"
+				}
+				fmt.Fprintf(&b, "%s| `%s` | %s | %s | %s | %s |\n", fields, c.Name, name, f.Type, unit, cell(f.Doc))
+				fields = ""
+			}
 		}
 	}
 	return b.Bytes()
@@ -190,10 +218,14 @@ type node struct {
 	Properties  members  `json:"properties,omitempty"`
 	Additional  *bool    `json:"additionalProperties,omitempty"`
 	Required    []string `json:"required,omitempty"`
+
+	kind string // of a field of an object, as a Field has it
 }
 
 // members are properties in the order of the columns.
-type members []struct {
+type members []member
+
+type member struct {
 	name string
 	node node
 }
@@ -233,20 +265,9 @@ func schema(t *testing.T, l capture.LogSpec) []byte {
 	}
 	kinds := kindsOf(l.Row)
 	for _, c := range l.Columns {
-		n := typed(t, kinds[c.Name], c.Values)
-		n.Description = link.ReplaceAllString(c.Doc, "$1")
-		switch {
-		case kinds[c.Name] == "time":
-			n.Description += " Seconds since 1970 UTC."
-		case strings.Contains(kinds[c.Name], "interval"):
-			n.Description += " Seconds."
-		case c.Unit != "":
-			n.Description += " Unit: " + c.Unit + "."
-		}
-		s.Properties = append(s.Properties, struct {
-			name string
-			node node
-		}{c.Name, n})
+		n := typed(t, kinds[c.Name], c)
+		n.Description = described(c.Doc, kinds[c.Name], c.Unit)
+		s.Properties = append(s.Properties, member{c.Name, n})
 	}
 	text, err := marshal(s)
 	if err != nil {
@@ -259,13 +280,40 @@ func schema(t *testing.T, l capture.LogSpec) []byte {
 	return append(b.Bytes(), '\n')
 }
 
-// typed gives the schema of a type.
-func typed(t *testing.T, kind string, values []string) node {
+// described is what a column or field says, with its unit.
+func described(doc, kind, unit string) string {
+	doc = link.ReplaceAllString(doc, "$1")
+	switch {
+	case kind == "time":
+		doc += " Seconds since 1970 UTC."
+	case strings.Contains(kind, "interval"):
+		doc += " Seconds."
+	case unit != "":
+		doc += " Unit: " + unit + "."
+	}
+	return doc
+}
+
+// typed gives the schema of a type of a column.
+func typed(t *testing.T, kind string, c capture.Column) node {
 	t.Helper()
-	zero, port := 0, 65535
+	zero, port, no := 0, 65535, false
 	if _, inner, ok := strings.Cut(strings.TrimSuffix(kind, "]"), "["); ok {
-		n := typed(t, inner, values)
+		n := typed(t, inner, c)
 		return node{Type: "array", Items: &n}
+	}
+	if kind == objects {
+		o := node{Type: "object", Additional: &no}
+		for _, f := range c.Fields {
+			n := typed(t, f.Type, capture.Column{})
+			n.kind = f.Type
+			n.Description = described(f.Doc, f.Type, f.Unit)
+			o.Properties = append(o.Properties, member{f.Name, n})
+			if !f.Optional {
+				o.Required = append(o.Required, f.Name)
+			}
+		}
+		return node{Type: "array", Items: &o}
 	}
 	switch kind {
 	case "time", "interval", "double":
@@ -279,7 +327,7 @@ func typed(t *testing.T, kind string, values []string) node {
 	case "addr":
 		return node{Type: "string", AnyOf: []node{{Format: "ipv4"}, {Format: "ipv6"}}}
 	case "string", "enum":
-		return node{Type: "string", Enum: values}
+		return node{Type: "string", Enum: c.Values}
 	}
 	t.Fatalf("a type %s that has no schema", kind)
 	return node{}
@@ -308,7 +356,7 @@ func TestRowsKeepToTheirSchema(t *testing.T) {
 	if err != nil || len(files) < 50 {
 		t.Fatal(files, err)
 	}
-	seen := map[string]int{}
+	seen, fields := map[string]int{}, map[string]bool{}
 	keep := func(dir, from string) {
 		logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
 		if err != nil {
@@ -333,6 +381,17 @@ func TestRowsKeepToTheirSchema(t *testing.T) {
 					t.Errorf("%s, %s.log: %v\n%s", from, name, err, line)
 				}
 				seen[name]++
+				if row, ok := row.(map[string]any); ok {
+					for column, v := range row {
+						list, _ := v.([]any)
+						for _, v := range list {
+							o, _ := v.(map[string]any)
+							for field := range o {
+								fields[name+" "+column+" "+field] = true
+							}
+						}
+					}
+				}
 			}
 		}
 	}
@@ -343,6 +402,15 @@ func TestRowsKeepToTheirSchema(t *testing.T) {
 	for name := range all {
 		if seen[name] == 0 {
 			t.Errorf("no row of %s", name)
+		}
+	}
+	for _, l := range logspec.All() {
+		for _, c := range l.Columns {
+			for _, f := range c.Fields {
+				if !fields[l.Name+" "+c.Name+" "+f.Name] {
+					t.Errorf("%s: no object of %s has a %s", l.Name, c.Name, f.Name)
+				}
+			}
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 // record captures from v1 as tcpdump does by default, with the kernel's time stamps in microseconds, until what it
 // returns is called; that gives the capture.
-func record(t *testing.T) (stop func() []byte) {
+func recordBeside(t *testing.T) (stop func() []byte) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_ALL)))
 	if err != nil {
@@ -85,7 +85,7 @@ func TestSensorBesideACapture(t *testing.T) {
 		all, _ := frames(t, name, f)
 		f.Close()
 		dir := t.TempDir()
-		stop := record(t)
+		stop := recordBeside(t)
 		s := start(t, dir, nil, "-i", "v1")
 		out := newWire(t)
 		for i, b := range all {

@@ -60,6 +60,12 @@ func folders(cfg *config.Config, configFile string) (write, read []string) {
 	if out, err := filepath.Abs(cfg.Out); err == nil && os.Geteuid() == 0 && filepath.Dir(out) != "/" {
 		write = append(write, filepath.Dir(out))
 	}
+	for _, d := range ownFolders(cfg) {
+		write = append(write, d.name)
+		if dir, err := filepath.Abs(d.name); err == nil && os.Geteuid() == 0 && filepath.Dir(dir) != "/" {
+			write = append(write, filepath.Dir(dir))
+		}
+	}
 	if cfg.Webhook.URL != "" && cfg.Webhook.Spool != "" {
 		write = append(write, cfg.Webhook.Spool)
 	}

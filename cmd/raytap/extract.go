@@ -16,12 +16,14 @@ import (
 	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/record"
 	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/logs"
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
 const extractSynopsis = `extract WHAT [flags] FILE|DIR...
+       raytap extract WHAT [flags] RECORD-DIR...
 
 Writes packets to a pcapng file. Comments mark the evidence, so that Wireshark finds it. WHAT is one of
 
@@ -36,6 +38,9 @@ To locate a finding, incident or flow, raytap analyzes the captures again: use t
 that reported it. A sensor's findings are located in a capture that was recorded alongside it, with nanoseconds or
 microseconds, if that began before the flow. Otherwise name the sensor's logs (--logs DIR): they have endpoints and times,
 and no other settings are needed.
+
+In a directory that a sensor records into (--record), raytap reads only what is needed, by its index, also while the sensor
+writes. Such a directory has findings and incidents itself.
 
 For a finding over many flows these are the packets between its two endpoints, and the packets it names. Of a fragmented
 datagram only the last fragment is found.
@@ -111,6 +116,18 @@ func extract(args []string, stdout, stderr *os.File) int {
 	}
 
 	guard(&cfg, stderr)
+	recs := 0
+	for _, name := range files {
+		if record.IsFolder(name) {
+			recs++
+		}
+	}
+	switch {
+	case recs == len(files):
+		return extractRecorded(&w, files, hosts, folders, *out, cfg, stdout, stderr)
+	case recs > 0:
+		return f.fail(errors.New("captures and folders of a recorder at once cannot be"), stdout, stderr)
+	}
 	code := exitOK
 	where := strings.Join(files, ", ") + " with these settings"
 	switch {
@@ -140,15 +157,7 @@ func extract(args []string, stdout, stderr *os.File) int {
 		w.settle()
 	}
 	if !w.found() {
-		what := "flow " + w.uid
-		switch {
-		case w.id != "":
-			what = "finding " + w.id
-		case w.story != "":
-			what = "incident " + w.story
-		case w.community != "":
-			what = "flow with the Community ID " + w.community
-		}
+		what := w.what()
 		hint := ""
 		if len(folders) == 0 {
 			hint = "; --logs DIR takes it from the logs of who found it"
@@ -179,6 +188,19 @@ func extract(args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 	return code
+}
+
+// what names what is looked for.
+func (w *wanted) what() string {
+	switch {
+	case w.id != "":
+		return "finding " + w.id
+	case w.story != "":
+		return "incident " + w.story
+	case w.community != "":
+		return "flow with the Community ID " + w.community
+	}
+	return "flow " + w.uid
 }
 
 // eachSource opens the captures as one and closes them again.
@@ -377,18 +399,12 @@ func (w *wanted) comment(packet uint64, text string) {
 }
 
 // note makes comments of a finding's evidence.
-func (w *wanted) note(f *detectors.Finding) {
-	said := map[uint64]bool{}
-	for _, e := range f.Evidence {
-		if e.Packet == 0 {
-			continue
-		}
-		w.evidence[e.Packet] = true
-		if !said[e.Packet] {
-			said[e.Packet] = true
-			w.comment(e.Packet, fmt.Sprintf("raytap %s (%s): %s", f.Rule, f.Severity, f.Msg))
-		}
-		w.comment(e.Packet, fmt.Sprintf("  %s = %s", e.Field, e.Value))
+func (w *wanted) note(f *detectors.Finding) { w.noteAll(record.Comments(f)) }
+
+func (w *wanted) noteAll(notes map[uint64][]string) {
+	for packet, text := range notes {
+		w.evidence[packet] = true
+		w.notes[packet] = append(w.notes[packet], text...)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/raytap/raytap/config"
+	"github.com/raytap/raytap/record"
 	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/files"
 	"github.com/raytap/raytap/sinks/inventory"
@@ -31,6 +32,11 @@ func handOver(cfg *config.Config, uid, gid int) error {
 	if dir := filesFolder(cfg); dir != "" {
 		if err := handFolder(dir, disk.Private(), files.IsFolder, uid, gid); err != nil {
 			return fmt.Errorf("hand over the folder of files: %w", err)
+		}
+	}
+	for _, d := range ownFolders(cfg) {
+		if err := handFolder(d.name, d.modes, record.IsFolder, uid, gid); err != nil {
+			return fmt.Errorf("hand over the folder of %s: %w", d.of, err)
 		}
 	}
 	if cfg.State != "" {

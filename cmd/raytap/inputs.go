@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/record"
 )
 
 // openFiles opens captures, of folders those in them, as sources for capture.Merge, which the caller closes. What cannot be
@@ -76,7 +77,7 @@ func openFolder(dir string, fail func(error), say func(string)) (all []*late, er
 		name := filepath.Join(dir, e.Name())
 		info, err := os.Stat(name) // what a link leads to
 		switch {
-		case e.Name()[0] == '.':
+		case e.Name()[0] == '.', record.IsOurs(e.Name()):
 			continue
 		case err == nil && info.IsDir():
 			folders++

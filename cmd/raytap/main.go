@@ -8,6 +8,7 @@
 //	raytap report [flags] LOGDIR    make an HTML report of logs
 //	raytap tail [flags] DIR         follow the findings of a sensor
 //	raytap extract --finding ID ... write the packets of a finding to a file
+//	raytap record ls DIR            tell what a sensor has recorded
 //	raytap intel FILE...            check and describe feeds of indicators
 //	raytap rules [--json] [RULE]    list what it can find
 //	raytap health [HOST:PORT]       ask a running sensor whether it works
@@ -51,6 +52,7 @@ func commands() []command {
 		{"report", "make an HTML report of logs", makeReport},
 		{"tail", "follow the findings of a sensor", follow},
 		{"extract", "write the packets of a finding to a file", extract},
+		{"record", "tell what a sensor has recorded", aboutRecord},
 		{"intel", "check and describe feeds of indicators", describeIntel},
 		{"rules", "list what raytap can find", listRules},
 		{"health", "ask a running sensor whether it works", askHealth},
@@ -129,7 +131,7 @@ func complain(w io.Writer, err error) {
 	}
 	s := err.Error()
 	for _, pkg := range [...]string{
-		"raytap: ", "capture: ", "zeek: ", "detectors: ", "inventory: ", "syslog: ", "webhook: ", "metrics: ", "report: ", "logs: ",
+		"raytap: ", "capture: ", "zeek: ", "detectors: ", "inventory: ", "syslog: ", "webhook: ", "metrics: ", "report: ", "logs: ", "record: ",
 	} {
 		s = strings.TrimPrefix(s, pkg)
 	}

@@ -33,6 +33,7 @@ type outputs struct {
 	server  *metrics.Server
 	reopen  atomic.Bool
 	failing atomic.Pointer[string] // why logs cannot be written
+	record  func() error           // why nothing can be recorded; nil: nothing is to be
 	next    time.Time
 }
 
@@ -41,11 +42,12 @@ type health struct {
 	up         func() bool                // a link is up
 	interfaces func() []metrics.Interface // what each delivered and dropped
 	feeds      func() []metrics.Feed      // what servers of indicators have given
+	recorder   func() error               // why nothing can be recorded
 }
 
 // openOutputs makes what cfg asks for. say is told in a sentence what happens to it, from any goroutine.
 func openOutputs(cfg *config.Config, h health, say func(string), now time.Time) (o *outputs, err error) {
-	o = &outputs{}
+	o = &outputs{record: h.recorder}
 	defer func() {
 		if err != nil {
 			o.close(now)
@@ -105,10 +107,13 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
-// ready says whether logs can be written.
+// ready says whether logs and packets can be written.
 func (o *outputs) ready() error {
 	if why := o.failing.Load(); why != nil {
 		return errors.New(*why)
+	}
+	if o.record != nil {
+		return o.record()
 	}
 	return nil
 }
@@ -176,6 +181,11 @@ func (o *outputs) values(s *engine.Stats) metrics.Values {
 	}
 	for _, n := range s.Notes() {
 		v.Notes = append(v.Notes, metrics.Note{What: n.Name, Unit: n.Unit, N: n.N})
+	}
+	if o.record != nil {
+		for _, n := range s.Recorded() {
+			v.Notes = append(v.Notes, metrics.Note{What: n.Name, Unit: n.Unit, N: n.N})
+		}
 	}
 	for _, c := range o.logs.Counts() {
 		v.Logs = append(v.Logs, metrics.Log{Name: c.Log, Rows: c.Rows, Lost: c.Lost})

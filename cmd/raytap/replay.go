@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"runtime/trace"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -59,6 +60,8 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	f.Bool("seccomp", true, "block system calls that raytap does not need; --seccomp=false disables this")
 	offline := f.Bool("offline", false, "do not fetch feeds from servers; use only what is cached")
+	f.String("record", "", "record packets to `DIR`, as a sensor does")
+	f.String("evidence", "", "save the packets of each finding to a file in `DIR`")
 	html := f.String("report", "", "also write an HTML report to `FILE`")
 	exports := f.String("export", "", "also write findings, incidents and indicators for other programs to `DIR` (see raytap help report)")
 	folder := f.String("files", "", "keep files from the traffic in `DIR`, by SHA-256")
@@ -191,6 +194,10 @@ func (f *flags) override(cfg *config.Config, home []string) {
 			cfg.HardwareTS = v.(bool)
 		case "user":
 			cfg.User = s
+		case "record":
+			cfg.Record.Folder = s
+		case "evidence":
+			cfg.Evidence.Folder = s
 		}
 	})
 }
@@ -249,6 +256,24 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 		}
 		return code
 	}
+	rec, err := cfg.OpenRecorder("raytap "+buildVersion(), false, say)
+	if err != nil {
+		fail(err)
+		return code
+	}
+	cfg.Recorder = rec
+	var saves *savedEvidence
+	if dir := cfg.Evidence.Folder; dir != "" && rec == nil {
+		if slices.Contains(files, "-") {
+			fail(errors.New("--evidence reads captures again, which standard input cannot be; with --record it need not"))
+			return code
+		}
+		if saves, err = newSavedEvidence(dir, &cfg); err != nil {
+			fail(err)
+			return code
+		}
+		cfg.SavedAs = saves.name
+	}
 	people := terminal.New(terminalOptions(stdout))
 
 	start := time.Now()
@@ -263,7 +288,11 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 		}
 		complain(stderr, errors.New(text))
 	})
-	stats, err := engine.Run(ctx, cfg.Config, src, logs, people, links)
+	sinks := []engine.Sink{logs, people, links}
+	if saves != nil {
+		sinks = append(sinks, saves)
+	}
+	stats, err := engine.Run(ctx, cfg.Config, src, sinks...)
 	elapsed := time.Since(start)
 	cancel()
 	<-done
@@ -275,6 +304,12 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 	if err != nil && !interrupted {
 		fail(err)
 	}
+	if rec != nil {
+		if err := rec.Close(); err != nil {
+			fail(err)
+		}
+		sayRecorded(rec, say)
+	}
 	if err := logs.Close(stats.Last); err != nil {
 		fail(err)
 	}
@@ -283,6 +318,15 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 		fail(err)
 	} else if !all {
 		code = exitInput
+	}
+	if saves != nil {
+		says, err := saves.write(files, cfg)
+		for _, s := range says {
+			say(s)
+		}
+		if err != nil {
+			fail(err)
+		}
 	}
 	if html != "" || exports != "" {
 		unread, err := tellLogs([]string{cfg.Out}, sourceOf(files), window{}, cfg, html, exports)

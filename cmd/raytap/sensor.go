@@ -79,6 +79,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	f.Int("snaplen", def.SnapLen, "keep `N` bytes of each frame (default: all)")
 	f.Bool("no-promisc", false, "do not put the interface into promiscuous mode")
 	f.Bool("hardware-timestamps", false, "use the network card's time stamps where it has them")
+	f.String("record", "", "record packets to `DIR`, within the budget of the record section of raytap.yaml")
 	f.String("user", "", "drop privileges to `USER` (or UID:GID) after opening the interfaces")
 	f.Bool("mask-logs", false, "mask credentials also in the columns that Zeek defines (uri, referrer, username)")
 	f.Bool("quiet", false, "print only errors")
@@ -249,6 +250,14 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 	if err != nil {
 		return fail(err)
 	}
+	rec, err := cfg.OpenRecorder("raytap "+buildVersion(), true, notice)
+	if err != nil {
+		return fail(err)
+	}
+	if rec != nil {
+		h.recorder = rec.Failing
+		sayKept(rec, notice)
+	}
 	logs, err := openOutputs(cfg, h, notice, time.Now())
 	if err != nil {
 		return fail(err)
@@ -296,6 +305,7 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 	run := func() (engine.Stats, error) {
 		c := *inForce.Load()
 		c.Reload, c.Progress, c.Indicators, c.Assets.Known = reload, progress, indicators, known.Known()
+		c.Recorder = rec
 		return engine.Run(context.Background(), c.Config, src, logs, known, people, links)
 	}
 	signals := make(chan os.Signal, 4)
@@ -349,6 +359,12 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 	close(done)
 	if err != nil {
 		fail(err)
+	}
+	if rec != nil {
+		if err := rec.Close(); err != nil {
+			fail(err)
+		}
+		sayRecorded(rec, notice)
 	}
 	if err := errors.Join(logs.close(time.Now()), known.Close()); err != nil {
 		fail(err)

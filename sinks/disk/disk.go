@@ -83,6 +83,18 @@ func (m Modes) Create(name string) (*os.File, error) {
 	return os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|noFollow, m.or().File)
 }
 
+// CreateDirect is Create for a file that is written to in pages of 4 KiB past the system's cache, where that can be.
+func (m Modes) CreateDirect(name string) (*os.File, error) {
+	if direct != 0 {
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|noFollow|direct, m.or().File)
+		if err == nil || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+		os.Remove(name) // some file systems make the file before they refuse to open it
+	}
+	return m.Create(name)
+}
+
 // Renew is Create, for a file that only we know the name of and that an earlier run may have left.
 func (m Modes) Renew(name string) (*os.File, error) {
 	if info, err := os.Lstat(name); err == nil && !info.IsDir() {

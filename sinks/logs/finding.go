@@ -20,7 +20,7 @@ func (r *Row) Finding() *detectors.Finding {
 	f := &detectors.Finding{
 		At: capture.At{Time: r.Time("ts")}, Rule: rule, Confidence: int(min(r.Uint("confidence"), 100)), Outcome: detectors.Outcome(r.Get("outcome")),
 		Msg: r.Get("msg"), Sub: r.Get("sub"), Src: r.Addr("src"), Dst: r.Addr("dst"), Port: uint16(r.Uint("p")), Count: 1,
-		Name: r.Get("finding_id"), Incident: r.Get("incident_id"),
+		Name: r.Get("finding_id"), Incident: r.Get("incident_id"), File: r.Get("evidence_file"),
 	}
 	f.Severity, _ = detectors.ParseSeverity(r.Get("severity"))
 	if n := r.Uint("n"); n > 1 && n < 1<<31 {

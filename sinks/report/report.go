@@ -62,6 +62,7 @@ type Finding struct {
 	SrcPort          uint16 // where the flow has it
 	Proto            string
 	UID, CommunityID string
+	File             string // with its packets; may be empty
 	ATLAS, ATTACK    []Technique
 	Evidence         []detectors.Evidence
 	Count            uint64
@@ -206,6 +207,7 @@ func (r *Report) notice(w *logs.Row) {
 		Time: d.Time, Msg: d.Msg, Sub: d.Sub, Src: d.Src, Dst: d.Dst, Port: d.Port, Proto: w.Get("proto"), Count: uint64(d.Count),
 		ATLAS: techniques(w.List("atlas")), ATTACK: techniques(w.List("attack")), Evidence: d.Evidence, Incident: d.Incident, Row: d, Peer: w.Get("peer_descr"),
 	}
+	f.File = d.File
 	if d.Flow != nil {
 		f.UID, f.CommunityID = d.Flow.UID, w.Get("community_id")
 		switch f.Src {

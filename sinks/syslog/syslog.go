@@ -195,6 +195,7 @@ func (s *Sink) message(f *detectors.Finding, known bool) ([]byte, error) {
 	param("rule", f.Rule)
 	param("finding_id", f.ID())
 	param("incident_id", f.Incident)
+	param("evidence_file", f.File)
 	param("note", s.findings.Note(f))
 	param("severity", f.Severity.String())
 	param("n", strconv.Itoa(max(f.Count, 1)))

@@ -307,6 +307,9 @@ func (s *Sink) finding(b *bytes.Buffer, f *detectors.Finding) {
 	if f.Count > 1 {
 		where = append(where, Number(uint64(f.Count))+" times")
 	}
+	if f.File != "" {
+		where = append(where, "packets in "+f.File)
+	}
 	s.line(b, head, Clean(f.Msg), Clean("["+strings.Join(where, ", ")+"]"))
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -38,7 +39,7 @@ const (
 var kinds = map[string]kind{
 	"slack":     {scheme: "Bearer"},
 	"teams":     {scheme: "Bearer"},
-	"pagerduty": {},
+	"pagerduty": {once: true},
 	"splunk":    {scheme: "Splunk"},
 	"elastic":   {scheme: "ApiKey", content: "application/x-ndjson", bulk: true},
 }
@@ -47,6 +48,7 @@ type kind struct {
 	scheme  string // of the token in the field Authorization; "": it is in the body
 	content string // Content-Type; "": application/json
 	bulk    bool   // the answer has a status for each document
+	once    bool   // each body may wake somebody: of what was sent before only what is worse is sent again
 }
 
 // Template makes bodies.
@@ -82,14 +84,15 @@ type View struct {
 }
 
 var functions = template.FuncMap{
-	"json":  toJSON,
-	"clip":  clip,
-	"slack": strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace,
-	"upper": strings.ToUpper,
-	"lower": strings.ToLower,
-	"join":  func(sep string, all []string) string { return strings.Join(all, sep) },
-	"first": func(s string) string { s, _, _ = strings.Cut(s, " "); return s },
-	"unix":  func(t time.Time) string { return fmt.Sprintf("%d.%06d", t.Unix(), t.Nanosecond()/1000) },
+	"json":   toJSON,
+	"clip":   clip,
+	"slack":  strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace,
+	"upper":  strings.ToUpper,
+	"lower":  strings.ToLower,
+	"join":   func(sep string, all []string) string { return strings.Join(all, sep) },
+	"first":  func(s string) string { s, _, _ = strings.Cut(s, " "); return s },
+	"threat": threat,
+	"unix":   func(t time.Time) string { return fmt.Sprintf("%d.%06d", t.Unix(), t.Nanosecond()/1000) },
 	"rfc3339": func(t time.Time) string {
 		return t.UTC().Format("2006-01-02T15:04:05.000000Z")
 	},
@@ -133,6 +136,40 @@ func clip(n int, s string) string {
 	}
 	r := []rune(s)
 	return string(r[:max(n-1, 0)]) + "…"
+}
+
+// threat is techniques of ATT&CK as the Elastic Common Schema has them. "T1059.004 Command and Scripting Interpreter: Unix
+// Shell" is a technique and a part of it.
+func threat(all []string) map[string]any {
+	var ids, names, subs, subnames []string
+	add := func(list *[]string, s string) {
+		if s != "" && !slices.Contains(*list, s) {
+			*list = append(*list, s)
+		}
+	}
+	for _, t := range all {
+		id, name, _ := strings.Cut(t, " ")
+		whole, _, sub := strings.Cut(id, ".")
+		name, part, _ := strings.Cut(name, ": ")
+		add(&ids, whole)
+		add(&names, name)
+		if sub {
+			add(&subs, id)
+			add(&subnames, part)
+		}
+	}
+	technique := map[string]any{"id": ids}
+	if names != nil {
+		technique["name"] = names
+	}
+	if subs != nil {
+		m := map[string]any{"id": subs}
+		if subnames != nil {
+			m["name"] = subnames
+		}
+		technique["subtechnique"] = m
+	}
+	return map[string]any{"framework": "MITRE ATT&CK", "technique": technique}
 }
 
 // Templates are the names of those that are built in.
@@ -189,7 +226,7 @@ func readTemplate(name string) ([]byte, error) {
 
 // samples are findings with all that may be in one, and with nothing: quotes, lines and marks in every text.
 var samples = [...]string{
-	`{"ts":1763916157.01,"uid":"CM1bz9rnVNPpvIbUSf","id.orig_h":"203.0.113.66","id.orig_p":40000,"id.resp_h":"10.20.0.10","id.resp_p":8265,"proto":"tcp","note":"Raytap::Job_Submit_External","msg":"a \"job\"\n<!channel> {{x}} \\","sub":"\"","src":"203.0.113.66","dst":"10.20.0.10","p":8265,"n":3,"peer_descr":"node-17","rule":"jobsubmit/external","severity":"critical","confidence":95,"outcome":"succeeded","atlas":["AML.T0049 \"x\""],"attack":["T1190 \"x\""],"evidence":["entrypoint=\"\n\\ #52"],"community_id":"1:x=","finding_id":"RMEjHHz1xCnyrfXU5a","incident_id":"I12345678901234567","revision":2,"update":true}`,
+	`{"ts":1763916157.01,"uid":"CM1bz9rnVNPpvIbUSf","id.orig_h":"203.0.113.66","id.orig_p":40000,"id.resp_h":"10.20.0.10","id.resp_p":8265,"proto":"tcp","note":"Raytap::Job_Submit_External","msg":"a \"job\"\n<!channel> {{x}} \\","sub":"\"","src":"203.0.113.66","dst":"10.20.0.10","p":8265,"n":3,"peer_descr":"node-17","rule":"jobsubmit/external","severity":"critical","confidence":95,"outcome":"succeeded","atlas":[{"id":"AML.T0049","name":"\"x\""}],"attack":[{"id":"T1190","name":"\"x\""},{"id":"T1059.004"}],"evidence":[{"field":"entrypoint","value":"\"\n\\","packet":52}],"community_id":"1:x=","finding_id":"RMEjHHz1xCnyrfXU5a","incident_id":"I12345678901234567","revision":2,"update":true}`,
 	`{"ts":0,"note":"Raytap::x","msg":"","rule":"x/y","severity":"info","confidence":0,"finding_id":"R"}`,
 }
 
@@ -257,14 +294,8 @@ func view(row []byte) (*View, error) {
 			switch x := x.(type) {
 			case string:
 				all = append(all, x)
-			case map[string]any: // evidence as a structure
-				field, _ := x["field"].(string)
-				value, _ := x["value"].(string)
-				s := field + "=" + value
-				if n, ok := x["packet"].(json.Number); ok && n != "0" {
-					s += " #" + n.String()
-				}
-				all = append(all, s)
+			case map[string]any:
+				all = append(all, line(x))
 			}
 		}
 		return all
@@ -292,6 +323,21 @@ func view(row []byte) (*View, error) {
 		v.Time = time.Unix(s, ns).UTC()
 	}
 	return v, nil
+}
+
+// line is a structure of a row as its tab-separated form has it: evidence as field=value @packet, a technique as id and name.
+func line(x map[string]any) string {
+	if id, ok := x["id"].(string); ok {
+		name, _ := x["name"].(string)
+		return strings.TrimSuffix(id+" "+name, " ")
+	}
+	field, _ := x["field"].(string)
+	value, _ := x["value"].(string)
+	s := field + "=" + value
+	if n, ok := x["packet"].(json.Number); ok && n != "0" {
+		s += " @" + n.String()
+	}
+	return s
 }
 
 // answered gives the status that counts: of a bulk request each document has its own. One that is there already was sent

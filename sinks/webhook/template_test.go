@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -25,7 +26,7 @@ const nasty = "\"},{\"x\":\"\n<!channel> <@U1> <https://evil.example|ok> @everyo
 // rowOf is a finding as the sink has it.
 func rowOf(t *testing.T, f *detectors.Finding) []byte {
 	t.Helper()
-	w := zeek.NewFindings([]detectors.Rule{{Name: "jobsubmit/external", Note: "Job_Submit_External", Severity: detectors.Critical, ATLAS: []string{"AML.T0049"}, ATTACK: []string{"T1190"}}})
+	w := zeek.NewFindings([]detectors.Rule{{Name: "jobsubmit/external", Note: "Job_Submit_External", Severity: detectors.Critical, ATLAS: []string{"AML.T0049"}, ATTACK: []string{"T1190", "T1059.004"}}})
 	w.Peer = "node-17"
 	return w.JSON(f)
 }
@@ -44,7 +45,7 @@ func samplesOf(t *testing.T) map[string][]byte {
 	six.Src, six.Dst = netip.MustParseAddr("2001:db8::1"), netip.Addr{}
 	bare := &detectors.Finding{Rule: "x/y"}
 	all := map[string][]byte{"long": rowOf(t, long), "hostile": rowOf(t, bad), "IPv6": rowOf(t, six), "bare": rowOf(t, bare)}
-	// What later versions of the row may have: structures, and what is said anew.
+	// What is said anew.
 	all["structured"] = []byte(`{"ts":1700000000.000001,"msg":"m","rule":"a/b","severity":"high","confidence":5,"finding_id":"R1","n":8000,"revision":4,"update":true,"peer_descr":"p","evidence":[{"field":"f","value":"v\"","packet":3}]}`)
 	return all
 }
@@ -241,8 +242,9 @@ var services = map[string]func(t *testing.T, name string, body []byte, row objec
 			t.Errorf("%v", action)
 		}
 		d := keys(t, decode(t, []byte(lines[1])), "@timestamp message event rule observer raytap", "source destination network threat")
-		e := keys(t, d["event"], "kind category module dataset id reason severity outcome", "")
-		if e["kind"] != "alert" || !regexp.MustCompile(`^(success|failure|unknown)$`).MatchString(str(t, e, "outcome")) {
+		e := keys(t, d["event"], "kind category type action module dataset id reason severity outcome", "")
+		want := map[bool]any{false: "finding-created", true: "finding-updated"}[row["update"] == true]
+		if e["kind"] != "alert" || e["action"] != want || !regexp.MustCompile(`^(success|failure|unknown)$`).MatchString(str(t, e, "outcome")) {
 			t.Errorf("%v", e)
 		}
 		if s, ok := d["source"].(object); ok {
@@ -251,8 +253,12 @@ var services = map[string]func(t *testing.T, name string, body []byte, row objec
 			}
 		}
 		if name == "hostile" {
-			if dig(t, d, "source", "port") != 40000.0 || dig(t, d, "destination", "port") != 8265.0 || dig(t, d, "threat", "technique", "id", 0) != "T1190" || dig(t, d, "network", "transport") != "tcp" || e["severity"] != 9.0 {
+			if dig(t, d, "source", "port") != 40000.0 || dig(t, d, "destination", "port") != 8265.0 || dig(t, d, "raytap", "attack", 0, "id") != "T1190" || dig(t, d, "network", "transport") != "tcp" || e["severity"] != 9.0 {
 				t.Errorf("%v", d)
+			}
+			got, _ := json.Marshal(d["threat"])
+			if want := `{"framework":"MITRE ATT\u0026CK","technique":{"id":["T1190","T1059"],"name":["Exploit Public-Facing Application","Command and Scripting Interpreter"],"subtechnique":{"id":["T1059.004"],"name":["Unix Shell"]}}}`; string(got) != want {
+				t.Errorf("%s", got)
 			}
 		}
 	},
@@ -325,6 +331,50 @@ func TestTemplatesAreSent(t *testing.T) {
 		}
 		if err := s.Close(); err != nil || s.Counts().Sent != 1 {
 			t.Errorf("%s: %v %+v", service, err, s.Counts())
+		}
+	}
+}
+
+// TestUpdatesPageNobody: PagerDuty opens a new alert for a dedup_key whose alert was resolved, so that it gets of a finding only
+// what is worse than what it has. Others get all.
+func TestUpdatesPageNobody(t *testing.T) {
+	first := finding(1)
+	first.Severity = detectors.Medium
+	id := first.ID()
+	update := func(revision int, was, is detectors.Severity) *detectors.Update {
+		f := finding(1)
+		f.Name, f.Revision, f.Severity = id, revision, is
+		return &detectors.Update{Finding: f, Was: was}
+	}
+	for service, want := range map[string]int{"pagerduty": 3, "splunk": 5, "slack": 5} {
+		var mu sync.Mutex
+		var bodies []string
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			b, _ := io.ReadAll(r.Body)
+			mu.Lock()
+			defer mu.Unlock()
+			bodies = append(bodies, string(b))
+		}))
+		s := open(t, Options{URL: web.URL, Spool: t.TempDir(), Template: service, Severity: detectors.Medium})
+		s.Event(first)
+		s.Event(update(2, detectors.Medium, detectors.Medium)) // again
+		s.Event(update(3, detectors.Medium, detectors.High))   // worse
+		s.Event(update(4, detectors.High, detectors.High))     // again
+		s.Event(update(2, detectors.Low, detectors.Medium))    // what came before was not severe enough to be sent
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		web.Close()
+		if len(bodies) != want {
+			t.Errorf("%s: %d bodies, want %d", service, len(bodies), want)
+		}
+		if service == "pagerduty" {
+			for i, b := range bodies {
+				m := decode(t, []byte(b)).(object)
+				if m["dedup_key"] != id || m["event_action"] != "trigger" || str(t, m, "payload", "severity") != []string{"warning", "error", "warning"}[i] {
+					t.Errorf("%s", b)
+				}
+			}
 		}
 	}
 }

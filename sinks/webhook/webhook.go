@@ -303,6 +303,9 @@ func (s *Sink) Event(ev any) {
 	if f == nil {
 		return
 	}
+	if u, ok := ev.(*detectors.Update); ok && known && s.template != nil && s.template.once && u.Was >= f.Severity {
+		return
+	}
 	if !s.closed {
 		b := s.findings.Update(f, known)
 		select {

@@ -129,6 +129,7 @@ func (n *notice) Row(w capture.Fields) {
 	w.String("incident_id", f.Incident, f.Incident != "")
 	w.Count("revision", uint64(max(f.Revision, 1)), true)
 	w.Bool("update", n.update, true)
+	w.String("evidence_file", f.File, f.File != "")
 }
 
 var logAction = [...]string{"Notice::ACTION_LOG"}

@@ -265,12 +265,12 @@ func TestFindingIsANotice(t *testing.T) {
 	lines := strings.Split(read(t, dir, "notice.log"), "\n")
 	for i, want := range map[int]string{
 		6: "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tfuid\tfile_mime_type\tfile_desc\tproto\tnote\tmsg\tsub\tsrc\tdst\tp\tn\tpeer_descr\tactions\temail_dest\tsuppress_for" +
-			"\trule\tseverity\tconfidence\toutcome\tatlas\tattack\tevidence\tcommunity_id\tfinding_id\tincident_id\trevision\tupdate",
+			"\trule\tseverity\tconfidence\toutcome\tatlas\tattack\tevidence\tcommunity_id\tfinding_id\tincident_id\trevision\tupdate\tevidence_file",
 		7: "#types\ttime\tstring\taddr\tport\taddr\tport\tstring\tstring\tstring\tenum\tenum\tstring\tstring\taddr\taddr\tport\tcount\tstring\tset[enum]\tset[string]\tinterval" +
-			"\tstring\tstring\tcount\tstring\tvector[string]\tvector[string]\tvector[string]\tstring\tstring\tstring\tcount\tbool",
+			"\tstring\tstring\tcount\tstring\tvector[string]\tvector[string]\tvector[string]\tstring\tstring\tstring\tcount\tbool\tstring",
 		8: "1700000000.000000\tCabcDEF\t203.0.113.66\t40000\t10.20.0.10\t8265\t-\t-\t-\ttcp\tRaytap::Job_Submit_External\t203.0.113.66 submitted a job\t-\t203.0.113.66\t10.20.0.10\t8265\t1\t-\tNotice::ACTION_LOG\t(empty)\t3600.000000" +
-			"\tjobsubmit/external\tcritical\t95\tsucceeded\t(empty)\tT0000\tentrypoint=curl x | sh\\x2c then @52,agent=é\t1:LvmFRF4AQoIlK+PcqFLJxDnd8/w=\tRNzFHanebaMQWAagHg\t-\t1\tF",
-		9: "0.000000\t-\t-\t-\t-\t-\t-\t-\t-\t-\tRaytap::new_one\tm\t-\t-\t-\t-\t1\t-\tNotice::ACTION_LOG\t(empty)\t3600.000000\tnew/one\tinfo\t0\t-\t(empty)\t(empty)\t(empty)\t-\tR23c7icZhMlISR4HQF\t-\t1\tF",
+			"\tjobsubmit/external\tcritical\t95\tsucceeded\t(empty)\tT0000\tentrypoint=curl x | sh\\x2c then @52,agent=é\t1:LvmFRF4AQoIlK+PcqFLJxDnd8/w=\tRNzFHanebaMQWAagHg\t-\t1\tF\t-",
+		9: "0.000000\t-\t-\t-\t-\t-\t-\t-\t-\t-\tRaytap::new_one\tm\t-\t-\t-\t-\t1\t-\tNotice::ACTION_LOG\t(empty)\t3600.000000\tnew/one\tinfo\t0\t-\t(empty)\t(empty)\t(empty)\t-\tR23c7icZhMlISR4HQF\t-\t1\tF\t-",
 	} {
 		if lines[i] != want {
 			t.Errorf("line %d is\n%q, want\n%q", i, lines[i], want)

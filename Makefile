@@ -58,7 +58,7 @@ deb-version: ## the version that `make deb` gives its package
 clean: ## what was built and written
 	rm -rf bin dist raytap-logs
 
-mixes: ## the captures that the benchmarks of the README run on, in bin/
+mixes: ## the captures that the benchmarks of docs/performance.md run on, in bin/
 	$(GO) build -o bin/mixgen ./cmd/mixgen
 	for m in http churn bulk; do bin/mixgen -mix $$m -packets 2000000 > bin/$$m.pcap; done
 
@@ -91,6 +91,7 @@ stage:
 	@GO='$(GO)' $(PACKAGING)/licenses.sh > $(STAGE)/doc/third-party-licenses.txt && cp detectors/data/LICENSES.md $(STAGE)/doc/data-licenses.md
 	@sed 's|$(PACKAGING)/|packaging/|g; s|](LICENSE)|](/usr/share/common-licenses/Apache-2.0)|' README.md > $(STAGE)/doc/README.md
 	@sed 's|../$(PACKAGING)/|../packaging/|g' docs/guide.md > $(STAGE)/doc/docs/guide.md
+	@for f in usage reference; do sed 's|(../config/raytap.yaml)|(../raytap.yaml)|' docs/$$f.md > $(STAGE)/doc/docs/$$f.md; done
 	@for f in $(PACKAGING)/man/*; do gzip -9nc $$f > $(STAGE)/man/$${f##*/}.gz; done
 	@gzip -9nc CHANGELOG.md > $(STAGE)/changelog.gz
 	@awk -v version='$(DEB_VERSION)' -v date="$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || date -u +%Y-%m-%dT%H:%M:%SZ)" \

@@ -48,11 +48,11 @@ func rulesDocument(specs []detectors.Spec) []byte {
 	atlas, attack, _ := data.Versions()
 	fmt.Fprintf(&b, `# Rules
 
-What raytap can say, written from the registry (`+"`go test -run TestRulesDocument -update ./test`"+`). `+"`raytap rules RULE`"+`
-tells the same. The severity is that of a plain success; an attempt is rated at least one step below it, and a rule may
-go higher where its sentence says why. Names of techniques are those of MITRE ATLAS %s and MITRE ATT&CK %s.
+Everything raytap can report, generated from the registry (`+"`go test -run TestRulesDocument -update ./test`"+`). `+"`raytap rules RULE`"+`
+prints the same. The severity is that of a plain success; an attempt is rated at least one step below it, and a rule may
+exceed it where its sentence gives the reason. Names of techniques are those of MITRE ATLAS %s and MITRE ATT&CK %s.
 
-| rule | severity | says |
+| rule | severity | reports |
 |---|---|---|
 `, atlas, attack)
 	for _, d := range specs {
@@ -81,7 +81,7 @@ go higher where its sentence says why. Names of techniques are those of MITRE AT
 					fmt.Fprintf(&b, "- %s: %s\n", k.name, strings.Join(all, ", "))
 				}
 			}
-			fmt.Fprintf(&b, "- Needs to see: %s\n- Known to speak by mistake: %s\n", r.Needs, r.FalsePositives)
+			fmt.Fprintf(&b, "- Needs to see: %s\n- Known false positives: %s\n", r.Needs, r.FalsePositives)
 		}
 	}
 	return b.Bytes()

@@ -48,15 +48,15 @@ func TestRulesAreComplete(t *testing.T) {
 	}
 }
 
-// TestReadmeNamesEveryRule keeps the front page in step with the registry.
-func TestReadmeNamesEveryRule(t *testing.T) {
-	b, err := os.ReadFile("README.md")
+// TestDetectionsNamesEveryRule keeps the table of rules in step with the registry.
+func TestDetectionsNamesEveryRule(t *testing.T) {
+	b, err := os.ReadFile("docs/detections.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range registry.Rules() {
 		if !strings.Contains(string(b), "`"+r.Name+"`") {
-			t.Errorf("README.md does not name %s", r.Name)
+			t.Errorf("docs/detections.md does not name %s", r.Name)
 		}
 	}
 }

@@ -6,7 +6,7 @@
 //	mixgen -mix jobs  -packets 2000000 > jobs.pcap    http, and after every 100 requests a job submitted to Ray from outside
 //	mixgen -mix flows -packets 1000000 > flows.pcap   one SYN, SYN-ACK, ACK each: concurrent flows
 //
-// Checksums are right, times go on by 2 µs a packet. It exists for the benchmarks of the README and nothing else.
+// Checksums are right, times go on by 2 µs a packet. It exists for the benchmarks of docs/performance.md and nothing else.
 package main
 
 import (

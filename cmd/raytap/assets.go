@@ -18,13 +18,13 @@ const assetsSynopsis = `assets [flags] FILE...
        raytap assets [flags] LOGDIR...
        raytap assets --state FILE
 
-Reads captures as replay does, or the assets.log of sensors, with all days and rotated files; or of a sensor the file that
-it keeps its inventory in (its --state), while it runs, too. Prints which Ray clusters and other AI servers they show: machines, ports, version,
-authentication, proxies, clients, known CVEs and a grade of exposure. No packet is sent.
+Lists the Ray clusters and other AI servers in captures (read as by replay), in the assets.log of sensors (all days and
+rotated files), or in a sensor's inventory (its --state, also while it runs): machines, ports, version, authentication,
+proxies, clients, known CVEs and a grade of exposure. Sends no packets.
 
-Grades: A asks for a token, inside only, over TLS; B likewise, in clear; C open to everybody inside, or asks for a token
-and outsiders come; D open inside and with holes that outsiders get through; E outsiders reach it and something is open;
-F it answered outsiders without asking for a token; ? not seen; - not ours.
+Grades: A requires a token, inside only, over TLS; B the same, in clear text; C open to everybody inside, or requires a
+token and has clients outside; D open inside, with vulnerabilities that outsiders can use; E outsiders reach it and some
+of it is open; F answered outsiders without a token; ? not seen; - not ours.
 
 Exit status: 0 read to the end; 1 an input could not be read or is damaged; 2 wrong usage.
 
@@ -35,11 +35,11 @@ func listAssets(args []string, stdout, stderr *os.File) int {
 	cfg := config.Default()
 	var home []string
 	asJSON := f.Bool("json", false, "as JSON, for scripts")
-	state := f.String("state", "", "know what earlier runs saw, and keep it, in `FILE`")
+	state := f.String("state", "", "keep the inventory across runs in `FILE`")
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas (default: private, loopback, link-local, CGNAT, ULA)",
 		list(&home))
 	f.String("filter", cfg.Filter, "only packets that match `BPF`, in tcpdump's language")
-	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
+	f.String("checksums", "auto", "how to treat wrong checksums: `MODE` auto, strict (as Zeek) or ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	configFile := f.String("config", "", "read settings from `FILE` (YAML)")
 	asked := f.window("since", "until", "of logs: what was told")

@@ -16,14 +16,14 @@ import (
 
 const completionSynopsis = `completion bash|zsh|fish
 
-Prints a script with which a shell completes commands, flags, names of logs and rules, severities, interfaces and files.
-Packages bring it; otherwise:
+Prints a script that lets a shell complete commands, flags, names of logs and rules, severities, interfaces and files.
+Packages install it. Without a package:
 
   bash  raytap completion bash > ~/.local/share/bash-completion/completions/raytap
   zsh   raytap completion zsh > "${fpath[1]}/_raytap"
   fish  raytap completion fish > ~/.config/fish/completions/raytap.fish
 
-Exit status: 0 printed; 1 it could not be; 2 wrong usage.
+Exit status: 0 printed; 1 it could not be printed; 2 wrong usage.
 `
 
 func printCompletion(args []string, stdout, stderr *os.File) int {
@@ -42,7 +42,7 @@ func printCompletion(args []string, stdout, stderr *os.File) int {
 	}
 	all, err := usages()
 	if err == nil {
-		all = append(all, usageOf{Name: "help", Says: "tell the flags of a command", Lines: []string{"raytap help COMMAND"}})
+		all = append(all, usageOf{Name: "help", Says: "show the flags of a command", Lines: []string{"raytap help COMMAND"}})
 		_, err = stdout.Write(script[rest[0]](all))
 	}
 	if err != nil {

@@ -25,27 +25,27 @@ import (
 const extractSynopsis = `extract WHAT [flags] FILE|DIR...
        raytap extract WHAT [flags] RECORD-DIR...
 
-Writes packets to a pcapng file, with comments where the evidence is, so that Wireshark opens at the place. WHAT is one of
+Writes packets to a pcapng file. Comments mark the evidence, so that Wireshark finds it. WHAT is one of
 
   --finding ID        a finding: the id on the screen, in notice.log (finding_id), syslog, webhook and report
-  --incident ID       an incident: the flows of its steps, and what passed between its parties from first to last
-  --uid UID           a flow, by raytap's name for it
-  --community-id CID  flows, by the name that other tools have for them, too
+  --incident ID       an incident: the flows of its steps, and the traffic between its parties from first to last
+  --uid UID           a flow, by raytap's UID
+  --community-id CID  flows, by Community ID, which other tools use too
 
-and whatever narrows it down, or is enough alone: --host, --from, --to, --filter.
+--host, --from, --to and --filter narrow this down, or select packets by themselves.
 
-The first four are looked for in the captures, with the settings of the run that found them: give the same --home and
---config. What a sensor found is found in a capture that ran beside it, in microseconds, too, if that began before the flow
-did. Where it does not have the whole, name the sensor's logs (--logs DIR): they know ends and times, and no settings are
-needed.
+To locate a finding, incident or flow, raytap analyzes the captures again: use the same --home and --config as the run
+that reported it. A sensor's findings are located in a capture that was recorded alongside it, with nanoseconds or
+microseconds, if that began before the flow. Otherwise name the sensor's logs (--logs DIR): they have endpoints and times,
+and no other settings are needed.
 
-Of a folder that a sensor records into (--record) only what is asked for is read, by its index, also while the sensor writes;
-it knows findings and incidents by itself.
+In a directory that a sensor records into (--record), raytap reads only what is needed, by its index, also while the sensor
+writes. Such a directory has findings and incidents itself.
 
-Of a finding over many flows these are the packets between its two ends and those that it names. Of a datagram in
-fragments the last is found, not those before it.
+For a finding over many flows these are the packets between its two endpoints, and the packets it names. Of a fragmented
+datagram only the last fragment is found.
 
-Exit status: 0 written; 1 there is nothing of the kind, or an input is damaged, or the output could not be written; 2 wrong
+Exit status: 0 written; 1 nothing matched, or an input is damaged, or the output could not be written; 2 wrong
 usage.
 
 `
@@ -61,11 +61,11 @@ func extract(args []string, stdout, stderr *os.File) int {
 	f.Func("host", "only packets to or from `ADDR`; two of them, or ADDR,ADDR: between these; NET/BITS is a network", list(&hosts))
 	asked := f.window("from", "to", "packets")
 	filter := f.String("filter", "", "only packets that match `BPF`, in tcpdump's language")
-	f.Func("logs", "know the finding, incident or flow from the logs in `DIR`, a sensor's folder; may be repeated", list(&folders))
+	f.Func("logs", "look up the finding, incident or flow in the logs in `DIR`, such as a sensor's; may be repeated", list(&folders))
 	out := f.String("o", "", "write to `FILE` (default: the ID, with .pcapng, or raytap-extract.pcapng)")
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas", list(&home))
-	f.Int("workers", 0, "goroutines that decode, `N` (default: the processors)")
-	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
+	f.Int("workers", 0, "decode on `N` goroutines (default: GOMAXPROCS)")
+	f.String("checksums", "auto", "how to treat wrong checksums: `MODE` auto, strict (as Zeek) or ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	configFile := f.String("config", "", "read settings from `FILE` (YAML)")
 	files, err := f.parse(args)

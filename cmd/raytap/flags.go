@@ -118,7 +118,7 @@ func (f *flags) fail(err error, stdout, stderr *os.File) int {
 		f.describe(stdout)
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "raytap %s: %v\nraytap help %s tells the usage.\n", f.Name(), err, f.Name())
+	fmt.Fprintf(stderr, "raytap %s: %v\nsee raytap help %s\n", f.Name(), err, f.Name())
 	return exitUsage
 }
 

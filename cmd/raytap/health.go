@@ -13,8 +13,8 @@ import (
 
 const healthSynopsis = `health [--ready] [HOST:PORT]
 
-Asks a running sensor at its metrics.listen (127.0.0.1:9477 if no other is given) whether it works, for health checks of
-containers, which have no other program to ask with.
+Asks a running sensor at its metrics.listen address (default 127.0.0.1:9477) whether it works. For health checks in
+containers that have no other HTTP client.
 
 Exit status: 0 it works; 1 it does not, or does not answer; 2 wrong usage.
 `
@@ -24,7 +24,7 @@ const askFor = 4 * time.Second
 
 func askHealth(args []string, stdout, stderr *os.File) int {
 	f := newFlags("health", healthSynopsis)
-	ready := f.Bool("ready", false, "ask also whether packets come and logs can be written")
+	ready := f.Bool("ready", false, "also check that packets arrive and logs can be written")
 	rest, err := f.parse(args)
 	at := "127.0.0.1:9477"
 	switch {

@@ -14,11 +14,11 @@ import (
 
 const intelSynopsis = `intel FILE|DIR|PATTERN...
 
-Reads feeds of indicators (Zeek intel, CSV with a header, MISP and STIX 2.1 JSON, lists; plain or gzip), those of a folder
-and all below it included, and tells what raytap understands of them: how many of which kind, what is skipped and why, which are services that many share (rated
-info), which have ended, and what they take in memory.
+Reads feeds of indicators (Zeek intel, CSV with a header, MISP and STIX 2.1 JSON, lists; plain or gzip; directories
+recursively) and reports what raytap understands of them: how many of each kind, what is skipped and why, which are shared
+services (rated info), which have expired, and how much memory they take.
 
-Exit status: 0 all were read; 1 one could not be read, or has no indicators; 2 wrong usage.
+Exit status: 0 all were read; 1 a feed could not be read, or has no indicators; 2 wrong usage.
 `
 
 func describeIntel(args []string, stdout, stderr *os.File) int {

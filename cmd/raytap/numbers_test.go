@@ -108,24 +108,43 @@ func TestOneNumber(t *testing.T) {
 	}
 }
 
-// TestReadmeBegins: the first command of the README says what the README says that it does.
+// TestReadmeBegins: the first command of the README prints what the guide shows, and the parts of it that the README shows.
 func TestReadmeBegins(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
+	// shown is the output that a document shows of the command, without line breaks.
+	shown := func(name string) string {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, block, ok := strings.Cut(string(b), "\n    $ go run ./cmd/raytap replay pcaps/shadowray.pcap.gz\n")
+		if !ok {
+			t.Fatalf("%s does not show the command", name)
+		}
+		var words []string
+		for line := range strings.Lines(block) {
+			if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "    ") || strings.HasPrefix(line, "    $ ") {
+				break
+			}
+			words = append(words, strings.Fields(line)...)
+		}
+		return strings.Join(words, " ")
 	}
 	capture, err := filepath.Abs("../../pcaps/shadowray.pcap.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, told, _ := strings.Cut(string(readme), "raytap replay pcaps/shadowray.pcap.gz\n")
-	told, _, ok := strings.Cut(told, "    $ make test")
-	if !ok {
-		t.Fatal("the README begins in another way")
-	}
 	r := invoke(t, t.TempDir(), nil, "replay", capture)
 	said := regexp.MustCompile(`; [\d,]+ packets/s`).ReplaceAllString(r.stdout, "")
-	if a, b := strings.Join(strings.Fields(told), " "), strings.Join(strings.Fields(said), " "); a != b {
-		t.Errorf("the README says\n%s\nand it is\n%s", a, b)
+	said = strings.Join(strings.Fields(said), " ")
+	if told := shown("../../docs/guide.md"); told != said {
+		t.Errorf("the guide shows\n%s\nand it is\n%s", told, said)
+	}
+	rest := said
+	for _, part := range strings.Split(shown("../../README.md"), "[...]") {
+		_, after, ok := strings.Cut(rest, strings.TrimSpace(part))
+		if len(part) < 100 || !ok {
+			t.Errorf("the README shows\n%s\nand the output has no more than\n%s", part, rest)
+		}
+		rest = after
 	}
 }

@@ -157,7 +157,7 @@ func TestReferenceDocument(t *testing.T) {
 - [logs.md](logs.md): every log and column; [schema/](schema): the same as JSON Schema
 - [rules.md](rules.md): every rule
 - [weirds.md](weirds.md): every name of ` + "`weird.log`" + `
-- [raytap.yaml](../raytap.yaml): every key of the configuration, with its default
+- [raytap.yaml](../config/raytap.yaml): every key of the configuration, with its default
 - [integrations/](integrations): configurations for Filebeat, Vector, Elasticsearch, Kibana, Prometheus and Grafana
 
 This page is written from the code (` + "`go test ./cmd/raytap -run TestReferenceDocument -update`" + `).

@@ -29,46 +29,45 @@ import (
 
 const replaySynopsis = `replay [flags] FILE|DIR...
 
-Reads captures (pcap, pcapng; plain, gzip or zstd), several of them as one in order of time; - is standard input. Of a
-folder these are the captures in it, not those in folders below.
-Writes Zeek logs to a directory, and findings and totals to the terminal.
+Reads captures (pcap, pcapng; plain, gzip or zstd). Several are read as one, in order of time; - is standard input. For a
+directory, the captures directly in it are read. Writes Zeek logs to a directory, and findings and totals to the terminal.
 
 Exit status: 0 read to the end; 1 an input could not be read, was cut short or is damaged (what came before is
 written), or the output could not be written; 2 wrong usage; 3 a finding reached --fail-on, whatever else happened;
 130 interrupted (what came before is written).
 
-Flags may stand anywhere; those given win over the configuration file.
+Flags may appear anywhere, and override the configuration file.
 `
 
 func replay(args []string, stdout, stderr *os.File) int {
 	f := newFlags("replay", replaySynopsis)
 	cfg := config.Default()
 	var home, given, only, files, extract []string
-	f.Func("r", "a capture to read, `FILE`, as an argument is; may be repeated", func(s string) error { files = append(files, s); return nil })
-	f.String("out", cfg.Out, "`DIR` to write logs to; those of an earlier run are replaced, others are not (default "+cfg.Out+")")
+	f.Func("r", "read the capture `FILE`, the same as an argument; may be repeated", func(s string) error { files = append(files, s); return nil })
+	f.String("out", cfg.Out, "write logs to `DIR`; logs of an earlier run are replaced, other files are not (default "+cfg.Out+")")
 	f.String("format", cfg.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+cfg.Format+")")
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas (default: private, loopback, link-local, CGNAT, ULA)",
 		list(&home))
-	f.Func("intel", "a `FILE` with indicators, a folder or a pattern of such, beside the built-in ones; may be repeated", list(&given))
-	f.Func("logs", "write only these logs, `NAMES` with commas between them: conn,http,notice (default: all)",
+	f.Func("intel", "a `FILE` with indicators, a directory or a pattern, in addition to the built-in ones; may be repeated", list(&given))
+	f.Func("logs", "write only these logs, `NAMES` separated by commas: conn,http,notice (default: all)",
 		list(&only))
-	f.Int("workers", cfg.Workers, "goroutines that decode, `N` (default: the processors)")
+	f.Int("workers", cfg.Workers, "decode on `N` goroutines (default: GOMAXPROCS); the output is the same for any number")
 	f.String("filter", cfg.Filter, "only packets that match `BPF`, in tcpdump's language")
 	f.String("fail-on", cfg.FailOn, "exit with 3 if a finding reaches `SEVERITY`: info, low, medium, high, critical")
-	f.Bool("mask-logs", false, "mask credentials also in the columns of logs that are Zeek's (uri, referrer, username)")
-	f.Bool("quiet", false, "print nothing but errors")
-	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
+	f.Bool("mask-logs", false, "mask credentials also in the columns that Zeek defines (uri, referrer, username)")
+	f.Bool("quiet", false, "print only errors")
+	f.String("checksums", "auto", "how to treat wrong checksums: `MODE` auto, strict (as Zeek) or ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
-	f.Bool("seccomp", true, "refuse itself system calls that it does not need; --seccomp=false does without")
-	offline := f.Bool("offline", false, "fetch no feeds: of servers in the configuration, what is in the cache must do")
-	f.String("record", "", "keep packets in `DIR`, as a sensor does")
+	f.Bool("seccomp", true, "block system calls that raytap does not need; --seccomp=false disables this")
+	offline := f.Bool("offline", false, "do not fetch feeds from servers; use only what is cached")
+	f.String("record", "", "record packets to `DIR`, as a sensor does")
 	f.String("evidence", "", "save the packets of each finding to a file in `DIR`")
-	html := f.String("report", "", "make an HTML report, `FILE`, of the logs when they are written")
-	exports := f.String("export", "", "write findings, incidents and indicators to `DIR`, for other programs (see raytap help report)")
-	folder := f.String("files", "", "keep files out of the traffic in `DIR`, by their SHA-256")
-	f.Func("extract", "which: `TYPES` executable, script, archive, pickle, ray_package (these are the default with --files), model, notebook, all", list(&extract))
-	force := f.Bool("force", false, "replace logs in --out also if raytap did not write them")
-	f.String("file-mode", cfg.FileMode, "`MODE` of logs and reports that are made (default "+cfg.FileMode+")")
+	html := f.String("report", "", "also write an HTML report to `FILE`")
+	exports := f.String("export", "", "also write findings, incidents and indicators for other programs to `DIR` (see raytap help report)")
+	folder := f.String("files", "", "keep files from the traffic in `DIR`, by SHA-256")
+	f.Func("extract", "which files to keep: `TYPES` executable, script, archive, pickle, ray_package (these are the default with --files), model, notebook, all", list(&extract))
+	force := f.Bool("force", false, "replace logs in --out even if raytap did not write them")
+	f.String("file-mode", cfg.FileMode, "file `MODE` of logs and reports (default "+cfg.FileMode+")")
 	configFile := f.String("config", "", "read settings from `FILE` (YAML)")
 	cpuprofile := f.String("cpuprofile", "", "")
 	memprofile := f.String("memprofile", "", "")

@@ -14,10 +14,10 @@ import (
 
 const reportSynopsis = `report [flags] LOGDIR...
 
-Reads logs that raytap wrote, of a replay or of sensors, tab-separated or JSON, and makes one HTML file of them that
-stands alone: what happened, in words and pictures, with the evidence. A folder is one thing: what is being written, the
-days, rotated files, compressed or not, are read together, and so are several folders. What could not be read is said, in
-the report before its verdict and on standard error. With --export also, or without -o instead:
+Reads logs that raytap wrote (replay or sensor, tab-separated or JSON) and writes one self-contained HTML file: what
+happened, in words and graphs, with the evidence. A directory is read as a whole: current files, daily directories, rotated
+and compressed files; several directories are read together. What could not be read is reported before the verdict and on
+standard error. With --export it also writes the following (without -o, only these):
 
   findings.jsonl, incidents.jsonl   the rows of notice.log and incidents.log, one JSON object a line
   indicators.csv                    what to look for elsewhere, from findings of medium severity and above

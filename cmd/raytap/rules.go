@@ -20,10 +20,10 @@ import (
 const rulesSynopsis = `rules [--json] [RULE...]
        raytap rules --in-force [--config FILE]
 
-Lists every rule: its name, the severity that it has at most, what it says, the ATLAS and ATT&CK techniques, what it
-needs to see, and what is known to set it off by mistake. With RULE, one rule (mining/stratum) or the rules of one
-detector (mining), in words. With --in-force a line each, with what the configuration makes of it: off, another
-severity, what is kept back of it, until when and why. How much was kept back stats.log counts.
+Lists every rule: name, highest severity, what it reports, ATLAS and ATT&CK techniques, what it needs to see, and known
+false positives. With RULE, describes one rule (mining/stratum) or the rules of one detector (mining). With --in-force,
+prints one line per rule with the effect of the configuration: off, changed severity, what is suppressed, until when and
+why. stats.log counts suppressed findings.
 
 Exit status: 0 printed; 1 it could not be printed; 2 wrong usage, an unknown rule, or a mistake in the configuration.
 `
@@ -59,7 +59,7 @@ func listRules(args []string, stdout, stderr *os.File) int {
 	f := newFlags("rules", rulesSynopsis)
 	asJSON := f.Bool("json", false, "as JSON, for scripts")
 	explain := f.String("explain", "", "the same as an argument `RULE`")
-	inForce := f.Bool("in-force", false, "tell what the configuration makes of each")
+	inForce := f.Bool("in-force", false, "show the effect of the configuration on each rule")
 	configFile := f.String("config", "", "with --in-force: read settings from `FILE` (YAML)")
 	asked, err := f.parse(args)
 	if *explain != "" {
@@ -216,7 +216,7 @@ func explainRules(b *bytes.Buffer, people *terminal.Sink, rules []detectors.Rule
 		fmt.Fprintf(b, "%s (%s; in notice.log Raytap::%s)\n\n", r.Name, r.Severity, r.Note)
 		people.Paragraph(b, "says", r.Says)
 		people.Paragraph(b, "needs", r.Needs)
-		people.Paragraph(b, "wrong", "Known to speak by mistake: "+r.FalsePositives)
+		people.Paragraph(b, "wrong", "Known false positives: "+r.FalsePositives)
 		for _, t := range techniques(slices.Concat(r.ATLAS, r.ATTACK)) {
 			tactic := ""
 			if t.Tactic != "" {

@@ -26,21 +26,20 @@ import (
 const sensorSynopsis = `sensor -i IFACE [-i IFACE...] [flags]
        raytap sensor --read-fifo PIPE [flags]
 
-Watches interfaces, or a pipe of pcap from elsewhere, until it is told to stop. Writes Zeek logs to a directory, rows at
-most a second after they are known, and prints each finding when it is made. What happens to the sensor itself (links,
-settings) is told on standard error.
+Watches interfaces, or pcap from a named pipe, until it is stopped. Writes Zeek logs to a directory, each row within a
+second, and prints each finding as it is made. Changes of links and settings are reported on standard error.
 
-Signals: TERM and INT stop it, once what was captured so far is read and written; HUP reads the configuration file and the
-indicators again (home networks, the sections of detectors; a file with a mistake changes nothing) and opens the logs again.
-With --watch-config it reads them again by itself, some seconds after they have changed: where nobody can send a signal.
+Signals: TERM and INT stop it, after everything captured so far is analyzed and written. HUP reloads the configuration file
+and the indicators (home networks and the sections of detectors; a file with a mistake changes nothing) and reopens the logs.
+With --watch-config it reloads them by itself, some seconds after they change.
 
-It takes root, or CAP_NET_RAW. Once it captures it keeps of its privileges that alone, to open an interface again that was
-removed and comes back; and without --user the right to write where it was started. Where the kernel has Landlock, it can
-then read the folders of the configuration and of indicators and write to those of logs, state and spool, and nothing else.
-A seccomp filter refuses it system calls that it does not need: to start programs, to look into others, to mount.
+It needs root or CAP_NET_RAW. While capturing it keeps only that capability, to reopen an interface that was removed and
+returns; without --user also the right to write where it was started. Where the kernel has Landlock, it can then read only
+the directories of the configuration and of indicators, and write only to those of logs, state and spool. A seccomp filter
+blocks system calls it does not need: starting programs, inspecting other processes, mounting.
 
-Flags may stand anywhere; those given win over the configuration file. Every key of the configuration is a flag, too:
---ring for ring, --rotate-interval for rotate.interval; raytap.yaml explains them.
+Flags may appear anywhere, and override the configuration file. Every key of the configuration is also a flag: --ring for
+ring, --rotate-interval for rotate.interval; raytap.yaml explains them.
 
 Exit status: 0 it was told to stop; 1 it could not begin, or its source ended or failed, or an output could not be written
 to its end; 2 wrong usage or configuration.
@@ -48,13 +47,13 @@ to its end; 2 wrong usage or configuration.
 
 const watchSynopsis = `watch DIR [flags]
 
-Reads the captures of a folder and those that come, as tcpdump -G and -C write them, each as it is written until there is a
-newer one, in the order in which they were last written to: one writer a folder. Compressed later (-z gzip), one is not read
-again. Everything else is as of raytap sensor: logs, findings, signals, the configuration. It takes no privileges.
+Reads the captures in a directory and those added later, as tcpdump -G and -C write them: each while it is written, until a
+newer one appears, in order of last modification. The directory must have one writer. A file that is compressed later
+(-z gzip) is not read again. Logs, findings, signals and configuration are as for raytap sensor. It needs no privileges.
 
-Flags may stand anywhere; those given win over the configuration file. Every key of the configuration is a flag, too.
+Flags may appear anywhere, and override the configuration file. Every key of the configuration is also a flag.
 
-Exit status: 0 it was told to stop; 1 it could not begin, or the folder could not be read, or an output could not be written
+Exit status: 0 it was told to stop; 1 it could not begin, or the directory could not be read, or an output could not be written
 to its end; 2 wrong usage or configuration.
 `
 
@@ -70,27 +69,27 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	isWatch := f.Name() == "watch"
 	def := config.Default()
 	var home, interfaces []string
-	f.Func("i", "an interface to capture from, `IFACE`; may be repeated, or several with commas; veth*, any and default (of the default route) are found, also later, and -lo is left out of them", list(&interfaces))
-	f.String("read-fifo", "", "read pcap or pcapng from `PIPE` instead; a named pipe is opened again when its writer is gone")
-	f.String("out", def.Out, "`DIR` to write logs to (default "+def.Out+")")
+	f.Func("i", "capture from `IFACE`; may be repeated, or several with commas; veth*, any and default (of the default route) are resolved while it runs, and -lo excludes one", list(&interfaces))
+	f.String("read-fifo", "", "read pcap or pcapng from `PIPE` instead; a named pipe is reopened when its writer closes it")
+	f.String("out", def.Out, "write logs to `DIR` (default "+def.Out+")")
 	f.String("format", def.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+def.Format+")")
 	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas (default: private, loopback, link-local, CGNAT, ULA)", list(&home))
-	f.Int("workers", def.Workers, "goroutines that decode, `N` (default: the processors)")
+	f.Int("workers", def.Workers, "decode on `N` goroutines (default: GOMAXPROCS); the output is the same for any number")
 	f.String("filter", def.Filter, "only packets that match `BPF`, in tcpdump's language")
 	f.Int("snaplen", def.SnapLen, "keep `N` bytes of each frame (default: all)")
-	f.Bool("no-promisc", false, "take only what the interface takes anyway")
-	f.Bool("hardware-timestamps", false, "take the network card's time stamps, where it makes any")
-	f.String("record", "", "keep packets in `DIR`, as far as they are worth it: the record section of raytap.yaml says how much")
-	f.String("user", "", "become `USER` (or UID:GID) once the interfaces are open")
-	f.Bool("mask-logs", false, "mask credentials also in the columns of logs that are Zeek's (uri, referrer, username)")
-	f.Bool("quiet", false, "print nothing but errors")
-	f.String("checksums", "auto", "what becomes of wrong ones: `MODE` auto, strict (as Zeek), ignore")
+	f.Bool("no-promisc", false, "do not put the interface into promiscuous mode")
+	f.Bool("hardware-timestamps", false, "use the network card's time stamps where it has them")
+	f.String("record", "", "record packets to `DIR`, within the budget of the record section of raytap.yaml")
+	f.String("user", "", "drop privileges to `USER` (or UID:GID) after opening the interfaces")
+	f.Bool("mask-logs", false, "mask credentials also in the columns that Zeek defines (uri, referrer, username)")
+	f.Bool("quiet", false, "print only errors")
+	f.String("checksums", "auto", "how to treat wrong checksums: `MODE` auto, strict (as Zeek) or ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	var extract []string
-	folder := f.String("files", "", "keep files out of the traffic in `DIR`, by their SHA-256")
-	f.Func("extract", "which: `TYPES` executable, script, archive, pickle, ray_package (these are the default with --files), model, notebook, all", list(&extract))
+	folder := f.String("files", "", "keep files from the traffic in `DIR`, by SHA-256")
+	f.Func("extract", "which files to keep: `TYPES` executable, script, archive, pickle, ray_package (these are the default with --files), model, notebook, all", list(&extract))
 	configFile := f.String("config", "", "read settings from `FILE` (YAML)")
-	follow := f.Bool("watch-config", false, "take up changes of the file of --config and of indicators by itself, as SIGHUP has it do")
+	follow := f.Bool("watch-config", false, "reload the configuration file and indicators when they change, as on SIGHUP")
 	cpuprofile := f.String("cpuprofile", "", "")
 	f.hidden["cpuprofile"] = true
 	keys := f.keys(func(key string) bool { return key != "fail_on" })
@@ -115,7 +114,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 			dir = rest[0]
 		}
 	} else if err == nil && len(rest) > 0 {
-		err = fmt.Errorf("%s is no flag; captures are read by raytap replay", rest[0])
+		err = fmt.Errorf("unexpected argument %s; use 'raytap replay' to read capture files", rest[0])
 	}
 	if err == nil && *follow && *configFile == "" {
 		err = errors.New("--watch-config goes with --config")
@@ -161,7 +160,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	case onlyLeavesOut(cfg.Interfaces):
 		return f.fail(fmt.Errorf("no interface given that %s is left out of (any?)", strings.Join(cfg.Interfaces, ", ")), stdout, stderr)
 	case len(cfg.Interfaces) > 0 && cfg.ReadFIFO != "":
-		return f.fail(errors.New("interfaces and a pipe at once cannot be"), stdout, stderr)
+		return f.fail(errors.New("-i and --read-fifo are mutually exclusive"), stdout, stderr)
 	}
 	stop, err := profile(*cpuprofile, "", "")
 	if err != nil {

@@ -858,8 +858,8 @@ func TestSensorUsage(t *testing.T) {
 		want string
 	}{
 		{nil, "no interface given"},
-		{[]string{"-i", "lo", "--read-fifo", "x"}, "at once cannot be"},
-		{[]string{"-i", "lo", "x.pcap"}, "x.pcap is no flag"},
+		{[]string{"-i", "lo", "--read-fifo", "x"}, "-i and --read-fifo are mutually exclusive"},
+		{[]string{"-i", "lo", "x.pcap"}, "unexpected argument x.pcap"},
 		{[]string{"-i", "lo", "--block", "1000000"}, "block: 1000000 is no power of two"},
 		{[]string{"-i", "lo", "--ring", "much"}, "is not a size"},
 		{[]string{"-i", "lo", "--filter", "gateway 1.2.3.4"}, "filter"},

@@ -17,13 +17,14 @@ import (
 const configSynopsis = `config check FILE... [flags]
        raytap config show [--config FILE] [flags]
 
-check reads configuration files as a run would, and says all that is wrong with them by file, line and key. It opens what
-they name: feeds of indicators, tokens, certificates with their keys, the state of the inventory; and sees whether folders
-can be written to, by the user that is named. A warning tells of what may be right later, or cannot be seen by who runs
-this: an interface that is not there, a certificate that ends soon, a file of root's. Flags go above the files.
+check reads configuration files as a run would, and reports every mistake by file, line and key. It opens what they name
+(feeds of indicators, tokens, certificates with their keys, the inventory) and checks that the configured user can write to
+the directories. A warning is about something that may be right later, or that this user cannot check: an interface that
+does not exist, a certificate that expires soon, a file only root can read. Flags override the files.
 
-show prints what is in force with a file and flags, as a file that reads the same, with where each value comes from: the
-default, a line of the file, a flag; and what a value stands for that says nothing by itself. Each key of the configuration is a flag: --rotate-interval for rotate.interval.
+show prints the settings in force for a file and flags, as a configuration file that reads the same, with the origin of each
+value (default, line of the file, flag) and the meaning of values that do not explain themselves. Every key of the
+configuration is also a flag: --rotate-interval for rotate.interval.
 
 Exit status: 0 fine, whatever the warnings; 1 the answer could not be printed; 2 a mistake, or wrong usage.
 `

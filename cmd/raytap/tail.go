@@ -17,9 +17,9 @@ import (
 
 const tailSynopsis = `tail [flags] DIR...
 
-Follows the findings and incidents in the logs of a sensor, or of several, tab-separated or JSON, and prints each in words,
-through rotations, until it is interrupted. Before that, the last that are there, wherever they are by now: in the running
-files or in those of the days, rotated and compressed. What of these could not be read is said on standard error.
+Follows the findings and incidents in the logs of one or more sensors (tab-separated or JSON), across rotations, and prints
+each in words until interrupted. It begins with the latest existing ones, from current, rotated or compressed files. Files
+that could not be read are reported on standard error.
 
 Exit status: 0 with --once; 1 a log could not be read; 2 wrong usage; 130 interrupted.
 `
@@ -38,9 +38,9 @@ type told struct {
 
 func follow(args []string, stdout, stderr *os.File) int {
 	f := newFlags("tail", tailSynopsis)
-	last := f.Int("n", 0, "begin with the last `N` that are there (default 10, or with --since all)")
-	once := f.Bool("once", false, "print those and end")
-	least := f.String("severity", "info", "only what is of at least `SEVERITY`: info, low, medium, high, critical")
+	last := f.Int("n", 0, "begin with the last `N` findings (default 10; with --since, all)")
+	once := f.Bool("once", false, "print existing findings and exit")
+	least := f.String("severity", "info", "print only findings of at least `SEVERITY`: info, low, medium, high, critical")
 	asked := f.window("since", "until", "what was")
 	rest, err := f.parse(args)
 	var from detectors.Severity

@@ -15,7 +15,7 @@ var version string
 
 const versionSynopsis = `version
 
-Prints the version, what built it for which system, and the releases that the names of techniques are from.
+Prints the version, the Go version and platform of the build, and the ATLAS and ATT&CK releases in use.
 
 Exit status: 0 printed; 1 it could not be printed; 2 wrong usage.
 `

@@ -77,6 +77,16 @@ func cutLast(s string) (before, after string, ok bool) {
 	return s[:i], s[i+1:], true
 }
 
+// pycall is a call of a function of a library, or of one that nobody defines.
+type pycall struct {
+	ref  string // canonical name
+	args []pv
+	kw   map[string]pv
+	from int    // token at which the call begins
+	src  string // its source
+	all  value  // text and origins of all arguments
+}
+
 // call judges a call and gives what it returns.
 func (p *py) call(f pv, args []pv, kw map[string]pv, from int) pv {
 	w := p.w
@@ -103,344 +113,47 @@ func (p *py) call(f pv, args []pv, kw map[string]pv, from int) pv {
 	if how := runs(ref); how != "" {
 		return p.process(ref, how, args, kw, src)
 	}
-	all := joined(args, kw)
-	w.r.cost(len(all.s))
-	switch ref {
-	case "exec", "eval", "execfile", "code.interact", "runpy.run_path", "InteractiveInterpreter.runsource":
-		if ref == "execfile" || ref == "runpy.run_path" {
-			w.runFile("python", value{s: str(args, 0)}, &call{name: "python", src: src}, false)
-			return pv{}
-		}
-		if len(args) > 0 {
-			v := args[0].data()
-			if v.from&^(fromText|fromEnv|fromFile) != 0 || v.from&fromText != 0 {
-				w.run("python", v, "runs", src)
-			}
-		}
-		return pv{value: unknown}
-	case "compile", "types.CodeType", "types.FunctionType", "str", "bytes", "bytearray", "memoryview", "io.StringIO", "io.BytesIO", "StringIO", "BytesIO", "tempfile.gettempdir", "copy.copy", "six.ensure_str", "repr", "textwrap.dedent", "shlex.quote", "inspect.cleandoc", "tuple", "list", "set", "sorted":
-		if len(args) > 0 {
-			v := args[0]
-			if (ref == "bytes" || ref == "bytearray") && v.seq {
-				return numbers(v)
-			}
-			if v.ref != "" && v.self == nil {
-				return pv{value: v.data()}
-			}
-			return pv{value: v.value, seq: v.seq, list: v.list, num: false}
-		}
-		return pv{value: text("")}
-	case "dict":
-		if len(args) > 0 {
-			return args[0]
-		}
-		return pv{value: all, dict: kw}
-	case "getattr":
-		if len(args) > 1 && args[1].known() && args[1].s != "" {
-			return p.attr(args[0], args[1].s)
-		}
-		return pv{value: unknown}
-	case "__import__", "importlib.import_module", "importlib.__import__":
-		if s := str(args, 0); s != "" && !strings.Contains(s, hole) {
-			return pv{ref: s}
-		}
-		return pv{value: unknown}
-	case "globals", "locals", "vars":
-		if len(args) == 1 && args[0].ref != "" {
-			return pv{ref: args[0].ref + ".__dict__"}
-		}
-		return pv{ref: "builtins.__dict__"}
-	case "chr", "unichr":
-		if n, ok := number(str(args, 0)); ok && n > 0 && n < 0x110000 {
-			return pv{value: value{s: string(rune(n)), from: fromText | fromDecode}}
-		}
-		return pv{value: value{s: hole, from: all.from | fromDecode | fromOpaque | fromText}}
-	case "ord":
-		if s := str(args, 0); len(s) == 1 && s != hole {
-			return pv{value: text(strconv.Itoa(int(s[0]))), num: true}
-		}
-		return pv{value: unknown}
-	case "int":
-		if len(args) > 0 {
-			base := 10
-			if len(args) > 1 {
-				base, _ = number(args[1].s)
-			}
-			if base >= 2 && base <= 36 {
-				if n, err := strconv.ParseInt(strings.TrimPrefix(args[0].s, "0x"), base, 64); err == nil {
-					return pv{value: text(strconv.FormatInt(n, 10)), num: true}
-				}
-			}
-		}
-		return pv{value: unknown}
-	case "map":
-		if len(args) > 1 && args[1].seq {
-			out := pv{seq: true}
-			for _, x := range args[1].list {
-				if !w.r.charge(8) {
-					break
-				}
-				out.list = append(out.list, p.call(args[0], []pv{x}, nil, from))
-			}
-			return flat(out)
-		}
-		if len(args) > 1 {
-			return p.call(args[0], args[1:], nil, from)
-		}
-		return pv{value: unknown}
-	case "reversed":
-		if len(args) > 0 && !args[0].seq {
-			s, _ := reversed(args[0].s)
-			v := args[0].value.with(s)
-			v.from |= fromDecode
-			return pv{value: v}
-		}
-		if len(args) > 0 {
-			l := append([]pv(nil), args[0].list...)
-			for i, j := 0, len(l)-1; i < j; i, j = i+1, j-1 {
-				l[i], l[j] = l[j], l[i]
-			}
-			return flat(pv{seq: true, list: l})
-		}
-	case "range", "zip", "enumerate", "len", "min", "max", "sum", "any", "all", "isinstance", "hasattr", "type", "id", "super", "hash", "round", "abs", "divmod", "pow", "bool", "float":
-		if ref == "enumerate" || ref == "zip" {
-			return pv{value: all.blur()}
-		}
-		return pv{value: unknown, num: false}
-	case "print", "sys.stdout.write", "sys.stdout.buffer.write", "logging.info", "logger.info":
-		w.py.printed = p.w.r.join(w.py.printed, all)
-		return pv{}
-	case "input", "raw_input":
-		return pv{value: value{s: hole, from: fromEnv}}
-	case "sys.stdin.read", "sys.stdin.readline", "sys.stdin.buffer.read", "fileinput.input":
-		if w.py.hasIn {
-			return pv{value: w.py.in}
-		}
-		return pv{value: value{s: hole, from: fromEnv}}
-	case "open", "io.open", "codecs.open", "gzip.open", "pathlib.Path", "Path", "os.fdopen", "pathlib.PosixPath", "tempfile.NamedTemporaryFile", "os.open", "aiofiles.open":
-		v := value{}
-		if len(args) > 0 {
-			v = args[0].data()
-		}
-		if ref == "os.fdopen" || ref == "tempfile.NamedTemporaryFile" {
-			v = text("/tmp/tmp.x")
-		}
-		return pv{value: v, ref: "~file"}
-	case "os.path.expanduser", "os.path.expandvars", "os.path.join", "os.path.abspath", "os.path.realpath", "os.path.normpath", "os.fspath":
-		out := value{}
-		for i, a := range args {
-			if i > 0 && !strings.HasSuffix(out.s, "/") {
-				out = p.w.r.join(out, text("/"))
-			}
-			out = p.w.r.join(out, a.data())
-		}
-		out.s = strings.ReplaceAll(strings.ReplaceAll(out.s, "${HOME}", "~"), "$HOME", "~")
-		return pv{value: out}
-	case "os.getenv", "os.environ.get", "os.environ.pop", "os.environ.setdefault":
-		if v := w.vars[str(args, 0)]; v != nil {
-			return pv{value: *v}
-		}
-		if len(args) > 1 {
-			return args[1]
-		}
-		return pv{value: value{s: hole, from: fromEnv}}
-	case "os.environ.items", "os.environ.copy":
-		return pv{value: value{s: hole, from: fromRecon, what: "the environment"}}
-	case "socket.gethostname", "socket.getfqdn", "platform.platform", "platform.uname", "platform.node", "getpass.getuser", "os.getlogin", "os.uname", "os.getuid":
-		return pv{value: value{s: hole, from: fromRecon}}
-	case "socket.gethostbyname", "socket.getaddrinfo", "dns.resolver.resolve", "dns.resolver.query":
-		host := str(args, 0)
-		w.calls(w.r.judge.Place(host), src)
-		return pv{value: unknown}
-	case "socket.socket", "socket.create_connection", "ssl.wrap_socket", "socks.socksocket", "socket.socketpair":
-		v := pv{ref: "~socket"}
-		if ref == "socket.create_connection" && len(args) > 0 {
-			return p.socket(v, "connect", args, src)
-		}
-		return v
-	case "http.client.HTTPConnection", "http.client.HTTPSConnection", "httplib.HTTPConnection", "httplib.HTTPSConnection", "HTTPConnection", "HTTPSConnection":
-		scheme := "http://"
-		if strings.HasSuffix(ref, "SConnection") {
-			scheme = "https://"
-		}
-		host := text(scheme).plus(value{s: str(args, 0), from: fromText})
-		if len(args) > 1 && args[1].num {
-			host = host.plus(text(":" + args[1].s))
-		}
-		return pv{ref: "~http", value: host}
-	case "os.dup2", "os.dup":
-		if len(args) > 0 && (args[0].from&fromSocket != 0 || strings.HasPrefix(args[0].ref, "~socket")) && w.py.sock != nil {
-			w.py.dup = true
-		}
-		return pv{}
-	case "base64.b64decode", "base64.urlsafe_b64decode", "base64.standard_b64decode", "base64.decodebytes", "base64.decodestring", "binascii.a2b_base64":
-		return p.decode(args, unBase64)
-	case "base64.b32decode":
-		return p.decode(args, unBase32)
-	case "base64.b16decode", "binascii.unhexlify", "binascii.a2b_hex", "bytes.fromhex", "bytearray.fromhex":
-		return p.decode(args, unHex)
-	case "base64.b85decode", "base64.a85decode", "base64.z85decode", "marshal.loads", "lzma.decompress", "uu.decode", "zlib.decompressobj", "binascii.a2b_uu", "quopri.decodestring":
-		return p.decode(args, func(string) (string, bool) { return "", false })
-	case "zlib.decompress", "gzip.decompress", "bz2.decompress":
-		return p.decode(args, unzip)
-	case "codecs.decode", "codecs.encode":
-		return p.codec(args, str(args, 1))
-	case "codecs.getdecoder", "cryptography.fernet.Fernet", "Fernet", "AES.new", "Crypto.Cipher.AES.new":
-		return pv{ref: "~cipher"}
-	case "~cipher.decrypt", "~cipher":
-		return p.decode(args, func(string) (string, bool) { return "", false })
-	case "pickle.loads", "pickle.load", "cloudpickle.loads", "cloudpickle.load", "dill.loads", "dill.load", "joblib.load", "torch.load", "marshal.load", "yaml.load", "yaml.unsafe_load", "jsonpickle.decode", "numpy.load", "np.load":
-		if all.from&fromNet != 0 && all.at != nil {
-			points := all.at.kept(true, false)
-			if ref == "torch.load" || ref == "joblib.load" || strings.HasSuffix(ref, "np.load") || ref == "numpy.load" {
-				points = points * 3 / 4
-			}
-			w.add("fetch_run", points, "downloads a pickle and loads it", src)
-		}
-		if all.from&fromSocket != 0 {
-			w.add("socket_shell", 70, "runs what comes over a connection", src)
-		}
-		return pv{value: all.blur()}
-	case "ctypes.CDLL", "ctypes.cdll.LoadLibrary", "ctypes.PyDLL", "importlib.machinery.ExtensionFileLoader", "imp.load_dynamic":
-		name := str(args, 0)
-		if ref == "imp.load_dynamic" {
-			name = str(args, 1)
-		}
-		if tempDir(name) {
-			w.add("load_temp", 35, "loads a library from a temporary directory", src)
-		}
-		if f := w.files[base(name)]; f != nil && name != "" && f.from&fromNet != 0 && f.at != nil {
-			w.add("fetch_run", f.at.kept(false, false), "downloads a library and loads it", src)
-		}
-		return pv{ref: "~lib"}
-	case "os.memfd_create", "~lib.memfd_create":
-		w.add("memfd", 60, "runs a program that is nowhere on disk", src)
-		return pv{ref: "~file", value: text("memfd")}
-	case "~lib.syscall":
-		if n := str(args, 0); n == "319" || n == "279" {
-			w.add("memfd", 60, "runs a program that is nowhere on disk", src)
-		}
-		return pv{value: unknown}
-	case "os.chmod":
-		mode := str(args, 1)
-		if n, ok := number(mode); ok {
-			mode = strconv.FormatInt(int64(n), 8)
-		} else if strings.Contains(mode, "S_IX") || strings.Contains(mode, hole) || len(args) > 1 && strings.Contains(args[1].ref, "S_I") {
-			mode = "755"
-		}
-		if len(args) > 0 {
-			w.program(&call{name: "chmod", args: []value{text(mode), args[0].data()}, src: src})
-		}
-		return pv{}
-	case "os.remove", "os.unlink", "pathlib.Path.unlink":
-		if len(args) > 0 && (args[0].ref == "__file__" || args[0].s == "$0") {
-			w.add("hide", 40, "removes its traces", src)
-		}
-		return pv{}
-	case "os.rename", "shutil.move", "shutil.copy", "shutil.copyfile", "shutil.copy2", "os.replace", "os.symlink":
-		if len(args) > 1 {
-			w.program(&call{name: "cp", args: []value{args[0].data(), args[1].data()}, src: src})
-		}
-		return pv{}
-	case "shutil.copyfileobj":
-		if len(args) > 1 && strings.HasPrefix(args[1].ref, "~file") {
-			w.write(args[1].s, args[0].data(), false)
-		}
-		return pv{}
-	case "os.mkfifo":
-		return pv{}
-	case "pip.main", "pip._internal.main", "pip._internal.cli.main.main":
-		if len(args) > 0 {
-			w.packages(&call{name: "pip", args: values(args[0]), src: src})
-		}
-		return pv{}
-	case "urllib.request.urlretrieve", "urllib.urlretrieve", "urlretrieve", "wget.download", "request.urlretrieve", "gdown.download":
-		v := p.fetch(args, kw, 0, src)
-		name := str(args, 1)
-		if x, ok := kw["filename"]; ok {
-			name = x.s
-		}
-		if x, ok := kw["out"]; ok {
-			name = x.s
-		}
-		if x, ok := kw["output"]; ok {
-			name = x.s
-		}
-		if name == "" && v.at != nil {
-			name = base(v.at.Path)
-		}
-		w.write(name, v, false)
-		return pv{value: text(name)}
-	case "urllib.request.Request", "urllib2.Request", "Request", "yarl.URL", "httpx.URL":
-		v := pv{value: all}
-		if len(args) > 0 {
-			v.value = args[0].value
-		}
-		v.dict = kw
-		if len(args) > 1 {
-			if v.dict == nil {
-				v.dict = map[string]pv{}
-			}
-			v.dict["data"] = args[1]
-		}
-		v.list = nil
-		return v
-	case "zipfile.ZipFile", "tarfile.open", "tarfile.TarFile", "shutil.unpack_archive":
-		v := all
-		if len(args) > 0 {
-			if f := w.files[base(args[0].s)]; f != nil && args[0].s != "" {
-				v = *f
-			}
-		}
-		if v.from&fromNet != 0 {
-			w.packed = worse(w.packed, v.at)
-		}
-		return pv{value: v.blur()}
-	case "os.getcwd", "os.listdir", "glob.glob", "os.walk":
-		return pv{value: unknown}
-	case "os.fork", "os.setsid", "os.umask", "time.sleep", "os.chdir", "os.makedirs", "os.mkdir":
-		return pv{}
-	case "JobSubmissionClient", "ray.job_submission.JobSubmissionClient", "ray.dashboard.modules.job.sdk.JobSubmissionClient":
-		if pl := w.r.judge.Place(str(args, 0)); pl.Kind == Bare {
-			w.add("spread", 45, "submits jobs to other clusters", src)
-		}
-		return pv{value: text("client")}
-	case "ray.init":
-		for _, a := range args {
-			if pl := w.r.judge.Place(a.s); isURL(a.s) || strings.HasPrefix(a.s, "ray://") {
-				if pl.Kind == Bare {
-					w.add("spread", 30, "submits jobs to other clusters", src)
-				}
-			}
-		}
-		return pv{}
-	}
-	if _, fn, _ := cutLast(ref); networkCall(fn) && !strings.HasPrefix(ref, "os.") {
-		if v, ok := p.request(fn, args, kw, src); ok {
+	c := pycall{ref: ref, args: args, kw: kw, from: from, src: src, all: joined(args, kw)}
+	w.r.cost(len(c.all.s))
+	for _, known := range [...]func(*py, pycall) (pv, bool){
+		(*py).callText, (*py).callDecode, (*py).callCode, (*py).callName, (*py).callStream, (*py).callSystem, (*py).callNetwork,
+	} {
+		if v, ok := known(p, c); ok {
 			return v
 		}
 	}
-	for k, a := range args {
-		if runs(canonical(a.ref)) != "" && k+1 < len(args) { // submit(os.system, "...")
-			return p.call(a, args[k+1:], nil, from)
+	return p.callOther(c)
+}
+
+// callOther judges a call of a function that is not known by its name: what it is given may name servers, hold
+// commands or be called by it.
+func (p *py) callOther(c pycall) pv {
+	if _, fn, _ := cutLast(c.ref); networkCall(fn) && !strings.HasPrefix(c.ref, "os.") {
+		if v, ok := p.request(fn, c.args, c.kw, c.src); ok {
+			return v
+		}
+	}
+	for k, a := range c.args {
+		if runs(canonical(a.ref)) != "" && k+1 < len(c.args) { // submit(os.system, "...")
+			return p.call(a, c.args[k+1:], nil, c.from)
 		}
 		if a.fn != nil { // submit(f, x), map(f, list), remote(f)
-			if _, name, _ := cutLast(ref); name == "submit" || name == "run_in_executor" || name == "apply" || name == "apply_async" || name == "start_new_thread" || name == "partial" || name == "to_thread" {
-				p.invoke(a.fn, args[k+1:], nil)
+			if _, name, _ := cutLast(c.ref); name == "submit" || name == "run_in_executor" || name == "apply" || name == "apply_async" || name == "start_new_thread" || name == "partial" || name == "to_thread" {
+				p.invoke(a.fn, c.args[k+1:], nil)
 			}
 			return pv{fn: a.fn}
 		}
-		p.argument(a, ref, src)
+		p.argument(a, c.ref, c.src)
 	}
-	if f, ok := kw["target"]; ok && (f.fn != nil || runs(canonical(f.ref)) != "") {
-		return p.call(f, kw["args"].list, nil, from)
+	if f, ok := c.kw["target"]; ok && (f.fn != nil || runs(canonical(f.ref)) != "") {
+		return p.call(f, c.kw["args"].list, nil, c.from)
 	}
 	for _, n := range [...]string{"entrypoint", "cmd", "command"} {
-		if a, ok := kw[n]; ok && n == "entrypoint" && a.known() {
-			w.run("shell", a.data(), "runs", src)
+		if a, ok := c.kw[n]; ok && n == "entrypoint" && a.known() {
+			p.w.run("shell", a.data(), "runs", c.src)
 		}
 	}
-	out := all
+	out := c.all
 	out.from &^= fromText
 	return pv{value: out.blur()}
 }

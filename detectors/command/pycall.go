@@ -570,136 +570,184 @@ func (p *py) file(f pv, method string, args []pv, src string) pv {
 	return pv{}
 }
 
+// pymethod is a call of a method of data.
+type pymethod struct {
+	self pv
+	v    value // of self
+	name string
+	args []pv
+	kw   map[string]pv
+	from int // token at which the call begins
+}
+
 // method judges a method of data.
 func (p *py) method(self pv, name string, args []pv, kw map[string]pv, from int) pv {
-	w := p.w
 	v := self.data()
 	if i := strings.LastIndexByte(name, '.'); i >= 0 {
 		name = name[i+1:]
 	}
-	switch name {
+	m := pymethod{self: self, v: v, name: name, args: args, kw: kw, from: from}
+	if out, ok := p.methodOfText(m); ok {
+		return out
+	}
+	if out, ok := p.methodOfObject(m); ok {
+		return out
+	}
+	return p.methodOther(m)
+}
+
+// methodOther judges a method that is not known by its name: what it is given may hold commands or be called by it.
+func (p *py) methodOther(m pymethod) pv {
+	all := joined(m.args, m.kw)
+	p.w.r.cost(len(all.s))
+	all.from &^= fromText
+	for k, a := range m.args {
+		if runs(canonical(a.ref)) != "" && k+1 < len(m.args) {
+			return p.call(a, m.args[k+1:], nil, m.from)
+		}
+		if a.fn != nil {
+			p.invoke(a.fn, m.args[k+1:], nil)
+			return pv{value: unknown}
+		}
+		p.argument(a, m.name, p.source(m.from))
+	}
+	return pv{value: m.v.plus(all).blur()}
+}
+
+// methodOfText follows methods that make text of text.
+func (p *py) methodOfText(m pymethod) (pv, bool) {
+	switch m.name {
 	case "decode", "encode":
-		if len(args) > 0 {
-			return p.codec([]pv{{value: v}}, args[0].s)
+		if len(m.args) > 0 {
+			return p.codec([]pv{{value: m.v}}, m.args[0].s), true
 		}
-		return pv{value: v}
+		return pv{value: m.v}, true
 	case "read", "strip", "lstrip", "rstrip", "getvalue", "tobytes", "communicate", "result", "remote", "splitlines", "readlines", "readline", "casefold", "hex_", "decode_", "raise_for_status", "text", "content", "copy", "getbuffer":
-		if name == "strip" && v.known() {
-			return pv{value: v.with(strings.TrimSpace(v.s))}
+		if m.name == "strip" && m.v.known() {
+			return pv{value: m.v.with(strings.TrimSpace(m.v.s))}, true
 		}
-		return pv{value: v}
+		return pv{value: m.v}, true
 	case "lower":
-		return pv{value: v.with(strings.ToLower(v.s))}
+		return pv{value: m.v.with(strings.ToLower(m.v.s))}, true
 	case "upper":
-		return pv{value: v.with(strings.ToUpper(v.s))}
+		return pv{value: m.v.with(strings.ToUpper(m.v.s))}, true
 	case "replace":
-		if len(args) > 1 && v.known() && args[0].known() && args[1].known() && args[0].s != "" && len(v.s)/len(args[0].s)*len(args[1].s) < maxValue && w.r.charge(len(v.s)) {
-			return pv{value: v.with(strings.ReplaceAll(v.s, args[0].s, args[1].s))}
-		}
-		return pv{value: v.blur()}
+		return p.replaced(m), true
 	case "join":
-		if len(args) > 0 && args[0].seq {
+		if len(m.args) > 0 && m.args[0].seq {
 			out := value{}
-			for i, x := range args[0].list {
+			for i, x := range m.args[0].list {
 				if i > 0 {
-					out = p.w.r.join(out, v)
+					out = p.w.r.join(out, m.v)
 				}
 				out = p.w.r.join(out, x.data())
-				if !w.r.charge(len(out.s)) {
+				if !p.w.r.charge(len(out.s)) {
 					break
 				}
 			}
-			return pv{value: out}
+			return pv{value: out}, true
 		}
-		if len(args) > 0 {
-			if v.s == "" {
-				return pv{value: args[0].data()}
+		if len(m.args) > 0 {
+			if m.v.s == "" {
+				return pv{value: m.args[0].data()}, true
 			}
-			return pv{value: args[0].data().blur()}
+			return pv{value: m.args[0].data().blur()}, true
 		}
 	case "split":
-		if v.known() && !self.seq {
-			sep := str(args, 0)
-			var l []string
-			if sep == "" || sep == hole {
-				l = strings.Fields(v.s)
-			} else {
-				l = strings.Split(v.s, sep)
-			}
-			out := pv{seq: true}
-			for _, s := range l[:min(len(l), 1024)] {
-				out.list = append(out.list, pv{value: v.with(s)})
-			}
-			return flat(out)
-		}
-		return pv{value: v.blur()}
+		return p.parts(m), true
 	case "format":
-		s := v.s
-		out := value{}
-		for k := 0; k < 256; k++ {
-			i := strings.IndexByte(s, '{')
-			j := strings.IndexByte(s, '}')
-			if i < 0 || j < i {
-				break
-			}
-			out = p.w.r.join(out, v.with(s[:i]))
-			key := s[i+1 : j]
-			if x, ok := kw[key]; ok {
-				out = p.w.r.join(out, x.data())
-			} else if n, ok := number(key); ok && n >= 0 && n < len(args) {
-				out = p.w.r.join(out, args[n].data())
-			} else if key == "" && k < len(args) {
-				out = p.w.r.join(out, args[k].data())
-			} else {
-				out = p.w.r.join(out, unknown)
-			}
-			s = s[j+1:]
-		}
-		return pv{value: out.plus(v.with(s))}
-	case "exec_command", "run_command", "sudo":
-		if len(args) > 0 {
-			w.run("shell", args[0].data(), "runs", p.source(from))
-		}
-		return pv{value: unknown}
-	case "submit_job":
-		if a, ok := kw["entrypoint"]; ok {
-			w.run("shell", a.data(), "runs", p.source(from))
-		}
-		return pv{value: unknown}
-	case "append", "extend":
-		return pv{}
-	case "extractall", "extract", "namelist":
-		return pv{value: v.blur()}
-	case "get", "post", "put", "request", "fetch", "stream", "patch":
-		if self.dict != nil && name == "get" && len(args) > 0 {
-			if x, ok := self.dict[args[0].s]; ok {
-				return x
-			}
-		}
-		if r, ok := p.request(name, args, kw, p.source(from)); ok {
-			return r
-		}
+		return p.formatted(m), true
 	case "fromhex":
-		return p.decode(args, unHex)
+		return p.decode(m.args, unHex), true
 	case "decrypt", "update":
-		if len(args) > 0 {
-			return p.decode(args, func(string) (string, bool) { return "", false })
+		if len(m.args) > 0 {
+			return p.decode(m.args, func(string) (string, bool) { return "", false }), true
+		}
+	}
+	return pv{}, false
+}
+
+// methodOfObject judges methods of clients, sessions, archives and models.
+func (p *py) methodOfObject(m pymethod) (pv, bool) {
+	switch m.name {
+	case "exec_command", "run_command", "sudo":
+		if len(m.args) > 0 {
+			p.w.run("shell", m.args[0].data(), "runs", p.source(m.from))
+		}
+		return pv{value: unknown}, true
+	case "submit_job":
+		if a, ok := m.kw["entrypoint"]; ok {
+			p.w.run("shell", a.data(), "runs", p.source(m.from))
+		}
+		return pv{value: unknown}, true
+	case "append", "extend":
+		return pv{}, true
+	case "extractall", "extract", "namelist":
+		return pv{value: m.v.blur()}, true
+	case "get", "post", "put", "request", "fetch", "stream", "patch":
+		if m.self.dict != nil && m.name == "get" && len(m.args) > 0 {
+			if x, ok := m.self.dict[m.args[0].s]; ok {
+				return x, true
+			}
+		}
+		if r, ok := p.request(m.name, m.args, m.kw, p.source(m.from)); ok {
+			return r, true
 		}
 	case "eval", "train", "fit", "empty", "connect":
-		return pv{value: v.blur()}
+		return pv{value: m.v.blur()}, true
 	}
-	all := joined(args, kw)
-	w.r.cost(len(all.s))
-	all.from &^= fromText
-	for k, a := range args {
-		if runs(canonical(a.ref)) != "" && k+1 < len(args) {
-			return p.call(a, args[k+1:], nil, from)
-		}
-		if a.fn != nil {
-			p.invoke(a.fn, args[k+1:], nil)
-			return pv{value: unknown}
-		}
-		p.argument(a, name, p.source(from))
+	return pv{}, false
+}
+
+// replaced follows replace as far as all of it is known and the result is not too long.
+func (p *py) replaced(m pymethod) pv {
+	if len(m.args) > 1 && m.v.known() && m.args[0].known() && m.args[1].known() && m.args[0].s != "" && len(m.v.s)/len(m.args[0].s)*len(m.args[1].s) < maxValue && p.w.r.charge(len(m.v.s)) {
+		return pv{value: m.v.with(strings.ReplaceAll(m.v.s, m.args[0].s, m.args[1].s))}
 	}
-	return pv{value: v.plus(all).blur()}
+	return pv{value: m.v.blur()}
+}
+
+// parts follows split, of text that is known.
+func (p *py) parts(m pymethod) pv {
+	if m.v.known() && !m.self.seq {
+		sep := str(m.args, 0)
+		var l []string
+		if sep == "" || sep == hole {
+			l = strings.Fields(m.v.s)
+		} else {
+			l = strings.Split(m.v.s, sep)
+		}
+		out := pv{seq: true}
+		for _, s := range l[:min(len(l), 1024)] {
+			out.list = append(out.list, pv{value: m.v.with(s)})
+		}
+		return flat(out)
+	}
+	return pv{value: m.v.blur()}
+}
+
+// formatted follows format with its arguments by place and by name.
+func (p *py) formatted(m pymethod) pv {
+	s := m.v.s
+	out := value{}
+	for k := 0; k < 256; k++ {
+		i := strings.IndexByte(s, '{')
+		j := strings.IndexByte(s, '}')
+		if i < 0 || j < i {
+			break
+		}
+		out = p.w.r.join(out, m.v.with(s[:i]))
+		key := s[i+1 : j]
+		if x, ok := m.kw[key]; ok {
+			out = p.w.r.join(out, x.data())
+		} else if n, ok := number(key); ok && n >= 0 && n < len(m.args) {
+			out = p.w.r.join(out, m.args[n].data())
+		} else if key == "" && k < len(m.args) {
+			out = p.w.r.join(out, m.args[k].data())
+		} else {
+			out = p.w.r.join(out, unknown)
+		}
+		s = s[j+1:]
+	}
+	return pv{value: out.plus(m.v.with(s))}
 }

@@ -72,9 +72,6 @@ func (p *pcapng) pending() int64 {
 // scan implements records.
 func (p *pcapng) scan(b []byte, off int64, fs []Frame, ordinal uint64) (_ []Frame, used, need int, err error) {
 	at := 0
-	bad := func(where int64, format string, a ...any) error {
-		return &InputError{File: p.name, Offset: where, Reason: "damaged: " + fmt.Sprintf(format, a...)}
-	}
 	for {
 		if p.skip > 0 {
 			n := int(min(p.skip, int64(len(b)-at)))
@@ -87,7 +84,7 @@ func (p *pcapng) scan(b []byte, off int64, fs []Frame, ordinal uint64) (_ []Fram
 				return fs, at, 0, nil
 			}
 			if n := p.u32(r); n != p.trailer {
-				return fs, at, 0, bad(p.begin, "a block that has length %d at its beginning and %d at its end", p.trailer, n)
+				return fs, at, 0, p.damaged(p.begin, "a block that has length %d at its beginning and %d at its end", p.trailer, n)
 			}
 			p.trailer = 0
 			at += 4
@@ -97,29 +94,9 @@ func (p *pcapng) scan(b []byte, off int64, fs []Frame, ordinal uint64) (_ []Fram
 			return fs, at, 0, nil
 		}
 		here := off + int64(at)
-		section := binary.LittleEndian.Uint32(r) == ngSection
-		if section {
-			switch binary.LittleEndian.Uint32(r[8:]) {
-			case 0x1a2b3c4d:
-				p.big = false
-			case 0x4d3c2b1a:
-				p.big = true
-			default:
-				return fs, at, 0, bad(here, "a section whose byte order is % x", r[8:12])
-			}
-		}
-		kind, long := p.u32(r), p.u32(r[4:])
-		switch {
-		case long < 12 || long%4 != 0:
-			return fs, at, 0, bad(here, "a block of type %#x with length %d", kind, long)
-		case section && long < 28:
-			return fs, at, 0, bad(here, "a section header of %d bytes", long)
-		}
-		whole := uint64(long) <= uint64(len(r))
-		if whole {
-			if n := p.u32(r[long-4:]); n != long {
-				return fs, at, 0, bad(here, "a block that has length %d at its beginning and %d at its end", long, n)
-			}
+		kind, long, whole, err := p.block(r, here)
+		if err != nil {
+			return fs, at, 0, err
 		}
 		body, take := r[8:], 8
 		if whole {
@@ -132,13 +109,13 @@ func (p *pcapng) scan(b []byte, off int64, fs []Frame, ordinal uint64) (_ []Fram
 				return fs, at, 16, nil
 			}
 			if major := p.u16(r[12:]); major != 1 {
-				return fs, at, 0, bad(here, "pcapng version %d.%d is not known", major, p.u16(r[14:]))
+				return fs, at, 0, p.damaged(here, "pcapng version %d.%d is not known", major, p.u16(r[14:]))
 			}
 			p.begun, p.ifs = true, p.ifs[:0]
 		case ngDescription:
 			if !whole {
 				if long > maxHeldBlock {
-					return fs, at, 0, bad(here, "an interface description of %s", size(long))
+					return fs, at, 0, p.damaged(here, "an interface description of %s", size(long))
 				}
 				return fs, at, int(long), nil
 			}
@@ -163,16 +140,51 @@ func (p *pcapng) scan(b []byte, off int64, fs []Frame, ordinal uint64) (_ []Fram
 			fs = append(fs, fr)
 		}
 		if !p.begun {
-			return fs, at, 0, bad(here, "a block of type %#x before the first section", kind)
+			return fs, at, 0, p.damaged(here, "a block of type %#x before the first section", kind)
 		}
 		if reason != "" {
-			return fs, at, 0, bad(here, "%s", reason)
+			return fs, at, 0, p.damaged(here, "%s", reason)
 		}
 		at += take
 		if !whole {
 			p.skip, p.trailer, p.begin = int64(long)-int64(take)-4, long, here
 		}
 	}
+}
+
+// damaged says what is wrong with the file at an offset.
+func (p *pcapng) damaged(where int64, format string, a ...any) error {
+	return &InputError{File: p.name, Offset: where, Reason: "damaged: " + fmt.Sprintf(format, a...)}
+}
+
+// block reads the type and the length of the block at r, which has 12 bytes at least. A section tells its byte order.
+// whole says that all of the block is in r.
+func (p *pcapng) block(r []byte, here int64) (kind, long uint32, whole bool, err error) {
+	section := binary.LittleEndian.Uint32(r) == ngSection
+	if section {
+		switch binary.LittleEndian.Uint32(r[8:]) {
+		case 0x1a2b3c4d:
+			p.big = false
+		case 0x4d3c2b1a:
+			p.big = true
+		default:
+			return 0, 0, false, p.damaged(here, "a section whose byte order is % x", r[8:12])
+		}
+	}
+	kind, long = p.u32(r), p.u32(r[4:])
+	switch {
+	case long < 12 || long%4 != 0:
+		return 0, 0, false, p.damaged(here, "a block of type %#x with length %d", kind, long)
+	case section && long < 28:
+		return 0, 0, false, p.damaged(here, "a section header of %d bytes", long)
+	}
+	whole = uint64(long) <= uint64(len(r))
+	if whole {
+		if n := p.u32(r[long-4:]); n != long {
+			return 0, 0, false, p.damaged(here, "a block that has length %d at its beginning and %d at its end", long, n)
+		}
+	}
+	return kind, long, whole, nil
 }
 
 // describe takes an interface description.

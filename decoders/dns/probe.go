@@ -78,56 +78,16 @@ func probeMessage(b []byte, prefixed bool) decoders.Verdict {
 		return short
 	}
 	h := readHeader(b)
-	if h.qd > questionLimit || h.ns > probeRecords || h.ar > probeRecords {
+	if !h.plausible(size) {
 		return decoders.No
 	}
-	if h.an > probeRecords && (!h.response() || h.an > probeAnswers) {
+	off, netbios, ok := probeName(b, size)
+	if !ok {
 		return decoders.No
 	}
-	if h.qd == 0 && (!h.response() || h.an+h.ns+h.ar == 0) {
-		return decoders.No
-	}
-	// Each question takes 5 bytes at least, each record 11 (RFC 1035 sections 4.1.2 and 4.1.3). An answer that was
-	// cut to fit keeps its counts in some servers.
-	if !h.tc() && headerLen+5*h.qd+11*(h.an+h.ns+h.ar) > size {
-		return decoders.No
-	}
-
-	off, first, all := headerLen, true, true
-	for off < len(b) {
-		l := int(b[off])
-		if l == 0 {
-			break
-		}
-		if l&0xc0 == 0xc0 {
-			// The first name has nothing behind it to point to, but there are resolvers that follow a pointer forwards:
-			// a way to ask past whoever listens.
-			if off+1 < len(b) && (l&0x3f<<8|int(b[off+1])) >= size {
-				return decoders.No
-			}
-			first, off = false, off+1
-			break
-		}
-		if l > labelMax {
-			return decoders.No
-		}
-		if first {
-			all = l == 32 // as names of NetBIOS are
-		}
-		for i := off + 1; i <= off+l && i < len(b) && first && all; i++ {
-			all = b[i] >= 'A' && b[i] <= 'P'
-		}
-		first = false
-		off += 1 + l
-		if off-headerLen > nameLong {
-			return decoders.No
-		}
-	}
-	off++
 	if off+4 > len(b) {
 		return short
 	}
-	netbios := all && !first && b[headerLen] == 32
 	if op := h.opcode(); op > opUpdate && !netbios {
 		return decoders.No
 	}
@@ -151,4 +111,59 @@ func probeMessage(b []byte, prefixed bool) decoders.Verdict {
 		return decoders.No
 	}
 	return decoders.Yes
+}
+
+// plausible reports whether the counts of a header are those of a message of size bytes.
+func (h header) plausible(size int) bool {
+	if h.qd > questionLimit || h.ns > probeRecords || h.ar > probeRecords {
+		return false
+	}
+	if h.an > probeRecords && (!h.response() || h.an > probeAnswers) {
+		return false
+	}
+	if h.qd == 0 && (!h.response() || h.an+h.ns+h.ar == 0) {
+		return false
+	}
+	// Each question takes 5 bytes at least, each record 11 (RFC 1035 sections 4.1.2 and 4.1.3). An answer that was
+	// cut to fit keeps its counts in some servers.
+	if !h.tc() && headerLen+5*h.qd+11*(h.an+h.ns+h.ar) > size {
+		return false
+	}
+	return true
+}
+
+// probeName passes the name behind the header, as far as it is there, and says whether it is one of NetBIOS. end is where
+// what follows it would begin.
+func probeName(b []byte, size int) (end int, netbios, ok bool) {
+	off, first, all := headerLen, true, true
+	for off < len(b) {
+		l := int(b[off])
+		if l == 0 {
+			break
+		}
+		if l&0xc0 == 0xc0 {
+			// The first name has nothing behind it to point to, but there are resolvers that follow a pointer forwards:
+			// a way to ask past whoever listens.
+			if off+1 < len(b) && (l&0x3f<<8|int(b[off+1])) >= size {
+				return 0, false, false
+			}
+			first, off = false, off+1
+			break
+		}
+		if l > labelMax {
+			return 0, false, false
+		}
+		if first {
+			all = l == 32 // as names of NetBIOS are
+		}
+		for i := off + 1; i <= off+l && i < len(b) && first && all; i++ {
+			all = b[i] >= 'A' && b[i] <= 'P'
+		}
+		first = false
+		off += 1 + l
+		if off-headerLen > nameLong {
+			return 0, false, false
+		}
+	}
+	return off + 1, all && !first && b[headerLen] == 32, true
 }

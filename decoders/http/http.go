@@ -290,50 +290,21 @@ func (d *decoder) step(dir capture.Dir, h *half, b []byte) (int, error) {
 	return len(b), nil // dead
 }
 
-// readHead takes the head of a message, whole or in pieces.
+// readHead takes the head of a message, whole or in pieces. It takes nothing while it waits for more of b or for the
+// other side: waits says when.
 func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
-	if dir == capture.Orig && len(h.head) == 0 {
-		if d.connecting || d.upgrading && requestAt(b) != certain {
-			n := emptyLines(b)
-			switch {
-			case n > 0: // no protocol that is spoken in a tunnel begins like this
-				return n, nil
-			case len(b) <= maxWait:
-				d.refused = true
-				return 0, nil
-			case requestAt(b) != certain:
-				d.flush(true)
-				return 0, decoders.ErrSwitch
-			}
-			d.connecting, d.upgrading = false, false // whoever goes on with requests was refused
-		}
-		d.refused = false
-	}
-	if dir == capture.Resp && d.refused && !d.connecting && !d.upgrading {
-		return 0, nil // the answer came; now it is the client's turn, so that requests are known before their answers
-	}
-	if dir == capture.Resp && d.fresh() && d.half[capture.Orig].begun && len(h.head) == 0 && len(b) <= maxWait &&
-		responseAt(b) != certain {
-		return 0, nil // whether this is a bad answer hangs on whether that becomes a request
+	if n, stop, err := d.waits(dir, h, b); stop {
+		return n, err
 	}
 	if !h.begun {
-		// RFC 9112 section 2.2: empty lines before a message are ignored.
-		if n := emptyLines(b); n > 0 {
-			d.loneCR(b[:min(n+1, len(b))])
-			if n == len(b) && b[n-1] == '\r' {
-				n-- // what follows it says whether it stands alone
-			}
+		if n := d.beginHead(dir, h, b); !h.begun {
 			return n, nil
 		}
-		if !h.entered {
-			h.entered = true
-			if d.keepAlive(dir, b) {
-				return 1, nil
-			}
-		}
-		h.begun, h.at = true, d.ctx.At()
 	}
-	if dir == capture.Resp && d.old && len(h.head) == 0 {
+	if len(h.head) > 0 {
+		return d.headPiece(dir, h, b)
+	}
+	if dir == capture.Resp && d.old {
 		switch responseAt(b) {
 		case possible:
 			return 0, nil
@@ -348,27 +319,88 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 			d.raw.write(d.ctx.At(), b)
 		}
 	}
-	if len(h.head) == 0 {
-		if n := h.repeats(b); n > 0 {
-			if ok, err := d.parseHead(dir, h, b[:n], h.block); ok {
-				return n, err
+	if n, done, err := d.wholeHead(dir, h, b); done {
+		return n, err
+	}
+	return d.headPiece(dir, h, b)
+}
+
+// waits reports whether b is not to be read as a head now: the client's bytes behind CONNECT or an upgrade, which may
+// belong to a tunnel, and answers to what is not known to be a request yet.
+func (d *decoder) waits(dir capture.Dir, h *half, b []byte) (n int, stop bool, err error) {
+	if dir == capture.Orig && len(h.head) == 0 {
+		if d.connecting || d.upgrading && requestAt(b) != certain {
+			n := emptyLines(b)
+			switch {
+			case n > 0: // no protocol that is spoken in a tunnel begins like this
+				return n, true, nil
+			case len(b) <= maxWait:
+				d.refused = true
+				return 0, true, nil
+			case requestAt(b) != certain:
+				d.flush(true)
+				return 0, true, decoders.ErrSwitch
 			}
+			d.connecting, d.upgrading = false, false // whoever goes on with requests was refused
 		}
-		if end := headEnd(dir, b, 0); end > 0 && end <= maxHead {
-			head := b[:end]
-			if oddLines(head) {
-				if !goodStart(dir, head) {
-					return bytes.IndexByte(b, '\n') + 1, d.garbage(dir, h, b)
-				}
-				head = d.splitOdd(head)
-			}
-			ok, err := d.parseHead(dir, h, head, nil)
-			if !ok {
-				return bytes.IndexByte(b, '\n') + 1, d.garbage(dir, h, b)
-			}
-			return len(head), err
+		d.refused = false
+	}
+	if dir == capture.Resp && d.refused && !d.connecting && !d.upgrading {
+		return 0, true, nil // the answer came; now it is the client's turn, so that requests are known before their answers
+	}
+	if dir == capture.Resp && d.fresh() && d.half[capture.Orig].begun && len(h.head) == 0 && len(b) <= maxWait &&
+		responseAt(b) != certain {
+		return 0, true, nil // whether this is a bad answer hangs on whether that becomes a request
+	}
+	return 0, false, nil
+}
+
+// beginHead begins a message at b, unless it passes bytes that stand before it.
+func (d *decoder) beginHead(dir capture.Dir, h *half, b []byte) int {
+	// RFC 9112 section 2.2: empty lines before a message are ignored.
+	if n := emptyLines(b); n > 0 {
+		d.loneCR(b[:min(n+1, len(b))])
+		if n == len(b) && b[n-1] == '\r' {
+			n-- // what follows it says whether it stands alone
+		}
+		return n
+	}
+	if !h.entered {
+		h.entered = true
+		if d.keepAlive(dir, b) {
+			return 1
 		}
 	}
+	h.begun, h.at = true, d.ctx.At()
+	return 0
+}
+
+// wholeHead takes a head of which all is in b; done says that it was one, or rubbish.
+func (d *decoder) wholeHead(dir capture.Dir, h *half, b []byte) (n int, done bool, err error) {
+	if n := h.repeats(b); n > 0 {
+		if ok, err := d.parseHead(dir, h, b[:n], h.block); ok {
+			return n, true, err
+		}
+	}
+	if end := headEnd(dir, b, 0); end > 0 && end <= maxHead {
+		head := b[:end]
+		if oddLines(head) {
+			if !goodStart(dir, head) {
+				return bytes.IndexByte(b, '\n') + 1, true, d.garbage(dir, h, b)
+			}
+			head = d.splitOdd(head)
+		}
+		ok, err := d.parseHead(dir, h, head, nil)
+		if !ok {
+			return bytes.IndexByte(b, '\n') + 1, true, d.garbage(dir, h, b)
+		}
+		return len(head), true, err
+	}
+	return 0, false, nil
+}
+
+// headPiece takes a head in pieces.
+func (d *decoder) headPiece(dir capture.Dir, h *half, b []byte) (int, error) {
 	old := len(h.head)
 	n := min(len(b), maxHead-old)
 	h.head = append(h.head, b[:n]...)
@@ -398,17 +430,24 @@ func (d *decoder) readHead(dir capture.Dir, h *half, b []byte) (int, error) {
 		return end - old, err
 	}
 	if len(h.head) >= maxHead {
-		d.weird("HTTP_head_too_long", "")
-		if h.shorten(); len(h.head) > maxHead/2 {
-			_, err := d.parseHead(dir, h, h.head, nil)
-			h.dropHead()
-			if err == nil && h.state != lost {
-				d.lose(dir, h)
-			}
-			return n, err
-		}
+		return n, d.longHead(dir, h)
 	}
 	return n, nil
+}
+
+// longHead makes room in a head that is longer than is kept, or reads what is there of it.
+func (d *decoder) longHead(dir capture.Dir, h *half) error {
+	d.weird("HTTP_head_too_long", "")
+	h.shorten()
+	if len(h.head) <= maxHead/2 {
+		return nil
+	}
+	_, err := d.parseHead(dir, h, h.head, nil)
+	h.dropHead()
+	if err == nil && h.state != lost {
+		d.lose(dir, h)
+	}
+	return err
 }
 
 // shorten makes room in a head that is longer than is kept: aiohttp bounds its lines and not their number. It keeps the

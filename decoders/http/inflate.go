@@ -397,190 +397,231 @@ func (z *inflater) take(n uint) uint32 {
 // codeOrder is the order in which the lengths of the code length code are sent, RFC 1951 section 3.2.7.
 var codeOrder = [19]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
 
-// decode takes deflated bytes. Every step either has all the bits it needs or takes none.
+// decode takes deflated bytes. Every step either has all the bits it needs or takes none, and then says that it needs
+// more.
 func (z *inflater) decode(b []byte) error {
 	z.work += len(b)
 	b = z.fill(b)
 	for {
+		var more bool
+		var err error
 		switch z.state {
 		case zBlock:
-			if z.final {
-				z.take(z.n & 7)
-				if z.wrap == rawDeflate {
-					z.state = zDone
-				} else {
-					z.state = zTrailer
-				}
-				continue
-			}
-			if z.n < 3 {
-				return z.flush()
-			}
-			z.final = z.take(1) == 1
-			switch z.take(2) {
-			case 0:
-				z.take(z.n & 7)
-				z.state = zStored
-			case 1:
-				z.open()
-				codes := fixedCodes()
-				z.lit, z.dist, z.state = &codes[0], &codes[1], zData
-			case 2:
-				z.state, z.nclen = zLengths, 0
-			default:
-				return z.broken()
-			}
+			b, more, err = z.block(b)
 		case zStored:
-			if b = z.fill(b); z.n < 32 {
-				return z.flush()
-			}
-			n := z.take(16)
-			if n != ^z.take(16)&0xffff {
-				return z.broken()
-			}
-			z.stored, z.state = int(n), zStoredData
-			if n > 0 {
-				z.open()
-			}
+			b, more, err = z.storedLength(b)
 		case zStoredData:
-			for z.stored > 0 && z.n >= 8 {
-				z.put(byte(z.take(8)))
-				z.stored--
-				if err := z.room(); err != nil {
-					return err
-				}
-			}
-			if z.n == 0 {
-				z.acc = 0 // bits read ahead are bytes of b, which is taken directly now
-			}
-			for z.stored > 0 && len(b) > 0 {
-				n := copy(z.window[z.pos:], b[:min(z.stored, len(b))])
-				z.pos += n
-				z.stored -= n
-				b = b[n:]
-				if err := z.room(); err != nil {
-					return err
-				}
-			}
-			if z.stored > 0 {
-				return z.flush()
-			}
-			z.state = zBlock
-			b = z.fill(b)
+			b, more, err = z.storedData(b)
 		case zLengths:
-			if b = z.fill(b); z.nclen == 0 {
-				if z.n < 14 {
-					return z.flush()
-				}
-				z.nlit, z.ndist, z.nclen, z.got = int(z.take(5))+257, int(z.take(5))+1, int(z.take(4))+4, 0
-				if z.nlit > 286 || z.ndist > 30 {
-					return z.broken()
-				}
-				clear(z.lens[:19])
-			}
-			for z.got < z.nclen {
-				if b = z.fill(b); z.n < 3 {
-					return z.flush()
-				}
-				z.lens[codeOrder[z.got]] = uint8(z.take(3))
-				z.got++
-			}
-			if z.lit = &z.own()[0]; !z.lit.build(z.lens[:19]) {
-				return z.broken()
-			}
-			z.got, z.state = 0, zCodes
+			b, more, err = z.codeLengths(b)
 		case zCodes:
-			for z.got < z.nlit+z.ndist {
-				b = z.fill(b)
-				e := z.lit.look(z.acc)
-				l := uint(e & 15)
-				if l == 0 && z.n >= 15 {
-					return z.broken()
-				}
-				sym := e >> 4
-				extra, base := uint(0), 0
-				switch {
-				case sym == 16:
-					extra, base = 2, 3
-				case sym == 17:
-					extra, base = 3, 3
-				case sym == 18:
-					extra, base = 7, 11
-				}
-				if l == 0 || z.n < l+extra {
-					return z.flush()
-				}
-				z.take(l)
-				if sym < 16 {
-					z.lens[z.got] = uint8(sym)
-					z.got++
-					continue
-				}
-				v := uint8(0)
-				if sym == 16 {
-					if z.got == 0 {
-						return z.broken()
-					}
-					v = z.lens[z.got-1]
-				}
-				for range base + int(z.take(extra)) {
-					z.lens[z.got] = v // lens has room for a longest run beyond its last
-					z.got++
-				}
-			}
-			if z.got != z.nlit+z.ndist || z.lens[256] == 0 {
-				return z.broken()
-			}
-			z.dist = &z.codes[1]
-			if !z.lit.build(z.lens[:z.nlit]) || !z.dist.build(z.lens[z.nlit:z.nlit+z.ndist]) {
-				return z.broken()
-			}
-			if z.work += blockWork; z.work >= blockWork<<4 {
-				if err := z.pay(); err != nil {
-					return err
-				}
-			}
-			z.open()
-			z.state = zData
+			b, more, err = z.blockCodes(b)
 		case zData:
-			var err error
-			var more bool
-			if b, more, err = z.data(b); err != nil {
-				return err
-			} else if more {
-				return z.flush()
-			}
+			b, more, err = z.data(b)
 		case zTrailer:
-			b = z.fill(b)
-			want := 4
-			if z.wrap == gzipWrapper {
-				want = 8
-			}
-			for z.ntrail < want && z.n >= 8 {
-				z.trailer[z.ntrail] = byte(z.take(8))
-				z.ntrail++
-				b = z.fill(b)
-			}
-			if err := z.flush(); err != nil || z.ntrail < want {
-				return err
-			}
-			sum := z.sum.Sum32()
-			switch {
-			case z.wrap == zlibWrapper && binary.BigEndian.Uint32(z.trailer[:]) != sum,
-				z.wrap == gzipWrapper && (binary.LittleEndian.Uint32(z.trailer[:]) != sum || binary.LittleEndian.Uint32(z.trailer[4:]) != z.size):
-				return errCoding
-			}
-			z.state = zDone
+			b, more, err = z.readTrailer(b)
 		case zDone:
 			z.unread = b
-			return z.flush()
+			more = true
 		default: // what follows the end is not looked at
+			more = true
+		}
+		if err != nil {
+			return err
+		}
+		if more {
 			return z.flush()
 		}
 	}
 }
 
+// block reads the three bits that begin a block, or ends the stream behind the last.
+func (z *inflater) block(b []byte) (rest []byte, more bool, err error) {
+	if z.final {
+		z.take(z.n & 7)
+		if z.wrap == rawDeflate {
+			z.state = zDone
+		} else {
+			z.state = zTrailer
+		}
+		return b, false, nil
+	}
+	if z.n < 3 {
+		return b, true, nil
+	}
+	z.final = z.take(1) == 1
+	switch z.take(2) {
+	case 0:
+		z.take(z.n & 7)
+		z.state = zStored
+	case 1:
+		z.open()
+		codes := fixedCodes()
+		z.lit, z.dist, z.state = &codes[0], &codes[1], zData
+	case 2:
+		z.state, z.nclen = zLengths, 0
+	default:
+		return b, false, z.broken()
+	}
+	return b, false, nil
+}
+
+// storedLength reads the length of a stored block, RFC 1951 section 3.2.4.
+func (z *inflater) storedLength(b []byte) (rest []byte, more bool, err error) {
+	if b = z.fill(b); z.n < 32 {
+		return b, true, nil
+	}
+	n := z.take(16)
+	if n != ^z.take(16)&0xffff {
+		return b, false, z.broken()
+	}
+	z.stored, z.state = int(n), zStoredData
+	if n > 0 {
+		z.open()
+	}
+	return b, false, nil
+}
+
+// storedData copies a stored block, first what was read ahead of it.
+func (z *inflater) storedData(b []byte) (rest []byte, more bool, err error) {
+	for z.stored > 0 && z.n >= 8 {
+		z.put(byte(z.take(8)))
+		z.stored--
+		if err := z.room(); err != nil {
+			return b, false, err
+		}
+	}
+	if z.n == 0 {
+		z.acc = 0 // bits read ahead are bytes of b, which is taken directly now
+	}
+	for z.stored > 0 && len(b) > 0 {
+		n := copy(z.window[z.pos:], b[:min(z.stored, len(b))])
+		z.pos += n
+		z.stored -= n
+		b = b[n:]
+		if err := z.room(); err != nil {
+			return b, false, err
+		}
+	}
+	if z.stored > 0 {
+		return b, true, nil
+	}
+	z.state = zBlock
+	b = z.fill(b)
+	return b, false, nil
+}
+
+// codeLengths reads the code by which the lengths of the two others are sent, RFC 1951 section 3.2.7.
+func (z *inflater) codeLengths(b []byte) (rest []byte, more bool, err error) {
+	if b = z.fill(b); z.nclen == 0 {
+		if z.n < 14 {
+			return b, true, nil
+		}
+		z.nlit, z.ndist, z.nclen, z.got = int(z.take(5))+257, int(z.take(5))+1, int(z.take(4))+4, 0
+		if z.nlit > 286 || z.ndist > 30 {
+			return b, false, z.broken()
+		}
+		clear(z.lens[:19])
+	}
+	for z.got < z.nclen {
+		if b = z.fill(b); z.n < 3 {
+			return b, true, nil
+		}
+		z.lens[codeOrder[z.got]] = uint8(z.take(3))
+		z.got++
+	}
+	if z.lit = &z.own()[0]; !z.lit.build(z.lens[:19]) {
+		return b, false, z.broken()
+	}
+	z.got, z.state = 0, zCodes
+	return b, false, nil
+}
+
+// blockCodes reads the lengths of a block's two codes, and makes their tables.
+func (z *inflater) blockCodes(b []byte) (rest []byte, more bool, err error) {
+	for z.got < z.nlit+z.ndist {
+		b = z.fill(b)
+		e := z.lit.look(z.acc)
+		l := uint(e & 15)
+		if l == 0 && z.n >= 15 {
+			return b, false, z.broken()
+		}
+		sym := e >> 4
+		extra, base := uint(0), 0
+		switch {
+		case sym == 16:
+			extra, base = 2, 3
+		case sym == 17:
+			extra, base = 3, 3
+		case sym == 18:
+			extra, base = 7, 11
+		}
+		if l == 0 || z.n < l+extra {
+			return b, true, nil
+		}
+		z.take(l)
+		if sym < 16 {
+			z.lens[z.got] = uint8(sym)
+			z.got++
+			continue
+		}
+		v := uint8(0)
+		if sym == 16 {
+			if z.got == 0 {
+				return b, false, z.broken()
+			}
+			v = z.lens[z.got-1]
+		}
+		for range base + int(z.take(extra)) {
+			z.lens[z.got] = v // lens has room for a longest run beyond its last
+			z.got++
+		}
+	}
+	if z.got != z.nlit+z.ndist || z.lens[256] == 0 {
+		return b, false, z.broken()
+	}
+	z.dist = &z.codes[1]
+	if !z.lit.build(z.lens[:z.nlit]) || !z.dist.build(z.lens[z.nlit:z.nlit+z.ndist]) {
+		return b, false, z.broken()
+	}
+	if z.work += blockWork; z.work >= blockWork<<4 {
+		if err := z.pay(); err != nil {
+			return b, false, err
+		}
+	}
+	z.open()
+	z.state = zData
+	return b, false, nil
+}
+
+// readTrailer checks what stands behind the last block: the sum, and in gzip the size.
+func (z *inflater) readTrailer(b []byte) (rest []byte, more bool, err error) {
+	b = z.fill(b)
+	want := 4
+	if z.wrap == gzipWrapper {
+		want = 8
+	}
+	for z.ntrail < want && z.n >= 8 {
+		z.trailer[z.ntrail] = byte(z.take(8))
+		z.ntrail++
+		b = z.fill(b)
+	}
+	if err := z.flush(); err != nil || z.ntrail < want {
+		return b, z.ntrail < want, err
+	}
+	sum := z.sum.Sum32()
+	switch {
+	case z.wrap == zlibWrapper && binary.BigEndian.Uint32(z.trailer[:]) != sum,
+		z.wrap == gzipWrapper && (binary.LittleEndian.Uint32(z.trailer[:]) != sum || binary.LittleEndian.Uint32(z.trailer[4:]) != z.size):
+		return b, false, errCoding
+	}
+	z.state = zDone
+	return b, false, nil
+}
+
 // data decodes symbols of a block until its end; more says that it needs more bits.
+//
+// It is whole because it runs once a symbol: a call for each half of a match costs more than the copy.
 func (z *inflater) data(b []byte) (rest []byte, more bool, err error) {
 	for {
 		if len(b) >= 8 && z.n <= 56 {

@@ -130,41 +130,6 @@ func chain(b []byte) (chainState, role) {
 			return moreChain, who
 		}
 		switch f.kind {
-		case framePing:
-			weight += strong
-		case frameSettings:
-			if f.length > 32*6 {
-				return noChain, who
-			}
-			for i := 0; i < f.length; i += 6 {
-				// Identifiers in use: RFC 9113 has 1 to 6, later ones 8 and 9, gRPC 0xfe03 and 0xfe04, and GREASE.
-				id := binary.BigEndian.Uint16(body[i:])
-				if id == 0 || id > 16 && id>>8 != 0xfe && id&0x0f0f != 0x0a0a {
-					return noChain, who
-				}
-			}
-			if f.length > 0 {
-				weight += strong
-			} else {
-				weight += weak
-			}
-		case frameWindow:
-			if inc := binary.BigEndian.Uint32(body); inc == 0 || inc>>31 != 0 {
-				return noChain, who
-			}
-			weight += strong
-		case frameReset:
-			if binary.BigEndian.Uint32(body) > 0xd {
-				return noChain, who
-			}
-			weight += middle
-		case frameGoAway:
-			if body[0]&0x80 != 0 || binary.BigEndian.Uint32(body[4:]) > 0xd {
-				return noChain, who
-			}
-			weight += middle
-		case framePriority:
-			weight += weak
 		case frameHeaders:
 			block, ok := unpad(body, f.flags, frameHeaders)
 			if !ok || len(block) == 0 || f.flags&flagEndHeaders == 0 || f.sid&1 == 0 {
@@ -182,21 +147,21 @@ func chain(b []byte) (chainState, role) {
 			if f.sid == last {
 				weight += middle // the body behind its header
 			}
-			if f.flags&flagPadded == 0 && f.length >= 5 {
-				if len(body) < 5 {
-					return moreChain, who
-				}
-				if n := binary.BigEndian.Uint32(body[1:5]); body[0] <= 1 && int64(n)+5 == int64(f.length) {
-					if weight += strong; f.length > maxCandidate/4 {
-						weight += strong // lengths of two bytes and more agree
-					}
-				}
+			w, ok := dataWeight(f, body)
+			if !ok {
+				return moreChain, who
 			}
-			if weight == 0 {
+			if weight += w; weight == 0 {
 				return noChain, who // any three bytes and a zero look like this: not a place to begin
 			}
 		case framePush, frameContinuation:
 			return noChain, who // not a place to begin
+		default:
+			w := controlWeight(f, body)
+			if w == 0 {
+				return noChain, who
+			}
+			weight += w
 		}
 		if weight >= enough {
 			if who != isUnknown || f.kind == frameHeaders {
@@ -212,6 +177,63 @@ func chain(b []byte) (chainState, role) {
 		}
 		b = rest[f.length:]
 	}
+}
+
+// controlWeight gives the weight of a whole frame without a header block and without data; 0 if its body is not as an
+// endpoint writes it.
+func controlWeight(f header, body []byte) int {
+	switch f.kind {
+	case framePing:
+		return strong
+	case frameSettings:
+		if f.length > 32*6 {
+			return 0
+		}
+		for i := 0; i < f.length; i += 6 {
+			// Identifiers in use: RFC 9113 has 1 to 6, later ones 8 and 9, gRPC 0xfe03 and 0xfe04, and GREASE.
+			id := binary.BigEndian.Uint16(body[i:])
+			if id == 0 || id > 16 && id>>8 != 0xfe && id&0x0f0f != 0x0a0a {
+				return 0
+			}
+		}
+		if f.length > 0 {
+			return strong
+		}
+		return weak
+	case frameWindow:
+		if inc := binary.BigEndian.Uint32(body); inc != 0 && inc>>31 == 0 {
+			return strong
+		}
+	case frameReset:
+		if binary.BigEndian.Uint32(body) <= 0xd {
+			return middle
+		}
+	case frameGoAway:
+		if body[0]&0x80 == 0 && binary.BigEndian.Uint32(body[4:]) <= 0xd {
+			return middle
+		}
+	case framePriority:
+		return weak
+	}
+	return 0
+}
+
+// dataWeight gives the weight of a frame of data, of which body is there, by the gRPC message that fills it; ok says
+// that enough of it is there.
+func dataWeight(f header, body []byte) (weight int, ok bool) {
+	if f.flags&flagPadded != 0 || f.length < 5 {
+		return 0, true
+	}
+	if len(body) < 5 {
+		return 0, false
+	}
+	if n := binary.BigEndian.Uint32(body[1:5]); body[0] > 1 || int64(n)+5 != int64(f.length) {
+		return 0, true
+	}
+	if f.length > maxCandidate/4 {
+		return 2 * strong, true // lengths of two bytes and more agree
+	}
+	return strong, true
 }
 
 // peek reads on along a chain that is believed, for a header block that tells the roles.

@@ -276,6 +276,33 @@ func Interpret(t *http.Transaction) *Call {
 		c.Client, c.ClientWhy = clientOf(c, q)
 		return c
 	}
+	submits := p.route.class == Exec && (q.Method == "POST" || p.route.path == "") && p.route.service != RuntimeEnv
+	var job jobBody
+	if submits {
+		job = readJob(q)
+	}
+	if !believed(t, p, a, &job, submits) {
+		return nil
+	}
+
+	c := begin(t, p)
+	c.common(p, a)
+	c.Confirmed = a.decisive || a.aiohttp && (p.route.need == alone || OnPort(t.Flow)) && (a.status < 500 && a.status != 404)
+	if c.Confirmed {
+		c.readCluster(t.Response)
+	}
+	c.describe(p, a, &job, submits)
+	c.Outcome = c.judge(a)
+	if p.known && (p.route.class == Exec || p.route.class == Write || p.route.class == Control) || p.encoded {
+		c.Evasions = evasions(q, p, job)
+	}
+	c.Client, c.ClientWhy = clientOf(c, q)
+	return c
+}
+
+// believed weighs what speaks for Ray in a request for p and its answer against what the route needs: its names may be
+// anybody's.
+func believed(t *http.Transaction, p place, a answer, job *jobBody, submits bool) bool {
 	evidence := a.weight
 	if OnPort(t.Flow) {
 		evidence++
@@ -283,20 +310,17 @@ func Interpret(t *http.Transaction) *Call {
 	if strings.Contains(p.path, "/..") { // a traversal wants a server, and says which
 		evidence++
 	}
-	submits := p.route.class == Exec && (q.Method == "POST" || p.route.path == "") && p.route.service != RuntimeEnv
-	var job jobBody
 	if submits {
-		job = readJob(q)
 		switch {
 		case !job.has && !job.hidden:
 			// Without an entrypoint it is Ray's only by its answer, or by a path that is nobody else's.
 			if p.route.need != alone && a.weight == 0 {
-				return nil
+				return false
 			}
 		case job.foreign > 0:
 			// Ray refuses keys that it does not know, so somebody else's endpoint takes this.
 			if p.route.need != alone && a.weight == 0 {
-				return nil
+				return false
 			}
 		case !job.has:
 			// Nothing of it was seen.
@@ -310,28 +334,27 @@ func Interpret(t *http.Transaction) *Call {
 	switch p.route.service {
 	case Metrics:
 		if !a.metrics {
-			return nil
+			return false
 		}
 		evidence += int(common)
 	case Serve:
 		if !a.serve {
-			return nil
+			return false
 		}
 		evidence += int(common)
 	}
 	if p.route.need == common && p.prefix != "" && a.weight == 0 {
-		return nil // a word at the end of somebody's path
+		return false // a word at the end of somebody's path
 	}
 	if need := int(p.route.need); evidence < need && !(need == likely && strings.HasPrefix(p.pkg(), "gcs/")) {
-		return nil
+		return false
 	}
+	return true
+}
 
-	c := begin(t, p)
-	c.common(p, a)
-	c.Confirmed = a.decisive || a.aiohttp && (p.route.need == alone || OnPort(t.Flow)) && (a.status < 500 && a.status != 404)
-	if c.Confirmed {
-		c.readCluster(t.Response)
-	}
+// describe takes what the call is about from its path, its body and its answer.
+func (c *Call) describe(p place, a answer, job *jobBody, submits bool) {
+	q := c.Tx.Request
 	switch p.route.path {
 	case "/api/packages/{protocol}/{package}":
 		c.Package = bound(p.args[1], maxID)
@@ -362,12 +385,6 @@ func Interpret(t *http.Transaction) *Call {
 			c.Apps, c.RuntimeEnv = readServe(q)
 		}
 	}
-	c.Outcome = c.judge(a)
-	if p.known && (p.route.class == Exec || p.route.class == Write || p.route.class == Control) || p.encoded {
-		c.Evasions = evasions(q, p, job)
-	}
-	c.Client, c.ClientWhy = clientOf(c, q)
-	return c
 }
 
 // begin makes the call of t, which p was asked for.

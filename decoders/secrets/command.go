@@ -216,17 +216,7 @@ func (m *masker) option(from, to int, has programs) (int, programs) {
 		if value >= 0 {
 			return value
 		}
-		i := to
-		for n := 0; n < 8 && i < len(s) && (s[i] == ' ' || s[i] == '\t' || s[i] == ',' || s[i] == '"' || s[i] == '\'' || s[i] == '\\'); n++ {
-			if (s[i] == '"' || s[i] == '\'' || s[i] == '\\') && i > to && !strings.Contains(s[to:i], ",") && strings.ContainsAny(s[to:i], " \t") {
-				return i // its own quote
-			}
-			if (s[i] == '"' || s[i] == '\'') && strings.Contains(s[to:i], ",") {
-				return i
-			}
-			i++
-		}
-		return i
+		return m.operand(to)
 	}
 	for _, o := range options {
 		if has&o.of != o.of || !strings.HasPrefix(w, o.option) {
@@ -246,15 +236,41 @@ func (m *masker) option(from, to int, has programs) (int, programs) {
 			return m.word(to), o.of & dashP
 		}
 	}
+	if end, ok := m.user(w, name, from, has, next); ok {
+		return end, 0
+	}
+	return to, 0
+}
+
+// operand gives where the value of an option that ends at to begins, in the next word or in the next string of a list.
+func (m *masker) operand(to int) int {
+	s := m.s
+	i := to
+	for n := 0; n < 8 && i < len(s) && (s[i] == ' ' || s[i] == '\t' || s[i] == ',' || s[i] == '"' || s[i] == '\'' || s[i] == '\\'); n++ {
+		if (s[i] == '"' || s[i] == '\'' || s[i] == '\\') && i > to && !strings.Contains(s[to:i], ",") && strings.ContainsAny(s[to:i], " \t") {
+			return i // its own quote
+		}
+		if (s[i] == '"' || s[i] == '\'') && strings.Contains(s[to:i], ",") {
+			return i
+		}
+		i++
+	}
+	return i
+}
+
+// user masks the password of an option that holds a user with it; ok says that it is one. next gives where the
+// option's value begins.
+func (m *masker) user(w, name string, from int, has programs, next func() int) (end int, ok bool) {
+	s := m.s
 	switch {
 	case has&samba != 0 && strings.HasPrefix(w, "-U"), has&samba != 0 && name == "--user":
 		at := next()
 		if len(w) > 2 && w[2] != '=' && w[1] == 'U' {
 			at = from + 2
 		}
-		return m.behind(at, '%', true), 0
+		return m.behind(at, '%', true), true
 	case has&lftp != 0 && w == "-u":
-		return m.behind(next(), ',', true), 0
+		return m.behind(next(), ',', true), true
 	case has&fetcher != 0 && (name == "-b" || name == "--cookie"):
 		if at := next(); at < len(s) {
 			v, f, _ := m.value(at, false)
@@ -262,16 +278,27 @@ func (m *masker) option(from, to int, has programs) (int, programs) {
 				m.hide(f+i+1, f+len(v))
 			}
 		}
-	case name == "--user", name == "--proxy-user", name == "--userpass", name == "--auth", name == "--login", name == "--creds", name == "--preemptive-auth",
-		name == "-u", has&fetcher != 0 && (name == "-U" || name == "-a" || name == "-A" || name == "-E" || name == "--cert" || name == "--proxy-cert"),
-		has&fetcher != 0 && len(w) < 10 && w[1] != '-' && w[len(w)-1] == 'u': // -sku
-		return m.behind(next(), ':', has&fetcher != 0 && has&container == 0), 0
+	case holdsUser(w, name, has):
+		return m.behind(next(), ':', has&fetcher != 0 && has&container == 0), true
 	case has&fetcher != 0 && len(w) > 2 && (w[1] == 'u' || w[1] == 'U') && strings.Contains(w, ":"): // -uadmin:x
-		return m.behind(from+2, ':', true), 0
+		return m.behind(from+2, ':', true), true
 	case name == "-u" && has == 0:
-		return m.behind(next(), ':', false), 0
+		return m.behind(next(), ':', false), true
 	}
-	return to, 0
+	return 0, false
+}
+
+// holdsUser reports whether the value of an option is USER:PASSWORD.
+func holdsUser(w, name string, has programs) bool {
+	switch name {
+	case "--user", "--proxy-user", "--userpass", "--auth", "--login", "--creds", "--preemptive-auth", "-u":
+		return true
+	case "-U", "-a", "-A", "-E", "--cert", "--proxy-cert":
+		if has&fetcher != 0 {
+			return true
+		}
+	}
+	return has&fetcher != 0 && len(w) < 10 && w[1] != '-' && w[len(w)-1] == 'u' // -sku
 }
 
 // word masks the value at i, in its quotes or up to the next blank.

@@ -606,15 +606,7 @@ func escapedString(s string, i int) bool {
 // assigned masks the value of a name that ends at j.
 func (m *masker) assigned(j int, k nameOf, option, query, tag bool) {
 	s := m.s
-	i := j
-	quoted := false
-	for n := 0; n < 6 && i < len(s) && (s[i] == '\\' || s[i] == '"' || s[i] == '\'' || quoted && s[i] == ']'); n++ {
-		if s[i] == '\\' && !(i+1 < len(s) && (s[i+1] == '"' || s[i+1] == '\'' || s[i+1] == '\\')) {
-			break
-		}
-		quoted = quoted || s[i] != '\\'
-		i++
-	}
+	i, quoted := m.closing(j)
 	blank := i
 	i = m.blanks(i)
 	spaces := i - blank
@@ -623,36 +615,7 @@ func (m *masker) assigned(j int, k nameOf, option, query, tag bool) {
 	}
 	switch {
 	case s[i] == '=' || s[i] == ':':
-		sep := s[i]
-		if spaces > 0 && !quoted && sep == ':' && spaces > 1 {
-			return
-		}
-		i++
-		if i < len(s) && (s[i] == '=' || s[i] == '>' && sep == '=') {
-			i++
-		}
-		at := m.blanks(i)
-		if k == queried && !query {
-			switch {
-			case sep == '=' && strings.HasPrefix(s[at:], "(") && !query: // auth=("user", "password")
-				m.pair(at + 1)
-			case quoted && sep == ':': // the auth of a registry
-				if v, from, _ := m.value(at, false); len(v) >= tellLength && base64Text(v) {
-					m.hide(from, from+len(v))
-				}
-			}
-			return
-		}
-		switch k {
-		case header:
-			m.authorization(at)
-		case biscuits:
-			if sep == ':' {
-				m.line(at)
-			}
-		default:
-			m.valueOf(at, k, query, false, sep == '=' || quoted || option || query, option)
-		}
+		m.separated(i, k, spaces, quoted, option, query)
 	case strings.HasPrefix(s[i:], "%3D"), strings.HasPrefix(s[i:], "%3d"), strings.HasPrefix(s[i:], "%3A"), strings.HasPrefix(s[i:], "%3a"):
 		if spaces == 0 {
 			m.valueOf(i+3, k, true, true, true, false)
@@ -671,18 +634,72 @@ func (m *masker) assigned(j int, k nameOf, option, query, tag bool) {
 	case spaces > 0 && option && s[i] != '-' && !quoted:
 		m.valueOf(i, k, false, false, true, true)
 	case spaces > 0 && !option && !quoted: // aws configure set aws_secret_access_key x
-		v, from, _ := m.value(i, false)
-		letters, digits := false, false
-		for n := range len(v) {
-			letters = letters || v[n]|0x20 >= 'a' && v[n]|0x20 <= 'z'
-			digits = digits || v[n] >= '0' && v[n] <= '9'
-			if !keyByte(v[n]) && v[n] != '=' {
-				return
+		m.spaced(i)
+	}
+}
+
+// closing passes the quotes and the bracket that may end a name at j, and reports whether there are any.
+func (m *masker) closing(j int) (i int, quoted bool) {
+	s := m.s
+	i = j
+	for n := 0; n < 6 && i < len(s) && (s[i] == '\\' || s[i] == '"' || s[i] == '\'' || quoted && s[i] == ']'); n++ {
+		if s[i] == '\\' && !(i+1 < len(s) && (s[i+1] == '"' || s[i+1] == '\'' || s[i+1] == '\\')) {
+			break
+		}
+		quoted = quoted || s[i] != '\\'
+		i++
+	}
+	return i, quoted
+}
+
+// separated masks what stands behind the = or : at i, which may be == or =>.
+func (m *masker) separated(i int, k nameOf, spaces int, quoted, option, query bool) {
+	s := m.s
+	sep := s[i]
+	if spaces > 0 && !quoted && sep == ':' && spaces > 1 {
+		return
+	}
+	i++
+	if i < len(s) && (s[i] == '=' || s[i] == '>' && sep == '=') {
+		i++
+	}
+	at := m.blanks(i)
+	if k == queried && !query {
+		switch {
+		case sep == '=' && strings.HasPrefix(s[at:], "(") && !query: // auth=("user", "password")
+			m.pair(at + 1)
+		case quoted && sep == ':': // the auth of a registry
+			if v, from, _ := m.value(at, false); len(v) >= tellLength && base64Text(v) {
+				m.hide(from, from+len(v))
 			}
 		}
-		if len(v) >= tellLength && letters && digits && !strings.HasPrefix(v, "/") && !strings.HasPrefix(v, ".") && !strings.Contains(v, "//") {
-			m.hide(from, from+len(v))
+		return
+	}
+	switch k {
+	case header:
+		m.authorization(at)
+	case biscuits:
+		if sep == ':' {
+			m.line(at)
 		}
+	default:
+		m.valueOf(at, k, query, false, sep == '=' || quoted || option || query, option)
+	}
+}
+
+// spaced masks the word at i, behind a name and a blank, if it looks like a key.
+func (m *masker) spaced(i int) {
+	v, from, _ := m.value(i, false)
+	letters, digits := false, false
+	for n := range len(v) {
+		letters = letters || v[n]|0x20 >= 'a' && v[n]|0x20 <= 'z'
+		digits = digits || v[n] >= '0' && v[n] <= '9'
+		if !keyByte(v[n]) && v[n] != '=' {
+			return
+		}
+	}
+	if len(v) >= tellLength && letters && digits && !strings.HasPrefix(v, "/") && !strings.HasPrefix(v, ".") && !strings.Contains(v, "//") {
+		m.hide(from, from+len(v))
 	}
 }
 

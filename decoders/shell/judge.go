@@ -85,42 +85,14 @@ next:
 }
 
 // certain judges what one side, out, would have answered as a shell to the other's lines. With final nothing more comes, and
-// half of a session counts. It goes through the answers
-// line by line and stops where they suffice, so that it says the same however the bytes were cut.
+// half of a session counts. It goes through the answers line by line and stops where they suffice, so that it says the same
+// however the bytes were cut.
 func certain(out, in []byte, final bool) (Session, bool) {
-	var s Session
 	if len(out) == 0 {
-		return s, false
+		return Session{}, false
 	}
-	var cmds []string
-	var typed liner
-	typed.write(in, func(l []byte) {
-		if t := strings.TrimSpace(string(l)); t != "" && len(cmds) < maxCommands {
-			cmds = append(cmds, t)
-		}
-	})
-	known, firstKnown := 0, ""
-	for _, c := range cmds {
-		if usual(c) {
-			if known++; known == 1 {
-				firstKnown = c
-			}
-		}
-	}
-	var banner, strongPrompt, barePrompt, likely, alone, second, echo, echoOf string
-	var echoed []string
-	strong, bare, pairs, since := 0, 0, 0, 0
-	var likelyOf uint32
-	done := func(ev ...Evidence) (Session, bool) {
-		s.Echo = len(echoed) > 0
-		for _, e := range ev {
-			if e.Value != "" {
-				e.Value = excerpt(strings.TrimSpace(e.Value))
-				s.Evidence = append(s.Evidence, e)
-			}
-		}
-		return s, true
-	}
+	var j judgement
+	j.commands(in)
 	text := clean(out)
 	for len(text) > 0 {
 		line, rest, whole := strings.Cut(text, "\n")
@@ -129,100 +101,183 @@ func certain(out, in []byte, final bool) (Session, bool) {
 		if line == "" {
 			continue
 		}
-		n, kind := prompt(line)
-		if kind != noPrompt {
-			s.Windows = s.Windows || kind == windowsPrompt
-			if u := promptUser(line[:n]); u != "" && s.User == "" {
-				s.User = u
-			}
-			if banner != "" && since <= bannerLines {
-				return done(Evidence{"banner", banner}, Evidence{"prompt", line[:n]})
-			}
-			if kind == plainPrompt {
-				if bare++; bare == 1 {
-					barePrompt = line[:n]
-				}
-			} else if strong++; strong == 1 {
-				strongPrompt = line[:n]
-			}
-			if strong >= 2 && known >= 1 {
-				return done(Evidence{"prompt", strongPrompt}, Evidence{"command", firstKnown})
-			}
-			line = strings.TrimSpace(line[n:])
-			if line == "" {
-				continue
-			}
-			// A terminal repeats what was typed behind its prompt: then one direction shows both.
-			if whole && kind != plainPrompt && usual(line) && len(echoed) < maxCommands {
-				echoed = append(echoed, line)
-				continue
-			}
+		line, done := j.prompted(line, whole)
+		if done {
+			return j.s, true
+		}
+		if line == "" {
+			continue
 		}
 		if !whole {
 			break // an answer counts when its line is complete
 		}
 		if isBanner(line) {
-			banner, since = line, 0
-			s.Windows = s.Windows || strings.HasPrefix(line, "Microsoft")
+			j.banner, j.since = line, 0
+			j.s.Windows = j.s.Windows || strings.HasPrefix(line, "Microsoft")
 			continue
 		}
-		since++
-		cmd, bit, sure := answers(line, cmds)
-		if cmd == "" {
-			if l := unglued(line); l != "" {
-				line = l
-				cmd, bit, sure = answers(l, cmds)
-			}
-		}
-		if cmd == "" && len(echoed) > 0 {
-			if cmd, _, sure = answers(line, echoed); sure && echo == "" {
-				echo, echoOf = line, cmd
-				if u := idUser(line); u != "" {
-					s.User = u
-				}
-			}
-			cmd = ""
-		}
-		if cmd == "" {
-			if telltale(line) && alone == "" {
-				alone = line
-			} else if telltale(line) && second == "" && line != alone {
-				second = line
-			}
-			continue
-		}
-		if u := idUser(line); u != "" {
-			s.User = u
-		}
-		if sure {
-			return done(Evidence{"prompt", strongPrompt}, Evidence{"command", cmd}, Evidence{"answer", line})
-		}
-		if likelyOf&bit != 0 {
-			continue
-		}
-		likelyOf |= bit
-		if pairs++; pairs == 1 {
-			likely = line
-		}
-		if pairs >= 2 || strong >= 1 || bare >= 2 && known >= 2 && 2*known >= len(cmds) {
-			return done(Evidence{"prompt", strongPrompt}, Evidence{"prompt", barePrompt}, Evidence{"command", cmd}, Evidence{"answer", likely})
+		j.since++
+		if j.answered(line) {
+			return j.s, true
 		}
 	}
+	return j.s, j.ended(out, in, final)
+}
+
+// judgement is what certain knows after some lines of answers. Its methods that return a bool report whether that
+// suffices, and then have put the reasons into s.
+type judgement struct {
+	s          Session
+	cmds       []string // that the other side sent
+	known      int      // those of them that are usual
+	firstKnown string
+
+	banner                   string
+	since                    int // lines since the banner
+	strong, bare             int // prompts
+	strongPrompt, barePrompt string
+	echoed                   []string // commands that a terminal repeated
+	echo, echoOf             string   // a sure answer to one of them, and to which
+
+	pairs         int    // answers that are likely
+	likely        string // the first
+	likelyOf      uint32 // the kinds of command that there were some to
+	alone, second string // answers that one command alone gives, to nothing that was seen
+}
+
+// commands takes the lines of the side that would type.
+func (j *judgement) commands(in []byte) {
+	var typed liner
+	typed.write(in, func(l []byte) {
+		if t := strings.TrimSpace(string(l)); t != "" && len(j.cmds) < maxCommands {
+			j.cmds = append(j.cmds, t)
+		}
+	})
+	for _, c := range j.cmds {
+		if usual(c) {
+			if j.known++; j.known == 1 {
+				j.firstKnown = c
+			}
+		}
+	}
+}
+
+// done notes the reasons that there are.
+func (j *judgement) done(ev ...Evidence) bool {
+	j.s.Echo = len(j.echoed) > 0
+	for _, e := range ev {
+		if e.Value != "" {
+			e.Value = excerpt(strings.TrimSpace(e.Value))
+			j.s.Evidence = append(j.s.Evidence, e)
+		}
+	}
+	return true
+}
+
+// prompted takes the prompt off a line and gives what stands behind it; "" if that is no answer.
+func (j *judgement) prompted(line string, whole bool) (rest string, done bool) {
+	n, kind := prompt(line)
+	if kind == noPrompt {
+		return line, false
+	}
+	j.s.Windows = j.s.Windows || kind == windowsPrompt
+	if u := promptUser(line[:n]); u != "" && j.s.User == "" {
+		j.s.User = u
+	}
+	if j.banner != "" && j.since <= bannerLines {
+		return "", j.done(Evidence{"banner", j.banner}, Evidence{"prompt", line[:n]})
+	}
+	if kind == plainPrompt {
+		if j.bare++; j.bare == 1 {
+			j.barePrompt = line[:n]
+		}
+	} else if j.strong++; j.strong == 1 {
+		j.strongPrompt = line[:n]
+	}
+	if j.strong >= 2 && j.known >= 1 {
+		return "", j.done(Evidence{"prompt", j.strongPrompt}, Evidence{"command", j.firstKnown})
+	}
+	line = strings.TrimSpace(line[n:])
+	// A terminal repeats what was typed behind its prompt: then one direction shows both.
+	if line != "" && whole && kind != plainPrompt && usual(line) && len(j.echoed) < maxCommands {
+		j.echoed = append(j.echoed, line)
+		return "", false
+	}
+	return line, false
+}
+
+// answered weighs a line of output.
+func (j *judgement) answered(line string) bool {
+	cmd, bit, sure := answers(line, j.cmds)
+	if cmd == "" {
+		if l := unglued(line); l != "" {
+			line = l
+			cmd, bit, sure = answers(l, j.cmds)
+		}
+	}
+	if cmd == "" {
+		j.unasked(line)
+		return false
+	}
+	if u := idUser(line); u != "" {
+		j.s.User = u
+	}
+	if sure {
+		return j.done(Evidence{"prompt", j.strongPrompt}, Evidence{"command", cmd}, Evidence{"answer", line})
+	}
+	if j.likelyOf&bit != 0 {
+		return false
+	}
+	j.likelyOf |= bit
+	if j.pairs++; j.pairs == 1 {
+		j.likely = line
+	}
+	if j.pairs >= 2 || j.strong >= 1 || j.plain() {
+		return j.done(Evidence{"prompt", j.strongPrompt}, Evidence{"prompt", j.barePrompt}, Evidence{"command", cmd}, Evidence{"answer", j.likely})
+	}
+	return false
+}
+
+// unasked notes a line that answers nothing the other side sent: it may answer what a terminal repeated, or be telling
+// by itself.
+func (j *judgement) unasked(line string) {
+	if len(j.echoed) > 0 {
+		if cmd, _, sure := answers(line, j.echoed); sure && j.echo == "" {
+			j.echo, j.echoOf = line, cmd
+			if u := idUser(line); u != "" {
+				j.s.User = u
+			}
+		}
+	}
+	if telltale(line) && j.alone == "" {
+		j.alone = line
+	} else if telltale(line) && j.second == "" && line != j.alone {
+		j.second = line
+	}
+}
+
+// plain reports whether bare prompts and usual commands are many enough to support an answer that is only likely.
+func (j *judgement) plain() bool {
+	return j.bare >= 2 && j.known >= 2 && 2*j.known >= len(j.cmds)
+}
+
+// ended weighs all of what there was.
+func (j *judgement) ended(out, in []byte, final bool) bool {
 	// The last prompt, behind the last answer, has no end of line: it was seen above. Bare prompts count with it.
-	if pairs >= 1 && bare >= 2 && known >= 2 && 2*known >= len(cmds) {
-		return done(Evidence{"prompt", barePrompt}, Evidence{"command", firstKnown}, Evidence{"answer", likely})
+	if j.pairs >= 1 && j.plain() {
+		return j.done(Evidence{"prompt", j.barePrompt}, Evidence{"command", j.firstKnown}, Evidence{"answer", j.likely})
 	}
-	if final && echo != "" && strong >= 2 && len(cmds) == 0 {
-		s.Half = true
-		return done(Evidence{"prompt", strongPrompt}, Evidence{"command", echoOf}, Evidence{"answer", echo})
+	if final && j.echo != "" && j.strong >= 2 && len(j.cmds) == 0 {
+		j.s.Half = true
+		return j.done(Evidence{"prompt", j.strongPrompt}, Evidence{"command", j.echoOf}, Evidence{"answer", j.echo})
 	}
 	// Half of a session: answers that nothing but a command gives, in the first lines, with commands that are usual, or two of
 	// them where the other direction shows nothing at all.
-	if final && alone != "" && first(out, alone) && (known >= 2 && known == len(cmds) || len(in) == 0 && second != "") {
-		s.Half, s.User = true, idUser(alone)
-		return done(Evidence{"command", firstKnown}, Evidence{"answer", alone}, Evidence{"answer", second})
+	if final && j.alone != "" && first(out, j.alone) && (j.known >= 2 && j.known == len(j.cmds) || len(in) == 0 && j.second != "") {
+		j.s.Half, j.s.User = true, idUser(j.alone)
+		return j.done(Evidence{"command", j.firstKnown}, Evidence{"answer", j.alone}, Evidence{"answer", j.second})
 	}
-	return s, false
+	return false
 }
 
 // unglued takes a prompt off that stands before an answer without a space: what reads commands with a program's prompt

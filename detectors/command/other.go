@@ -148,109 +148,148 @@ func (w *walk) other(lang, s string) {
 		return
 	}
 	w.src = s
-	code, lits := literals(s, lang)
-	low := strings.ToLower(code)
-	shell, sockLit := false, false
-	for _, l := range lits {
-		shell = shell || shellPath(l.s)
+	f := foreign{w: w, lang: lang, src: s, excerpt: s[:min(len(s), 4*maxShown)]}
+	f.code, f.lits = literals(s, lang)
+	f.low = strings.ToLower(f.code)
+	f.sockets()
+	f.loaders()
+	f.commands()
+	f.constants()
+}
+
+// foreign is a text in a language that is not parsed: its literals, and the words between them.
+type foreign struct {
+	w         *walk
+	lang, src string
+	excerpt   string // for findings
+	code, low string // without the literals; in small letters
+	lits      []piece
+	connects  bool // it opens a connection
+	shell     bool // it names a shell
+}
+
+// sockets looks for connections whose other end gets a shell or sends what is run.
+func (f *foreign) sockets() {
+	sockLit := false
+	for _, l := range f.lits {
+		f.shell = f.shell || shellPath(l.s)
 		sockLit = sockLit || strings.Contains(l.s, "/inet/tcp/") || strings.Contains(l.s, "/inet/udp/") || l.s == "net" || l.s == "socket" || l.s == "node:net" || l.s == "tls"
 	}
-	connects := hasAny(code, "Socket", "TCPSocket", "UNIXSocket", "fsockopen", "pfsockopen", "socket_create", "stream_socket_client", "PeerAddr", "IO::Socket::INET", "java.net.Socket", "make.socket", "TcpStream") ||
-		sockLit && (hasAny(low, "connect", "socket", "tcp", "createconnection", "getline") || lang == "awk") || hasWord(low, "gen_tcp") || hasAny(low, "socketpair") && hasWord(low, "connect") || lang == "other" && hasWord(low, "socket")
-	starts := hasAny(low, "exec", "spawn", "popen", "system", "passthru", "proc_open", "shell_exec", "processbuilder", "fork", "execute", "getline", "open", "child_process", "port_open", "open_port") || strings.ContainsRune(code, '|') && lang == "awk"
-	excerpt := s[:min(len(s), 4*maxShown)]
-	if connects && shell && starts || lang == "awk" && sockLit && strings.Contains(low, "getline") {
-		w.add("socket_shell", 85, "opens a shell on a socket", excerpt)
+	f.connects = hasAny(f.code, "Socket", "TCPSocket", "UNIXSocket", "fsockopen", "pfsockopen", "socket_create", "stream_socket_client", "PeerAddr", "IO::Socket::INET", "java.net.Socket", "make.socket", "TcpStream") ||
+		sockLit && (hasAny(f.low, "connect", "socket", "tcp", "createconnection", "getline") || f.lang == "awk") || hasWord(f.low, "gen_tcp") || hasAny(f.low, "socketpair") && hasWord(f.low, "connect") || f.lang == "other" && hasWord(f.low, "socket")
+	starts := hasAny(f.low, "exec", "spawn", "popen", "system", "passthru", "proc_open", "shell_exec", "processbuilder", "fork", "execute", "getline", "open", "child_process", "port_open", "open_port") || strings.ContainsRune(f.code, '|') && f.lang == "awk"
+	if f.connects && f.shell && starts || f.lang == "awk" && sockLit && strings.Contains(f.low, "getline") {
+		f.w.add("socket_shell", 85, "opens a shell on a socket", f.excerpt)
 	}
-	if connects && hasAny(low, "exec", "system", "popen", "eval", "shell_exec") && (strings.Contains(low, "<$") || strings.Contains(low, "<>") || hasAny(low, "gets", "fgets", "readline", "receive", "recv")) && (strings.Contains(s, "while") || strings.Contains(s, "loop")) && !shell {
-		w.add("socket_shell", 85, "runs what comes over a connection", excerpt)
+	if f.connects && hasAny(f.low, "exec", "system", "popen", "eval", "shell_exec") && (strings.Contains(f.low, "<$") || strings.Contains(f.low, "<>") || hasAny(f.low, "gets", "fgets", "readline", "receive", "recv")) && (strings.Contains(f.src, "while") || strings.Contains(f.src, "loop")) && !f.shell {
+		f.w.add("socket_shell", 85, "runs what comes over a connection", f.excerpt)
 	}
-	// What decodes or fetches, and runs.
-	evals := hasAny(code, "eval", "assert", "instance_eval", "Function", "load", "loadstring", "runInThisContext", "create_function", "exec")
-	decodes := hasAny(code, undoers...) || strings.Contains(code, "Buffer.from")
-	fetches := hasAny(code, "file_get_contents", "open-uri", "URI.open", "LWP::Simple", "LWP::UserAgent", "http.get", "https.get", "fetch", "Net::HTTP", "curl_exec", "HTTP::Tiny", "URI", "socket.http", "LWP")
-	for _, l := range lits {
-		fetches = fetches || (l.s == "http" || l.s == "https" || l.s == "node:http" || l.s == "node:https" || l.s == "axios") && hasAny(code, "get", "request")
+}
+
+// loaders looks for what decodes or fetches a text and runs it.
+func (f *foreign) loaders() {
+	evals := hasAny(f.code, "eval", "assert", "instance_eval", "Function", "load", "loadstring", "runInThisContext", "create_function", "exec")
+	decodes := hasAny(f.code, undoers...) || strings.Contains(f.code, "Buffer.from")
+	fetches := hasAny(f.code, "file_get_contents", "open-uri", "URI.open", "LWP::Simple", "LWP::UserAgent", "http.get", "https.get", "fetch", "Net::HTTP", "curl_exec", "HTTP::Tiny", "URI", "socket.http", "LWP")
+	for _, l := range f.lits {
+		fetches = fetches || (l.s == "http" || l.s == "https" || l.s == "node:http" || l.s == "node:https" || l.s == "axios") && hasAny(f.code, "get", "request")
 	}
 	urlAt := (*Place)(nil)
-	for _, l := range lits {
+	for _, l := range f.lits {
 		if isURL(l.s) {
-			p := w.r.judge.Place(l.s)
-			w.reached(p, excerpt)
+			p := f.w.r.judge.Place(l.s)
+			f.w.reached(p, f.excerpt)
 			if urlAt == nil || p.piped() > urlAt.piped() {
 				urlAt = p
 			}
 		}
 	}
-	if evals && fetches && urlAt != nil && hasAny(code, "eval", "instance_eval", "loadstring", "assert", "Function") {
-		w.add("pipe_to_shell", urlAt.piped(), "runs a download in an interpreter", excerpt)
+	if evals && fetches && urlAt != nil && hasAny(f.code, "eval", "instance_eval", "loadstring", "assert", "Function") {
+		f.w.add("pipe_to_shell", urlAt.piped(), "runs a download in an interpreter", f.excerpt)
 	}
-	if evals && decodes && hasAny(code, "eval", "instance_eval", "loadstring", "assert", "Function", "system", "exec", "shell_exec") || decodes && hasAny(code, "system", "exec", "shell_exec", "popen", "execSync") {
-		for _, l := range lits {
-			if len(l.s) < 12 {
-				continue
-			}
-			t, ok := unBase64(l.s)
-			if !ok {
-				t, ok = unHex(l.s)
-			}
-			if !ok || w.hidden && w.nest > 4 {
-				continue
-			}
-			before := w.r.Score()
-			h := *w
-			h.hidden, h.where = true, "decoded "+strings.TrimPrefix(w.where, "decoded ")
-			h.nest++
-			if h.nest < maxNesting {
-				h.code("shell", text(t))
-				h.code(lang, text(t))
-			}
-			if w.r.Score() > before {
-				w.r.keep(t)
-			}
+	if evals && decodes && hasAny(f.code, "eval", "instance_eval", "loadstring", "assert", "Function", "system", "exec", "shell_exec") || decodes && hasAny(f.code, "system", "exec", "shell_exec", "popen", "execSync") {
+		for _, l := range f.lits {
+			f.undo(l.s)
 		}
-		w.add("decode_run", 80, "decodes a text and runs it", excerpt)
+		f.w.add("decode_run", 80, "decodes a text and runs it", f.excerpt)
 	}
-	// Commands.
-	for _, l := range lits {
-		name := callOf(l.before)
-		_, fn, _ := cutLast(name)
-		runs := l.quote == '`' && (lang == "perl" || lang == "ruby" || lang == "php")
-		switch fn {
-		case "system", "exec", "shell_exec", "passthru", "popen", "proc_open", "execSync", "spawn", "spawnSync", "execFile", "execFileSync", "execute", "capture2", "capture3", "sh", "cmd", "run", "qx", "os:cmd", "execl", "execvp":
-			runs = true
-		case "open":
-			runs = lang == "perl" && strings.Contains(l.s, "|")
-		}
-		if lang == "awk" && strings.Contains(l.s, " ") && (strings.HasSuffix(strings.TrimRight(l.before, " "), "|") || strings.Contains(low, "getline")) {
-			runs = true
-		}
-		if !runs || strings.TrimSpace(l.s) == "" {
+}
+
+// undo judges a literal that may be an encoded text, which is run.
+func (f *foreign) undo(s string) {
+	if len(s) < 12 {
+		return
+	}
+	t, ok := unBase64(s)
+	if !ok {
+		t, ok = unHex(s)
+	}
+	if !ok || f.w.hidden && f.w.nest > 4 {
+		return
+	}
+	before := f.w.r.Score()
+	h := *f.w
+	h.hidden, h.where = true, "decoded "+strings.TrimPrefix(f.w.where, "decoded ")
+	h.nest++
+	if h.nest < maxNesting {
+		h.code("shell", text(t))
+		h.code(f.lang, text(t))
+	}
+	if f.w.r.Score() > before {
+		f.w.r.keep(t)
+	}
+}
+
+// commands judges literals that are run as commands.
+func (f *foreign) commands() {
+	for _, l := range f.lits {
+		if !f.runs(l) || strings.TrimSpace(l.s) == "" {
 			continue
 		}
 		t := strings.Trim(l.s, "|")
 		if shellPath(t) {
-			if !connects {
-				w.add("interactive_shell", 35, "opens an interactive shell", excerpt)
+			if !f.connects {
+				f.w.add("interactive_shell", 35, "opens an interactive shell", f.excerpt)
 			}
 			continue
 		}
-		w.code("shell", text(t))
+		f.w.code("shell", text(t))
 	}
 	// A command may stand in a variable.
-	if hasAny(low, "system", "exec", "shell_exec", "passthru", "popen", "execsync", "os.execute", "proc_open") {
-		for _, l := range lits {
-			if t := strings.TrimSpace(l.s); strings.Contains(t, " ") && w.r.judge.Runs(t) && !shellPath(t) {
-				w.code("shell", text(t))
+	if hasAny(f.low, "system", "exec", "shell_exec", "passthru", "popen", "execsync", "os.execute", "proc_open") {
+		for _, l := range f.lits {
+			if t := strings.TrimSpace(l.s); strings.Contains(t, " ") && f.w.r.judge.Runs(t) && !shellPath(t) {
+				f.w.code("shell", text(t))
 			}
 		}
 	}
-	for _, l := range lits {
-		if w.r.judge.stratum(l.s) {
-			w.add("stratum", 65, "connects to a mining pool", l.s)
+}
+
+// runs reports whether a literal is a command, by what stands before it or by its quotes.
+func (f *foreign) runs(l piece) bool {
+	name := callOf(l.before)
+	_, fn, _ := cutLast(name)
+	runs := l.quote == '`' && (f.lang == "perl" || f.lang == "ruby" || f.lang == "php")
+	switch fn {
+	case "system", "exec", "shell_exec", "passthru", "popen", "proc_open", "execSync", "spawn", "spawnSync", "execFile", "execFileSync", "execute", "capture2", "capture3", "sh", "cmd", "run", "qx", "os:cmd", "execl", "execvp":
+		runs = true
+	case "open":
+		runs = f.lang == "perl" && strings.Contains(l.s, "|")
+	}
+	if f.lang == "awk" && strings.Contains(l.s, " ") && (strings.HasSuffix(strings.TrimRight(l.before, " "), "|") || strings.Contains(f.low, "getline")) {
+		runs = true
+	}
+	return runs
+}
+
+// constants looks at literals that tell by themselves.
+func (f *foreign) constants() {
+	for _, l := range f.lits {
+		if f.w.r.judge.stratum(l.s) {
+			f.w.add("stratum", 65, "connects to a mining pool", l.s)
 		}
-		if what := w.r.judge.lists.Secret(l.s); what != "" && hasAny(low, "open", "read", "file_get_contents", "readfile", "readfilesync") {
-			w.add("steal", 45, "reads "+what, excerpt)
+		if what := f.w.r.judge.lists.Secret(l.s); what != "" && hasAny(f.low, "open", "read", "file_get_contents", "readfile", "readfilesync") {
+			f.w.add("steal", 45, "reads "+what, f.excerpt)
 		}
 	}
 }

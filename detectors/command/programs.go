@@ -352,119 +352,159 @@ func (w *walk) program(c *call) value {
 	if !textTool(c.name) {
 		w.operands(c)
 	}
+	for _, known := range [...]func(*walk, *call) (value, bool){
+		(*walk).runsNetwork, (*walk).runsCode, (*walk).runsTool, (*walk).filter, (*walk).system,
+	} {
+		if out, ok := known(w, c); ok {
+			return out
+		}
+	}
+	return w.unknown(c)
+}
+
+// runsNetwork judges what speaks over the network.
+func (w *walk) runsNetwork(c *call) (value, bool) {
 	switch c.name {
 	case "curl", "wget", "aria2c", "axel", "fetch", "lynx", "links", "lwp-download", "lwp-request", "lwp-dump", "http", "https", "ftpget", "tftp", "GET", "wget2", "curlie", "w3m", "elinks", "snarf", "puf", "bitsadmin", "certutil":
-		return w.fetch(c)
+		return w.fetch(c), true
 	case "nc", "ncat", "netcat", "nc.traditional", "nc.openbsd":
-		return w.netcat(c)
+		return w.netcat(c), true
 	case "socat":
-		return w.socat(c)
+		return w.socat(c), true
 	case "telnet":
-		return w.telnet(c)
+		return w.telnet(c), true
 	case "openssl":
-		return w.openssl(c)
+		return w.openssl(c), true
 	case "ssh", "sshpass", "rsh", "autossh", "pdsh", "clush", "pssh", "parallel-ssh":
-		return w.ssh(c)
+		return w.ssh(c), true
 	case "scp", "sftp", "rsync":
-		return w.copyOut(c)
-	case "echo", "printf":
-		return w.echo(c)
+		return w.copyOut(c), true
+	case "git":
+		return w.git(c), true
+	}
+	return value{}, false
+}
+
+// runsCode judges what runs a text that it is given: of the shell, of schedulers, of other users.
+func (w *walk) runsCode(c *call) (value, bool) {
+	switch c.name {
 	case "eval":
 		w.run("shell", c.joined(), "runs", c.src)
-		return value{s: hole}
+		return value{s: hole}, true
 	case "source", ".":
 		w.runFile("shell", c.arg(0), c, false)
-		return value{}
+		return value{}, true
 	case "trap":
 		if a := c.arg(0); a.s != "" && a.s != "-" {
 			w.run("shell", a, "runs", c.src)
 		}
-		return value{}
+		return value{}, true
 	case "alias":
 		for _, a := range c.args {
 			if _, v, ok := strings.Cut(a.s, "="); ok {
 				w.run("shell", a.with(v), "runs", c.src)
 			}
 		}
-		return value{}
-	case "read", "mapfile", "readarray":
-		for _, a := range c.plain() {
-			if identifier(a.s) {
-				v := c.io.in
-				if !c.io.set {
-					v = value{s: hole, from: fromEnv}
-				}
-				v.s = strings.TrimRight(v.s, "\n")
-				w.set(a.s, v)
-			}
-		}
-		return value{}
-	case "xargs", "parallel":
-		return w.xargs(c)
-	case "find":
-		return w.find(c)
-	case "tar", "zip", "unzip", "7z", "7za", "bsdtar", "jar", "cpio":
-		return w.unpack(c)
-	case "git":
-		return w.git(c)
-	case "pip", "pip3", "apt", "apt-get", "yum", "dnf", "apk", "zypper", "npm", "npx", "yarn", "dpkg", "rpm", "gem", "cargo", "go", "pipx":
-		w.packages(c)
-		return value{}
-	case "docker", "podman", "nerdctl", "ctr", "crictl":
-		return w.container(c)
-	case "kubectl", "oc":
-		return w.kubectl(c)
-	case "ray":
-		return w.ray(c)
-	case "screen", "tmux":
-		return w.terminal(c)
+		return value{}, true
 	case "su", "runuser":
-		for i, a := range c.args {
-			if (a.s == "-c" || a.s == "--command") && i+1 < len(c.args) {
-				w.run("shell", c.args[i+1], "runs", c.src)
-			}
-		}
-		if c.io.set {
-			w.run("shell", c.io.in, "pipes", c.src)
-		}
-		return value{}
+		return w.asUser(c), true
 	case "sbatch", "qsub", "bsub":
-		for i, a := range c.args {
-			if v, ok := strings.CutPrefix(a.s, "--wrap="); ok {
-				w.run("shell", a.with(v), "runs", c.src)
-			} else if a.s == "--wrap" {
-				w.run("shell", c.arg(i+1), "runs", c.src)
-			}
-		}
-		if a := c.plain(); len(a) > 0 && !c.has("--wrap") {
-			w.runFile("shell", a[0], c, false)
-		} else if c.io.set {
-			w.run("shell", c.io.in, "pipes", c.src)
-		}
-		return value{s: hole}
+		return w.submits(c), true
 	case "at", "batch":
-		for i, a := range c.args {
-			if a.s == "-f" {
-				w.runFile("shell", c.arg(i+1), c, false)
-			}
-		}
-		if c.io.set {
-			w.run("shell", c.io.in, "pipes", c.src)
-		}
-		return value{}
+		return w.later(c), true
 	case "powershell", "pwsh", "cmd", "mshta", "wscript", "cscript", "rundll32", "regsvr32":
-		return w.windows(c)
+		return w.windows(c), true
 	case "gdb", "vim", "vi", "make", "expect", "emacs", "ed", "ex":
 		w.embedded(c)
-		return value{s: hole}
+		return value{s: hole}, true
 	}
-	if out, ok := w.filter(c); ok {
-		return out
+	return value{}, false
+}
+
+// runsTool judges what makes text, takes files apart, and manages packages, containers and terminals.
+func (w *walk) runsTool(c *call) (value, bool) {
+	switch c.name {
+	case "echo", "printf":
+		return w.echo(c), true
+	case "read", "mapfile", "readarray":
+		return w.reads(c), true
+	case "xargs", "parallel":
+		return w.xargs(c), true
+	case "find":
+		return w.find(c), true
+	case "tar", "zip", "unzip", "7z", "7za", "bsdtar", "jar", "cpio":
+		return w.unpack(c), true
+	case "pip", "pip3", "apt", "apt-get", "yum", "dnf", "apk", "zypper", "npm", "npx", "yarn", "dpkg", "rpm", "gem", "cargo", "go", "pipx":
+		w.packages(c)
+		return value{}, true
+	case "docker", "podman", "nerdctl", "ctr", "crictl":
+		return w.container(c), true
+	case "kubectl", "oc":
+		return w.kubectl(c), true
+	case "ray":
+		return w.ray(c), true
+	case "screen", "tmux":
+		return w.terminal(c), true
 	}
-	if out, ok := w.system(c); ok {
-		return out
+	return value{}, false
+}
+
+// asUser runs what su does.
+func (w *walk) asUser(c *call) value {
+	for i, a := range c.args {
+		if (a.s == "-c" || a.s == "--command") && i+1 < len(c.args) {
+			w.run("shell", c.args[i+1], "runs", c.src)
+		}
 	}
-	return w.unknown(c)
+	if c.io.set {
+		w.run("shell", c.io.in, "pipes", c.src)
+	}
+	return value{}
+}
+
+// submits runs what is handed to a scheduler of jobs.
+func (w *walk) submits(c *call) value {
+	for i, a := range c.args {
+		if v, ok := strings.CutPrefix(a.s, "--wrap="); ok {
+			w.run("shell", a.with(v), "runs", c.src)
+		} else if a.s == "--wrap" {
+			w.run("shell", c.arg(i+1), "runs", c.src)
+		}
+	}
+	if a := c.plain(); len(a) > 0 && !c.has("--wrap") {
+		w.runFile("shell", a[0], c, false)
+	} else if c.io.set {
+		w.run("shell", c.io.in, "pipes", c.src)
+	}
+	return value{s: hole}
+}
+
+// later runs what is put off.
+func (w *walk) later(c *call) value {
+	for i, a := range c.args {
+		if a.s == "-f" {
+			w.runFile("shell", c.arg(i+1), c, false)
+		}
+	}
+	if c.io.set {
+		w.run("shell", c.io.in, "pipes", c.src)
+	}
+	return value{}
+}
+
+// reads sets variables from what comes in.
+func (w *walk) reads(c *call) value {
+	for _, a := range c.plain() {
+		if identifier(a.s) {
+			v := c.io.in
+			if !c.io.set {
+				v = value{s: hole, from: fromEnv}
+			}
+			v.s = strings.TrimRight(v.s, "\n")
+			w.set(a.s, v)
+		}
+	}
+	return value{}
 }
 
 // systemPath says that a program lies where programs are installed.

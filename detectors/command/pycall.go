@@ -77,6 +77,16 @@ func cutLast(s string) (before, after string, ok bool) {
 	return s[:i], s[i+1:], true
 }
 
+// pycall is a call of a function of a library, or of one that nobody defines.
+type pycall struct {
+	ref  string // canonical name
+	args []pv
+	kw   map[string]pv
+	from int    // token at which the call begins
+	src  string // its source
+	all  value  // text and origins of all arguments
+}
+
 // call judges a call and gives what it returns.
 func (p *py) call(f pv, args []pv, kw map[string]pv, from int) pv {
 	w := p.w
@@ -103,344 +113,47 @@ func (p *py) call(f pv, args []pv, kw map[string]pv, from int) pv {
 	if how := runs(ref); how != "" {
 		return p.process(ref, how, args, kw, src)
 	}
-	all := joined(args, kw)
-	w.r.cost(len(all.s))
-	switch ref {
-	case "exec", "eval", "execfile", "code.interact", "runpy.run_path", "InteractiveInterpreter.runsource":
-		if ref == "execfile" || ref == "runpy.run_path" {
-			w.runFile("python", value{s: str(args, 0)}, &call{name: "python", src: src}, false)
-			return pv{}
-		}
-		if len(args) > 0 {
-			v := args[0].data()
-			if v.from&^(fromText|fromEnv|fromFile) != 0 || v.from&fromText != 0 {
-				w.run("python", v, "runs", src)
-			}
-		}
-		return pv{value: unknown}
-	case "compile", "types.CodeType", "types.FunctionType", "str", "bytes", "bytearray", "memoryview", "io.StringIO", "io.BytesIO", "StringIO", "BytesIO", "tempfile.gettempdir", "copy.copy", "six.ensure_str", "repr", "textwrap.dedent", "shlex.quote", "inspect.cleandoc", "tuple", "list", "set", "sorted":
-		if len(args) > 0 {
-			v := args[0]
-			if (ref == "bytes" || ref == "bytearray") && v.seq {
-				return numbers(v)
-			}
-			if v.ref != "" && v.self == nil {
-				return pv{value: v.data()}
-			}
-			return pv{value: v.value, seq: v.seq, list: v.list, num: false}
-		}
-		return pv{value: text("")}
-	case "dict":
-		if len(args) > 0 {
-			return args[0]
-		}
-		return pv{value: all, dict: kw}
-	case "getattr":
-		if len(args) > 1 && args[1].known() && args[1].s != "" {
-			return p.attr(args[0], args[1].s)
-		}
-		return pv{value: unknown}
-	case "__import__", "importlib.import_module", "importlib.__import__":
-		if s := str(args, 0); s != "" && !strings.Contains(s, hole) {
-			return pv{ref: s}
-		}
-		return pv{value: unknown}
-	case "globals", "locals", "vars":
-		if len(args) == 1 && args[0].ref != "" {
-			return pv{ref: args[0].ref + ".__dict__"}
-		}
-		return pv{ref: "builtins.__dict__"}
-	case "chr", "unichr":
-		if n, ok := number(str(args, 0)); ok && n > 0 && n < 0x110000 {
-			return pv{value: value{s: string(rune(n)), from: fromText | fromDecode}}
-		}
-		return pv{value: value{s: hole, from: all.from | fromDecode | fromOpaque | fromText}}
-	case "ord":
-		if s := str(args, 0); len(s) == 1 && s != hole {
-			return pv{value: text(strconv.Itoa(int(s[0]))), num: true}
-		}
-		return pv{value: unknown}
-	case "int":
-		if len(args) > 0 {
-			base := 10
-			if len(args) > 1 {
-				base, _ = number(args[1].s)
-			}
-			if base >= 2 && base <= 36 {
-				if n, err := strconv.ParseInt(strings.TrimPrefix(args[0].s, "0x"), base, 64); err == nil {
-					return pv{value: text(strconv.FormatInt(n, 10)), num: true}
-				}
-			}
-		}
-		return pv{value: unknown}
-	case "map":
-		if len(args) > 1 && args[1].seq {
-			out := pv{seq: true}
-			for _, x := range args[1].list {
-				if !w.r.charge(8) {
-					break
-				}
-				out.list = append(out.list, p.call(args[0], []pv{x}, nil, from))
-			}
-			return flat(out)
-		}
-		if len(args) > 1 {
-			return p.call(args[0], args[1:], nil, from)
-		}
-		return pv{value: unknown}
-	case "reversed":
-		if len(args) > 0 && !args[0].seq {
-			s, _ := reversed(args[0].s)
-			v := args[0].value.with(s)
-			v.from |= fromDecode
-			return pv{value: v}
-		}
-		if len(args) > 0 {
-			l := append([]pv(nil), args[0].list...)
-			for i, j := 0, len(l)-1; i < j; i, j = i+1, j-1 {
-				l[i], l[j] = l[j], l[i]
-			}
-			return flat(pv{seq: true, list: l})
-		}
-	case "range", "zip", "enumerate", "len", "min", "max", "sum", "any", "all", "isinstance", "hasattr", "type", "id", "super", "hash", "round", "abs", "divmod", "pow", "bool", "float":
-		if ref == "enumerate" || ref == "zip" {
-			return pv{value: all.blur()}
-		}
-		return pv{value: unknown, num: false}
-	case "print", "sys.stdout.write", "sys.stdout.buffer.write", "logging.info", "logger.info":
-		w.py.printed = p.w.r.join(w.py.printed, all)
-		return pv{}
-	case "input", "raw_input":
-		return pv{value: value{s: hole, from: fromEnv}}
-	case "sys.stdin.read", "sys.stdin.readline", "sys.stdin.buffer.read", "fileinput.input":
-		if w.py.hasIn {
-			return pv{value: w.py.in}
-		}
-		return pv{value: value{s: hole, from: fromEnv}}
-	case "open", "io.open", "codecs.open", "gzip.open", "pathlib.Path", "Path", "os.fdopen", "pathlib.PosixPath", "tempfile.NamedTemporaryFile", "os.open", "aiofiles.open":
-		v := value{}
-		if len(args) > 0 {
-			v = args[0].data()
-		}
-		if ref == "os.fdopen" || ref == "tempfile.NamedTemporaryFile" {
-			v = text("/tmp/tmp.x")
-		}
-		return pv{value: v, ref: "~file"}
-	case "os.path.expanduser", "os.path.expandvars", "os.path.join", "os.path.abspath", "os.path.realpath", "os.path.normpath", "os.fspath":
-		out := value{}
-		for i, a := range args {
-			if i > 0 && !strings.HasSuffix(out.s, "/") {
-				out = p.w.r.join(out, text("/"))
-			}
-			out = p.w.r.join(out, a.data())
-		}
-		out.s = strings.ReplaceAll(strings.ReplaceAll(out.s, "${HOME}", "~"), "$HOME", "~")
-		return pv{value: out}
-	case "os.getenv", "os.environ.get", "os.environ.pop", "os.environ.setdefault":
-		if v := w.vars[str(args, 0)]; v != nil {
-			return pv{value: *v}
-		}
-		if len(args) > 1 {
-			return args[1]
-		}
-		return pv{value: value{s: hole, from: fromEnv}}
-	case "os.environ.items", "os.environ.copy":
-		return pv{value: value{s: hole, from: fromRecon, what: "the environment"}}
-	case "socket.gethostname", "socket.getfqdn", "platform.platform", "platform.uname", "platform.node", "getpass.getuser", "os.getlogin", "os.uname", "os.getuid":
-		return pv{value: value{s: hole, from: fromRecon}}
-	case "socket.gethostbyname", "socket.getaddrinfo", "dns.resolver.resolve", "dns.resolver.query":
-		host := str(args, 0)
-		w.calls(w.r.judge.Place(host), src)
-		return pv{value: unknown}
-	case "socket.socket", "socket.create_connection", "ssl.wrap_socket", "socks.socksocket", "socket.socketpair":
-		v := pv{ref: "~socket"}
-		if ref == "socket.create_connection" && len(args) > 0 {
-			return p.socket(v, "connect", args, src)
-		}
-		return v
-	case "http.client.HTTPConnection", "http.client.HTTPSConnection", "httplib.HTTPConnection", "httplib.HTTPSConnection", "HTTPConnection", "HTTPSConnection":
-		scheme := "http://"
-		if strings.HasSuffix(ref, "SConnection") {
-			scheme = "https://"
-		}
-		host := text(scheme).plus(value{s: str(args, 0), from: fromText})
-		if len(args) > 1 && args[1].num {
-			host = host.plus(text(":" + args[1].s))
-		}
-		return pv{ref: "~http", value: host}
-	case "os.dup2", "os.dup":
-		if len(args) > 0 && (args[0].from&fromSocket != 0 || strings.HasPrefix(args[0].ref, "~socket")) && w.py.sock != nil {
-			w.py.dup = true
-		}
-		return pv{}
-	case "base64.b64decode", "base64.urlsafe_b64decode", "base64.standard_b64decode", "base64.decodebytes", "base64.decodestring", "binascii.a2b_base64":
-		return p.decode(args, unBase64)
-	case "base64.b32decode":
-		return p.decode(args, unBase32)
-	case "base64.b16decode", "binascii.unhexlify", "binascii.a2b_hex", "bytes.fromhex", "bytearray.fromhex":
-		return p.decode(args, unHex)
-	case "base64.b85decode", "base64.a85decode", "base64.z85decode", "marshal.loads", "lzma.decompress", "uu.decode", "zlib.decompressobj", "binascii.a2b_uu", "quopri.decodestring":
-		return p.decode(args, func(string) (string, bool) { return "", false })
-	case "zlib.decompress", "gzip.decompress", "bz2.decompress":
-		return p.decode(args, unzip)
-	case "codecs.decode", "codecs.encode":
-		return p.codec(args, str(args, 1))
-	case "codecs.getdecoder", "cryptography.fernet.Fernet", "Fernet", "AES.new", "Crypto.Cipher.AES.new":
-		return pv{ref: "~cipher"}
-	case "~cipher.decrypt", "~cipher":
-		return p.decode(args, func(string) (string, bool) { return "", false })
-	case "pickle.loads", "pickle.load", "cloudpickle.loads", "cloudpickle.load", "dill.loads", "dill.load", "joblib.load", "torch.load", "marshal.load", "yaml.load", "yaml.unsafe_load", "jsonpickle.decode", "numpy.load", "np.load":
-		if all.from&fromNet != 0 && all.at != nil {
-			points := all.at.kept(true, false)
-			if ref == "torch.load" || ref == "joblib.load" || strings.HasSuffix(ref, "np.load") || ref == "numpy.load" {
-				points = points * 3 / 4
-			}
-			w.add("fetch_run", points, "downloads a pickle and loads it", src)
-		}
-		if all.from&fromSocket != 0 {
-			w.add("socket_shell", 70, "runs what comes over a connection", src)
-		}
-		return pv{value: all.blur()}
-	case "ctypes.CDLL", "ctypes.cdll.LoadLibrary", "ctypes.PyDLL", "importlib.machinery.ExtensionFileLoader", "imp.load_dynamic":
-		name := str(args, 0)
-		if ref == "imp.load_dynamic" {
-			name = str(args, 1)
-		}
-		if tempDir(name) {
-			w.add("load_temp", 35, "loads a library from a temporary directory", src)
-		}
-		if f := w.files[base(name)]; f != nil && name != "" && f.from&fromNet != 0 && f.at != nil {
-			w.add("fetch_run", f.at.kept(false, false), "downloads a library and loads it", src)
-		}
-		return pv{ref: "~lib"}
-	case "os.memfd_create", "~lib.memfd_create":
-		w.add("memfd", 60, "runs a program that is nowhere on disk", src)
-		return pv{ref: "~file", value: text("memfd")}
-	case "~lib.syscall":
-		if n := str(args, 0); n == "319" || n == "279" {
-			w.add("memfd", 60, "runs a program that is nowhere on disk", src)
-		}
-		return pv{value: unknown}
-	case "os.chmod":
-		mode := str(args, 1)
-		if n, ok := number(mode); ok {
-			mode = strconv.FormatInt(int64(n), 8)
-		} else if strings.Contains(mode, "S_IX") || strings.Contains(mode, hole) || len(args) > 1 && strings.Contains(args[1].ref, "S_I") {
-			mode = "755"
-		}
-		if len(args) > 0 {
-			w.program(&call{name: "chmod", args: []value{text(mode), args[0].data()}, src: src})
-		}
-		return pv{}
-	case "os.remove", "os.unlink", "pathlib.Path.unlink":
-		if len(args) > 0 && (args[0].ref == "__file__" || args[0].s == "$0") {
-			w.add("hide", 40, "removes its traces", src)
-		}
-		return pv{}
-	case "os.rename", "shutil.move", "shutil.copy", "shutil.copyfile", "shutil.copy2", "os.replace", "os.symlink":
-		if len(args) > 1 {
-			w.program(&call{name: "cp", args: []value{args[0].data(), args[1].data()}, src: src})
-		}
-		return pv{}
-	case "shutil.copyfileobj":
-		if len(args) > 1 && strings.HasPrefix(args[1].ref, "~file") {
-			w.write(args[1].s, args[0].data(), false)
-		}
-		return pv{}
-	case "os.mkfifo":
-		return pv{}
-	case "pip.main", "pip._internal.main", "pip._internal.cli.main.main":
-		if len(args) > 0 {
-			w.packages(&call{name: "pip", args: values(args[0]), src: src})
-		}
-		return pv{}
-	case "urllib.request.urlretrieve", "urllib.urlretrieve", "urlretrieve", "wget.download", "request.urlretrieve", "gdown.download":
-		v := p.fetch(args, kw, 0, src)
-		name := str(args, 1)
-		if x, ok := kw["filename"]; ok {
-			name = x.s
-		}
-		if x, ok := kw["out"]; ok {
-			name = x.s
-		}
-		if x, ok := kw["output"]; ok {
-			name = x.s
-		}
-		if name == "" && v.at != nil {
-			name = base(v.at.Path)
-		}
-		w.write(name, v, false)
-		return pv{value: text(name)}
-	case "urllib.request.Request", "urllib2.Request", "Request", "yarl.URL", "httpx.URL":
-		v := pv{value: all}
-		if len(args) > 0 {
-			v.value = args[0].value
-		}
-		v.dict = kw
-		if len(args) > 1 {
-			if v.dict == nil {
-				v.dict = map[string]pv{}
-			}
-			v.dict["data"] = args[1]
-		}
-		v.list = nil
-		return v
-	case "zipfile.ZipFile", "tarfile.open", "tarfile.TarFile", "shutil.unpack_archive":
-		v := all
-		if len(args) > 0 {
-			if f := w.files[base(args[0].s)]; f != nil && args[0].s != "" {
-				v = *f
-			}
-		}
-		if v.from&fromNet != 0 {
-			w.packed = worse(w.packed, v.at)
-		}
-		return pv{value: v.blur()}
-	case "os.getcwd", "os.listdir", "glob.glob", "os.walk":
-		return pv{value: unknown}
-	case "os.fork", "os.setsid", "os.umask", "time.sleep", "os.chdir", "os.makedirs", "os.mkdir":
-		return pv{}
-	case "JobSubmissionClient", "ray.job_submission.JobSubmissionClient", "ray.dashboard.modules.job.sdk.JobSubmissionClient":
-		if pl := w.r.judge.Place(str(args, 0)); pl.Kind == Bare {
-			w.add("spread", 45, "submits jobs to other clusters", src)
-		}
-		return pv{value: text("client")}
-	case "ray.init":
-		for _, a := range args {
-			if pl := w.r.judge.Place(a.s); isURL(a.s) || strings.HasPrefix(a.s, "ray://") {
-				if pl.Kind == Bare {
-					w.add("spread", 30, "submits jobs to other clusters", src)
-				}
-			}
-		}
-		return pv{}
-	}
-	if _, fn, _ := cutLast(ref); networkCall(fn) && !strings.HasPrefix(ref, "os.") {
-		if v, ok := p.request(fn, args, kw, src); ok {
+	c := pycall{ref: ref, args: args, kw: kw, from: from, src: src, all: joined(args, kw)}
+	w.r.cost(len(c.all.s))
+	for _, known := range [...]func(*py, pycall) (pv, bool){
+		(*py).callText, (*py).callDecode, (*py).callCode, (*py).callName, (*py).callStream, (*py).callSystem, (*py).callNetwork,
+	} {
+		if v, ok := known(p, c); ok {
 			return v
 		}
 	}
-	for k, a := range args {
-		if runs(canonical(a.ref)) != "" && k+1 < len(args) { // submit(os.system, "...")
-			return p.call(a, args[k+1:], nil, from)
+	return p.callOther(c)
+}
+
+// callOther judges a call of a function that is not known by its name: what it is given may name servers, hold
+// commands or be called by it.
+func (p *py) callOther(c pycall) pv {
+	if _, fn, _ := cutLast(c.ref); networkCall(fn) && !strings.HasPrefix(c.ref, "os.") {
+		if v, ok := p.request(fn, c.args, c.kw, c.src); ok {
+			return v
+		}
+	}
+	for k, a := range c.args {
+		if runs(canonical(a.ref)) != "" && k+1 < len(c.args) { // submit(os.system, "...")
+			return p.call(a, c.args[k+1:], nil, c.from)
 		}
 		if a.fn != nil { // submit(f, x), map(f, list), remote(f)
-			if _, name, _ := cutLast(ref); name == "submit" || name == "run_in_executor" || name == "apply" || name == "apply_async" || name == "start_new_thread" || name == "partial" || name == "to_thread" {
-				p.invoke(a.fn, args[k+1:], nil)
+			if _, name, _ := cutLast(c.ref); name == "submit" || name == "run_in_executor" || name == "apply" || name == "apply_async" || name == "start_new_thread" || name == "partial" || name == "to_thread" {
+				p.invoke(a.fn, c.args[k+1:], nil)
 			}
 			return pv{fn: a.fn}
 		}
-		p.argument(a, ref, src)
+		p.argument(a, c.ref, c.src)
 	}
-	if f, ok := kw["target"]; ok && (f.fn != nil || runs(canonical(f.ref)) != "") {
-		return p.call(f, kw["args"].list, nil, from)
+	if f, ok := c.kw["target"]; ok && (f.fn != nil || runs(canonical(f.ref)) != "") {
+		return p.call(f, c.kw["args"].list, nil, c.from)
 	}
 	for _, n := range [...]string{"entrypoint", "cmd", "command"} {
-		if a, ok := kw[n]; ok && n == "entrypoint" && a.known() {
-			w.run("shell", a.data(), "runs", src)
+		if a, ok := c.kw[n]; ok && n == "entrypoint" && a.known() {
+			p.w.run("shell", a.data(), "runs", c.src)
 		}
 	}
-	out := all
+	out := c.all
 	out.from &^= fromText
 	return pv{value: out.blur()}
 }
@@ -857,136 +570,184 @@ func (p *py) file(f pv, method string, args []pv, src string) pv {
 	return pv{}
 }
 
+// pymethod is a call of a method of data.
+type pymethod struct {
+	self pv
+	v    value // of self
+	name string
+	args []pv
+	kw   map[string]pv
+	from int // token at which the call begins
+}
+
 // method judges a method of data.
 func (p *py) method(self pv, name string, args []pv, kw map[string]pv, from int) pv {
-	w := p.w
 	v := self.data()
 	if i := strings.LastIndexByte(name, '.'); i >= 0 {
 		name = name[i+1:]
 	}
-	switch name {
+	m := pymethod{self: self, v: v, name: name, args: args, kw: kw, from: from}
+	if out, ok := p.methodOfText(m); ok {
+		return out
+	}
+	if out, ok := p.methodOfObject(m); ok {
+		return out
+	}
+	return p.methodOther(m)
+}
+
+// methodOther judges a method that is not known by its name: what it is given may hold commands or be called by it.
+func (p *py) methodOther(m pymethod) pv {
+	all := joined(m.args, m.kw)
+	p.w.r.cost(len(all.s))
+	all.from &^= fromText
+	for k, a := range m.args {
+		if runs(canonical(a.ref)) != "" && k+1 < len(m.args) {
+			return p.call(a, m.args[k+1:], nil, m.from)
+		}
+		if a.fn != nil {
+			p.invoke(a.fn, m.args[k+1:], nil)
+			return pv{value: unknown}
+		}
+		p.argument(a, m.name, p.source(m.from))
+	}
+	return pv{value: m.v.plus(all).blur()}
+}
+
+// methodOfText follows methods that make text of text.
+func (p *py) methodOfText(m pymethod) (pv, bool) {
+	switch m.name {
 	case "decode", "encode":
-		if len(args) > 0 {
-			return p.codec([]pv{{value: v}}, args[0].s)
+		if len(m.args) > 0 {
+			return p.codec([]pv{{value: m.v}}, m.args[0].s), true
 		}
-		return pv{value: v}
+		return pv{value: m.v}, true
 	case "read", "strip", "lstrip", "rstrip", "getvalue", "tobytes", "communicate", "result", "remote", "splitlines", "readlines", "readline", "casefold", "hex_", "decode_", "raise_for_status", "text", "content", "copy", "getbuffer":
-		if name == "strip" && v.known() {
-			return pv{value: v.with(strings.TrimSpace(v.s))}
+		if m.name == "strip" && m.v.known() {
+			return pv{value: m.v.with(strings.TrimSpace(m.v.s))}, true
 		}
-		return pv{value: v}
+		return pv{value: m.v}, true
 	case "lower":
-		return pv{value: v.with(strings.ToLower(v.s))}
+		return pv{value: m.v.with(strings.ToLower(m.v.s))}, true
 	case "upper":
-		return pv{value: v.with(strings.ToUpper(v.s))}
+		return pv{value: m.v.with(strings.ToUpper(m.v.s))}, true
 	case "replace":
-		if len(args) > 1 && v.known() && args[0].known() && args[1].known() && args[0].s != "" && len(v.s)/len(args[0].s)*len(args[1].s) < maxValue && w.r.charge(len(v.s)) {
-			return pv{value: v.with(strings.ReplaceAll(v.s, args[0].s, args[1].s))}
-		}
-		return pv{value: v.blur()}
+		return p.replaced(m), true
 	case "join":
-		if len(args) > 0 && args[0].seq {
+		if len(m.args) > 0 && m.args[0].seq {
 			out := value{}
-			for i, x := range args[0].list {
+			for i, x := range m.args[0].list {
 				if i > 0 {
-					out = p.w.r.join(out, v)
+					out = p.w.r.join(out, m.v)
 				}
 				out = p.w.r.join(out, x.data())
-				if !w.r.charge(len(out.s)) {
+				if !p.w.r.charge(len(out.s)) {
 					break
 				}
 			}
-			return pv{value: out}
+			return pv{value: out}, true
 		}
-		if len(args) > 0 {
-			if v.s == "" {
-				return pv{value: args[0].data()}
+		if len(m.args) > 0 {
+			if m.v.s == "" {
+				return pv{value: m.args[0].data()}, true
 			}
-			return pv{value: args[0].data().blur()}
+			return pv{value: m.args[0].data().blur()}, true
 		}
 	case "split":
-		if v.known() && !self.seq {
-			sep := str(args, 0)
-			var l []string
-			if sep == "" || sep == hole {
-				l = strings.Fields(v.s)
-			} else {
-				l = strings.Split(v.s, sep)
-			}
-			out := pv{seq: true}
-			for _, s := range l[:min(len(l), 1024)] {
-				out.list = append(out.list, pv{value: v.with(s)})
-			}
-			return flat(out)
-		}
-		return pv{value: v.blur()}
+		return p.parts(m), true
 	case "format":
-		s := v.s
-		out := value{}
-		for k := 0; k < 256; k++ {
-			i := strings.IndexByte(s, '{')
-			j := strings.IndexByte(s, '}')
-			if i < 0 || j < i {
-				break
-			}
-			out = p.w.r.join(out, v.with(s[:i]))
-			key := s[i+1 : j]
-			if x, ok := kw[key]; ok {
-				out = p.w.r.join(out, x.data())
-			} else if n, ok := number(key); ok && n >= 0 && n < len(args) {
-				out = p.w.r.join(out, args[n].data())
-			} else if key == "" && k < len(args) {
-				out = p.w.r.join(out, args[k].data())
-			} else {
-				out = p.w.r.join(out, unknown)
-			}
-			s = s[j+1:]
-		}
-		return pv{value: out.plus(v.with(s))}
-	case "exec_command", "run_command", "sudo":
-		if len(args) > 0 {
-			w.run("shell", args[0].data(), "runs", p.source(from))
-		}
-		return pv{value: unknown}
-	case "submit_job":
-		if a, ok := kw["entrypoint"]; ok {
-			w.run("shell", a.data(), "runs", p.source(from))
-		}
-		return pv{value: unknown}
-	case "append", "extend":
-		return pv{}
-	case "extractall", "extract", "namelist":
-		return pv{value: v.blur()}
-	case "get", "post", "put", "request", "fetch", "stream", "patch":
-		if self.dict != nil && name == "get" && len(args) > 0 {
-			if x, ok := self.dict[args[0].s]; ok {
-				return x
-			}
-		}
-		if r, ok := p.request(name, args, kw, p.source(from)); ok {
-			return r
-		}
+		return p.formatted(m), true
 	case "fromhex":
-		return p.decode(args, unHex)
+		return p.decode(m.args, unHex), true
 	case "decrypt", "update":
-		if len(args) > 0 {
-			return p.decode(args, func(string) (string, bool) { return "", false })
+		if len(m.args) > 0 {
+			return p.decode(m.args, func(string) (string, bool) { return "", false }), true
+		}
+	}
+	return pv{}, false
+}
+
+// methodOfObject judges methods of clients, sessions, archives and models.
+func (p *py) methodOfObject(m pymethod) (pv, bool) {
+	switch m.name {
+	case "exec_command", "run_command", "sudo":
+		if len(m.args) > 0 {
+			p.w.run("shell", m.args[0].data(), "runs", p.source(m.from))
+		}
+		return pv{value: unknown}, true
+	case "submit_job":
+		if a, ok := m.kw["entrypoint"]; ok {
+			p.w.run("shell", a.data(), "runs", p.source(m.from))
+		}
+		return pv{value: unknown}, true
+	case "append", "extend":
+		return pv{}, true
+	case "extractall", "extract", "namelist":
+		return pv{value: m.v.blur()}, true
+	case "get", "post", "put", "request", "fetch", "stream", "patch":
+		if m.self.dict != nil && m.name == "get" && len(m.args) > 0 {
+			if x, ok := m.self.dict[m.args[0].s]; ok {
+				return x, true
+			}
+		}
+		if r, ok := p.request(m.name, m.args, m.kw, p.source(m.from)); ok {
+			return r, true
 		}
 	case "eval", "train", "fit", "empty", "connect":
-		return pv{value: v.blur()}
+		return pv{value: m.v.blur()}, true
 	}
-	all := joined(args, kw)
-	w.r.cost(len(all.s))
-	all.from &^= fromText
-	for k, a := range args {
-		if runs(canonical(a.ref)) != "" && k+1 < len(args) {
-			return p.call(a, args[k+1:], nil, from)
-		}
-		if a.fn != nil {
-			p.invoke(a.fn, args[k+1:], nil)
-			return pv{value: unknown}
-		}
-		p.argument(a, name, p.source(from))
+	return pv{}, false
+}
+
+// replaced follows replace as far as all of it is known and the result is not too long.
+func (p *py) replaced(m pymethod) pv {
+	if len(m.args) > 1 && m.v.known() && m.args[0].known() && m.args[1].known() && m.args[0].s != "" && len(m.v.s)/len(m.args[0].s)*len(m.args[1].s) < maxValue && p.w.r.charge(len(m.v.s)) {
+		return pv{value: m.v.with(strings.ReplaceAll(m.v.s, m.args[0].s, m.args[1].s))}
 	}
-	return pv{value: v.plus(all).blur()}
+	return pv{value: m.v.blur()}
+}
+
+// parts follows split, of text that is known.
+func (p *py) parts(m pymethod) pv {
+	if m.v.known() && !m.self.seq {
+		sep := str(m.args, 0)
+		var l []string
+		if sep == "" || sep == hole {
+			l = strings.Fields(m.v.s)
+		} else {
+			l = strings.Split(m.v.s, sep)
+		}
+		out := pv{seq: true}
+		for _, s := range l[:min(len(l), 1024)] {
+			out.list = append(out.list, pv{value: m.v.with(s)})
+		}
+		return flat(out)
+	}
+	return pv{value: m.v.blur()}
+}
+
+// formatted follows format with its arguments by place and by name.
+func (p *py) formatted(m pymethod) pv {
+	s := m.v.s
+	out := value{}
+	for k := 0; k < 256; k++ {
+		i := strings.IndexByte(s, '{')
+		j := strings.IndexByte(s, '}')
+		if i < 0 || j < i {
+			break
+		}
+		out = p.w.r.join(out, m.v.with(s[:i]))
+		key := s[i+1 : j]
+		if x, ok := m.kw[key]; ok {
+			out = p.w.r.join(out, x.data())
+		} else if n, ok := number(key); ok && n >= 0 && n < len(m.args) {
+			out = p.w.r.join(out, m.args[n].data())
+		} else if key == "" && k < len(m.args) {
+			out = p.w.r.join(out, m.args[k].data())
+		} else {
+			out = p.w.r.join(out, unknown)
+		}
+		s = s[j+1:]
+	}
+	return pv{value: out.plus(m.v.with(s))}
 }

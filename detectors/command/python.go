@@ -1036,9 +1036,50 @@ func (p *py) args() (args []pv, kw map[string]pv) {
 	return args, kw
 }
 
+// subscript gives v[...], of which the bracket is read.
 func (p *py) subscript(v pv) pv {
-	var parts []pv
-	colons, had := 0, false
+	parts, colons := p.subscripts()
+	key := pv{}
+	if len(parts) > 0 {
+		key = parts[0]
+	}
+	if colons > 0 {
+		return slice(v, parts, colons)
+	}
+	if v.dict != nil {
+		if x, ok := v.dict[key.s]; ok {
+			return x
+		}
+	}
+	if v.ref != "" && !strings.HasPrefix(v.ref, "~") && key.known() && key.s != "" {
+		if x, ok := p.named(v.ref, key.s); ok {
+			return x
+		}
+	}
+	if n, ok := number(key.s); ok && key.num {
+		if v.seq {
+			if n < 0 {
+				n += len(v.list)
+			}
+			if n >= 0 && n < len(v.list) {
+				return v.list[n]
+			}
+		} else if v.known() && v.ref == "" {
+			if n < 0 {
+				n += len(v.s)
+			}
+			if n >= 0 && n < len(v.s) {
+				return pv{value: v.value.with(v.s[n : n+1])}
+			}
+		}
+	}
+	return pv{value: v.blur()}
+}
+
+// subscripts reads what stands in brackets, and how many colons there are in it. Before a colon without a number
+// there is an empty part.
+func (p *py) subscripts() (parts []pv, colons int) {
+	had := false
 	for p.i < len(p.t) && !p.is("]") {
 		at := p.i
 		if p.is(":") {
@@ -1063,94 +1104,82 @@ func (p *py) subscript(v pv) pv {
 		}
 	}
 	p.i++
+	return parts, colons
+}
+
+// slice gives v[a:b] and v[a:b:step]. A step undoes an encoding: it reverses, or takes every second letter.
+func slice(v pv, parts []pv, colons int) pv {
+	if v.seq || !v.known() {
+		return pv{value: v.value, seq: v.seq, list: v.list}
+	}
+	if colons == 2 {
+		return stepped(v, parts)
+	}
 	key := pv{}
 	if len(parts) > 0 {
 		key = parts[0]
 	}
-	if colons > 0 {
-		if v.seq || !v.known() {
-			return pv{value: v.value, seq: v.seq, list: v.list}
-		}
-		if colons == 2 && len(parts) == 3 && parts[2].s == "-1" && parts[0].s == "" {
-			s, _ := reversed(v.s)
-			out := pv{value: v.value.with(s)}
-			if len(s) > 3 {
-				out.from |= fromDecode
-			}
-			return out
-		}
-		if colons == 2 {
-			step := 1
-			if len(parts) > 2 {
-				step, _ = number(parts[2].s)
-			}
-			if step > 1 {
-				b := []byte{}
-				for i := 0; i < len(v.s); i += step {
-					b = append(b, v.s[i])
-				}
-				out := pv{value: v.value.with(string(b))}
-				out.from |= fromDecode
-				return out
-			}
-			return pv{value: v.value}
-		}
-		a, b := 0, len(v.s)
-		if n, ok := number(key.s); ok && key.num {
-			a = n
-		}
-		if len(parts) > 1 && parts[1].num {
-			b, _ = number(parts[1].s)
-		}
-		if a < 0 {
-			a += len(v.s)
-		}
-		if b < 0 {
-			b += len(v.s)
-		}
-		a, b = max(0, min(a, len(v.s))), max(0, min(b, len(v.s)))
-		return pv{value: v.value.with(v.s[a:max(a, b)])}
-	}
-	if v.dict != nil {
-		if x, ok := v.dict[key.s]; ok {
-			return x
-		}
-	}
-	if v.ref != "" && !strings.HasPrefix(v.ref, "~") && key.known() && key.s != "" {
-		base := strings.TrimSuffix(v.ref, ".__dict__")
-		switch {
-		case base == "sys.modules":
-			return pv{ref: key.s}
-		case base == "os.environ" || base == "os.environb":
-			if w := p.w.vars[key.s]; w != nil {
-				return pv{value: *w}
-			}
-			return pv{value: value{s: hole, from: fromEnv}}
-		case base != v.ref || base == "__builtins__" || base == "builtins":
-			return pv{ref: base + "." + key.s}
-		}
-		if x, ok := p.names[v.ref+"["+key.s+"]"]; ok {
-			return x
-		}
-	}
+	a, b := 0, len(v.s)
 	if n, ok := number(key.s); ok && key.num {
-		if v.seq {
-			if n < 0 {
-				n += len(v.list)
-			}
-			if n >= 0 && n < len(v.list) {
-				return v.list[n]
-			}
-		} else if v.known() && v.ref == "" {
-			if n < 0 {
-				n += len(v.s)
-			}
-			if n >= 0 && n < len(v.s) {
-				return pv{value: v.value.with(v.s[n : n+1])}
-			}
-		}
+		a = n
 	}
-	return pv{value: v.blur()}
+	if len(parts) > 1 && parts[1].num {
+		b, _ = number(parts[1].s)
+	}
+	if a < 0 {
+		a += len(v.s)
+	}
+	if b < 0 {
+		b += len(v.s)
+	}
+	a, b = max(0, min(a, len(v.s))), max(0, min(b, len(v.s)))
+	return pv{value: v.value.with(v.s[a:max(a, b)])}
+}
+
+// stepped gives v[a:b:step].
+func stepped(v pv, parts []pv) pv {
+	if len(parts) == 3 && parts[2].s == "-1" && parts[0].s == "" {
+		s, _ := reversed(v.s)
+		out := pv{value: v.value.with(s)}
+		if len(s) > 3 {
+			out.from |= fromDecode
+		}
+		return out
+	}
+	step := 1
+	if len(parts) > 2 {
+		step, _ = number(parts[2].s)
+	}
+	if step > 1 {
+		b := []byte{}
+		for i := 0; i < len(v.s); i += step {
+			b = append(b, v.s[i])
+		}
+		out := pv{value: v.value.with(string(b))}
+		out.from |= fromDecode
+		return out
+	}
+	return pv{value: v.value}
+}
+
+// named gives what a name of a table of names stands for: a module, a variable of the environment, a builtin.
+func (p *py) named(ref, key string) (pv, bool) {
+	base := strings.TrimSuffix(ref, ".__dict__")
+	switch {
+	case base == "sys.modules":
+		return pv{ref: key}, true
+	case base == "os.environ" || base == "os.environb":
+		if w := p.w.vars[key]; w != nil {
+			return pv{value: *w}, true
+		}
+		return pv{value: value{s: hole, from: fromEnv}}, true
+	case base != ref || base == "__builtins__" || base == "builtins":
+		return pv{ref: base + "." + key}, true
+	}
+	if x, ok := p.names[ref+"["+key+"]"]; ok {
+		return x, true
+	}
+	return pv{}, false
 }
 
 // fstring fills an f-string.

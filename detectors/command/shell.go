@@ -722,130 +722,161 @@ func (w *walk) expand(parts []syntax.WordPart, split bool) []value {
 		return nil
 	}
 	defer w.leave()
-	var out []value
-	var cur value
-	have := false
-	put := func(v value) { cur, have = w.r.join(cur, v), true }
-	// scatter adds what is not quoted.
-	scatter := func(v value) {
-		if !split {
-			put(v)
-			return
-		}
-		ifs := " \t\n"
-		if f := w.vars["IFS"]; f != nil && f.known() {
-			ifs = f.s
-		}
-		s := v.s
-		for first := true; ; first = false {
-			i := strings.IndexAny(s, ifs)
-			piece := s
-			if i >= 0 {
-				piece = s[:i]
-			}
-			if piece != "" || first && i < 0 && v.file != nil {
-				put(v.with(piece))
-			}
-			if i < 0 {
-				return
-			}
-			if have && len(out) < 1024 {
-				out = append(out, cur)
-			}
-			cur, have = value{}, false
-			s = strings.TrimLeft(s[i+1:], ifs)
-			if s == "" {
-				return
-			}
-		}
-	}
+	f := fields{w: w, split: split}
 	for _, p := range parts {
-		switch p := p.(type) {
-		case *syntax.Lit:
-			put(text(unescape(p.Value)))
-		case *syntax.SglQuoted:
-			if p.Dollar {
-				put(text(ansiC(p.Value)))
-			} else {
-				put(text(p.Value))
-			}
-		case *syntax.DblQuoted:
-			if len(p.Parts) == 1 && split { // "$@" is a word for each
-				if q, ok := p.Parts[0].(*syntax.ParamExp); ok {
-					if list, isList := w.param(q); isList {
-						for i, v := range list {
-							if i > 0 {
-								out = append(out, cur)
-								cur = value{}
-							}
-							put(v)
-						}
-						continue
-					}
-				}
-			}
-			have = true
-			for _, q := range p.Parts {
-				if l, ok := q.(*syntax.Lit); ok {
-					put(text(unescapeQuoted(l.Value)))
-					continue
-				}
-				for i, v := range w.expand([]syntax.WordPart{q}, false) {
-					if i > 0 {
-						put(text(" "))
-					}
-					put(v)
-				}
-			}
-		case *syntax.ParamExp:
-			list, isList := w.param(p)
-			if isList {
-				for i, v := range list {
-					if i > 0 {
-						if split {
-							if have {
-								out = append(out, cur)
-							}
-							cur, have = value{}, false
-						} else {
-							put(text(" "))
-						}
-					}
-					put(v)
-				}
-				continue
-			}
-			if p.Param != nil && p.Param.Value == "IFS" && split && w.vars["IFS"] == nil && (have || len(parts) > 1) {
-				w.add("ifs", 30, "hides blanks in $IFS", w.source(p))
-			}
-			scatter(list[0])
-		case *syntax.CmdSubst:
-			v := w.stmts(p.Stmts, stdio{})
-			v.s = strings.TrimRight(v.s, "\n")
-			scatter(v)
-		case *syntax.ArithmExp:
-			put(text(w.arithm(p.X)))
-		case *syntax.ProcSubst:
-			if p.Op == syntax.CmdIn || p.Op == syntax.CmdInTemp {
-				v := w.stmts(p.Stmts, stdio{})
-				put(value{s: "/dev/fd/63", file: &v})
-			} else {
-				w.stmts(p.Stmts, stdio{})
-				put(value{s: "/dev/fd/63", file: &value{}})
-			}
-		case *syntax.ExtGlob:
-			put(text("*"))
-		case *syntax.BraceExp:
-			put(value{s: hole})
-		}
-		if len(out) > 1024 {
+		if list := f.part(p, len(parts) > 1); !list && len(f.out) > maxFields {
 			break
 		}
 	}
-	if have {
-		out = append(out, cur)
+	if f.have {
+		f.out = append(f.out, f.cur)
 	}
-	return out
+	return f.out
+}
+
+// maxFields is how many fields a word is expanded to.
+const maxFields = 1024
+
+// fields are what a word is expanded to.
+type fields struct {
+	w     *walk
+	split bool // cut at blanks what is not quoted
+	out   []value
+	cur   value // the last field, which may go on
+	have  bool  // there is one
+}
+
+// put adds v to the last field.
+func (f *fields) put(v value) { f.cur, f.have = f.w.r.join(f.cur, v), true }
+
+// scatter adds what is not quoted.
+func (f *fields) scatter(v value) {
+	if !f.split {
+		f.put(v)
+		return
+	}
+	ifs := " \t\n"
+	if x := f.w.vars["IFS"]; x != nil && x.known() {
+		ifs = x.s
+	}
+	s := v.s
+	for first := true; ; first = false {
+		i := strings.IndexAny(s, ifs)
+		piece := s
+		if i >= 0 {
+			piece = s[:i]
+		}
+		if piece != "" || first && i < 0 && v.file != nil {
+			f.put(v.with(piece))
+		}
+		if i < 0 {
+			return
+		}
+		if f.have && len(f.out) < maxFields {
+			f.out = append(f.out, f.cur)
+		}
+		f.cur, f.have = value{}, false
+		s = strings.TrimLeft(s[i+1:], ifs)
+		if s == "" {
+			return
+		}
+	}
+}
+
+// part adds one part of a word; more says that the word has others. It reports whether that were the fields of an array.
+func (f *fields) part(p syntax.WordPart, more bool) (list bool) {
+	w := f.w
+	switch p := p.(type) {
+	case *syntax.Lit:
+		f.put(text(unescape(p.Value)))
+	case *syntax.SglQuoted:
+		if p.Dollar {
+			f.put(text(ansiC(p.Value)))
+		} else {
+			f.put(text(p.Value))
+		}
+	case *syntax.DblQuoted:
+		return f.quoted(p)
+	case *syntax.ParamExp:
+		return f.param(p, more)
+	case *syntax.CmdSubst:
+		v := w.stmts(p.Stmts, stdio{})
+		v.s = strings.TrimRight(v.s, "\n")
+		f.scatter(v)
+	case *syntax.ArithmExp:
+		f.put(text(w.arithm(p.X)))
+	case *syntax.ProcSubst:
+		if p.Op == syntax.CmdIn || p.Op == syntax.CmdInTemp {
+			v := w.stmts(p.Stmts, stdio{})
+			f.put(value{s: "/dev/fd/63", file: &v})
+		} else {
+			w.stmts(p.Stmts, stdio{})
+			f.put(value{s: "/dev/fd/63", file: &value{}})
+		}
+	case *syntax.ExtGlob:
+		f.put(text("*"))
+	case *syntax.BraceExp:
+		f.put(value{s: hole})
+	}
+	return false
+}
+
+// quoted adds what stands in double quotes: one field, but "$@" is a field for each argument.
+func (f *fields) quoted(p *syntax.DblQuoted) (list bool) {
+	if len(p.Parts) == 1 && f.split {
+		if q, ok := p.Parts[0].(*syntax.ParamExp); ok {
+			if list, isList := f.w.param(q); isList {
+				for i, v := range list {
+					if i > 0 {
+						f.out = append(f.out, f.cur)
+						f.cur = value{}
+					}
+					f.put(v)
+				}
+				return true
+			}
+		}
+	}
+	f.have = true
+	for _, q := range p.Parts {
+		if l, ok := q.(*syntax.Lit); ok {
+			f.put(text(unescapeQuoted(l.Value)))
+			continue
+		}
+		for i, v := range f.w.expand([]syntax.WordPart{q}, false) {
+			if i > 0 {
+				f.put(text(" "))
+			}
+			f.put(v)
+		}
+	}
+	return false
+}
+
+// param adds a variable, or the fields of an array.
+func (f *fields) param(p *syntax.ParamExp, more bool) (list bool) {
+	values, isList := f.w.param(p)
+	if !isList {
+		if p.Param != nil && p.Param.Value == "IFS" && f.split && f.w.vars["IFS"] == nil && (f.have || more) {
+			f.w.add("ifs", 30, "hides blanks in $IFS", f.w.source(p))
+		}
+		f.scatter(values[0])
+		return false
+	}
+	for i, v := range values {
+		switch {
+		case i == 0:
+		case f.split:
+			if f.have {
+				f.out = append(f.out, f.cur)
+			}
+			f.cur, f.have = value{}, false
+		default:
+			f.put(text(" "))
+		}
+		f.put(v)
+	}
+	return true
 }
 
 // param gives the value of a variable: a list of one, or with isList the fields of an array.

@@ -318,6 +318,7 @@ func pulled(t *http.Transaction) string {
 	return ""
 }
 
+// judge weighs a fetch, and reports it where that suffices.
 func (d *detector) judge(x *fetch) {
 	victim, server := x.flow.Orig.Addr(), x.flow.Resp.Addr()
 	if x.t == nil {
@@ -343,59 +344,28 @@ func (d *detector) judge(x *fetch) {
 		return
 	}
 
-	points, why := 1, []string(nil)
-	add := func(n int, format string, args ...any) {
-		points += n
-		why = append(why, fmt.Sprintf(format, args...))
-	}
-	switch {
-	case named && job.other:
-		add(3, "%s had sent %s a request that names the place", job.by, job.to)
-	case named:
-		add(3, "%s had sent %s a job that names the place", job.by, job.to)
-	case job != nil:
-		add(2, "%s had sent it a job", job.by)
-	case entry != nil:
-		add(2, "%s", entry.How())
-	}
+	g := grounds{points: 1}
+	g.cause(job, named, entry)
 	if _, err := netip.ParseAddr(host); err == nil {
-		add(1, "from a bare address")
+		g.add(1, "from a bare address")
 	}
 	if site.Anybodys() {
-		add(1, "from a %s", map[data.Site]string{data.Share: "file drop", data.Paste: "paste site", data.Tunnel: "tunnel"}[site])
+		g.add(1, "from a %s", map[data.Site]string{data.Share: "file drop", data.Paste: "paste site", data.Tunnel: "tunnel"}[site])
 	}
-	if x.t == nil {
-		add(1, "over a bare connection")
-	} else {
-		if p := x.flow.Resp.Port(); !slices.Contains(webPorts[:], p) && !x.managed {
-			add(1, "at port %d", p)
-		}
-		if x.f != nil {
-			if says := lie(x.t, x.f, path); says != "" {
-				add(1, "%s", says)
-			}
-		}
-		if agent := x.t.Request.Header.Get("User-Agent"); agent == "" {
-			add(1, "without a user agent")
-		} else if name, ok := tool(agent); ok {
-			add(1, "by %s", name)
-		} else if name := manager(agent); name != "" {
-			x.managed = true
-		}
-	}
-	if job == nil && entry == nil && points > lowAt && x.t != nil && x.f != nil {
+	g.way(x, path)
+	if job == nil && entry == nil && g.points > lowAt && x.t != nil && x.f != nil {
 		if says := ordinary(d.commands, x.t, x.f, path); says != "" {
-			points, why = lowAt, append(why, says)
+			g.points, g.why = lowAt, append(g.why, says)
 		}
 	}
-	if points < lowAt {
+	if g.points < lowAt {
 		return
 	}
 
 	out := &detectors.Finding{
-		At: x.at, Rule: x.rule, Severity: detectors.Low, Confidence: min(40+10*points, 95), Outcome: detectors.Succeeded,
+		At: x.at, Rule: x.rule, Severity: detectors.Low, Confidence: min(40+10*g.points, 95), Outcome: detectors.Succeeded,
 		Src: server, Dst: victim, Flow: x.flow,
-		Sub: strings.Join(why, "; "),
+		Sub: strings.Join(g.why, "; "),
 	}
 	if x.t != nil {
 		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "request", Value: x.t.Request.Method + " " + detectors.Clip(host+path, 300), Packet: x.t.Request.Packet})
@@ -415,9 +385,9 @@ func (d *detector) judge(x *fetch) {
 	}
 	switch {
 	case x.managed && job == nil && entry == nil:
-	case points >= highAt && !x.unknown && !x.managed:
+	case g.points >= highAt && !x.unknown && !x.managed:
 		out.Severity = detectors.High
-	case points >= mediumAt:
+	case g.points >= mediumAt:
 		out.Severity = detectors.Medium
 	}
 	if job != nil {
@@ -425,8 +395,57 @@ func (d *detector) judge(x *fetch) {
 	} else if entry != nil {
 		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "entry", Value: entry.Rule + " by " + entry.By.String(), Packet: entry.At.Packet})
 	}
-	out.Msg = fmt.Sprintf("%s fetched %s%s from %s (%s)", victim, x.what, size, detectors.Clip(host+path, 120), strings.Join(why, ", "))
+	out.Msg = fmt.Sprintf("%s fetched %s%s from %s (%s)", victim, x.what, size, detectors.Clip(host+path, 120), strings.Join(g.why, ", "))
 	d.bus.Report(out)
+}
+
+// grounds are what speaks for a fetch being an attack's.
+type grounds struct {
+	points int
+	why    []string
+}
+
+// add adds n points for a reason.
+func (g *grounds) add(n int, format string, args ...any) {
+	g.points += n
+	g.why = append(g.why, fmt.Sprintf(format, args...))
+}
+
+// cause weighs what had been sent to the machine before.
+func (g *grounds) cause(job *job, named bool, entry *detectors.Entry) {
+	switch {
+	case named && job.other:
+		g.add(3, "%s had sent %s a request that names the place", job.by, job.to)
+	case named:
+		g.add(3, "%s had sent %s a job that names the place", job.by, job.to)
+	case job != nil:
+		g.add(2, "%s had sent it a job", job.by)
+	case entry != nil:
+		g.add(2, "%s", entry.How())
+	}
+}
+
+// way weighs how it was fetched, and notes in x if a package manager did.
+func (g *grounds) way(x *fetch, path string) {
+	if x.t == nil {
+		g.add(1, "over a bare connection")
+		return
+	}
+	if p := x.flow.Resp.Port(); !slices.Contains(webPorts[:], p) && !x.managed {
+		g.add(1, "at port %d", p)
+	}
+	if x.f != nil {
+		if says := lie(x.t, x.f, path); says != "" {
+			g.add(1, "%s", says)
+		}
+	}
+	if agent := x.t.Request.Header.Get("User-Agent"); agent == "" {
+		g.add(1, "without a user agent")
+	} else if name, ok := tool(agent); ok {
+		g.add(1, "by %s", name)
+	} else if name := manager(agent); name != "" {
+		x.managed = true
+	}
 }
 
 // managers are programs that fetch code for a living, by the beginning of their agent.

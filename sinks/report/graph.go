@@ -64,10 +64,28 @@ type graph struct {
 	Describe                         string
 }
 
+// graph draws the hosts that there is something to tell of, and the connections between them.
 func (r *Report) graph(safe *defanger) graph {
 	var g graph
+	all, opened := r.candidates()
+	columns, leftOut := r.columns(safe, all, opened)
+	g.LeftOut = leftOut
+	at := g.place(columns)
+	g.Edges = r.edges(at)
+	g.Describe = fmt.Sprintf("%d hosts and %d connections between them. The table below says the same.", len(g.Nodes), len(g.Edges))
+	return g
+}
+
+// candidate is a host that the graph may show.
+type candidate struct {
+	addr netip.Addr
+	host host
+}
+
+// candidates gives what the graph may show, the most important first, and how many connections each address opened.
+func (r *Report) candidates() (all []candidate, opened map[netip.Addr]uint64) {
 	traffic := map[netip.Addr]uint64{}
-	opened := map[netip.Addr]uint64{}
+	opened = map[netip.Addr]uint64{}
 	serves := map[netip.Addr]bool{} // names
 	for k, p := range r.pairs {
 		if slices.Contains(p.ports, 53) {
@@ -78,11 +96,6 @@ func (r *Report) graph(safe *defanger) graph {
 			opened[a] += p.opened[i]
 		}
 	}
-	type candidate struct {
-		addr netip.Addr
-		host host
-	}
-	var all []candidate
 	for a, h := range r.hosts {
 		if h.named || h.role == roleHead || h.role == roleNode {
 			all = append(all, candidate{a, *h})
@@ -105,7 +118,11 @@ func (r *Report) graph(safe *defanger) graph {
 		return cmp.Or(cmp.Compare(b.host.severity, a.host.severity), cmp.Compare(b.host.role, a.host.role),
 			cmp.Compare(traffic[b.addr], traffic[a.addr]), a.addr.Compare(b.addr))
 	})
-	var columns [3][]node
+	return all, opened
+}
+
+// columns sorts hosts into what comes from outside, the machines inside and what they go to.
+func (r *Report) columns(safe *defanger, all []candidate, opened map[netip.Addr]uint64) (columns [3][]node, leftOut int) {
 	limits := [3]int{maxNodesLeft, maxNodesInside, maxNodesRight}
 	for _, c := range all {
 		col := 1
@@ -116,7 +133,7 @@ func (r *Report) graph(safe *defanger) graph {
 			}
 		}
 		if len(columns[col]) >= limits[col] {
-			g.LeftOut++
+			leftOut++
 			continue
 		}
 		label := c.addr.String()
@@ -137,7 +154,11 @@ func (r *Report) graph(safe *defanger) graph {
 	}
 	// Inside, the head stands above its nodes and those above the rest, whatever was found.
 	slices.SortStableFunc(columns[1], func(a, b node) int { return cmp.Compare(r.rank(b.addr), r.rank(a.addr)) })
+	return columns, leftOut
+}
 
+// place puts the nodes where they are drawn, and gives them by address.
+func (g *graph) place(columns [3][]node) map[netip.Addr]node {
 	rows := max(len(columns[0]), len(columns[1]), len(columns[2]), 1)
 	g.H = graphTop + rows*(nodeH+rowGap) + 14
 	x := sideMargin
@@ -163,9 +184,7 @@ func (r *Report) graph(safe *defanger) graph {
 	if len(columns[2]) == 0 {
 		g.W += bulge(g.H) // for what passes between the machines inside, round the side
 	}
-	g.Edges = r.edges(at)
-	g.Describe = fmt.Sprintf("%d hosts and %d connections between them. The table below says the same.", len(g.Nodes), len(g.Edges))
-	return g
+	return at
 }
 
 func (r *Report) rank(a netip.Addr) int {

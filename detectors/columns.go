@@ -54,6 +54,7 @@ func Logs() []capture.LogSpec {
 			{Name: "merged_into", Doc: "If it is `merged`: the `incident_id` of that other."},
 			{Name: "step_uids", Doc: "By place in `steps`: the connection of each, empty without one."},
 			{Name: "step_findings", Doc: "By place in `steps`: the `finding_id` of each, empty without one."},
+			{Name: "peer_descr", Doc: "Name of the sensor that saw it (`sensor.name`)."},
 		},
 	}}
 }

@@ -28,6 +28,7 @@ type Incident struct {
 	Revision    int    // counts what is said of it, from 1
 	State       string
 	Into        string // id of the incident that it is part of, if it is Merged
+	Peer        string // name of the sensor that saw it; "": none has one
 	First, Last capture.At
 	Chain       bool // there is a chain of cause: ChainRule said so
 	Severity    Severity
@@ -161,6 +162,7 @@ func (x *Incident) Row(w capture.Fields) {
 	w.String("merged_into", x.Into, x.Into != "")
 	w.Vector("step_uids", "string", stepUIDs, true) // as packets: what the steps have as structures
 	w.Vector("step_findings", "string", findings, true)
+	w.String("peer_descr", x.Peer, x.Peer != "")
 }
 
 func texts(all []netip.Addr) []string {

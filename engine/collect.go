@@ -85,6 +85,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.bus.Rows = func(r capture.Record) {
 		if x, ok := r.(*detectors.Incident); ok {
 			x.Mask()
+			x.Peer = e.cfg.Sensor.Name
 			if e.rec != nil {
 				e.rec.Incident(x)
 			}

@@ -147,7 +147,7 @@ func TestBrowserFiltersAndSorts(t *testing.T) {
 		"score 200":            "jobsubmit/dropper",  // detail that is folded away
 		"no such thing":        "",                   //
 		"x-ray ":               "",                   // no part of "ray"
-		"starts a miner":       "jobsubmit/external", // its detail; the dropper's sentence has it too
+		"fetches a miner":      "jobsubmit/external", // its detail; the dropper's sentence has it too
 	} {
 		got := search(q)
 		if want == "" && len(got) != 0 || want != "" && (!slices.Contains(got, want) || len(got) > 3) {

@@ -43,8 +43,8 @@ func TestSensorAsksServers(t *testing.T) {
 	ca := write(secrets, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})))
 	write(dir, "raytap.yaml", "intel:\n  - {url: '"+web.URL+"/feed.csv', name: pools, token_file: "+token+", ca: "+ca+"}\nmetrics: {listen: '127.0.0.1:9477'}\n")
 	s := start(t, dir, nil, "-i", "v1", "--config", "raytap.yaml")
-	if !strings.Contains(s.all.String(), "feed pools: nothing of it is in the cache yet") {
-		t.Errorf("%s", s.all.String())
+	if !strings.Contains(s.said(), "feed pools: nothing of it is in the cache yet") {
+		t.Errorf("%s", s.said())
 	}
 	s.wait(s.errs, "feeds have changed: ")
 	w := newWire(t)
@@ -81,8 +81,8 @@ func TestSensorAsksServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = start(t, dir, nil, "-i", "v1", "--config", "raytap.yaml")
-	if !strings.Contains(s.all.String(), "feed pools: 1 indicators of ") {
-		t.Errorf("%s", s.all.String())
+	if !strings.Contains(s.said(), "feed pools: 1 indicators of ") {
+		t.Errorf("%s", s.said())
 	}
 	s.wait(s.errs, "feed pools: answers with status 500; what it had on ")
 	s.stop()

@@ -114,6 +114,13 @@ func start(t *testing.T, dir string, env []string, args ...string) *running {
 	return r
 }
 
+// said is all that it has printed so far.
+func (r *running) said() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all.String()
+}
+
 // wait reads lines until one has the text.
 func (r *running) wait(lines chan string, text string) string {
 	r.t.Helper()
@@ -122,9 +129,7 @@ func (r *running) wait(lines chan string, text string) string {
 			return l
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.t.Fatalf("it ended before it said %q:\n%s", text, r.all.String())
+	r.t.Fatalf("it ended before it said %q:\n%s", text, r.said())
 	return ""
 }
 
@@ -144,9 +149,9 @@ func (r *running) end() string {
 	}
 	err := r.cmd.Wait()
 	if err != nil {
-		r.t.Errorf("%v:\n%s", err, r.all.String())
+		r.t.Errorf("%v:\n%s", err, r.said())
 	}
-	return r.all.String()
+	return r.said()
 }
 
 // wire puts frames on v0.
@@ -646,7 +651,7 @@ func TestSensorIsConfined(t *testing.T) {
 	inside, outside := write(dir, "list.csv", list), write(elsewhere, "list.csv", list)
 	write(dir, "raytap.yaml", "")
 	s := start(t, dir, nil, "-i", "v1", "--config", "raytap.yaml")
-	if strings.Contains(s.all.String(), "no Landlock") {
+	if strings.Contains(s.said(), "no Landlock") {
 		s.stop()
 		t.Skip("the kernel has no Landlock")
 	}
@@ -888,10 +893,10 @@ func TestSensorIsRestricted(t *testing.T) {
 		}
 		r := start(t, t.TempDir(), nil, args...)
 		r.mu.Lock()
-		said := strings.Contains(r.all.String(), "seccomp refuses")
+		said := strings.Contains(r.said(), "seccomp refuses")
 		r.mu.Unlock()
 		if said == off {
-			t.Errorf("off %v: it said %s", off, r.all.String())
+			t.Errorf("off %v: it said %s", off, r.said())
 		}
 		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", r.cmd.Process.Pid))
 		if err != nil || len(tasks) < 2 {

@@ -892,9 +892,7 @@ func TestSensorIsRestricted(t *testing.T) {
 			args = append(args, "--seccomp=false")
 		}
 		r := start(t, t.TempDir(), nil, args...)
-		r.mu.Lock()
 		said := strings.Contains(r.said(), "seccomp refuses")
-		r.mu.Unlock()
 		if said == off {
 			t.Errorf("off %v: it said %s", off, r.said())
 		}

@@ -86,7 +86,6 @@ var bounds = map[string]bound{
 	"flood.connections":     {1, 1e9, false},
 	"flood.datagrams":       {1, 1e12, false},
 
-	"rotate.interval":     {float64(minInterval), month, true},
 	"record.size":         {record.MinSize, petabyte, false},
 	"record.keep":         {minute, 1000 * month, true},
 	"record.cutoff":       {1, petabyte, true},
@@ -96,6 +95,7 @@ var bounds = map[string]bound{
 	"evidence.keep":       {minute, 1000 * month, true},
 	"evidence.bound":      {64 << 10, math.MaxInt32, false},
 
+	"rotate.interval":      {float64(minInterval), month, true},
 	"rotate.size":          {minRotateSize, petabyte, true},
 	"rotate.keep":          {minute, 1000 * month, true},
 	"rotate.keep_findings": {minute, 1000 * month, true},

@@ -187,10 +187,6 @@ func check(key string, v any) error {
 // checkValue is check for what is neither a bound nor a place.
 func checkValue(key string, v any) error {
 	switch key {
-	case "workers":
-		if n := v.(int); n < 0 || n > maxWorkers {
-			return fmt.Errorf("%d is not between 0 and %d", n, maxWorkers)
-		}
 	case "max_flows":
 		if n := v.(int); n != 0 && (n < minMaxFlows || n > maxMaxFlows) {
 			return fmt.Errorf("%d is not between %d and %d", n, minMaxFlows, maxMaxFlows)
@@ -205,14 +201,6 @@ func checkValue(key string, v any) error {
 	case "checksums":
 		if s := v.(string); s != "auto" && s != "strict" && s != "ignore" {
 			return fmt.Errorf("%q is none of auto, strict, ignore", s)
-		}
-	case "order.wait":
-		if d := v.(time.Duration); d < 0 || d > maxOrderWait {
-			return fmt.Errorf("%v is not between 0s and %v", d, maxOrderWait)
-		}
-	case "order.packets":
-		if n := v.(int); n < 1 || n > maxOrderPackets {
-			return fmt.Errorf("%d is not between 1 and %d", n, maxOrderPackets)
 		}
 	case "interfaces":
 		if err := capture.CheckInterface(v.(string)); err != nil {
@@ -248,10 +236,6 @@ func checkValue(key string, v any) error {
 	case "ring":
 		if n := v.(uint64); n > maxRing {
 			return fmt.Errorf("%d is more than %d", n, uint64(maxRing))
-		}
-	case "rings":
-		if n := v.(int); n < 1 || n > maxRings {
-			return fmt.Errorf("%d is not between 1 and %d", n, maxRings)
 		}
 	case "sensor.name":
 		s := v.(string)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/capture/capturetest"
 	"github.com/raytap/raytap/detectors"
 )
 
@@ -297,7 +298,7 @@ func TestRing(t *testing.T) {
 			t.Fatalf("a hole behind packet %d", i)
 		}
 	}
-	if all := readFile(t, file); len(all) != 1 {
+	if all := capturetest.Frames(t, file); len(all) != 1 {
 		t.Errorf("the evidence has %d packets", len(all))
 	}
 	c := r.Counts()
@@ -306,26 +307,6 @@ func TestRing(t *testing.T) {
 	}
 	if r.made > r.opt.chunks {
 		t.Errorf("%d chunks were made", r.made)
-	}
-}
-
-func readFile(t *testing.T, name string) (all []capture.Frame) {
-	t.Helper()
-	src, err := capture.OpenFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer src.Close()
-	var b capture.Batch
-	for {
-		err := src.ReadBatch(&b)
-		for _, f := range b.Frames {
-			f.Data = bytes.Clone(f.Data)
-			all = append(all, f)
-		}
-		if err != nil {
-			return all
-		}
 	}
 }
 
@@ -417,7 +398,7 @@ func TestEvidenceGoesOn(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := readFile(t, file); len(got) != 50 {
+	if got := capturetest.Frames(t, file); len(got) != 50 {
 		t.Errorf("%d packets, want 50", len(got))
 	}
 	b, _ := os.ReadFile(file)
@@ -427,7 +408,7 @@ func TestEvidenceGoesOn(t *testing.T) {
 		}
 	}
 	b, _ = os.ReadFile(long)
-	if n := len(readFile(t, long)); n < 190 || n > 205 || !bytes.Contains(b, []byte("CUT OFF at the bound")) {
+	if n := len(capturetest.Frames(t, long)); n < 190 || n > 205 || !bytes.Contains(b, []byte("CUT OFF at the bound")) {
 		t.Errorf("%d packets", n)
 	}
 	if kept, _ := find(t, r.opt.Folder, Query{UIDs: []string{tr.flow(2).UID}}); len(kept) != 20 {
@@ -480,7 +461,7 @@ func TestIncident(t *testing.T) {
 	}}
 	r.Incident(x)
 	r.Close()
-	got := readFile(t, r.opt.Evidence.name(x.ID))
+	got := capturetest.Frames(t, r.opt.Evidence.name(x.ID))
 	if len(got) != 20 || !slices.IsSortedFunc(got, func(a, b capture.Frame) int { return int(a.Time - b.Time) }) {
 		t.Errorf("%d packets", len(got))
 	}

@@ -194,7 +194,7 @@ func (w *writer) write(c *chunk, now time.Time) error {
 		w.close()
 		err = w.append(c, now)
 	}
-	for tries := 0; err != nil && noSpace(err) && len(w.ring) > 0 && tries < 8; tries++ {
+	for tries := 0; err != nil && disk.NoSpace(err) && len(w.ring) > 0 && tries < 8; tries++ {
 		w.drop() // others have filled the disk: what is oldest goes
 		err = w.append(c, now)
 	}

@@ -8,32 +8,12 @@ import (
 	"testing"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/capture/capturetest"
 	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/record"
 )
-
-// framesOf reads a capture whole.
-func framesOf(t *testing.T, name string) (all []capture.Frame) {
-	t.Helper()
-	src, err := capture.OpenFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer src.Close()
-	var b capture.Batch
-	for {
-		err := src.ReadBatch(&b)
-		for _, f := range b.Frames {
-			f.Data = bytes.Clone(f.Data)
-			all = append(all, f)
-		}
-		if err != nil {
-			return all
-		}
-	}
-}
 
 // told keeps findings and the ends of flows.
 type told struct {
@@ -86,14 +66,14 @@ func TestEvidenceHasThePacketsOfFindings(t *testing.T) {
 		if len(said.findings) == 0 {
 			continue // some captures are damaged on purpose, and Run says so
 		}
-		all := framesOf(t, name)
+		all := capturetest.Frames(t, name)
 		for _, f := range said.findings {
 			findings++
 			if f.File == "" {
 				t.Errorf("%s: %s has no file", name, f.Rule)
 				continue
 			}
-			got := framesOf(t, f.File)
+			got := capturetest.Frames(t, f.File)
 			at := map[uint64]bool{} // ordinals that are there
 			n := 0
 			for i := range got {

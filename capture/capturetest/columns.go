@@ -1,4 +1,4 @@
-// Package capturetest helps tests that look at rows.
+// Package capturetest helps tests that look at rows and frames.
 package capturetest
 
 import (

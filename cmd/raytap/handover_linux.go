@@ -35,7 +35,7 @@ func handOver(cfg *config.Config, uid, gid int) error {
 		}
 	}
 	for _, d := range ownFolders(cfg) {
-		if err := handFolder(d.name, d.modes, record.IsFolder, uid, gid); err != nil {
+		if err := handFolder(d.name, disk.Private(), record.IsFolder, uid, gid); err != nil {
 			return fmt.Errorf("hand over the folder of %s: %w", d.of, err)
 		}
 	}

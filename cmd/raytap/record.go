@@ -13,23 +13,21 @@ import (
 	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/record"
-	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
-// ownFolder is one that a sensor writes to and that belongs to the user that it becomes.
+// ownFolder is one of packets, which nobody but the user that a sensor becomes may enter.
 type ownFolder struct {
-	name  string
-	of    string // what is in it
-	modes disk.Modes
+	name string
+	of   string // what is in it
 }
 
 // ownFolders lists those of packets, if there are any.
 func ownFolders(cfg *config.Config) (all []ownFolder) {
 	if cfg.Record.Folder != "" {
-		all = append(all, ownFolder{cfg.Record.Folder, "packets", disk.Private()})
+		all = append(all, ownFolder{cfg.Record.Folder, "packets"})
 		if cfg.Evidence.Folder != "" && cfg.Evidence.Severity != "" {
-			all = append(all, ownFolder{cfg.Evidence.Folder, "evidence", disk.Private()})
+			all = append(all, ownFolder{cfg.Evidence.Folder, "evidence"})
 		}
 	}
 	return all

@@ -4,11 +4,6 @@ package zeek
 
 import "os"
 
-// On these systems nothing keeps a second process away, a file that was removed counts as moved, and one that could
-// not be written is closed and opened again.
-
-func lock(*os.File) error { return nil }
+// On these systems a file that was removed counts as moved.
 
 func removed(*os.File) bool { return false }
-
-func noSpace(error) bool { return false }

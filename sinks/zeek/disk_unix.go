@@ -3,13 +3,9 @@
 package zeek
 
 import (
-	"errors"
 	"os"
 	"syscall"
 )
-
-// lock takes f for this process for as long as it is open; the system lets go of it if the process dies.
-func lock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
 
 // removed says whether f has no name any more.
 func removed(f *os.File) bool {
@@ -19,9 +15,4 @@ func removed(f *os.File) bool {
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && st.Nlink == 0
-}
-
-// noSpace says whether a write may succeed later, into the same file.
-func noSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

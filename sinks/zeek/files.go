@@ -265,7 +265,7 @@ func (s *files) down(l *liveFile, err error) {
 		s.say("%s.log cannot be written: %v", l.name, err)
 	}
 	l.err = err
-	if l.file != nil && !noSpace(err) { // a file that does not come back by itself
+	if l.file != nil && !disk.NoSpace(err) { // a file that does not come back by itself
 		l.file.Close()
 		l.file = nil
 	}

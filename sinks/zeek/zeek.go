@@ -309,7 +309,7 @@ func takeFolder(dir string, modes disk.Modes) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := lock(f); err != nil {
+	if err := disk.Lock(f); err != nil {
 		by := "another process"
 		if pid := holder(f); pid > 0 {
 			by = fmt.Sprintf("process %d", pid)

@@ -264,7 +264,7 @@ func readToken(name string) ([]byte, error) {
 	case len(b) == 0:
 		return nil, fmt.Errorf("%s has no token", name)
 	case len(b) > maxToken:
-		return nil, fmt.Errorf("%s is no token: more than %d bytes", name, maxToken)
+		return nil, fmt.Errorf("%s is not a token: more than %d bytes", name, maxToken)
 	}
 	return b, nil
 }
@@ -326,11 +326,11 @@ var (
 	drops      = desc("kernel_drops_total", "Frames that the kernel dropped because the ring was full.", "interface")
 	freezes    = desc("ring_freezes_total", "Times the ring was full.", "interface")
 	up         = desc("interface_up", "1 if the interface is there and its link is up.", "interface")
-	feedAge    = desc("feed_age_seconds", "Since a server of indicators confirmed last what is in force of it.", "feed")
+	feedAge    = desc("feed_age_seconds", "Time since a feed server last confirmed the indicators in force.", "feed")
 	feedSize   = desc("feed_indicators", "Indicators that a server gave.", "feed")
 	feedUp     = desc("feed_up", "1 if a server of indicators answered when it was asked last.", "feed")
 	lost       = desc("lost_total", "What was lost, by cause, in packets, bytes, flows, rows and the like.", "cause", "unit")
-	noted      = desc("wire_total", "What the wire is like and is no loss, by kind, in packets, flows and the like.", "kind", "unit")
+	noted      = desc("wire_total", "Conditions on the wire that are not losses, by kind, in packets, flows and so on.", "kind", "unit")
 	rows       = desc("log_rows_total", "Rows of a log.", "log")
 	rowsLost   = desc("log_rows_lost_total", "Rows of a log that could not be written.", "log")
 	sent       = desc("output_sent_total", "Findings that were sent on.", "output")

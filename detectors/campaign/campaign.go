@@ -84,7 +84,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "campaign",
+		Name: "campaign", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Campaign_Chain", Severity: detectors.Critical,
 			Says:   "Several steps, one the cause of the next, are one intrusion: somebody got in, and then the machine did what an attacker wants.",

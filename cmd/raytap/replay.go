@@ -244,7 +244,7 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 	src := untilDone(ctx, files, together)
 	defer src.Close()
 
-	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: registry.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Sensor.Name, Force: force})
+	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: registry.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Peer(), Force: force})
 	if err != nil {
 		fail(err)
 		return code

@@ -16,7 +16,10 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/config"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/assets"
 	"github.com/raytap/raytap/detectors/intel"
+	watcher "github.com/raytap/raytap/detectors/sensor"
 	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/sinks/inventory"
 	"github.com/raytap/raytap/sinks/metrics"
@@ -141,12 +144,16 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		if dir != "" {
 			cfg.ReadFIFO, cfg.Interfaces = dir, nil
 		}
-		if cfg.Assets.Refresh == 0 {
-			cfg.Assets.Refresh = assetsEvery // its end may be a year away
-		}
-		if cfg.Sensor.Name == "" {
-			cfg.Sensor.Name = sensorName()
-		}
+		detectors.Change(&cfg.Sections, func(a *assets.Config) {
+			if a.Refresh == 0 {
+				a.Refresh = assetsEvery // its end may be a year away
+			}
+		})
+		detectors.Change(&cfg.Sections, func(s *watcher.Config) {
+			if s.Name == "" {
+				s.Name = sensorName()
+			}
+		})
 		return &cfg, cfg.Check()
 	}
 	cfg, err := load()
@@ -304,7 +311,8 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 	inForce.Store(cfg)
 	run := func() (engine.Stats, error) {
 		c := *inForce.Load()
-		c.Reload, c.Progress, c.Indicators, c.Assets.Known = reload, progress, indicators, known.Known()
+		c.Reload, c.Progress, c.Indicators = reload, progress, indicators
+		detectors.Change(&c.Sections, func(a *assets.Config) { a.Known = known.Known() })
 		c.Recorder = rec
 		return engine.Run(context.Background(), c.Config, src, logs, known, people, links)
 	}

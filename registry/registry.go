@@ -141,6 +141,11 @@ func NewKit(opt Options) *Kit {
 	return k
 }
 
+// Expects lists what reads connections that others announce.
+func Expects(files *file.Cache) []decoders.Expect {
+	return []decoders.Expect{services.Expect(files)}
+}
+
 // Labels gives what tells a package of Ray by the place that it is sent to, nil if none is wanted.
 func Labels(copies *file.Copies) func(t *http.Transaction, resp bool) file.Class {
 	if copies == nil || copies.Classes&file.RayPackages == 0 {

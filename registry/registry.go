@@ -115,7 +115,8 @@ func NewKit(opt Options) *Kit {
 		return http2.Upgraded(ctx, two, exchangesOf(c), first)
 	}
 	k.HTTP = http.Spec(one)
-	k.Decoders = []decoders.Spec{
+	var err error
+	k.Decoders, err = decoders.Order([]decoders.Spec{
 		proxy.Spec(proxy.Options{Trusts: func(from, to netip.Addr) bool { return balancers.Contains(from) && home.Contains(to) }}),
 		k.HTTP,
 		http2.Spec(two),
@@ -137,6 +138,9 @@ func NewKit(opt Options) *Kit {
 			services.Text: both(secrets.Text(), shell.Text()),
 		}}),
 		secrets.Spec(),
+	})
+	if err != nil {
+		panic(err) // what the list declares; every test comes by here
 	}
 	return k
 }

@@ -4,7 +4,9 @@ package registry
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
@@ -249,11 +251,20 @@ func Detectors(more ...detectors.Spec) []detectors.Spec {
 	return append(append(all, more...), campaign.Spec())
 }
 
-// Rules lists every rule of every detector, in the order of Detectors.
+// Rules lists every rule of every detector, in the order of Detectors. Who asks must not change it.
 func Rules(more ...detectors.Spec) []detectors.Rule {
-	var all []detectors.Rule
-	for _, d := range Detectors(more...) {
-		all = append(all, d.Rules...)
+	if len(more) == 0 {
+		return ownRules()
+	}
+	return rulesOf(Detectors(more...))
+}
+
+// ownRules are made once: who checks a configuration asks for each pattern in it.
+var ownRules = sync.OnceValue(func() []detectors.Rule { return slices.Clip(rulesOf(Detectors())) })
+
+func rulesOf(specs []detectors.Spec) (all []detectors.Rule) {
+	for i := range specs {
+		all = append(all, specs[i].Rules...)
 	}
 	return all
 }

@@ -284,7 +284,7 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 // open opens the outputs.
 func (r *replayRun) open(force bool) (err error) {
 	cfg := &r.cfg
-	r.logs, err = zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: registry.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Sensor.Name, Force: force})
+	r.logs, err = zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: registry.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Peer(), Force: force})
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,10 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/config"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/assets"
 	"github.com/raytap/raytap/detectors/intel"
+	watcher "github.com/raytap/raytap/detectors/sensor"
 	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/record"
 	"github.com/raytap/raytap/sinks/inventory"
@@ -158,12 +161,16 @@ func (o *sensorFlags) load() (*config.Config, error) {
 	if o.dir != "" {
 		cfg.ReadFIFO, cfg.Interfaces = o.dir, nil
 	}
-	if cfg.Assets.Refresh == 0 {
-		cfg.Assets.Refresh = assetsEvery // its end may be a year away
-	}
-	if cfg.Sensor.Name == "" {
-		cfg.Sensor.Name = sensorName()
-	}
+	detectors.Change(&cfg.Sections, func(a *assets.Config) {
+		if a.Refresh == 0 {
+			a.Refresh = assetsEvery // its end may be a year away
+		}
+	})
+	detectors.Change(&cfg.Sections, func(s *watcher.Config) {
+		if s.Name == "" {
+			s.Name = sensorName()
+		}
+	})
 	return &cfg, cfg.Check()
 }
 
@@ -385,7 +392,8 @@ func (s *sensorRun) release() {
 // run runs the engine with the configuration in force.
 func (s *sensorRun) run() (engine.Stats, error) {
 	c := *s.inForce.Load()
-	c.Reload, c.Progress, c.Indicators, c.Assets.Known = s.reload, s.progress, s.indicators, s.known.Known()
+	c.Reload, c.Progress, c.Indicators = s.reload, s.progress, s.indicators
+	detectors.Change(&c.Sections, func(a *assets.Config) { a.Known = s.known.Known() })
 	c.Recorder = s.rec
 	return engine.Run(context.Background(), c.Config, s.src, s.logs, s.known, s.people, s.links)
 }

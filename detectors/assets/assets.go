@@ -68,7 +68,7 @@ type Config struct {
 
 // Spec is the detector.
 func Spec() detectors.Spec {
-	return detectors.Spec{Name: "assets", New: newDetector}
+	return detectors.Spec{Name: "assets", Settings: settings(), New: newDetector}
 }
 
 // Kinds of clients beside those that decoders tell.

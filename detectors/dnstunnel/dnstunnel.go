@@ -61,14 +61,6 @@ func Default() Config {
 	return Config{Bytes: 1500, Length: 25, Names: 20, Window: 10 * time.Minute}
 }
 
-// Check says what is wrong with the settings.
-func (c *Config) Check() error {
-	if c.Names < 1 || c.Names > maxNames {
-		return fmt.Errorf("names: %d is not between 1 and %d", c.Names, maxNames)
-	}
-	return nil
-}
-
 const (
 	// maxPairs bounds the pairs of client and domain. A pair costs 4 KiB when its names are all remembered, 400 bytes
 	// with the few of normal use.
@@ -103,7 +95,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "dns_tunnel",
+		Name: "dns_tunnel", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Egress_DNS_Tunnel", Severity: detectors.High,
 			Says: "A home machine looked up many different long names below one domain within a window: the names carry " +

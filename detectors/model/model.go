@@ -58,7 +58,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "model",
+		Name: "model", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Egress_Model", Severity: detectors.High,
 			Says:   "A model or data set left a home machine for a destination outside.",

@@ -66,12 +66,12 @@ func Default() Config {
 // Finding is a finding of the whole.
 type Finding struct {
 	*detectors.Finding
-	ID       string
-	Sensors  []string           // that saw what it rests on, sorted
-	Told     []Told             // what they said of it themselves
-	Update   bool               // it was given before; this is a later revision, or other sensors
-	Was      detectors.Severity // of an update: with which it was given last
-	Place    uint64             // of the last row that was taken when it was said
+	ID      string
+	Sensors []string           // that saw what it rests on, sorted
+	Told    []Told             // what they said of it themselves
+	Update  bool               // it was given before; this is a later revision, or other sensors
+	Was     detectors.Severity // of an update: with which it was given last
+	Place   uint64             // of the last row that was taken when it was said
 }
 
 // Told is what a sensor calls a finding: ID and flow in its own logs, by which it finds the packets.
@@ -195,9 +195,9 @@ type Joiner struct {
 	open   map[string]capture.Time // incidents that are open, with their beginning
 	marks  []mark
 
-	at    *flow // that the event at hand belongs to
-	by    *Sensor
-	out   []*said
+	at             *flow // that the event at hand belongs to
+	by             *Sensor
+	out            []*said
 	forced, panics uint64
 }
 

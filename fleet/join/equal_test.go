@@ -54,6 +54,10 @@ func (v *view) Event(ev any) {
 func (v *view) lines() []string {
 	var all []string
 	for _, f := range v.findings {
+		if f.Many && f.Flow != nil { // which of many flows it is told by hangs on the order in which they end
+			all = append(all, fmt.Sprintf("finding %s %s (%s) %s", f.Rule, f.Src, f.Same(), f.Severity))
+			continue
+		}
 		all = append(all, fmt.Sprintf("finding %s %s -> %s:%d %s %s", f.Rule, f.Src, f.Dst, f.Port, f.Severity, f.Outcome))
 	}
 	addrs := func(a []netip.Addr) []netip.Addr {
@@ -131,7 +135,7 @@ func joined(t testing.TB, rows map[string][][]byte, seed uint64) (*view, *join.J
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := time.Now() // packets are from before
+	now := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) // packets are from before
 	names := slices.Sorted(maps.Keys(rows))
 	for _, n := range names {
 		_ = j.Expect(n, now)

@@ -127,7 +127,7 @@ func newPlan(t reflect.Type, open map[reflect.Type]*plan) *plan {
 		p.wire, p.byName = wireStruct, map[string]int{}
 		for i := range t.NumField() {
 			f := t.Field(i)
-			if !f.IsExported() {
+			if !f.IsExported() || f.Name == "NameID" { // numbers of names hold in one process
 				continue
 			}
 			if fp := newPlan(f.Type, open); fp != nil {

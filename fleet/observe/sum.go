@@ -17,7 +17,7 @@ var (
 		reflect.TypeFor[capture.At]():    true,
 		reflect.TypeFor[time.Duration](): true,
 	}
-	apartNames = map[string]bool{"UID": true, "Packet": true, "Same": true, "CommunityID": true, "NameID": true}
+	apartNames = map[string]bool{"UID": true, "Packet": true, "Same": true, "CommunityID": true}
 )
 
 // What two sensors do not agree on in a finding.

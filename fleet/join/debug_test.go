@@ -1,12 +1,12 @@
 package join_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-	"maps"
-	"slices"
 
 	"github.com/raytap/raytap/fleet/observe"
 )

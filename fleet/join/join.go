@@ -27,6 +27,7 @@ import (
 	"container/heap"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -35,6 +36,8 @@ import (
 	"github.com/raytap/raytap/detectors/assets"
 	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/fleet/observe"
+	"github.com/raytap/raytap/registry"
+	"github.com/raytap/raytap/sinks/zeek"
 )
 
 // Config says how to join. Default gives the defaults.
@@ -72,6 +75,7 @@ type Finding struct {
 	Update  bool               // it was given before; this is a later revision, or other sensors
 	Was     detectors.Severity // of an update: with which it was given last
 	Place   uint64             // of the last row that was taken when it was said
+	Body    []byte             // as a row of notice.log in JSON
 }
 
 // Told is what a sensor calls a finding: ID and flow in its own logs, by which it finds the packets.
@@ -84,12 +88,14 @@ type Incident struct {
 	*detectors.Incident
 	Sensors []string // that saw a part of it, sorted
 	Place   uint64
+	Body    []byte // as a row of incidents.log in JSON
 }
 
 // Asset is a row of the inventory of the whole.
 type Asset struct {
 	*assets.Row
 	Place uint64
+	Body  []byte // as a row of assets.log in JSON
 }
 
 const (
@@ -101,6 +107,8 @@ const (
 	maxMarks    = 1 << 12
 	// Events of one flow that are remembered, in case another tap tells of them too.
 	maxSeen = 128
+	// Rows of a sensor that wait for one that was published before them.
+	maxHeld = 256
 	// What a sensor says alone is told of when the whole had so long to say the same.
 	localWait = capture.Time(time.Minute)
 )
@@ -128,10 +136,18 @@ type Sensor struct {
 	Future    uint64       // events from later than they arrived: its clock is wrong
 	Twice     uint64       // events that another sensor had told of
 	Events    uint64
-	number    uint64
-	n         int           // in the order in which sensors came
-	ahead     time.Duration // of its clock, see Joiner.SetClock
+	before    string              // the run before this one
+	number    uint64              // of the last row that was taken
+	held      map[uint64]heldPack // that came before one that was written before them
+	n         int                 // in the order in which sensors came
+	ahead     time.Duration       // of its clock, see Joiner.SetClock
 	forgotten bool
+}
+
+type heldPack struct {
+	p       *observe.Pack
+	place   uint64
+	arrived time.Time
 }
 
 // item is an event that waits.
@@ -198,6 +214,7 @@ type Joiner struct {
 	at             *flow // that the event at hand belongs to
 	by             *Sensor
 	out            []*said
+	rows           *zeek.Findings
 	forced, panics uint64
 }
 
@@ -209,6 +226,8 @@ func New(cfg Config) (*Joiner, error) {
 	j := &Joiner{cfg: cfg, sensors: map[string]*Sensor{}, open: map[string]capture.Time{}}
 	j.flows.Limit, j.byUID.Limit, j.hosts.Limit = maxFlows, 2*maxFlows, maxHosts
 	j.said.Limit, j.ids.Limit = maxFindings, maxFindings
+	j.rows = zeek.NewFindings(registry.Rules(cfg.Engine.Detectors...))
+	j.rows.Peer = cfg.Engine.Sensor.Name
 	var err error
 	j.det, err = engine.NewDetection(cfg.Engine, engine.Passes{Without: observe.Passed}, j.say)
 	return j, err
@@ -286,28 +305,68 @@ func (j *Joiner) Add(sensor string, row []byte, place uint64, arrived time.Time)
 		s.Refused++
 		return fmt.Errorf("join: %s: %w", sensor, err)
 	}
+	j.now = later(j.now, arrived)
+	j.place = max(j.place, place)
+	s.Heard, s.forgotten = j.now, false
+	x := heldPack{p, place, arrived}
 	switch {
+	case p.Run == s.before && p.Run != s.Run: // the last of it, after the first of this one
+		err = j.pack(s, x)
 	case p.Run != s.Run:
-		s.Run, s.Ended, s.number = p.Run, false, p.Number-1
+		err = j.unhold(s, true)
+		s.before, s.Run, s.Ended, s.number = s.Run, p.Run, false, p.Number
+		err = errors.Join(err, j.pack(s, x))
 	case p.Number <= s.number:
 		return ErrOrder
 	default:
-		s.Missing += p.Number - s.number - 1
+		if s.held == nil {
+			s.held = map[uint64]heldPack{}
+		}
+		if _, ok := s.held[p.Number]; ok {
+			return ErrOrder
+		}
+		s.held[p.Number] = x
+		err = j.unhold(s, len(s.held) > maxHeld)
 	}
-	s.number = p.Number
+	j.take()
+	return err
+}
+
+// unhold takes the rows of a sensor that are next; all that are held if those between them are given up.
+func (j *Joiner) unhold(s *Sensor, giveUp bool) (err error) {
+	for len(s.held) > 0 {
+		x, ok := s.held[s.number+1]
+		if !ok {
+			if !giveUp {
+				return err
+			}
+			next := slices.Min(slices.Collect(maps.Keys(s.held)))
+			s.Missing += next - s.number - 1
+			s.number, x = next-1, s.held[next]
+		}
+		s.number++
+		delete(s.held, s.number)
+		err = errors.Join(err, j.pack(s, x))
+	}
+	return err
+}
+
+// pack takes the events of a row.
+func (j *Joiner) pack(s *Sensor, row heldPack) error {
+	p := row.p
 	events, err := p.Read(-s.ahead)
 	if err != nil { // what was read up to there is good
 		s.Refused++
-		err = fmt.Errorf("join: %s: %w", sensor, err)
+		err = fmt.Errorf("join: %s: %w", s.Name, err)
 	}
-	j.now = later(j.now, arrived)
-	j.place = max(j.place, place)
-	s.Heard, s.Lost, s.Ended, s.forgotten = j.now, p.Lost, p.Last, false
-	fix := capture.Time(-s.ahead)
-	s.Seen = max(s.Seen, p.Time+fix)
-	limit := capture.Time(arrived.Add(j.cfg.Late).UnixNano())
+	if p.Run == s.Run {
+		s.Lost, s.Ended = p.Lost, p.Last
+	}
+	limit := capture.Time(row.arrived.Add(j.cfg.Late).UnixNano())
+	seen := min(p.Time-capture.Time(s.ahead), limit)
+	s.Seen = max(s.Seen, seen)
 	for i := range events {
-		x := &item{Event: events[i], s: s, seq: j.seq, place: place}
+		x := &item{Event: events[i], s: s, seq: j.seq, place: row.place}
 		j.seq++
 		s.Events++
 		switch {
@@ -326,8 +385,8 @@ func (j *Joiner) Add(sensor string, row []byte, place uint64, arrived time.Time)
 		}
 		heap.Push(&j.queue, x)
 	}
-	if n := len(j.marks); p.Time > 0 && (n == 0 || p.Time+fix >= j.marks[n-1].at+capture.Time(time.Minute)) {
-		j.marks = append(j.marks, mark{p.Time + fix, place})
+	if n := len(j.marks); seen > 0 && (n == 0 || seen >= j.marks[n-1].at+capture.Time(time.Minute)) {
+		j.marks = append(j.marks, mark{seen, row.place})
 		if len(j.marks) > maxMarks { // every second one is enough
 			for i := 0; i < len(j.marks)/2; i++ {
 				j.marks[i] = j.marks[2*i]
@@ -335,7 +394,6 @@ func (j *Joiner) Add(sensor string, row []byte, place uint64, arrived time.Time)
 			j.marks = j.marks[:len(j.marks)/2]
 		}
 	}
-	j.take()
 	return err
 }
 
@@ -354,6 +412,9 @@ func (j *Joiner) Advance(now time.Time) {
 
 // End says that nothing more will come: what waits is taken, and detectors end. A hub that stops for a while does not call it.
 func (j *Joiner) End() {
+	for _, s := range j.list {
+		_ = j.unhold(s, true) // counted
+	}
 	j.drain(1<<63 - 1)
 	j.runsOver()
 	j.guarded(func() { j.det.End(capture.At{Time: j.clock}) })
@@ -382,6 +443,9 @@ func (j *Joiner) Resume() uint64 {
 func (j *Joiner) take() {
 	low, waits := capture.Time(0), false
 	for _, s := range j.list {
+		if len(s.held) > 0 && j.now.Sub(s.oldest()) > j.cfg.Wait {
+			_ = j.unhold(s, true) // counted
+		}
 		s.Behind = s.forgotten || j.now.Sub(s.Heard) > j.cfg.Wait
 		if s.Behind || s.Ended {
 			continue
@@ -410,6 +474,16 @@ func (j *Joiner) take() {
 	}
 	j.tellLocals(j.clock - localWait)
 	j.flush()
+}
+
+// oldest is when the row arrived that is held longest.
+func (s *Sensor) oldest() (t time.Time) {
+	for _, x := range s.held {
+		if t.IsZero() || x.arrived.Before(t) {
+			t = x.arrived
+		}
+	}
+	return t
 }
 
 // heard is when a row came last.

@@ -48,11 +48,12 @@ func (j *Joiner) say(ev any) {
 		}
 		j.flush() // what it rests on comes first
 		if j.cfg.Incident != nil {
-			j.cfg.Incident(&Incident{Incident: x, Sensors: j.names(j.sensorsOf(x)), Place: j.place})
+			x.Peer = j.rows.Peer
+			j.cfg.Incident(&Incident{Incident: x, Sensors: j.names(j.sensorsOf(x)), Place: j.place, Body: j.rows.Row(x)})
 		}
 	case *assets.Row:
 		if j.cfg.Asset != nil {
-			j.cfg.Asset(&Asset{Row: x, Place: j.place})
+			j.cfg.Asset(&Asset{Row: x, Place: j.place, Body: j.rows.Row(x)})
 		}
 	}
 }
@@ -226,7 +227,7 @@ func (j *Joiner) flush() {
 		if j.cfg.Finding != nil {
 			told := slices.Clone(s.told)
 			slices.SortFunc(told, func(a, b Told) int { return strings.Compare(a.Sensor+"\x00"+a.ID, b.Sensor+"\x00"+b.ID) })
-			j.cfg.Finding(&Finding{Finding: s.f, ID: s.id, Sensors: j.names(s.sensors), Told: told, Update: s.given, Was: s.was, Place: j.place})
+			j.cfg.Finding(&Finding{Finding: s.f, ID: s.id, Sensors: j.names(s.sensors), Told: told, Update: s.given, Was: s.was, Place: j.place, Body: j.rows.Update(s.f, s.given)})
 		}
 		s.given, s.was = true, s.f.Severity
 	}

@@ -136,9 +136,11 @@ func whole(ev any) bool {
 	case *tls.Rhythm:
 		return x.Session != nil && x.Session.Flow != nil
 	case *ray.Call:
-		return x.Flow != nil && x.Tx != nil && x.Tx.Request != nil
+		return x.Flow != nil && x.Tx != nil && (x.Tx.Request != nil || x.Tx.Response != nil)
 	case *raygrpc.Call:
 		return x.Flow != nil && x.GRPC != nil
+	case *http.Transaction:
+		return x.Flow != nil && (x.Request != nil || x.Response != nil)
 	}
 	return flowOf(ev) != nil
 }

@@ -323,7 +323,10 @@ type Event struct {
 	Sum     uint64 // equal for equal events of a flow, whatever their times, ordinals and UIDs
 }
 
-var errRow = errors.New("observe: not a row of observations.log")
+var (
+	errRow  = errors.New("observe: not a row of observations.log")
+	errHalf = errors.New("observe: an event without what it is about")
+)
 
 // ParseRow reads a row as it stands in JSON.
 func ParseRow(row []byte) (*Pack, error) {
@@ -367,6 +370,7 @@ func (p *Pack) Read(shift time.Duration) ([]Event, error) {
 	first += int64(shift)
 	d := decoder{b: b[n:], room: maxRoom, shift: int64(shift)}
 	var all []Event
+	var bad error
 	x := Event{Time: capture.Time(first)}
 	for len(d.b) > 0 {
 		name, wire, err := d.tag()
@@ -379,12 +383,11 @@ func (p *Pack) Read(shift time.Duration) ([]Event, error) {
 			if err := d.value(k.plan, v, 0); err != nil {
 				return all, err
 			}
-			if v.IsNil() {
-				return all, errForm
-			}
 			x.Event, x.Kind = v.Interface(), name
-			if !whole(x.Event) {
-				return all, errForm
+			if v.IsNil() || !whole(x.Event) {
+				bad = errHalf
+				x = Event{Time: capture.Time(first)}
+				continue
 			}
 			x.Flow = flowOf(x.Event)
 			x.Sum = sum(k.plan, v)
@@ -412,5 +415,5 @@ func (p *Pack) Read(shift time.Duration) ([]Event, error) {
 			x = Event{Time: capture.Time(first)}
 		}
 	}
-	return all, nil
+	return all, bad
 }

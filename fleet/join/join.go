@@ -309,25 +309,26 @@ func (j *Joiner) Add(sensor string, row []byte, place uint64, arrived time.Time)
 	j.place = max(j.place, place)
 	s.Heard, s.forgotten = j.now, false
 	x := heldPack{p, place, arrived}
-	switch {
-	case p.Run == s.before && p.Run != s.Run: // the last of it, after the first of this one
+	if p.Run == s.before && p.Run != s.Run { // the last of it, after the first of this one
 		err = j.pack(s, x)
-	case p.Run != s.Run:
-		err = j.unhold(s, true)
-		s.before, s.Run, s.Ended, s.number = s.Run, p.Run, false, p.Number
-		err = errors.Join(err, j.pack(s, x))
-	case p.Number <= s.number:
-		return ErrOrder
-	default:
-		if s.held == nil {
-			s.held = map[uint64]heldPack{}
-		}
-		if _, ok := s.held[p.Number]; ok {
-			return ErrOrder
-		}
-		s.held[p.Number] = x
-		err = j.unhold(s, len(s.held) > maxHeld)
+		j.take()
+		return err
 	}
+	if p.Run != s.Run {
+		err = j.unhold(s, true)
+		s.before, s.Run, s.Ended, s.number = s.Run, p.Run, false, 0
+		if p.Number > maxHeld { // the hub was not there when the run began
+			s.number = p.Number - 1
+		}
+	}
+	if _, ok := s.held[p.Number]; ok || p.Number <= s.number {
+		return errors.Join(err, ErrOrder)
+	}
+	if s.held == nil {
+		s.held = map[uint64]heldPack{}
+	}
+	s.held[p.Number] = x
+	err = errors.Join(err, j.unhold(s, len(s.held) > maxHeld))
 	j.take()
 	return err
 }

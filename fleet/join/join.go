@@ -107,6 +107,9 @@ const (
 	maxMarks    = 1 << 12
 	// Events of one flow that are remembered, in case another tap tells of them too.
 	maxSeen = 128
+	// A sensor that is further behind the others than lagging, and does not catch up, is waited for no longer than catchUp.
+	lagging = capture.Time(10 * time.Second)
+	catchUp = 2 * time.Minute
 	// Rows of a sensor that wait for one that was published before them.
 	maxHeld = 256
 	// What a sensor says alone is told of when the whole had so long to say the same.
@@ -142,6 +145,22 @@ type Sensor struct {
 	n         int                 // in the order in which sensors came
 	ahead     time.Duration       // of its clock, see Joiner.SetClock
 	forgotten bool
+	lag       capture.Time // behind the one that is ahead, at
+	lagSince  time.Time
+}
+
+// lags notes how far a sensor is behind the one that is ahead, and reports whether it does not catch up: in the time that it is waited for
+// it must come half of the way.
+func (s *Sensor) lags(ahead capture.Time, now time.Time) bool {
+	lag := ahead - s.Seen
+	switch {
+	case lag < lagging:
+		s.lagSince = time.Time{}
+		return false
+	case s.lagSince.IsZero() || lag < s.lag/2:
+		s.lagSince, s.lag = now, lag
+	}
+	return now.Sub(s.lagSince) > catchUp
 }
 
 type heldPack struct {
@@ -342,7 +361,9 @@ func (j *Joiner) unhold(s *Sensor, giveUp bool) (err error) {
 				return err
 			}
 			next := slices.Min(slices.Collect(maps.Keys(s.held)))
-			s.Missing += next - s.number - 1
+			if s.number > 0 { // or else the run may have begun before the hub looked
+				s.Missing += next - s.number - 1
+			}
 			s.number, x = next-1, s.held[next]
 		}
 		s.number++
@@ -443,11 +464,15 @@ func (j *Joiner) Resume() uint64 {
 // take takes the events that need not wait any longer.
 func (j *Joiner) take() {
 	low, waits := capture.Time(0), false
+	ahead := capture.Time(0)
+	for _, s := range j.list {
+		ahead = max(ahead, s.Seen)
+	}
 	for _, s := range j.list {
 		if len(s.held) > 0 && j.now.Sub(s.oldest()) > j.cfg.Wait {
 			_ = j.unhold(s, true) // counted
 		}
-		s.Behind = s.forgotten || j.now.Sub(s.Heard) > j.cfg.Wait
+		s.Behind = s.forgotten || j.now.Sub(s.Heard) > j.cfg.Wait || !s.Ended && s.lags(ahead, j.now)
 		if s.Behind || s.Ended {
 			continue
 		}
@@ -487,10 +512,12 @@ func (s *Sensor) oldest() (t time.Time) {
 	return t
 }
 
-// heard is when a row came last.
+// heard is when a row came last of those that are waited for, or whose runs are over.
 func (j *Joiner) heard() (t time.Time) {
 	for _, s := range j.list {
-		t = later(t, s.Heard)
+		if !s.Behind {
+			t = later(t, s.Heard)
+		}
 	}
 	return t
 }

@@ -227,6 +227,26 @@ func TestSilentSensor(t *testing.T) {
 	}
 }
 
+// TestStandingClock: a sensor that goes on to send but not to tell of later times holds the others for a while only.
+func TestStandingClock(t *testing.T) {
+	rows := parts(t, shadowray, way{"flows", 3, false}, nil)
+	h := newHub(t, nil)
+	at := future
+	for i := range 300 {
+		for _, n := range []string{"sensor-0", "sensor-1"} {
+			if i < len(rows[n]) {
+				h.add(t, row{n, rows[n][i], uint64(i), at})
+			}
+		}
+		stuck := fmt.Sprintf(`{"ts":1,"run":"x","number":%d,"events":0}`, i+1)
+		h.add(t, row{"stuck", []byte(stuck), uint64(i), at})
+		at = at.Add(time.Second)
+	}
+	if h.Stats().Waiting > 0 || len(h.said) == 0 {
+		t.Errorf("%+v, %d said", h.Stats(), len(h.said))
+	}
+}
+
 // TestRowsOutOfOrder: a batch that is published again comes behind what was published after it, and some rows come twice.
 func TestRowsOutOfOrder(t *testing.T) {
 	rows := parts(t, shadowray, way{"hosts", 0, false}, nil)

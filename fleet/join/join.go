@@ -234,6 +234,7 @@ type Joiner struct {
 	by             *Sensor
 	out            []*said
 	rows           *zeek.Findings
+	read           observe.Reader
 	forced, panics uint64
 }
 
@@ -376,7 +377,7 @@ func (j *Joiner) unhold(s *Sensor, giveUp bool) (err error) {
 // pack takes the events of a row.
 func (j *Joiner) pack(s *Sensor, row heldPack) error {
 	p := row.p
-	events, err := p.Read(-s.ahead)
+	events, err := j.read.Read(p, -s.ahead)
 	if err != nil { // what was read up to there is good
 		s.Refused++
 		err = fmt.Errorf("join: %s: %w", s.Name, err)

@@ -351,15 +351,33 @@ func ParseRow(row []byte) (*Pack, error) {
 	return &Pack{Time: capture.Time(ts * 1e9), Run: r.Run, Number: r.Number, Count: r.Events, Last: r.Last, Lost: Lost{r.Cut, r.Bodies, r.Lost}, Data: r.Data}, nil
 }
 
-// Read unpacks the events of a pack, in their order, with shift added to all their times. What it gets may be anything.
-func (p *Pack) Read(shift time.Duration) ([]Event, error) {
+// Read unpacks the events of a pack; see Reader.
+func (p *Pack) Read(shift time.Duration) ([]Event, error) { return new(Reader).Read(p, shift) }
+
+// Reader unpacks packs. It keeps what it needs for the next one; it belongs to one goroutine, and the zero value is ready.
+type Reader struct {
+	in  bytes.Reader
+	zip io.ReadCloser
+	buf bytes.Buffer
+}
+
+// Read unpacks the events of a pack, in their order, with shift added to all their times. What it gets may be anything: it returns the
+// events up to the first that cannot be read, with the error.
+func (r *Reader) Read(p *Pack, shift time.Duration) ([]Event, error) {
 	if p.Count == 0 && len(p.Data) == 0 {
 		return nil, nil
 	}
-	b, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(p.Data)), maxPack+1))
-	if err != nil {
+	r.in.Reset(p.Data)
+	if r.zip == nil {
+		r.zip = flate.NewReader(&r.in)
+	} else if err := r.zip.(flate.Resetter).Reset(&r.in, nil); err != nil {
 		return nil, fmt.Errorf("%w: %w", errRow, err)
 	}
+	r.buf.Reset()
+	if _, err := r.buf.ReadFrom(io.LimitReader(r.zip, maxPack+1)); err != nil {
+		return nil, fmt.Errorf("%w: %w", errRow, err)
+	}
+	b := r.buf.Bytes() // every value is copied out of it
 	if len(b) > maxPack {
 		return nil, errMany
 	}

@@ -1,6 +1,9 @@
 package join_test
 
 import (
+	"fmt"
+	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/http"
 	"maps"
 	"os"
 	"path/filepath"
@@ -51,6 +54,12 @@ func TestDebug(t *testing.T) {
 				line := n + " " + e.Time.Std().Format("15:04:05.000000") + " " + e.Kind + " " + f
 				if e.End {
 					line += " END"
+				}
+				if c, ok := e.Event.(*capture.Conn); ok {
+					line += fmt.Sprint(" ", c.State, c.History, c.Pkts, c.Bytes, c.Guessed)
+				}
+				if x, ok := e.Event.(*http.Transaction); ok {
+					line += fmt.Sprint(" ", x.Request != nil, x.Response != nil, x.Depth)
 				}
 				if strings.Contains(line, p[2]) {
 					t.Log(line)

@@ -35,11 +35,15 @@ type flow struct {
 	taps  []tap
 	seen  []seen // events that came lately
 	told  []*said
+	// Of connections whose directions go different ways; see half.go.
+	halves []*half
+	whole  bool // both directions were told of together
 }
 
 type tap struct {
-	s   *Sensor
-	uid string
+	s    *Sensor
+	uid  string
+	half bool // it saw one direction
 }
 
 // seen is an event of a flow, and how often it was told: by whom, and to the detectors.
@@ -74,7 +78,7 @@ func (j *Joiner) flow(s *Sensor, id *capture.Flow) (*flow, int) {
 		}
 		*all = append(*all, best)
 	}
-	best.taps = append(best.taps, tap{s, id.UID})
+	best.taps = append(best.taps, tap{s: s, uid: id.UID})
 	*j.byUID.Put(name) = best
 	for _, a := range [2]netip.Addr{id.Orig.Addr().Unmap(), id.Resp.Addr().Unmap()} {
 		j.hosts.Put(hostKey{a}).add(s.n)
@@ -122,14 +126,21 @@ func (f *flow) takes(x *item, n int) bool {
 	return true
 }
 
-// counts is the tap whose counts are taken: the first that is still there.
+// counts is the tap whose counts are taken: the first that is still there, if there is one that saw both directions.
 func (f *flow) counts() int {
+	best := -1
 	for i, t := range f.taps {
-		if !t.s.Behind {
+		if t.s.Behind {
+			continue
+		}
+		if !t.half {
 			return i
 		}
+		if best < 0 {
+			best = i
+		}
 	}
-	return 0
+	return max(best, 0)
 }
 
 // rename gives an event's flow the name that the first tap gave it.

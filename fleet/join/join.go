@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/assets"
 	"github.com/raytap/raytap/engine"
@@ -175,6 +176,8 @@ type item struct {
 	s     *Sensor
 	seq   uint64
 	place uint64
+	// Of a connection of which the sensor saw one direction: see half.go.
+	half, client bool
 }
 
 func (a *item) before(b *item) bool {
@@ -235,6 +238,8 @@ type Joiner struct {
 	out            []*said
 	rows           *zeek.Findings
 	read           observe.Reader
+	interpret      []func(any) any
+	halves         []*half // that wait, in the order in which they came
 	forced, panics uint64
 }
 
@@ -248,9 +253,20 @@ func New(cfg Config) (*Joiner, error) {
 	j.said.Limit, j.ids.Limit = maxFindings, maxFindings
 	j.rows = zeek.NewFindings(registry.Rules(cfg.Engine.Detectors...))
 	j.rows.Peer = cfg.Engine.Sensor.Name
-	var err error
+	home, err := detectors.ParseNetworks(homes(cfg.Engine.Home))
+	if err != nil {
+		return nil, err
+	}
+	j.interpret = registry.Interpreters(home)
 	j.det, err = engine.NewDetection(cfg.Engine, engine.Passes{Without: observe.Passed}, j.say)
 	return j, err
+}
+
+func homes(of []string) []string {
+	if len(of) == 0 {
+		return detectors.DefaultHome
+	}
+	return of
 }
 
 // Expect says that there is a sensor, so that it is waited for before its first row.
@@ -388,8 +404,17 @@ func (j *Joiner) pack(s *Sensor, row heldPack) error {
 	limit := capture.Time(row.arrived.Add(j.cfg.Late).UnixNano())
 	seen := min(p.Time-capture.Time(s.ahead), limit)
 	s.Seen = max(s.Seen, seen)
+	var halves map[string]bool
+	if len(j.list) > 1 {
+		halves = markHalves(events)
+	}
 	for i := range events {
 		x := &item{Event: events[i], s: s, seq: j.seq, place: row.place}
+		if len(halves) > 0 && x.Flow != nil {
+			if client, ok := halves[x.Flow.UID]; ok && isHalf(x.Event.Event, client) {
+				x.half, x.client = true, client
+			}
+		}
 		j.seq++
 		s.Events++
 		switch {
@@ -440,6 +465,7 @@ func (j *Joiner) End() {
 	}
 	j.drain(1<<63 - 1)
 	j.runsOver()
+	j.expire(1<<63 - 1)
 	j.guarded(func() { j.det.End(capture.At{Time: j.clock}) })
 	j.tellLocals(1<<63 - 1)
 	j.flush()
@@ -495,6 +521,9 @@ func (j *Joiner) take() {
 	if len(j.tail) > 0 && j.now.Sub(j.tailAt) > j.cfg.Wait {
 		j.runsOver()
 	}
+	if waits && low < 1<<63-1 {
+		j.expire(low)
+	}
 	if waits && low > j.clock {
 		j.clock = low
 		j.guarded(func() { j.det.Clock(capture.At{Time: low}) })
@@ -532,6 +561,7 @@ func (j *Joiner) drain(until capture.Time) {
 func (j *Joiner) next() {
 	x := heap.Pop(&j.queue).(*item)
 	j.clock = max(j.clock, x.Time)
+	j.expire(x.Time)
 	j.event(x)
 }
 
@@ -548,6 +578,9 @@ func (j *Joiner) runsOver() {
 	for _, x := range all {
 		j.clock = max(j.clock, x.Time)
 		j.event(x)
+	}
+	if len(all) > 0 { // nothing follows of those runs
+		j.expire(1<<63 - 1)
 	}
 }
 
@@ -569,7 +602,23 @@ func (j *Joiner) event(x *item) {
 		j.local(x.s, own)
 		return
 	}
+	if x.Flow != nil && !isFinding && len(j.list) > 1 {
+		f, _ := j.flow(x.s, x.Flow)
+		if f.waitsFor(x) {
+			j.halve(f, x)
+			return
+		}
+		if x.Kind == "conn" {
+			j.known(f, x)
+		}
+	}
+	j.plain(x)
+}
+
+// plain takes an event as it is.
+func (j *Joiner) plain(x *item) {
 	var f *flow
+	own, passed := x.Event.Event.(*detectors.Finding)
 	if x.Flow != nil {
 		var tap int
 		if f, tap = j.flow(x.s, x.Flow); !f.takes(x, tap) {
@@ -581,6 +630,12 @@ func (j *Joiner) event(x *item) {
 			return
 		}
 		f.rename(x.Flow)
+		switch y := x.Event.Event.(type) {
+		case *capture.Conn:
+			f.whole = f.whole || y.Pkts[0] > 0 && y.Pkts[1] > 0
+		case *http.Transaction:
+			f.whole = f.whole || y.Request != nil && y.Response != nil
+		}
 	}
 	j.at, j.by = f, x.s
 	j.guarded(func() {

@@ -177,7 +177,11 @@ type item struct {
 	seq   uint64
 	place uint64
 	// Of a connection of which the sensor saw one direction: see half.go.
-	half, client bool
+	half, client, oneSided bool
+	// Of the flow, as the sensor has it: events that share it may have been given another name for it meanwhile.
+	uid   string
+	start capture.Time
+	key   ends
 }
 
 func (a *item) before(b *item) bool {
@@ -404,15 +408,19 @@ func (j *Joiner) pack(s *Sensor, row heldPack) error {
 	limit := capture.Time(row.arrived.Add(j.cfg.Late).UnixNano())
 	seen := min(p.Time-capture.Time(s.ahead), limit)
 	s.Seen = max(s.Seen, seen)
-	var halves map[string]bool
+	var halves map[string]side
 	if len(j.list) > 1 {
 		halves = markHalves(events)
 	}
 	for i := range events {
 		x := &item{Event: events[i], s: s, seq: j.seq, place: row.place}
+		if x.Flow != nil {
+			x.uid, x.start, x.key = x.Flow.UID, x.Flow.Start, endsOf(x.Flow)
+		}
 		if len(halves) > 0 && x.Flow != nil {
-			if client, ok := halves[x.Flow.UID]; ok && isHalf(x.Event.Event, client) {
-				x.half, x.client = true, client
+			if seen, ok := halves[x.Flow.UID]; ok {
+				x.half, x.client, x.oneSided = isHalf(x.Event.Event, seen.client), seen.client, true
+				seen.turn(x)
 			}
 		}
 		j.seq++
@@ -603,7 +611,7 @@ func (j *Joiner) event(x *item) {
 		return
 	}
 	if x.Flow != nil && !isFinding && len(j.list) > 1 {
-		f, _ := j.flow(x.s, x.Flow)
+		f, _ := j.flow(x)
 		if f.waitsFor(x) {
 			j.halve(f, x)
 			return
@@ -618,10 +626,10 @@ func (j *Joiner) event(x *item) {
 // plain takes an event as it is.
 func (j *Joiner) plain(x *item) {
 	var f *flow
+	tap := 0
 	own, passed := x.Event.Event.(*detectors.Finding)
 	if x.Flow != nil {
-		var tap int
-		if f, tap = j.flow(x.s, x.Flow); !f.takes(x, tap) {
+		if f, tap = j.flow(x); !f.takes(x, tap) {
 			x.s.Twice++
 			j.alsoSeen(f, x.s)
 			if passed {
@@ -632,9 +640,9 @@ func (j *Joiner) plain(x *item) {
 		f.rename(x.Flow)
 		switch y := x.Event.Event.(type) {
 		case *capture.Conn:
-			f.whole = f.whole || y.Pkts[0] > 0 && y.Pkts[1] > 0
+			f.taps[tap].whole = f.taps[tap].whole || y.Pkts[0] > 0 && y.Pkts[1] > 0
 		case *http.Transaction:
-			f.whole = f.whole || y.Request != nil && y.Response != nil
+			f.taps[tap].whole = f.taps[tap].whole || y.Request != nil && y.Response != nil
 		}
 	}
 	j.at, j.by = f, x.s

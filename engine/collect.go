@@ -86,7 +86,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.bus.Rows = func(r capture.Record) {
 		if x, ok := r.(*detectors.Incident); ok {
 			x.Mask()
-			x.Peer = e.cfg.Sensor.Name
+			x.Peer = e.cfg.Peer()
 			if e.rec != nil {
 				e.rec.Incident(x)
 			}
@@ -202,7 +202,7 @@ func (c *collector) take(b *batch) {
 	c.err = b.err
 	if b.report {
 		row, loss := c.span.end(c.stats, b.clock)
-		row.peer = e.cfg.Sensor.Name
+		row.peer = e.cfg.Peer()
 		c.say(row)
 		c.bus.Publish(loss)
 		c.say(loss)
@@ -263,7 +263,7 @@ func (c *collector) end() (Stats, error) {
 	if c.e.live {
 		rest, _ = c.span.end(c.stats, c.clock)
 	}
-	rest.peer = c.e.cfg.Sensor.Name
+	rest.peer = c.e.cfg.Peer()
 	c.say(rest)
 	c.stats.Rows = c.rows
 	return c.stats, c.err

@@ -256,10 +256,11 @@ func (w *walk) value(into *string, depth int) error {
 	return nil
 }
 
-// checkString refuses control characters: C0, DEL and C1.
+// checkString refuses control characters: C0, DEL and C1, but for those that JSON has a short escape for, which are in texts of
+// several lines.
 func checkString(s string) error {
 	for _, r := range s {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		if r < ' ' && !(r >= '\b' && r <= '\r' && r != '\v') || r >= 0x7f && r < 0xa0 {
 			return refuse(RefusedCharacter, "U+%04X in a string", r)
 		}
 	}
@@ -271,10 +272,12 @@ func checkString(s string) error {
 type Status struct {
 	Time    float64 `json:"ts"` // Unix time in seconds, by the clock of the sensor when it was sent
 	Version string  `json:"version"`
-	Started float64 `json:"started"`         // Unix time when the program started
-	Behind  float64 `json:"behind"`          // seconds since the oldest row that was not sent was written; 0: all are sent
-	Lost    uint64  `json:"lost"`            // rows that were deleted before they were sent, since the beginning
-	Packet  float64 `json:"packet,omitzero"` // time of the last packet
+	Started float64 `json:"started"` // Unix time when the program started
+	Behind  float64 `json:"behind"`  // seconds since the oldest row that was not sent was written; 0: all are sent
+	// Files of logs that were deleted before they were sent, and what they held on disk, since the beginning.
+	LostFiles uint64  `json:"lost_files"`
+	LostBytes uint64  `json:"lost_bytes"`
+	Packet    float64 `json:"packet,omitzero"` // time of the last packet
 	// Settings is the version of the settings in force that came from a hub; 0: none did.
 	Settings uint64 `json:"settings,omitzero"`
 }

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,6 +55,7 @@ type message struct {
 	subject string
 	row     fleet.Row
 	err     error
+	stray   bool // an acknowledgement of JetStream that a sensor had sent to another's subject
 }
 
 // batch is consecutive messages of the stream.
@@ -301,7 +303,7 @@ func (m *machine) one(tx *store.Tx, x *message) (changed bool, err error) {
 	var refused *fleet.Refused
 	if errors.As(x.err, &refused) {
 		name := x.row.Sensor
-		if name == "" {
+		if name == "" || x.stray {
 			name = "(unknown)"
 		}
 		m.sensor(name, now).refuse(refused.Reason, now)
@@ -528,5 +530,6 @@ func read(msg jetstream.Msg) (message, error) {
 	}
 	x := message{seq: meta.Sequence.Stream, at: meta.Timestamp.UTC(), subject: msg.Subject()}
 	x.row, x.err = fleet.Decode(&nats.Msg{Subject: msg.Subject(), Header: nats.Header(msg.Headers()), Data: msg.Data()})
+	x.stray = x.err != nil && len(msg.Headers()) == 0 && bytes.HasPrefix(msg.Data(), []byte(`{"stream":"`+fleet.Stream+`"`))
 	return x, nil
 }

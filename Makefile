@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build fleet-load test race cross vuln fuzz evade evade-tcp bench check clean mixes pgo stage deb rpm packages package-lint licenses image install corpus zeek-diff compare wire help deb-version
+.PHONY: build fleet-load test race cross vuln fuzz evade evade-tcp bench check clean mixes pgo stage deb rpm packages package-lint licenses image install corpus zeek-diff compare wire help deb-version fleet-join
 
 build: ## bin/raytap and bin/raytap-hub, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
@@ -28,6 +28,9 @@ fuzz: ## every fuzz target for FUZZTIME
 	    echo "$$p $$f"; $(GO) test $$p -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x || exit 1; \
 	  done; \
 	done
+
+fleet-join: ## what a hub joins of three sensors against one replay of the whole, over every labelled capture or CAPTURES="PATTERN ..."; a minute or more
+	JOIN_CAPTURES='$(or $(CAPTURES),all)' $(GO) test -count 1 -run '^TestEquivalence$$' -v ./fleet/join | grep -E '^(ok|FAIL|panic)|lost:|alien:|equal|known|--- FAIL'
 
 evade: ## every way to write a job in testdata/evade, sent to the aiohttp of PYTHON (several: one for each release); skips without it
 	python3 testdata/evade/run.py check $(PYTHON)

@@ -20,12 +20,9 @@ func rank(path string) (int, string) {
 		return 7, p
 	case "config", "":
 		return 6, p
-	case "fleet": // what sensors and hubs share is words; joining is of findings; the rest stands between cmd and everything
-		switch rest {
-		case "":
+	case "fleet": // what sensors and hubs share is words; joining runs the detectors; the rest stands between cmd and everything
+		if rest == "" {
 			return 0, p
-		case "join":
-			return 3, p
 		}
 		return 6, p
 	case "record": // a stage of a run: it sees packets, flows and findings

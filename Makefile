@@ -158,6 +158,7 @@ install: build stage ## program, man pages, completion, documents, systemd unit:
 	install -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/raytap/
 	cp -R $(STAGE)/doc/. $(DESTDIR)$(PREFIX)/share/doc/raytap/
 	sed 's|/usr/bin/raytap|$(PREFIX)/bin/raytap|; s|/etc/raytap|$(SYSCONFDIR)/raytap|' $(PACKAGING)/raytap.service > $(DESTDIR)$(UNITDIR)/raytap.service
+	sed 's|/usr/bin/raytap|$(PREFIX)/bin/raytap|' $(PACKAGING)/raytap-hub.service > $(DESTDIR)$(UNITDIR)/raytap-hub.service
 	install -m 644 $(PACKAGING)/raytap.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/raytap.conf
 	test -e $(DESTDIR)$(SYSCONFDIR)/raytap/raytap.yaml || sed 's|/usr/share|$(PREFIX)/share|' $(PACKAGING)/raytap.yaml > $(DESTDIR)$(SYSCONFDIR)/raytap/raytap.yaml
 

@@ -8,7 +8,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/fleet/hub"
+	"github.com/raytap/raytap/fleet/join"
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
@@ -40,10 +42,23 @@ func serve(c *call) error {
 	c.DurationVar(&o.Silent, "silent", 3*time.Minute, "a sensor that was not heard of for `TIME` is a finding")
 	c.DurationVar(&o.Skew, "skew", 10*time.Second, "a sensor whose clock is wrong by `TIME` is a finding")
 	c.DurationVar(&o.Other, "other-version", 10*time.Minute, "a sensor that runs another version than most for `TIME` is a finding")
+	plain := c.Bool("no-join", false, "keep what sensors found as they found it")
+	file := c.String("config", "", "`FILE` of settings, as of sensors: home networks, rules and sections of detectors are joined by (default: raytap's)")
 	if err := c.parse(0); err != nil {
 		return err
 	}
 	o.Data, o.URLs, o.NATS, o.StreamSize, o.MaxStore = *c.data, urls, servers, int64(stream), int64(most)
+	if !*plain {
+		j := join.Default()
+		if *file != "" {
+			cfg, err := config.Load(*file)
+			if err != nil {
+				return err
+			}
+			j.Engine = cfg.Config
+		}
+		o.Joining = &j
+	}
 	o.Say = func(s string) {
 		fmt.Fprintf(c.stderr, "%s raytap hub: %s\n", time.Now().UTC().Format(time.RFC3339), terminal.Clean(s))
 	}

@@ -16,7 +16,7 @@ Runs a hub, which takes the rows of many sensors, keeps and joins what they foun
 enroll NAME, revoke NAME, sensors, findings, incidents, assets, history ID, backup FILE, restore FILE. This executes the program
 raytap-hub, from the directory of raytap or from PATH; raytap hub help lists its commands, and raytap hub COMMAND --help their flags.
 
-Exit status: that of raytap-hub; 1 there is no such program.
+Exit status: 0 it ended as it should; 1 it failed, or there is no program raytap-hub; 2 wrong usage.
 `
 
 // hubProgram is a program of its own: a server of NATS and a database are nothing that a sensor should carry.

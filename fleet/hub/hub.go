@@ -752,7 +752,7 @@ func (h *Hub) trimStore(ctx context.Context) {
 // roomToStart is what must be free on the disk for the server to be started again after a full one.
 const roomToStart = 64 << 20
 
-// watchServer starts the embedded server again after its disk was full: it switches JetStream off then.
+// watchServer starts the embedded server again after its disk was full: a stream that could not be written stops, or all of JetStream.
 func (h *Hub) watchServer(ctx context.Context) {
 	if h.node == nil {
 		return
@@ -764,11 +764,14 @@ func (h *Hub) watchServer(ctx context.Context) {
 			continue
 		}
 		if !told {
-			h.o.Say("nats-server has switched its streams off, most likely because the disk is full: sensors keep their rows until there is room")
+			h.o.Say("nats-server cannot write, most likely because the disk is full: sensors keep their rows until there is room")
 			told = true
 		}
 		if !hasRoom(h.o.Data, roomToStart) {
 			continue
+		}
+		if !pause(ctx, time.Second) { // there may be room for a moment alone
+			return
 		}
 		if err := h.node.restart(); err != nil {
 			h.o.Say(err.Error())

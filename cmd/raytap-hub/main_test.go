@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -91,7 +92,17 @@ func begin(t *testing.T, args ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.cmd.Process.Kill(); p.cmd.Wait() })
+	t.Cleanup(func() {
+		if t.Failed() && p.cmd.ProcessState == nil {
+			p.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines
+			time.Sleep(time.Second)
+		}
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
+		if s := p.text(); t.Failed() {
+			t.Logf("%.20000s", s)
+		}
+	})
 	return p
 }
 
@@ -463,6 +474,29 @@ func TestStrangers(t *testing.T) {
 		t.Errorf("the sensor lost its connection, or sent %d batches again", s.Again)
 	}
 	t.Logf("%d strangers; %d rows, the slowest was acknowledged after %s; %d MiB", opened.Load(), len(sent), worst.Round(time.Millisecond), peak(p.cmd.Process.Pid)>>20)
+}
+
+// TestManifests compares the flags of the unit and of the manifest with those that there are.
+func TestManifests(t *testing.T) {
+	for _, name := range []string{"raytap-hub.service", "kubernetes/hub/statefulset.yaml"} {
+		b, err := os.ReadFile(filepath.Join("..", "raytap", "packaging", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var args []string
+		for line := range strings.Lines(string(b)) {
+			line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "- "))
+			switch {
+			case strings.HasPrefix(line, "ExecStart=/usr/bin/raytap-hub "):
+				args = strings.Fields(line)[1:]
+			case strings.HasPrefix(line, "--"):
+				args = append(args, line)
+			}
+		}
+		if out, err := raytapHub(append(args, "--help")...).CombinedOutput(); err != nil || len(args) < 5 {
+			t.Errorf("%s: %q: %v\n%s", name, args, err, out)
+		}
+	}
 }
 
 // TestCommands runs the commands as people do, with the hub running and not.

@@ -67,6 +67,8 @@ func serverOptions(o Options, k *keys, tc *tls.Config) (*server.Options, error) 
 		PingInterval: 20 * time.Second, MaxPingsOut: 2, WriteDeadline: 10 * time.Second,
 		TrustedOperators: []*jwt.OperatorClaims{op}, AccountResolver: &resolver, SystemAccount: public(k.system),
 		JetStream: true, StoreDir: filepath.Join(o.Data, streamDir), JetStreamMaxStore: o.StreamSize + 256<<20, JetStreamMaxMemory: 64 << 20,
+		// What waits to be stored is bounded: beyond it messages are refused, and come again.
+		StreamMaxBufferedMsgs: 20000, StreamMaxBufferedSize: 32 << 20,
 		SyncInterval: 10 * time.Second, DisableJetStreamBanner: true,
 	}, nil
 }

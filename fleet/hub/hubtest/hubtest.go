@@ -32,7 +32,7 @@ func Connect(c fleet.Credentials) (*Sensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(fleet.Window), jetstream.WithPublishAsyncTimeout(2*time.Second))
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(fleet.Window), jetstream.WithPublishAsyncTimeout(20*time.Second))
 	if err != nil {
 		nc.Close()
 		return nil, err
@@ -57,7 +57,7 @@ func (s *Sensor) Send(ctx context.Context, log string, rows ...[]byte) error {
 
 // Publish publishes messages until all are acknowledged.
 func (s *Sensor) Publish(ctx context.Context, all []*nats.Msg) error {
-	for ctx.Err() == nil {
+	for wait := 50 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 2*time.Second) {
 		var futures []jetstream.PubAckFuture
 		var failed error
 		for _, m := range all {
@@ -81,7 +81,7 @@ func (s *Sensor) Publish(ctx context.Context, all []*nats.Msg) error {
 			return nil
 		}
 		s.Again++
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(wait)
 	}
 	return ctx.Err()
 }

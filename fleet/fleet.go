@@ -23,11 +23,11 @@ const (
 	// HubSensor is the name under which hubs publish rows of their own. No sensor can be enrolled under it.
 	HubSensor = "raytap-hub"
 
-	// Duplicates is how long JetStream remembers message ids. The hub remembers places for longer.
-	Duplicates = 10 * time.Minute
-	// Window is how many messages of one log may be published out of order, which bounds what a sensor may have in flight: the hub
-	// drops a row whose place is below those of its last Window rows.
-	Window = 4096
+	// Duplicates is how long JetStream remembers message ids, in memory. The hub remembers places for ever.
+	Duplicates = 30 * time.Second
+	// Window is how many rows of one log the hub remembers one by one: a row whose place is before these is taken for a repetition.
+	// A sensor publishes at most half as many before all of them are acknowledged, and does not go on while one is not.
+	Window = 2048
 
 	maxName = 128 // bytes of a sensor's name
 	maxLog  = 64  // bytes of a log's name

@@ -50,7 +50,7 @@ func TestMessageIDs(t *testing.T) {
 
 func TestRowGoesRound(t *testing.T) {
 	at := time.Date(2026, 11, 30, 11, 0, 0, 123456000, time.UTC)
-	for _, body := range []string{`{}`, ` {"a":1,"b":"<script>alert(1)</script>","c":[{"d":null}]}` + "\n"} {
+	for _, body := range []string{`{}`, ` {"a":1,"b":"<script>alert(1)</script>","c":[{"d":null}],"e":"a\n\tb\r\f\b"}` + "\n"} {
 		m, err := Row{Sensor: "node.1", Log: "notice", Place: Place{7, 42}, Written: at, Body: []byte(body)}.Encode()
 		if err != nil {
 			t.Fatal(err)
@@ -102,6 +102,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"deep", "raytap.a.notice", "a/notice/1-2", with(`,"x":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000)), RefusedJSON},
 		{"many", "raytap.a.notice", "a/notice/1-2", with(`,"x":[` + strings.Repeat("1,", 100000) + `1]`), RefusedJSON},
 		{"escape", "raytap.a.notice", "a/notice/1-2", with(`,"x":"\u001b[2J"`), RefusedCharacter},
+		{"vertical tab", "raytap.a.notice", "a/notice/1-2", with(`,"x":"\u000b"`), RefusedCharacter},
 		{"escape in a key", "raytap.a.notice", "a/notice/1-2", with(`,"x\u009b":1`), RefusedCharacter},
 		{"no envelope", "raytap.a.notice", "a/notice/1-2", `{"n":1}`, RefusedEnvelope},
 		{"envelope of objects", "raytap.a.notice", "a/notice/1-2", `{"_path":{"_path":"notice"},"_system_name":"a","_write_ts":"1"}`, RefusedEnvelope},

@@ -49,6 +49,11 @@ type generation struct {
 	over      bool
 }
 
+// ahead has reading go on where sending is.
+func (g *generation) ahead() {
+	g.read, g.readLast, g.readLastN, g.whole, g.over = g.Offset, g.Last, g.LastN, g.Whole, g.Ended
+}
+
 // arrived is what holds of it when all that was read has arrived.
 func (g *generation) arrived() *generation {
 	return &generation{Gen: g.Gen, Head: g.Head, HeadN: g.HeadN, Offset: g.read, Last: g.readLast, LastN: g.readLastN, Whole: g.whole, Ended: g.over}
@@ -201,11 +206,12 @@ func (p *places) apply(e *entry) {
 		for _, g := range all {
 			if g.Gen == e.At.Gen {
 				g.Offset, g.Last, g.LastN, g.Whole, g.Ended = e.At.Offset, e.At.Last, e.At.LastN, e.At.Whole, e.At.Ended
+				g.ahead()
 				return
 			}
 		}
 		g := e.At
-		g.read, g.readLast, g.readLastN, g.whole, g.over = g.Offset, g.Last, g.LastN, g.Whole, g.Ended
+		g.ahead()
 		all = append(all, g)
 		for ended := 0; len(all) > maxEnded && ended < len(all); {
 			if !all[ended].Ended {

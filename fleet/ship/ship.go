@@ -126,6 +126,8 @@ type Shipper struct {
 	cancel   context.CancelFunc
 	result   error
 
+	retryFirst, retryMost time.Duration // pauses between tries
+
 	mu     sync.Mutex
 	status Status
 	caught time.Time // when all was sent last; zero: not yet
@@ -178,7 +180,7 @@ func Open(opt Options) (*Shipper, error) {
 		return nil, err
 	}
 	now := time.Now()
-	s := &Shipper{opt: opt, names: map[string]*tail{}, isOver: map[string]bool{}, began: now, draining: make(chan struct{}), ended: make(chan struct{})}
+	s := &Shipper{opt: opt, names: map[string]*tail{}, isOver: map[string]bool{}, began: now, draining: make(chan struct{}), ended: make(chan struct{}), retryFirst: retryFirst, retryMost: retryMost}
 	var fresh bool
 	var err error
 	if s.places, fresh, err = openPlaces(opt.Dir, opt.Transport.Kind(), opt.Sensor, opt.Modes, now); err != nil {
@@ -351,17 +353,12 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // settle finds out about a batch whose end was not seen.
 func (s *Shipper) settle(ctx context.Context) error {
-	for d := retryFirst; s.places.prepared != ""; d = min(2*d, retryMost) {
+	for d := s.retryFirst; s.places.prepared != ""; d = min(2*d, s.retryMost) {
 		arrived, err := s.opt.Transport.Arrived(ctx, s.places.prepared)
 		if err == nil {
 			var all []entry
 			if arrived {
 				all = s.places.batch
-				for _, e := range all {
-					if e.At != nil { // what is read next begins there
-						s.ahead(e.Log, e.At)
-					}
-				}
 			}
 			s.kept(s.places.write(append(slices.Clone(all), entry{Settled: true})...))
 			return nil
@@ -373,15 +370,6 @@ func (s *Shipper) settle(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// ahead takes down that a generation was read up to there.
-func (s *Shipper) ahead(log string, at *generation) {
-	for _, g := range s.places.logs[log] {
-		if g.Gen == at.Gen {
-			g.read, g.readLast, g.readLastN, g.whole, g.over = at.Offset, at.Last, at.LastN, at.Whole, at.Ended
-		}
-	}
 }
 
 // trouble says what goes wrong, once, and that it goes well again.
@@ -412,7 +400,7 @@ func (s *Shipper) deliver(ctx context.Context) error {
 	prepare := func(mark string) error {
 		return s.places.write(entry{Prepared: mark, Batch: s.entries()})
 	}
-	for d := retryFirst; ; d = min(2*d, retryMost) {
+	for d := s.retryFirst; ; d = min(2*d, s.retryMost) {
 		res, err := s.opt.Transport.Send(ctx, s.batch.rows, prepare)
 		if err != nil && ctx.Err() == nil && s.places.prepared != "" {
 			// Whether it was committed is not known, and sending it again might be once too often.
@@ -451,7 +439,7 @@ func (s *Shipper) deliver(ctx context.Context) error {
 
 // unsure asks until it is known whether the prepared batch has arrived. If not, the next one that is prepared replaces it.
 func (s *Shipper) unsure(ctx context.Context) (arrived bool, err error) {
-	for d := retryFirst; ; d = min(2*d, retryMost) {
+	for d := s.retryFirst; ; d = min(2*d, s.retryMost) {
 		arrived, err := s.opt.Transport.Arrived(ctx, s.places.prepared)
 		if err == nil {
 			return arrived, nil

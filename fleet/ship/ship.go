@@ -49,6 +49,8 @@ const (
 	pollEvery = 250 * time.Millisecond
 	// How often the archive is listed without need, to see what retention took.
 	listEvery = time.Minute
+	// The same while a file is away that was being read.
+	listSoon = 5 * time.Second
 	// Pauses after which sending is tried again, at first and at most.
 	retryFirst = 250 * time.Millisecond
 	retryMost  = 15 * time.Second
@@ -246,6 +248,11 @@ func (s *Shipper) Wait() error {
 
 // Close sends what is in the files by now, for at most as long as that, and ends. Without an error all was sent.
 func (s *Shipper) Close(wait time.Duration) error {
+	if s.cancel == nil { // it was not started
+		s.opt.Transport.Close()
+		s.places.close()
+		return nil
+	}
 	s.drain.Do(func() { close(s.draining) })
 	if wait > 0 {
 		select {
@@ -910,7 +917,7 @@ func (s *Shipper) replaced(t *tail) bool {
 	if s.isDraining() {
 		return true
 	}
-	if time.Since(s.listed) < pollEvery {
+	if time.Since(s.listed) < listSoon {
 		return false
 	}
 	if err := s.list(); err != nil {

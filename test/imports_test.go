@@ -24,10 +24,8 @@ func rank(path string) (int, string) {
 		switch rest {
 		case "":
 			return 0, p
-		case "join":
+		case "join", "ship": // the latter is an output as sinks are, and reads what they wrote
 			return 3, p
-		case "ship": // an output among others: it reads logs that sinks wrote, and is configured
-			return 5, p
 		}
 		return 6, p
 	case "record": // a stage of a run: it sees packets, flows and findings

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/config"
+	"github.com/raytap/raytap/detectors"
+	watcher "github.com/raytap/raytap/detectors/sensor"
 	"github.com/raytap/raytap/fleet"
 	"github.com/raytap/raytap/fleet/ship"
 	"github.com/raytap/raytap/sinks/terminal"
@@ -79,17 +82,11 @@ func publishLogs(args []string, stdout, stderr *os.File) int {
 		complain(stderr, fmt.Errorf("%s is not a directory", cfg.Out))
 		return exitInput
 	}
-	if *name != "" {
-		cfg.Sensor.Name = *name
+	sensor := cmp.Or(*name, cfg.Peer())
+	if c, err := fleet.ReadCredentials(cfg.Publish.Creds); err == nil && sensor == "" {
+		sensor = c.Sensor
 	}
-	if cfg.Sensor.Name == "" && cfg.Publish.Creds != "" {
-		if c, err := fleet.ReadCredentials(cfg.Publish.Creds); err == nil {
-			cfg.Sensor.Name = c.Sensor
-		}
-	}
-	if cfg.Sensor.Name == "" {
-		cfg.Sensor.Name = sensorName()
-	}
+	detectors.Change(&cfg.Sections, func(s *watcher.Config) { s.Name = cmp.Or(sensor, sensorName()) })
 	return publishFolder(&cfg, *follow, stdout, stderr)
 }
 

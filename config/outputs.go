@@ -162,6 +162,8 @@ func checkRemote(key string, v any) error {
 				return errors.New(strings.TrimPrefix(err.Error(), "webhook: "))
 			}
 		}
+	case "publish.logs", "publish.nats":
+		return checkPublish(key, v)
 	case "metrics.listen":
 		if s := v.(string); s != "" {
 			if _, port, err := net.SplitHostPort(s); err != nil || port == "" {

@@ -213,9 +213,10 @@ func setText(v reflect.Value, key, s string) error {
 	return nil
 }
 
-// reloadable reports whether a key takes effect while a run goes on: networks, rules, indicators, and what detectors have.
+// reloadable reports whether a key takes effect while a run goes on: networks, rules, indicators, what is
+// published, and what detectors have.
 func (c *Config) reloadable(key string) bool {
-	return key == "home" || key == "rules" || key == "intel" || slices.ContainsFunc(c.Sections, func(s detectors.SectionOf) bool { return s.Name == key })
+	return key == "home" || key == "rules" || key == "intel" || key == "publish" || slices.ContainsFunc(c.Sections, func(s detectors.SectionOf) bool { return s.Name == key })
 }
 
 // Changes lists the keys whose values differ in a new configuration: those that Reload brings into effect, and those

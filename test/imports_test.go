@@ -21,8 +21,11 @@ func rank(path string) (int, string) {
 	case "config", "":
 		return 6, p
 	case "fleet": // what sensors and hubs share is words; joining runs the detectors; the rest stands between cmd and everything
-		if rest == "" {
+		switch rest {
+		case "":
 			return 0, p
+		case "ship": // an output as sinks are, which reads what they wrote
+			return 3, p
 		}
 		return 6, p
 	case "record": // a stage of a run: it sees packets, flows and findings

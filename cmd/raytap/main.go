@@ -9,6 +9,7 @@
 //	raytap tail [flags] DIR         follow the findings of a sensor
 //	raytap extract --finding ID ... write the packets of a finding to a file
 //	raytap record ls DIR            tell what a sensor has recorded
+//	raytap publish DIR              send the rows of logs to a hub or to Kafka
 //	raytap hub --data DIR           take the rows of many sensors, by the program raytap-hub
 //	raytap intel FILE...            check and describe feeds of indicators
 //	raytap rules [--json] [RULE]    list what it can find
@@ -52,6 +53,7 @@ func commands() []command {
 		{"config", "check a configuration file, or show what is in force", configure},
 		{"report", "make an HTML report of logs", makeReport},
 		{"tail", "follow the findings of a sensor", follow},
+		{"publish", "send the rows of logs to a hub or to Kafka", publishLogs},
 		{"extract", "write the packets of a finding to a file", extract},
 		{"record", "tell what a sensor has recorded", aboutRecord},
 		{"hub", "run the hub of a fleet of sensors, or a command about it", runHub},
@@ -133,7 +135,7 @@ func complain(w io.Writer, err error) {
 	}
 	s := err.Error()
 	for _, pkg := range [...]string{
-		"raytap: ", "capture: ", "zeek: ", "detectors: ", "inventory: ", "syslog: ", "webhook: ", "metrics: ", "report: ", "logs: ", "record: ",
+		"raytap: ", "capture: ", "zeek: ", "detectors: ", "inventory: ", "syslog: ", "webhook: ", "metrics: ", "report: ", "logs: ", "record: ", "ship: ", "fleet: ",
 	} {
 		s = strings.TrimPrefix(s, pkg)
 	}

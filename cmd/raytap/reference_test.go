@@ -47,6 +47,13 @@ var units = map[string]string{
 	"raytap_output_waiting":                "findings",
 	"raytap_packets_filtered_total":        "packets",
 	"raytap_packets_total":                 "packets",
+	"raytap_publish_behind_seconds":        "seconds",
+	"raytap_publish_lost_files_total":      "files",
+	"raytap_publish_rows_refused_total":    "rows",
+	"raytap_publish_rows_repeated_total":   "rows",
+	"raytap_publish_rows_total":            "rows",
+	"raytap_publish_up":                    "0 or 1",
+	"raytap_publish_waiting_bytes":         "bytes",
 	"raytap_ring_freezes_total":            "times",
 	"raytap_weirds_total":                  "weirds",
 	"raytap_wire_total":                    "as `unit` says",
@@ -70,7 +77,7 @@ func scrape(t *testing.T) []*metric {
 	m := metrics.New(metrics.Options{Version: "v1", Rules: registry.Rules(),
 		Interfaces: func() []metrics.Interface { return []metrics.Interface{{Name: "eth0", Up: true}} },
 		Feeds:      func() []metrics.Feed { return []metrics.Feed{{Name: "pools", Up: true, At: time.Unix(1700000000, 0)}} }})
-	v := metrics.Values{LastPacket: time.Unix(1700000000, 0), Logs: []metrics.Log{{Name: "conn"}}, Outputs: []metrics.Output{{Name: "webhook"}}}
+	v := metrics.Values{LastPacket: time.Unix(1700000000, 0), Logs: []metrics.Log{{Name: "conn"}}, Outputs: []metrics.Output{{Name: "webhook"}}, Published: []metrics.Published{{To: "nats"}}}
 	var s engine.Stats
 	for _, l := range s.Losses() {
 		v.Losses = append(v.Losses, metrics.Loss{Cause: l.Name, Unit: l.Unit})

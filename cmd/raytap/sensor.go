@@ -241,6 +241,7 @@ type sensorRun struct {
 	known      *inventory.Store
 	rec        *record.Recorder // nil without
 	logs       *outputs
+	published  *publisher
 	out        *printer
 	people     *terminal.Sink
 	links      *linkNotice
@@ -270,6 +271,7 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 		s.fail(err)
 		return s.code
 	}
+	s.published.start()
 	s.out = newPrinter(stdout)
 	opt := terminal.Options{Width: terminal.Width(stdout), Live: s.out}
 	opt.Color = opt.Width > 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
@@ -339,9 +341,13 @@ func (s *sensorRun) open(cfg *config.Config) error {
 		s.health.recorder = s.rec.Failing
 		sayKept(s.rec, s.notice)
 	}
+	if s.published, err = openPublisher(cfg, s.notice); err != nil {
+		return err
+	}
 	if s.logs, err = openOutputs(cfg, s.health, s.notice, time.Now()); err != nil {
 		return err
 	}
+	s.logs.published = s.published
 	if err := openStore(cfg, false, s.notice); err != nil {
 		return err
 	}
@@ -381,6 +387,7 @@ func (s *sensorRun) openSource(cfg *config.Config) (err error) {
 
 // release closes what has no output to lose.
 func (s *sensorRun) release() {
+	s.published.close(0)
 	if s.servers != nil {
 		s.servers.close()
 	}
@@ -435,6 +442,10 @@ func (s *sensorRun) obey(signals chan os.Signal, changed, done <-chan struct{}) 
 		}
 		s.manager.reloading()
 		if next := again(s.inForce.Load(), s.configFile, s.load, s.servers, s.notice); next != nil {
+			if err := s.published.reload(next); err != nil { // what was published goes on being so
+				s.notice(strings.TrimPrefix(err.Error(), "raytap: "))
+				next.Publish = s.inForce.Load().Publish
+			}
 			s.inForce.Store(next)
 			select {
 			case <-s.reload: // one that the run has not come to yet
@@ -456,6 +467,9 @@ func (s *sensorRun) finish(cfg *config.Config, stats *engine.Stats, elapsed time
 	}
 	if err := errors.Join(s.logs.close(time.Now()), s.known.Close()); err != nil {
 		s.fail(err)
+	}
+	if err := s.published.close(publishAtEnd); err != nil {
+		complain(s.stderr, fmt.Errorf("%w; the next start goes on there", err))
 	}
 	kept, _, err := closeStore(cfg)
 	if err != nil {

@@ -102,13 +102,13 @@ type Asset struct {
 
 const (
 	maxSensors  = 4096
-	maxFlows    = 1 << 17
+	maxFlows    = 1 << 16
 	maxFindings = 1 << 15
 	maxHosts    = 1 << 16
 	maxLocals   = 1 << 14
 	maxMarks    = 1 << 12
 	// Events of one flow that are remembered, in case another tap tells of them too.
-	maxSeen = 128
+	maxSeen = 32
 	// A sensor that is further behind the others than lagging, and does not catch up, is waited for no longer than catchUp.
 	lagging = capture.Time(10 * time.Second)
 	catchUp = 2 * time.Minute
@@ -229,14 +229,15 @@ type Joiner struct {
 	now     time.Time
 	place   uint64
 
-	flows  detectors.Table[ends, []*flow]
-	byUID  detectors.Table[tapUID, *flow]
-	hosts  detectors.Table[hostKey, set]
-	said   detectors.Table[string, *said] // by Same
-	ids    detectors.Table[string, *said]
-	locals []local
-	open   map[string]capture.Time // incidents that are open, with their beginning
-	marks  []mark
+	flows    detectors.Table[ends, []*flow]
+	byUID    detectors.Table[tapUID, *flow]
+	hosts    detectors.Table[hostKey, set]
+	said     detectors.Table[string, *said] // by Same
+	ids      detectors.Table[string, *said]
+	locals   []local
+	localsAt capture.Time            // when they were looked through
+	open     map[string]capture.Time // incidents that are open, with their beginning
+	marks    []mark
 
 	at             *flow // that the event at hand belongs to
 	by             *Sensor
@@ -537,7 +538,10 @@ func (j *Joiner) take() {
 		j.clock = low
 		j.guarded(func() { j.det.Clock(capture.At{Time: low}) })
 	}
-	j.tellLocals(j.clock - localWait)
+	if j.clock-j.localsAt >= capture.Time(time.Second) {
+		j.localsAt = j.clock
+		j.tellLocals(j.clock - localWait)
+	}
 	j.flush()
 }
 

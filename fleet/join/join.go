@@ -50,7 +50,7 @@ type Config struct {
 	Wait    time.Duration // how long a sensor of which nothing is heard is waited for
 	Late    time.Duration // how far behind what was told already an event may be
 	Skew    time.Duration // by how much the clocks of two taps may differ
-	Memory  time.Duration // how far back Resume goes at least
+	Memory  time.Duration // how far back Resume goes at least: most detectors remember a job for an hour
 	Longest time.Duration // how far back it goes at most, for an incident that is open
 	Waiting int           // events that wait at most; the oldest are taken then, whoever has not told of their time
 
@@ -65,7 +65,7 @@ type Config struct {
 
 // Default gives the settings of a Joiner for which nothing is said.
 func Default() Config {
-	return Config{Engine: engine.Default(), Wait: 30 * time.Second, Late: time.Hour, Skew: 2 * time.Second, Memory: 6 * time.Hour, Longest: 24 * time.Hour, Waiting: 1 << 16}
+	return Config{Engine: engine.Default(), Wait: 30 * time.Second, Late: time.Hour, Skew: 2 * time.Second, Memory: time.Hour, Longest: 24 * time.Hour, Waiting: 1 << 16}
 }
 
 // Finding is a finding of the whole.

@@ -340,11 +340,21 @@ func TestReloadedSettingsHold(t *testing.T) {
 		capture, rule string
 		allow         func(*Config)
 	}{
-		{"attack-shell", "shell/interactive", func(c *Config) { detectors.Change(&c.Sections, func(s *shell.Config) { s.Allow = []string{"198.51.100.77"} }) }},
-		{"attack-job-blind", "oast/callback", func(c *Config) { detectors.Change(&c.Sections, func(s *oast.Config) { s.Allow = []string{"10.20.0.0/24"} }) }},
-		{"egress-dns", "egress/dns_tunnel", func(c *Config) { detectors.Change(&c.Sections, func(s *dnstunnel.Config) { s.Allow = []string{"tunnel.example"} }) }},
-		{"beacon-http", "beacon/regular", func(c *Config) { detectors.Change(&c.Sections, func(s *beacon.Config) { s.Allow = []string{"198.51.100.77"} }) }},
-		{"attack-scan", "scan/hosts", func(c *Config) { detectors.Change(&c.Sections, func(s *scan.Config) { s.Allow = []string{"203.0.113.90"} }) }},
+		{"attack-shell", "shell/interactive", func(c *Config) {
+			detectors.Change(&c.Sections, func(s *shell.Config) { s.Allow = []string{"198.51.100.77"} })
+		}},
+		{"attack-job-blind", "oast/callback", func(c *Config) {
+			detectors.Change(&c.Sections, func(s *oast.Config) { s.Allow = []string{"10.20.0.0/24"} })
+		}},
+		{"egress-dns", "egress/dns_tunnel", func(c *Config) {
+			detectors.Change(&c.Sections, func(s *dnstunnel.Config) { s.Allow = []string{"tunnel.example"} })
+		}},
+		{"beacon-http", "beacon/regular", func(c *Config) {
+			detectors.Change(&c.Sections, func(s *beacon.Config) { s.Allow = []string{"198.51.100.77"} })
+		}},
+		{"attack-scan", "scan/hosts", func(c *Config) {
+			detectors.Change(&c.Sections, func(s *scan.Config) { s.Allow = []string{"203.0.113.90"} })
+		}},
 	} {
 		frames := allFrames(t, c.capture)
 		reload := make(chan *Config, 1)

@@ -115,7 +115,8 @@ func NewKit(opt Options) *Kit {
 		return http2.Upgraded(ctx, two, exchangesOf(c), first)
 	}
 	k.HTTP = http.Spec(one)
-	k.Decoders = []decoders.Spec{
+	var err error
+	k.Decoders, err = decoders.Order([]decoders.Spec{
 		proxy.Spec(proxy.Options{Trusts: func(from, to netip.Addr) bool { return balancers.Contains(from) && home.Contains(to) }}),
 		k.HTTP,
 		http2.Spec(two),
@@ -137,8 +138,16 @@ func NewKit(opt Options) *Kit {
 			services.Text: both(secrets.Text(), shell.Text()),
 		}}),
 		secrets.Spec(),
+	})
+	if err != nil {
+		panic(err) // what the list declares; every test comes by here
 	}
 	return k
+}
+
+// Expects lists what reads connections that others announce.
+func Expects(files *file.Cache) []decoders.Expect {
+	return []decoders.Expect{services.Expect(files)}
 }
 
 // Labels gives what tells a package of Ray by the place that it is sent to, nil if none is wanted.

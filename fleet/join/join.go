@@ -104,11 +104,16 @@ const (
 	maxSensors  = 4096
 	maxFlows    = 1 << 16
 	maxFindings = 1 << 15
+	maxLike     = 8 // flows with the same ends
 	maxHosts    = 1 << 16
 	maxLocals   = 1 << 14
 	maxMarks    = 1 << 12
-	// Events of one flow that are remembered, in case another tap tells of them too.
-	maxSeen = 32
+	// Events of one flow that are remembered, in case another tap tells of them too: all of the last seconds as long as there is room, and
+	// some in any case.
+	minSeen    = 32
+	maxSeen    = 4096
+	maxAllSeen = 1 << 20
+	seenFor    = capture.Time(10 * time.Second)
 	// A sensor that is further behind the others than lagging, and does not catch up, is waited for no longer than catchUp.
 	lagging = capture.Time(10 * time.Second)
 	catchUp = 2 * time.Minute
@@ -234,6 +239,7 @@ type Joiner struct {
 	hosts    detectors.Table[hostKey, set]
 	said     detectors.Table[string, *said] // by Same
 	ids      detectors.Table[string, *said]
+	seen     int // events that are remembered of flows
 	locals   []local
 	localsAt capture.Time            // when they were looked through
 	open     map[string]capture.Time // incidents that are open, with their beginning
@@ -634,7 +640,7 @@ func (j *Joiner) plain(x *item) {
 	tap := 0
 	own, passed := x.Event.Event.(*detectors.Finding)
 	if x.Flow != nil {
-		if f, tap = j.flow(x); !f.takes(x, tap) {
+		if f, tap = j.flow(x); !f.takes(x, tap, &j.seen) {
 			x.s.Twice++
 			j.alsoSeen(f, x.s)
 			if passed {

@@ -248,6 +248,41 @@ func TestStandingClock(t *testing.T) {
 	}
 }
 
+// TestFastClock: a sensor whose clock is half an hour ahead, which nobody has noticed yet, does not make the others late.
+func TestFastClock(t *testing.T) {
+	rows := parts(t, shadowray, way{"flows", 3, false}, nil)
+	whole := newView()
+	replay(t, config(), shadowray, whole)
+	h := newHub(t, nil)
+	ticks := map[string]int{}
+	var base time.Time
+	for _, f := range whole.findings {
+		if base.IsZero() || f.Time.Std().Before(base) {
+			base = f.Time.Std()
+		}
+	}
+	// Five minutes in which all sensors tell that they see nothing, and one of them half an hour too early.
+	at := base.Add(-10 * time.Minute)
+	for ; at.Before(base.Add(-time.Minute)); at = at.Add(5 * time.Second) {
+		for name, fast := range map[string]time.Duration{"sensor-0": 0, "sensor-1": 0, "sensor-2": 0, "fast": 30 * time.Minute} {
+			ticks[name]++
+			body := fmt.Sprintf(`{"ts":%d,"run":"0","number":%d,"events":0}`, at.Add(fast).Unix(), ticks[name])
+			h.add(t, row{name, []byte(body), 1, at.Add(time.Second)})
+		}
+	}
+	for _, s := range h.Sensors() {
+		if s.Behind {
+			t.Errorf("%s is not waited for", s.Name)
+		}
+	}
+	for _, r := range stream(rows) {
+		r.at = base.Add(time.Minute)
+		h.add(t, r)
+	}
+	h.End()
+	same(t, whole.lines(), h.lines())
+}
+
 // TestRowsOutOfOrder: a batch that is published again comes behind what was published after it, and some rows come twice.
 func TestRowsOutOfOrder(t *testing.T) {
 	rows := parts(t, shadowray, way{"hosts", 0, false}, nil)

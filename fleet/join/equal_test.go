@@ -58,7 +58,7 @@ func (v *view) lines() []string {
 			all = append(all, fmt.Sprintf("finding %s %s (%s) %s", f.Rule, f.Src, f.Same(), f.Severity))
 			continue
 		}
-		all = append(all, fmt.Sprintf("finding %s %s -> %s:%d %s %s", f.Rule, f.Src, f.Dst, f.Port, f.Severity, f.Outcome))
+		all = append(all, fmt.Sprintf("finding %s %s -> %s:%d %s %s %d %d %s", f.Rule, f.Src, f.Dst, f.Port, f.Severity, f.Outcome, f.Confidence, f.Count, f.Msg))
 	}
 	addrs := func(a []netip.Addr) []netip.Addr {
 		a = slices.Clone(a)
@@ -67,6 +67,7 @@ func (v *view) lines() []string {
 	}
 	for _, x := range v.incidents {
 		all = append(all, fmt.Sprintf("incident %v on %v %s chain=%v score=%d findings=%d", addrs(x.Attackers), addrs(x.Victims), x.Severity, x.Chain, x.Score, x.Findings))
+		all = append(all, fmt.Sprintf("story of %v: %v %v %v", addrs(x.Victims), x.Others, x.Tactics, x.Techniques))
 		for i := range x.Steps {
 			all = append(all, fmt.Sprintf("step of %v: %s", addrs(x.Victims), x.Steps[i].String()))
 		}

@@ -50,6 +50,7 @@ type tap struct {
 type seen struct {
 	kind string
 	sum  uint64
+	at   capture.Time
 	n    []uint16 // by tap
 	most uint16
 }
@@ -59,9 +60,12 @@ func (j *Joiner) flow(x *item) (*flow, int) {
 	s, name := x.s, tapUID{x.s.n, x.uid}
 	if p := j.byUID.Get(name); p != nil {
 		f := *p
+		if all := j.like(x.key); !slices.Contains(*all, f) { // it was forgotten there
+			j.keep(all, f)
+		}
 		return f, slices.IndexFunc(f.taps, func(t tap) bool { return t.s == s && t.uid == x.uid })
 	}
-	all := j.flows.Put(x.key)
+	all := j.like(x.key)
 	var best *flow
 	for _, f := range *all {
 		d := distance(f.start, x.start)
@@ -71,11 +75,7 @@ func (j *Joiner) flow(x *item) (*flow, int) {
 	}
 	if best == nil {
 		best = &flow{key: x.key, uid: x.uid, start: x.start}
-		// What has the same ends and began long before is over, or is known by its name.
-		if len(*all) >= 8 {
-			*all = slices.Delete(*all, 0, 1)
-		}
-		*all = append(*all, best)
+		j.keep(all, best)
 	}
 	best.taps = append(best.taps, tap{s: s, uid: x.uid})
 	*j.byUID.Put(name) = best
@@ -83,6 +83,31 @@ func (j *Joiner) flow(x *item) (*flow, int) {
 		j.hosts.Put(hostKey{a}).add(s.n)
 	}
 	return best, len(best.taps) - 1
+}
+
+// like gives the flows between two ends.
+func (j *Joiner) like(key ends) *[]*flow {
+	if j.flows.Len() >= maxFlows && j.flows.Peek(key) == nil {
+		_, old := j.flows.Oldest() // makes room
+		for _, f := range *old {
+			j.forget(f)
+		}
+	}
+	return j.flows.Put(key)
+}
+
+// keep adds one to them. What has the same ends and began long before is over, or is known by its name.
+func (j *Joiner) keep(all *[]*flow, f *flow) {
+	if len(*all) >= maxLike {
+		j.forget((*all)[0])
+		*all = slices.Delete(*all, 0, 1)
+	}
+	*all = append(*all, f)
+}
+
+func (j *Joiner) forget(f *flow) {
+	j.seen -= len(f.seen)
+	f.seen = nil
 }
 
 func distance(a, b capture.Time) capture.Time {
@@ -98,7 +123,8 @@ func (f *flow) wholeBut(s *Sensor) bool {
 }
 
 // takes reports whether an event of the flow is news: no other tap has told of it as often as this one has by now.
-func (f *flow) takes(x *item, n int) bool {
+// all counts the events that are remembered of all flows.
+func (f *flow) takes(x *item, n int, all *int) bool {
 	switch {
 	case x.Kind == "progress" && x.oneSided:
 		return !f.wholeBut(x.s) // the other tap has the other direction
@@ -113,10 +139,13 @@ func (f *flow) takes(x *item, n int) bool {
 		}
 	}
 	if e == nil {
-		if len(f.seen) >= maxSeen {
-			f.seen = f.seen[:copy(f.seen, f.seen[len(f.seen)/2:])]
+		// Another tap tells of the same within the moment; events of one packet come from one tap first, and then from the other.
+		if half := len(f.seen) / 2; half >= minSeen/2 && (half >= maxSeen/2 || *all >= maxAllSeen || f.seen[half].at < x.Time-seenFor) {
+			f.seen = f.seen[:copy(f.seen, f.seen[half:])]
+			*all -= half
 		}
-		f.seen = append(f.seen, seen{kind: x.Kind, sum: x.Sum})
+		f.seen = append(f.seen, seen{kind: x.Kind, sum: x.Sum, at: x.Time})
+		*all++
 		e = &f.seen[len(f.seen)-1]
 	}
 	for len(e.n) <= n {

@@ -50,7 +50,7 @@ type Config struct {
 	Wait    time.Duration // how long a sensor of which nothing is heard is waited for
 	Late    time.Duration // how far behind what was told already an event may be
 	Skew    time.Duration // by how much the clocks of two taps may differ
-	Memory  time.Duration // how far back Resume goes at least
+	Memory  time.Duration // how far back Resume goes at least: most detectors remember a job for an hour
 	Longest time.Duration // how far back it goes at most, for an incident that is open
 	Waiting int           // events that wait at most; the oldest are taken then, whoever has not told of their time
 
@@ -65,7 +65,7 @@ type Config struct {
 
 // Default gives the settings of a Joiner for which nothing is said.
 func Default() Config {
-	return Config{Engine: engine.Default(), Wait: 30 * time.Second, Late: time.Hour, Skew: 2 * time.Second, Memory: 6 * time.Hour, Longest: 24 * time.Hour, Waiting: 1 << 16}
+	return Config{Engine: engine.Default(), Wait: 30 * time.Second, Late: time.Hour, Skew: 2 * time.Second, Memory: time.Hour, Longest: 24 * time.Hour, Waiting: 1 << 16}
 }
 
 // Finding is a finding of the whole.
@@ -102,13 +102,18 @@ type Asset struct {
 
 const (
 	maxSensors  = 4096
-	maxFlows    = 1 << 17
+	maxFlows    = 1 << 16
 	maxFindings = 1 << 15
+	maxLike     = 8 // flows with the same ends
 	maxHosts    = 1 << 16
 	maxLocals   = 1 << 14
 	maxMarks    = 1 << 12
-	// Events of one flow that are remembered, in case another tap tells of them too.
-	maxSeen = 128
+	// Events of one flow that are remembered, in case another tap tells of them too: all of the last seconds as long as there is room, and
+	// some in any case.
+	minSeen    = 32
+	maxSeen    = 4096
+	maxAllSeen = 1 << 20
+	seenFor    = capture.Time(10 * time.Second)
 	// A sensor that is further behind the others than lagging, and does not catch up, is waited for no longer than catchUp.
 	lagging = capture.Time(10 * time.Second)
 	catchUp = 2 * time.Minute
@@ -229,14 +234,16 @@ type Joiner struct {
 	now     time.Time
 	place   uint64
 
-	flows  detectors.Table[ends, []*flow]
-	byUID  detectors.Table[tapUID, *flow]
-	hosts  detectors.Table[hostKey, set]
-	said   detectors.Table[string, *said] // by Same
-	ids    detectors.Table[string, *said]
-	locals []local
-	open   map[string]capture.Time // incidents that are open, with their beginning
-	marks  []mark
+	flows    detectors.Table[ends, []*flow]
+	byUID    detectors.Table[tapUID, *flow]
+	hosts    detectors.Table[hostKey, set]
+	said     detectors.Table[string, *said] // by Same
+	ids      detectors.Table[string, *said]
+	seen     int // events that are remembered of flows
+	locals   []local
+	localsAt capture.Time            // when they were looked through
+	open     map[string]capture.Time // incidents that are open, with their beginning
+	marks    []mark
 
 	at             *flow // that the event at hand belongs to
 	by             *Sensor
@@ -504,6 +511,7 @@ func (j *Joiner) take() {
 	for _, s := range j.list {
 		ahead = max(ahead, s.Seen)
 	}
+	ahead = min(ahead, capture.Time(j.now.UnixNano())) // a clock that is fast makes nobody late
 	for _, s := range j.list {
 		if len(s.held) > 0 && j.now.Sub(s.oldest()) > j.cfg.Wait {
 			_ = j.unhold(s, true) // counted
@@ -537,7 +545,10 @@ func (j *Joiner) take() {
 		j.clock = low
 		j.guarded(func() { j.det.Clock(capture.At{Time: low}) })
 	}
-	j.tellLocals(j.clock - localWait)
+	if j.clock-j.localsAt >= capture.Time(time.Second) {
+		j.localsAt = j.clock
+		j.tellLocals(j.clock - localWait)
+	}
 	j.flush()
 }
 
@@ -630,7 +641,7 @@ func (j *Joiner) plain(x *item) {
 	tap := 0
 	own, passed := x.Event.Event.(*detectors.Finding)
 	if x.Flow != nil {
-		if f, tap = j.flow(x); !f.takes(x, tap) {
+		if f, tap = j.flow(x); !f.takes(x, tap, &j.seen) {
 			x.s.Twice++
 			j.alsoSeen(f, x.s)
 			if passed {

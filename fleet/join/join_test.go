@@ -14,6 +14,7 @@ import (
 
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/fleet/join"
+	"github.com/raytap/raytap/fleet/observe"
 )
 
 const shadowray = "../../pcaps/shadowray.pcap.gz"
@@ -247,6 +248,41 @@ func TestStandingClock(t *testing.T) {
 	}
 }
 
+// TestFastClock: a sensor whose clock is half an hour ahead, which nobody has noticed yet, does not make the others late.
+func TestFastClock(t *testing.T) {
+	rows := parts(t, shadowray, way{"flows", 3, false}, nil)
+	whole := newView()
+	replay(t, config(), shadowray, whole)
+	h := newHub(t, nil)
+	ticks := map[string]int{}
+	var base time.Time
+	for _, f := range whole.findings {
+		if base.IsZero() || f.Time.Std().Before(base) {
+			base = f.Time.Std()
+		}
+	}
+	// Five minutes in which all sensors tell that they see nothing, and one of them half an hour too early.
+	at := base.Add(-10 * time.Minute)
+	for ; at.Before(base.Add(-time.Minute)); at = at.Add(5 * time.Second) {
+		for name, fast := range map[string]time.Duration{"sensor-0": 0, "sensor-1": 0, "sensor-2": 0, "fast": 30 * time.Minute} {
+			ticks[name]++
+			body := fmt.Sprintf(`{"ts":%d,"run":"0","number":%d,"events":0}`, at.Add(fast).Unix(), ticks[name])
+			h.add(t, row{name, []byte(body), 1, at.Add(time.Second)})
+		}
+	}
+	for _, s := range h.Sensors() {
+		if s.Behind {
+			t.Errorf("%s is not waited for", s.Name)
+		}
+	}
+	for _, r := range stream(rows) {
+		r.at = base.Add(time.Minute)
+		h.add(t, r)
+	}
+	h.End()
+	same(t, whole.lines(), h.lines())
+}
+
 // TestRowsOutOfOrder: a batch that is published again comes behind what was published after it, and some rows come twice.
 func TestRowsOutOfOrder(t *testing.T) {
 	rows := parts(t, shadowray, way{"hosts", 0, false}, nil)
@@ -278,11 +314,16 @@ func TestRestart(t *testing.T) {
 	want := wants(t)
 	all := stream(parts(t, shadowray, way{"flows", 3, false}, nil))
 	for cut := 1; cut < len(all); cut += max(len(all)/9, 1) {
-		one := newHub(t, nil)
+		change := func(c *join.Config) {
+			if cut%2 == 0 { // the incident alone says how far back
+				c.Memory = time.Second
+			}
+		}
+		one := newHub(t, change)
 		for _, r := range all[:cut] {
 			one.add(t, r)
 		}
-		two := newHub(t, nil)
+		two := newHub(t, change)
 		two.over = all[cut-1].place
 		for _, r := range all {
 			if r.place >= one.Resume() {
@@ -305,6 +346,28 @@ func TestRestart(t *testing.T) {
 		same(t, want, two.lines())
 	}
 }
+
+// TestWorkers: a sensor writes the same with any number of workers.
+func TestWorkers(t *testing.T) {
+	var said [2]string
+	for i, n := range []int{1, 4} {
+		cfg := config()
+		cfg.Workers = n
+		cfg.Observer = observe.New("1", observe.Config{})
+		replay(t, cfg, shadowray, sinkFunc(func(ev any) {
+			if p, ok := ev.(*observe.Pack); ok {
+				said[i] += fmt.Sprintf("%+v\n", *p)
+			}
+		}))
+	}
+	if said[0] != said[1] || said[0] == "" {
+		t.Error("the number of workers shows")
+	}
+}
+
+type sinkFunc func(any)
+
+func (f sinkFunc) Event(ev any) { f(ev) }
 
 // TestSameStreamSameWords: two hubs that read the same stream say the same, in the same order.
 func TestSameStreamSameWords(t *testing.T) {
@@ -382,5 +445,18 @@ func TestFutureIsRefused(t *testing.T) {
 		if s.Name == "ahead" && s.Future == 0 {
 			t.Error("the future is not counted")
 		}
+	}
+}
+
+// TestResume: what is long past need not be read again.
+func TestResume(t *testing.T) {
+	h := newHub(t, nil)
+	last := uint64(0)
+	for _, r := range stream(parts(t, "../../pcaps/benign-heartbeats.pcap.gz", way{"hosts", 0, false}, nil)) {
+		h.add(t, r)
+		last = r.place
+	}
+	if at := h.Resume(); at == 0 || at > last {
+		t.Errorf("from %d of %d", at, last)
 	}
 }

@@ -192,7 +192,7 @@ func checkValue(key string, v any) error {
 		}
 	case "checksums":
 		if s := v.(string); s != "auto" && s != "strict" && s != "ignore" {
-			return fmt.Errorf("%q is none of auto, strict, ignore", s)
+			return fmt.Errorf("%q is not one of auto, strict, ignore", s)
 		}
 	case "interfaces":
 		if err := capture.CheckInterface(v.(string)); err != nil {
@@ -211,7 +211,7 @@ func checkValue(key string, v any) error {
 		return err
 	case "logs":
 		if !slices.Contains(zeek.Logs(), v.(string)) {
-			return fmt.Errorf("%q is none of the logs: %s", v, strings.Join(zeek.Logs(), ", "))
+			return fmt.Errorf("%q is not one of the logs: %s", v, strings.Join(zeek.Logs(), ", "))
 		}
 	case "rules.off", "rules.suppress.rule":
 		return checkRule(v.(string), key != "rules.off")

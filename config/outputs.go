@@ -112,7 +112,7 @@ const (
 func checkOutput(key string, v any) error {
 	oneOf := func(names ...string) error {
 		if s := v.(string); !slices.Contains(names, s) {
-			return fmt.Errorf("%q is none of %s", s, strings.Join(names, ", "))
+			return fmt.Errorf("%q is not one of %s", s, strings.Join(names, ", "))
 		}
 		return nil
 	}

@@ -34,7 +34,7 @@ func (o Outsider) String() string {
 		nodes = "a machine there talks"
 	}
 	if o.Findings == 0 {
-		return fmt.Sprintf("%s counts as outside, but %s as a Ray cluster does, and what is done to it is not judged: --home %s (and your other networks) if it is yours",
+		return fmt.Sprintf("%s counts as outside, but %s as a Ray cluster does, and attacks on it are not reported: set --home %s (and your other networks) if it is yours",
 			o.Network, nodes, o.Network)
 	}
 	rest := "findings rest"

@@ -531,7 +531,8 @@ func eachField(v reflect.Value, f func(key string, v reflect.Value)) {
 // decoder of the library turns numbers into strings and words into numbers without a word.
 func fill(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 	bad := func(format string, a ...any) error { return &keyError{line(n), key, fmt.Sprintf(format, a...)} }
-	if v.Kind() == reflect.Struct {
+	switch v.Kind() {
+	case reflect.Struct:
 		if word, ok := v.Addr().Interface().(interface{ SetText(string) error }); ok && n.Type() != ast.BoolType && n.Type() != ast.NullType {
 			if text, _, single := scalar(n); single {
 				if err := word.SetText(text); err != nil {
@@ -541,79 +542,90 @@ func fill(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 			}
 		}
 		return fillStruct(v, n, key, lines)
-	}
-	if v.Kind() == reflect.Slice {
-		if n.Type() == ast.NullType {
-			v.SetZero()
-			return nil
-		}
-		seq, ok := n.(*ast.SequenceNode)
-		if !ok {
-			return bad("must be a list")
-		}
-		list := reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values))
-		var wrong mistakes
-		for i, e := range seq.Values {
-			if err := fill(list.Index(i), e, key, nil); err != nil {
-				wrong = wrong.and(err)
-			}
-			if lines != nil {
-				lines[fmt.Sprintf("%s[%d]", key, i)] = line(e)
-			}
-		}
-		v.Set(list)
-		return wrong.err()
-	}
-	if v.Kind() == reflect.Map {
+	case reflect.Slice:
+		return fillList(v, n, key, lines)
+	case reflect.Map:
 		return fillMap(v, n, key)
 	}
 	text, quoted, ok := scalar(n)
 	if !ok {
 		return bad("must be a single value")
 	}
-	switch p := v.Addr().Interface().(type) {
-	case *string:
-		if n.Type() == ast.BoolType || n.Type() == ast.NullType {
-			return bad("%s is not text; put it in quotes if it is meant", text)
-		}
-		*p = text
-	case *bool:
-		b, ok := n.(*ast.BoolNode)
-		if !ok {
-			return bad("%s is neither true nor false", text)
-		}
-		*p = b.Value
-	case *int:
-		i, err := strconv.Atoi(text)
-		if err != nil || quoted {
-			return bad("%s is not a whole number", text)
-		}
-		*p = i
-	case *uint64:
-		u, err := parseSize(text)
-		if err != nil {
-			return bad("%v", err)
-		}
-		*p = u
-	case *float64:
-		f, err := strconv.ParseFloat(text, 64)
-		if err != nil || quoted || math.IsNaN(f) || math.IsInf(f, 0) {
-			return bad("%s is not a number", text)
-		}
-		*p = f
-	case *time.Duration:
-		d, err := time.ParseDuration(text)
-		if err != nil || d < 0 {
-			return bad("%q is not a duration (90s, 10m, 1h30m)", text)
-		}
-		*p = d
-	default:
-		return bad("cannot be set in a file")
+	if says := fillValue(v, n, text, quoted); says != "" {
+		return bad("%s", says)
 	}
 	if err := check(key, v.Interface()); err != nil {
 		return bad("%v", err)
 	}
 	return nil
+}
+
+// fillList sets the slice v.
+func fillList(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
+	if n.Type() == ast.NullType {
+		v.SetZero()
+		return nil
+	}
+	seq, ok := n.(*ast.SequenceNode)
+	if !ok {
+		return &keyError{line(n), key, "must be a list"}
+	}
+	list := reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values))
+	var wrong mistakes
+	for i, e := range seq.Values {
+		if err := fill(list.Index(i), e, key, nil); err != nil {
+			wrong = wrong.and(err)
+		}
+		if lines != nil {
+			lines[fmt.Sprintf("%s[%d]", key, i)] = line(e)
+		}
+	}
+	v.Set(list)
+	return wrong.err()
+}
+
+// fillValue sets v from the text of a scalar node. It returns what is wrong with that, "" if nothing is.
+func fillValue(v reflect.Value, n ast.Node, text string, quoted bool) string {
+	switch p := v.Addr().Interface().(type) {
+	case *string:
+		if n.Type() == ast.BoolType || n.Type() == ast.NullType {
+			return text + " is not text; put it in quotes if it is meant"
+		}
+		*p = text
+	case *bool:
+		b, ok := n.(*ast.BoolNode)
+		if !ok {
+			return text + " is neither true nor false"
+		}
+		*p = b.Value
+	case *int:
+		i, err := strconv.Atoi(text)
+		if err != nil || quoted {
+			return text + " is not a whole number"
+		}
+		*p = i
+	case *uint64:
+		u, err := parseSize(text)
+		if err != nil {
+			return err.Error()
+		}
+		*p = u
+	case *float64:
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil || quoted || math.IsNaN(f) || math.IsInf(f, 0) {
+			return text + " is not a number"
+		}
+		*p = f
+	case *time.Duration:
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			return fmt.Sprintf("%q is not a duration (90s, 10m, 1h30m)", text)
+		}
+		*p = d
+	default:
+		return "cannot be set in a file"
+	}
+	return ""
 }
 
 // fillMap sets a map of texts.

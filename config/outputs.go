@@ -110,12 +110,7 @@ const (
 
 // checkOutput is check for the keys of these sections.
 func checkOutput(key string, v any) error {
-	oneOf := func(names ...string) error {
-		if s := v.(string); !slices.Contains(names, s) {
-			return fmt.Errorf("%q is not one of %s", s, strings.Join(names, ", "))
-		}
-		return nil
-	}
+	oneOf := func(names ...string) error { return checkOneOf(v, names) }
 	switch key {
 	case "rotate.compress":
 		return oneOf("none", "gzip", "zstd")
@@ -123,6 +118,21 @@ func checkOutput(key string, v any) error {
 		return oneOf(zeek.NamesInterval, zeek.NamesBegin)
 	case "rotate.fsync":
 		return oneOf("never", "rotate", "flush")
+	}
+	return checkRemote(key, v)
+}
+
+func checkOneOf(v any, names []string) error {
+	if s := v.(string); !slices.Contains(names, s) {
+		return fmt.Errorf("%q is not one of %s", s, strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// checkRemote is check for the keys of what is sent to other machines, or kept for them.
+func checkRemote(key string, v any) error {
+	oneOf := func(names ...string) error { return checkOneOf(v, names) }
+	switch key {
 	case "syslog.address":
 		if s := v.(string); s != "" {
 			if _, _, err := syslog.ParseAddress(s); err != nil {

@@ -36,6 +36,6 @@ func TestConfigDocument(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if want != string(b) {
-		t.Errorf("%s is not what the detectors say: go test -run TestConfigDocument -update ./test", name)
+		t.Errorf("%s is not what the detectors say: go test ./test -run TestConfigDocument -update", name)
 	}
 }

@@ -39,7 +39,7 @@ func TestRulesDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s is not what the registry says; write it with: go test -run TestRulesDocument -update ./test", name)
+		t.Errorf("%s is not what the registry says; write it with: go test ./test -run TestRulesDocument -update", name)
 	}
 }
 
@@ -48,7 +48,7 @@ func rulesDocument(specs []detectors.Spec) []byte {
 	atlas, attack, _ := data.Versions()
 	fmt.Fprintf(&b, `# Rules
 
-Everything raytap can report, generated from the registry (`+"`go test -run TestRulesDocument -update ./test`"+`). `+"`raytap rules RULE`"+`
+Everything raytap can report, generated from the registry (`+"`go test ./test -run TestRulesDocument -update`"+`). `+"`raytap rules RULE`"+`
 prints the same. The severity is that of a plain success; an attempt is rated at least one step below it, and a rule may
 exceed it where its sentence gives the reason. Names of techniques are those of MITRE ATLAS %s and MITRE ATT&CK %s.
 

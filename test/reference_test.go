@@ -132,7 +132,7 @@ func logsDocument(logs []capture.LogSpec) []byte {
 	var b bytes.Buffer
 	b.WriteString(`# Logs
 
-Every log, when it gets a row, and the meaning of its columns. Generated from the code (` + "`go test -run TestLogsDocument -update ./test`" + `).
+Every log, when it gets a row, and the meaning of its columns. Generated from the code (` + "`go test ./test -run TestLogsDocument -update`" + `).
 [schema/](schema) has the same as JSON Schema, one file for each log.
 
 Types are those of the tab-separated format. With ` + "`format: json`" + ` each row is one object on its own line; unset columns are

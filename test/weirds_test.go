@@ -205,7 +205,7 @@ func TestWeirdsDocument(t *testing.T) {
 	b.WriteString(`# Weirds
 
 The names in ` + "`weird.log`" + `: anomalies in the traffic, and limits that were reached. Generated from the code
-(` + "`go test -run TestWeirdsDocument -update ./test`" + `). Names that Zeek also uses have the same meaning as in Zeek. In the second column,
+(` + "`go test ./test -run TestWeirdsDocument -update`" + `). Names that Zeek also uses have the same meaning as in Zeek. In the second column,
 ` + "`link`, `tunnel` and `decoder`" + ` stand for the actual protocol, and ` + "`transport`" + ` for IP, TCP, UDP or ICMP. For HTTP over HTTP/2
 the source is HTTP2. An empty source is also empty in Zeek.
 

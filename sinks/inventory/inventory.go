@@ -1,10 +1,10 @@
 // Package inventory keeps the inventory of assets from one run to the next, and prints it.
 //
 // In: rows of the inventory (*assets.Row) as the run says them. Out: a snapshot file that is whole at any moment, what
-// it held at the start (Known, for Config.Assets.Known), and the inventory as a table for people or as JSON.
+// it held at the start (Known, for Known of the section assets), and the inventory as a table for people or as JSON.
 //
 //	store, err := inventory.Open("/var/lib/raytap/assets.json")
-//	cfg.Assets.Known, cfg.Assets.Refresh = store.Known(), time.Hour
+//	detectors.Change(&cfg.Sections, func(a *assets.Config) { a.Known, a.Refresh = store.Known(), time.Hour })
 //	stats, err := engine.Run(ctx, cfg, src, logs, store)
 //	err = store.Close()
 //

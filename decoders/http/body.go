@@ -132,7 +132,7 @@ func (d *decoder) chunk(dir capture.Dir, h *half, line []byte) {
 	}
 	if h.state == inChunkEnd {
 		if len(line) > 0 {
-			d.badChunk(dir, h, "data behind a chunk")
+			d.badChunk(dir, h, "data after a chunk")
 			return
 		}
 		h.state = inChunkSize
@@ -274,7 +274,7 @@ func (s *sink) inflating() bool { return s.count }
 func (s *sink) raw(body *Body, b []byte, whole bool) {
 	first := body.Len == 0
 	if first {
-		body.Unseen = s.d.doubted()
+		body.From = capture.Doubted.When(s.d.doubted())
 	}
 	body.Len += int64(len(b))
 	if s.holed {
@@ -526,7 +526,7 @@ func (s *sink) seeLines(at capture.At, b []byte) {
 
 // gap says that n bytes of the body are missing.
 func (s *sink) gap(body *Body, n int64) {
-	body.Unseen = body.Unseen || body.Len == 0
+	body.From |= capture.AfterGap.When(body.Len == 0)
 	body.Len += n
 	body.Missing += n
 	if s.tx != nil && (len(s.stages) == 0 || s.rowOnly) {

@@ -149,7 +149,7 @@ type exchange struct {
 	answered bool // a final response has begun
 	reqDone  bool // no more of the request will come
 	respDone bool
-	rtsp     bool    // it was asked in the name of RTSP: Zeek reads neither
+	rtsp     bool    // it was asked in the name of RTSP
 	ranged   *ranged // the answer is a piece of this
 }
 
@@ -791,7 +791,7 @@ func (d *decoder) request(h *half, b []byte, same *block) (ok bool, err error) {
 	ex := d.newExchange(h.at)
 	q := &ex.req
 	ex.tx.Request, ex.rtsp = q, r.rtsp
-	q.At, q.Resumed, q.Doubted = h.at, h.resumed || d.refuted || r.rtsp, d.doubted()
+	q.At, q.From = h.at, d.from(h, r.rtsp)|capture.Doubted.When(d.doubted())
 	if r.http09 {
 		q.Method, q.Target, q.Version = string(r.method), string(r.target), "0.9"
 		if q.Method != "GET" {
@@ -919,7 +919,7 @@ func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) 
 	ex := d.answers(h.at)
 	p := &ex.resp
 	interim, interimReason := p.Status, p.Reason
-	*p = Response{At: h.at, Version: version(r.major, r.minor), Status: r.status, Resumed: h.resumed || d.refuted || ex.rtsp, Doubted: d.doubted()}
+	*p = Response{At: h.at, Version: version(r.major, r.minor), Status: r.status, From: d.from(h, ex.rtsp) | capture.Doubted.When(d.doubted())}
 	if interim >= 100 {
 		p.Informational, p.InformationalReason = interim, interimReason
 	}
@@ -1007,7 +1007,7 @@ func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) 
 func (d *decoder) oldResponse(h *half) {
 	d.old, d.seen = false, true
 	ex := d.answers(h.at)
-	ex.resp = Response{At: h.at, Version: "0.9", Resumed: h.resumed || d.refuted}
+	ex.resp = Response{At: h.at, Version: "0.9", From: d.from(h, false)}
 	ex.answered, ex.tx.Response = true, &ex.resp
 	h.state = inClose
 	d.openBody(h, ex, &ex.resp.Body, &framing{}, true)
@@ -1083,7 +1083,7 @@ func (d *decoder) finish(dir capture.Dir, h *half, complete bool) {
 		ex.respDone = true
 	}
 	if ex.reqDone && (ex.respDone || !ex.answered && d.half[capture.Resp].ended) {
-		late := dir == capture.Orig && ex.respDone && !ex.req.Resumed && !ex.resp.Resumed && !(body.Unseen && body.Missing > 0)
+		late := dir == capture.Orig && ex.respDone && !(ex.req.From | ex.resp.From).Has(apart) && !(body.From != 0 && body.Missing > 0)
 		n := ex.req.Body.rowLen
 		if late {
 			ex.req.Body.rowLen = 0
@@ -1117,11 +1117,9 @@ func (d *decoder) hand(ex *exchange) {
 		ex.tx.Response = &ex.resp
 	}
 	ex.tx.Flow = d.ctx.Flow()
-	if d.foreign && !Port(ex.tx.Flow.Resp.Port()) {
-		ex.req.Resumed = true
-	}
-	ex.tx.describe(capture.Orig, ex.req.block, &ex.req.Body, ex.req.Resumed)
-	ex.tx.describe(capture.Resp, ex.resp.block, &ex.resp.Body, ex.resp.Resumed)
+	ex.req.From |= capture.Unconfirmed.When(d.foreign)
+	ex.tx.describe(capture.Orig, ex.req.block, &ex.req.Body, ex.req.From)
+	ex.tx.describe(capture.Resp, ex.resp.block, &ex.resp.Body, ex.resp.From)
 	if d.raw != nil && ex.answered && ex.req.Version == "0.9" {
 		d.rawly(ex)
 	}
@@ -1292,6 +1290,14 @@ func (d *decoder) End(dir capture.Dir) {
 		d.flush(true)
 		d.close()
 	}
+}
+
+// apart is what sets a message apart from those before it in the flow.
+const apart = capture.AfterGap | capture.OtherProtocol
+
+// from tells of a message that begins in h; rtsp: in the name of RTSP.
+func (d *decoder) from(h *half, rtsp bool) capture.Provenance {
+	return capture.AfterGap.When(h.resumed) | capture.OtherProtocol.When(d.refuted || rtsp)
 }
 
 func (d *decoder) doubted() bool { return d.doubter != nil && d.doubter.Doubted() }

@@ -182,11 +182,12 @@ func differ(a, b []string) (only [2][]string) {
 }
 
 // TestEquivalence: what is joined of several sensors is what one sensor finds that sees it all. JOIN_CAPTURES has patterns of captures
-// to take instead of those that are tested always.
+// to take, or is "all", for all that are labelled; otherwise it is every third of these, and all of whole stories.
 func TestEquivalence(t *testing.T) {
 	patterns := []string{"../../pcaps/*.pcap.gz"}
-	if s := os.Getenv("JOIN_CAPTURES"); s != "" {
-		patterns = strings.Fields(s)
+	all, some := false, os.Getenv("JOIN_CAPTURES")
+	if all = some != ""; all && some != "all" {
+		patterns = strings.Fields(some)
 	}
 	var files []string
 	for _, p := range patterns {
@@ -196,8 +197,11 @@ func TestEquivalence(t *testing.T) {
 		}
 		files = append(files, more...)
 	}
-	equal, all := map[string]int{}, map[string]int{}
-	for _, file := range files {
+	equal, taken := map[string]int{}, map[string]int{}
+	for i, file := range files {
+		if !all && i%3 > 0 && !strings.Contains(file, "shadowray") && !strings.Contains(file, "wire-switch") {
+			continue
+		}
 		name := strings.TrimSuffix(filepath.Base(file), ".pcap.gz")
 		whole := newView()
 		replay(t, config(), file, whole)
@@ -213,7 +217,7 @@ func TestEquivalence(t *testing.T) {
 				for _, p := range parts {
 					rows[p] = observed(t, dir, p)
 				}
-				all[w.name]++
+				taken[w.name]++
 				got, _ := joined(t, rows, uint64(len(want)))
 				only := differ(want, got.lines())
 				for _, s := range only[0] {
@@ -229,6 +233,6 @@ func TestEquivalence(t *testing.T) {
 		}
 	}
 	for _, w := range ways {
-		t.Logf("%s: %d of %d equal", w.name, equal[w.name], all[w.name])
+		t.Logf("%s: %d of %d equal", w.name, equal[w.name], taken[w.name])
 	}
 }

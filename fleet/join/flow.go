@@ -37,13 +37,13 @@ type flow struct {
 	told  []*said
 	// Of connections whose directions go different ways; see half.go.
 	halves []*half
-	whole  bool // both directions were told of together
 }
 
 type tap struct {
-	s    *Sensor
-	uid  string
-	half bool // it saw one direction
+	s     *Sensor
+	uid   string
+	half  bool // it saw one direction
+	whole bool // it saw both, or was put together with one that saw the other
 }
 
 // seen is an event of a flow, and how often it was told: by whom, and to the detectors.
@@ -54,33 +54,32 @@ type seen struct {
 	most uint16
 }
 
-// flow finds the flow that a sensor tells of, and which of its taps the sensor is.
-func (j *Joiner) flow(s *Sensor, id *capture.Flow) (*flow, int) {
-	name := tapUID{s.n, id.UID}
+// flow finds the flow that an event tells of, and which of its taps the sensor is.
+func (j *Joiner) flow(x *item) (*flow, int) {
+	s, name := x.s, tapUID{x.s.n, x.uid}
 	if p := j.byUID.Get(name); p != nil {
 		f := *p
-		return f, slices.IndexFunc(f.taps, func(t tap) bool { return t.s == s && t.uid == id.UID })
+		return f, slices.IndexFunc(f.taps, func(t tap) bool { return t.s == s && t.uid == x.uid })
 	}
-	key := endsOf(id)
-	all := j.flows.Put(key)
+	all := j.flows.Put(x.key)
 	var best *flow
 	for _, f := range *all {
-		d := distance(f.start, id.Start)
-		if d <= capture.Time(j.cfg.Skew) && !slices.ContainsFunc(f.taps, func(t tap) bool { return t.s == s }) && (best == nil || d < distance(best.start, id.Start)) {
+		d := distance(f.start, x.start)
+		if d <= capture.Time(j.cfg.Skew) && !slices.ContainsFunc(f.taps, func(t tap) bool { return t.s == s }) && (best == nil || d < distance(best.start, x.start)) {
 			best = f
 		}
 	}
 	if best == nil {
-		best = &flow{key: key, uid: id.UID, start: id.Start}
+		best = &flow{key: x.key, uid: x.uid, start: x.start}
 		// What has the same ends and began long before is over, or is known by its name.
 		if len(*all) >= 8 {
 			*all = slices.Delete(*all, 0, 1)
 		}
 		*all = append(*all, best)
 	}
-	best.taps = append(best.taps, tap{s: s, uid: id.UID})
+	best.taps = append(best.taps, tap{s: s, uid: x.uid})
 	*j.byUID.Put(name) = best
-	for _, a := range [2]netip.Addr{id.Orig.Addr().Unmap(), id.Resp.Addr().Unmap()} {
+	for _, a := range [2]netip.Addr{x.Flow.Orig.Addr().Unmap(), x.Flow.Resp.Addr().Unmap()} {
 		j.hosts.Put(hostKey{a}).add(s.n)
 	}
 	return best, len(best.taps) - 1
@@ -93,9 +92,17 @@ func distance(a, b capture.Time) capture.Time {
 	return b - a
 }
 
+// wholeBut reports whether a tap of another sensor saw both directions.
+func (f *flow) wholeBut(s *Sensor) bool {
+	return slices.ContainsFunc(f.taps, func(t tap) bool { return t.whole && !t.half && t.s != s })
+}
+
 // takes reports whether an event of the flow is news: no other tap has told of it as often as this one has by now.
 func (f *flow) takes(x *item, n int) bool {
-	if x.Kind == "conn" || x.Kind == "progress" {
+	switch {
+	case x.Kind == "progress" && x.oneSided:
+		return !f.wholeBut(x.s) // the other tap has the other direction
+	case x.Kind == "conn", x.Kind == "progress":
 		return n == f.counts()
 	}
 	var e *seen

@@ -5,11 +5,11 @@ import (
 	"strings"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/aiservices"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/fleet/observe"
+	"github.com/raytap/raytap/interpreters/aiservices"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 // Where there are several ways through a network, a connection may come one way and its answers go another, with a tap on each. Each tap
@@ -51,20 +51,38 @@ func oneWay(c *capture.Conn) (client, ok bool) {
 	return false, false // it was picked up later: nobody knows
 }
 
-// markHalves finds the events of a pack that are of connections of which the sensor saw one direction.
-func markHalves(events []observe.Event) map[string]bool {
-	var all map[string]bool
+// side is what a sensor saw of a connection of which it saw one direction.
+type side struct {
+	client bool
+	turned bool // the sensor took the server for who opened it
+}
+
+// markHalves finds the connections of a pack of which the sensor saw one direction.
+func markHalves(events []observe.Event) map[string]side {
+	var all map[string]side
 	for i := range events {
 		if c, ok := events[i].Event.(*capture.Conn); ok {
 			if client, ok := oneWay(c); ok {
 				if all == nil {
-					all = map[string]bool{}
+					all = map[string]side{}
 				}
-				all[c.Flow.UID] = client
+				all[c.Flow.UID] = side{client, client != (c.Pkts[0] > 0)}
 			}
 		}
 	}
 	return all
+}
+
+// turn puts right who opened the connection that has carried more.
+func (s side) turn(x *item) {
+	p, ok := x.Event.Event.(*capture.Progress)
+	if !ok || !s.turned {
+		return
+	}
+	flow, turned := *p.Flow, *p
+	flow.Orig, flow.Resp = flow.Resp, flow.Orig
+	turned.Flow, turned.Bytes = &flow, [2]uint64{p.Bytes[1], p.Bytes[0]}
+	x.Event.Event, x.Flow = &turned, &flow
 }
 
 // isHalf reports whether an event waits for its other half, or goes with one that does.
@@ -80,7 +98,7 @@ func isHalf(ev any, client bool) bool {
 
 // halve keeps an event until the other half is there.
 func (j *Joiner) halve(f *flow, x *item) {
-	uid := x.Flow.UID
+	uid := x.uid
 	i := slices.IndexFunc(f.halves, func(h *half) bool { return h.s == x.s && h.uid == uid })
 	if i < 0 {
 		if len(j.halves) >= maxHalve {
@@ -124,14 +142,14 @@ func (f *flow) waitsFor(x *item) bool {
 	if x.half {
 		return true
 	}
-	if f.whole {
+	if slices.ContainsFunc(f.taps, func(t tap) bool { return t.whole && t.s == x.s && t.uid == x.uid }) {
 		return false
 	}
 	switch y := x.Event.Event.(type) {
 	case *http.Transaction:
 		return y.Request == nil
 	case *ray.Call, *aiservices.Banner, *secrets.Seen:
-		return slices.ContainsFunc(f.halves, func(h *half) bool { return h.s == x.s && h.uid == x.Flow.UID && !h.done && h.conn == nil })
+		return slices.ContainsFunc(f.halves, func(h *half) bool { return h.s == x.s && h.uid == x.uid && !h.done && h.conn == nil })
 	}
 	return false
 }
@@ -139,7 +157,7 @@ func (f *flow) waitsFor(x *item) bool {
 // known lets go what waited to know whether the sensor saw both directions of the connection, when it did.
 func (j *Joiner) known(f *flow, x *item) {
 	for _, h := range f.halves {
-		if h.s == x.s && h.uid == x.Flow.UID && !h.done {
+		if h.s == x.s && h.uid == x.uid && !h.done {
 			j.single(h)
 		}
 	}
@@ -160,7 +178,7 @@ func (j *Joiner) expire(until capture.Time) {
 // single takes a half as it is. If another tap saw both directions, that has told of it.
 func (j *Joiner) single(h *half) {
 	h.done = true
-	if h.f.whole {
+	if h.f.wholeBut(h.s) {
 		h.s.Twice++
 		j.alsoSeen(h.f, h.s)
 		return
@@ -184,16 +202,18 @@ func (j *Joiner) single(h *half) {
 func (j *Joiner) unite(c, s *half) {
 	c.done, s.done = true, true
 	f := c.f
-	if f.whole {
+	if f.wholeBut(nil) {
 		for _, h := range [2]*half{c, s} {
 			h.s.Twice++
 			j.alsoSeen(f, h.s)
 		}
 		return
 	}
-	f.whole = true
+	for i := range f.taps {
+		f.taps[i].whole = true // what else one of them tells is known
+	}
 	if n := slices.IndexFunc(f.taps, func(t tap) bool { return t.s == c.s && t.uid == c.uid }); n >= 0 {
-		f.uid, f.start = c.uid, c.conn.Flow.Start
+		f.uid, f.start = c.uid, c.conn.start
 	}
 	order := func(a, b *item) int {
 		return a.Event.Event.(*http.Transaction).Depth - b.Event.Event.(*http.Transaction).Depth
@@ -216,21 +236,19 @@ func (j *Joiner) unite(c, s *half) {
 		f.rename(t.Flow)
 		j.guarded(func() {
 			j.det.Event(&t, 0)
-			for _, read := range j.interpret {
-				if ev := read(&t); ev != nil {
-					j.det.Event(ev, 0)
-				}
+			for _, ev := range j.interpret.Interpret(&t, nil) {
+				j.det.Event(ev, 0)
 			}
 		})
 	}
-	conn := whole(c.conn.Event.Event.(*capture.Conn), s.conn.Event.Event.(*capture.Conn))
+	conn := united(c.conn.Event.Event.(*capture.Conn), s.conn.Event.Event.(*capture.Conn))
 	f.rename(conn.Flow)
 	j.guarded(func() { j.det.Event(conn, 0) })
 	j.at, j.by = nil, nil
 }
 
-// whole is the end of a connection of which two taps saw a direction each. Its state is that of Zeek's conn.log.
-func whole(client, server *capture.Conn) *capture.Conn {
+// united is the end of a connection of which two taps saw a direction each. Its state is that of Zeek's conn.log.
+func united(client, server *capture.Conn) *capture.Conn {
 	c := *client
 	flow := *client.Flow
 	c.Flow = &flow

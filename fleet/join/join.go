@@ -37,6 +37,7 @@ import (
 	"github.com/raytap/raytap/detectors/assets"
 	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/fleet/observe"
+	"github.com/raytap/raytap/interpreters"
 	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/zeek"
 )
@@ -49,7 +50,7 @@ type Config struct {
 	Wait    time.Duration // how long a sensor of which nothing is heard is waited for
 	Late    time.Duration // how far behind what was told already an event may be
 	Skew    time.Duration // by how much the clocks of two taps may differ
-	Memory  time.Duration // how far back Resume goes at least
+	Memory  time.Duration // how far back Resume goes at least: most detectors remember a job for an hour
 	Longest time.Duration // how far back it goes at most, for an incident that is open
 	Waiting int           // events that wait at most; the oldest are taken then, whoever has not told of their time
 
@@ -64,7 +65,7 @@ type Config struct {
 
 // Default gives the settings of a Joiner for which nothing is said.
 func Default() Config {
-	return Config{Engine: engine.Default(), Wait: 30 * time.Second, Late: time.Hour, Skew: 2 * time.Second, Memory: 6 * time.Hour, Longest: 24 * time.Hour, Waiting: 1 << 16}
+	return Config{Engine: engine.Default(), Wait: 30 * time.Second, Late: time.Hour, Skew: 2 * time.Second, Memory: time.Hour, Longest: 24 * time.Hour, Waiting: 1 << 16}
 }
 
 // Finding is a finding of the whole.
@@ -101,13 +102,13 @@ type Asset struct {
 
 const (
 	maxSensors  = 4096
-	maxFlows    = 1 << 17
+	maxFlows    = 1 << 16
 	maxFindings = 1 << 15
 	maxHosts    = 1 << 16
 	maxLocals   = 1 << 14
 	maxMarks    = 1 << 12
 	// Events of one flow that are remembered, in case another tap tells of them too.
-	maxSeen = 128
+	maxSeen = 32
 	// A sensor that is further behind the others than lagging, and does not catch up, is waited for no longer than catchUp.
 	lagging = capture.Time(10 * time.Second)
 	catchUp = 2 * time.Minute
@@ -177,7 +178,11 @@ type item struct {
 	seq   uint64
 	place uint64
 	// Of a connection of which the sensor saw one direction: see half.go.
-	half, client bool
+	half, client, oneSided bool
+	// Of the flow, as the sensor has it: events that share it may have been given another name for it meanwhile.
+	uid   string
+	start capture.Time
+	key   ends
 }
 
 func (a *item) before(b *item) bool {
@@ -224,21 +229,22 @@ type Joiner struct {
 	now     time.Time
 	place   uint64
 
-	flows  detectors.Table[ends, []*flow]
-	byUID  detectors.Table[tapUID, *flow]
-	hosts  detectors.Table[hostKey, set]
-	said   detectors.Table[string, *said] // by Same
-	ids    detectors.Table[string, *said]
-	locals []local
-	open   map[string]capture.Time // incidents that are open, with their beginning
-	marks  []mark
+	flows    detectors.Table[ends, []*flow]
+	byUID    detectors.Table[tapUID, *flow]
+	hosts    detectors.Table[hostKey, set]
+	said     detectors.Table[string, *said] // by Same
+	ids      detectors.Table[string, *said]
+	locals   []local
+	localsAt capture.Time            // when they were looked through
+	open     map[string]capture.Time // incidents that are open, with their beginning
+	marks    []mark
 
 	at             *flow // that the event at hand belongs to
 	by             *Sensor
 	out            []*said
 	rows           *zeek.Findings
 	read           observe.Reader
-	interpret      []func(any) any
+	interpret      *interpreters.Set
 	halves         []*half // that wait, in the order in which they came
 	forced, panics uint64
 }
@@ -252,12 +258,12 @@ func New(cfg Config) (*Joiner, error) {
 	j.flows.Limit, j.byUID.Limit, j.hosts.Limit = maxFlows, 2*maxFlows, maxHosts
 	j.said.Limit, j.ids.Limit = maxFindings, maxFindings
 	j.rows = zeek.NewFindings(registry.Rules(cfg.Engine.Detectors...))
-	j.rows.Peer = cfg.Engine.Sensor.Name
+	j.rows.Peer = cfg.Engine.Peer()
 	home, err := detectors.ParseNetworks(homes(cfg.Engine.Home))
 	if err != nil {
 		return nil, err
 	}
-	j.interpret = registry.Interpreters(home)
+	j.interpret = interpreters.NewSet(registry.Interpreters(home)...)
 	j.det, err = engine.NewDetection(cfg.Engine, engine.Passes{Without: observe.Passed}, j.say)
 	return j, err
 }
@@ -404,15 +410,19 @@ func (j *Joiner) pack(s *Sensor, row heldPack) error {
 	limit := capture.Time(row.arrived.Add(j.cfg.Late).UnixNano())
 	seen := min(p.Time-capture.Time(s.ahead), limit)
 	s.Seen = max(s.Seen, seen)
-	var halves map[string]bool
+	var halves map[string]side
 	if len(j.list) > 1 {
 		halves = markHalves(events)
 	}
 	for i := range events {
 		x := &item{Event: events[i], s: s, seq: j.seq, place: row.place}
+		if x.Flow != nil {
+			x.uid, x.start, x.key = x.Flow.UID, x.Flow.Start, endsOf(x.Flow)
+		}
 		if len(halves) > 0 && x.Flow != nil {
-			if client, ok := halves[x.Flow.UID]; ok && isHalf(x.Event.Event, client) {
-				x.half, x.client = true, client
+			if seen, ok := halves[x.Flow.UID]; ok {
+				x.half, x.client, x.oneSided = isHalf(x.Event.Event, seen.client), seen.client, true
+				seen.turn(x)
 			}
 		}
 		j.seq++
@@ -528,7 +538,10 @@ func (j *Joiner) take() {
 		j.clock = low
 		j.guarded(func() { j.det.Clock(capture.At{Time: low}) })
 	}
-	j.tellLocals(j.clock - localWait)
+	if j.clock-j.localsAt >= capture.Time(time.Second) {
+		j.localsAt = j.clock
+		j.tellLocals(j.clock - localWait)
+	}
 	j.flush()
 }
 
@@ -603,7 +616,7 @@ func (j *Joiner) event(x *item) {
 		return
 	}
 	if x.Flow != nil && !isFinding && len(j.list) > 1 {
-		f, _ := j.flow(x.s, x.Flow)
+		f, _ := j.flow(x)
 		if f.waitsFor(x) {
 			j.halve(f, x)
 			return
@@ -618,10 +631,10 @@ func (j *Joiner) event(x *item) {
 // plain takes an event as it is.
 func (j *Joiner) plain(x *item) {
 	var f *flow
+	tap := 0
 	own, passed := x.Event.Event.(*detectors.Finding)
 	if x.Flow != nil {
-		var tap int
-		if f, tap = j.flow(x.s, x.Flow); !f.takes(x, tap) {
+		if f, tap = j.flow(x); !f.takes(x, tap) {
 			x.s.Twice++
 			j.alsoSeen(f, x.s)
 			if passed {
@@ -632,9 +645,9 @@ func (j *Joiner) plain(x *item) {
 		f.rename(x.Flow)
 		switch y := x.Event.Event.(type) {
 		case *capture.Conn:
-			f.whole = f.whole || y.Pkts[0] > 0 && y.Pkts[1] > 0
+			f.taps[tap].whole = f.taps[tap].whole || y.Pkts[0] > 0 && y.Pkts[1] > 0
 		case *http.Transaction:
-			f.whole = f.whole || y.Request != nil && y.Response != nil
+			f.taps[tap].whole = f.taps[tap].whole || y.Request != nil && y.Response != nil
 		}
 	}
 	j.at, j.by = f, x.s

@@ -14,6 +14,7 @@ import (
 
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/fleet/join"
+	"github.com/raytap/raytap/fleet/observe"
 )
 
 const shadowray = "../../pcaps/shadowray.pcap.gz"
@@ -278,11 +279,16 @@ func TestRestart(t *testing.T) {
 	want := wants(t)
 	all := stream(parts(t, shadowray, way{"flows", 3, false}, nil))
 	for cut := 1; cut < len(all); cut += max(len(all)/9, 1) {
-		one := newHub(t, nil)
+		change := func(c *join.Config) {
+			if cut%2 == 0 { // the incident alone says how far back
+				c.Memory = time.Second
+			}
+		}
+		one := newHub(t, change)
 		for _, r := range all[:cut] {
 			one.add(t, r)
 		}
-		two := newHub(t, nil)
+		two := newHub(t, change)
 		two.over = all[cut-1].place
 		for _, r := range all {
 			if r.place >= one.Resume() {
@@ -305,6 +311,28 @@ func TestRestart(t *testing.T) {
 		same(t, want, two.lines())
 	}
 }
+
+// TestWorkers: a sensor writes the same with any number of workers.
+func TestWorkers(t *testing.T) {
+	var said [2]string
+	for i, n := range []int{1, 4} {
+		cfg := config()
+		cfg.Workers = n
+		cfg.Observer = observe.New("1", observe.Config{})
+		replay(t, cfg, shadowray, sinkFunc(func(ev any) {
+			if p, ok := ev.(*observe.Pack); ok {
+				said[i] += fmt.Sprintf("%+v\n", *p)
+			}
+		}))
+	}
+	if said[0] != said[1] || said[0] == "" {
+		t.Error("the number of workers shows")
+	}
+}
+
+type sinkFunc func(any)
+
+func (f sinkFunc) Event(ev any) { f(ev) }
 
 // TestSameStreamSameWords: two hubs that read the same stream say the same, in the same order.
 func TestSameStreamSameWords(t *testing.T) {
@@ -382,5 +410,18 @@ func TestFutureIsRefused(t *testing.T) {
 		if s.Name == "ahead" && s.Future == 0 {
 			t.Error("the future is not counted")
 		}
+	}
+}
+
+// TestResume: what is long past need not be read again.
+func TestResume(t *testing.T) {
+	h := newHub(t, nil)
+	last := uint64(0)
+	for _, r := range stream(parts(t, "../../pcaps/benign-heartbeats.pcap.gz", way{"hosts", 0, false}, nil)) {
+		h.add(t, r)
+		last = r.place
+	}
+	if at := h.Resume(); at == 0 || at > last {
+		t.Errorf("from %d of %d", at, last)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -181,4 +182,44 @@ func split(t testing.TB, file, dir string, w way) []string {
 	}
 	sort.Strings(names)
 	return names
+}
+
+// TestSplit: the files are those of the script that SPLIT_PY names, with the same rules in Python.
+func TestSplit(t *testing.T) {
+	script := os.Getenv("SPLIT_PY")
+	if script == "" {
+		t.Skip("no other splitter: SPLIT_PY names none")
+	}
+	for _, name := range []string{"shadowray", "attack-scan", "wire-switch-tags", "loss-snap"} {
+		file := "../../pcaps/" + name + ".pcap.gz"
+		if _, err := os.Stat(file); err != nil {
+			continue
+		}
+		for _, w := range ways {
+			ours, theirs := t.TempDir(), t.TempDir()
+			args := []string{script, file, theirs, "--hosts"}
+			if w.flows > 0 {
+				args = []string{script, file, theirs, "--flows", fmt.Sprint(w.flows)}
+			}
+			if w.twice {
+				args = append(args, "--twice")
+			}
+			if out, err := exec.Command("python3", args...).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			parts := split(t, file, ours, w)
+			for _, p := range parts {
+				a, err := os.ReadFile(filepath.Join(ours, p+".pcap"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b, err := os.ReadFile(filepath.Join(theirs, p+".pcap")); err != nil || !bytes.Equal(a, b) {
+					t.Errorf("%s %s: %s differs (%v)", name, w.name, p, err)
+				}
+			}
+			if all, _ := filepath.Glob(filepath.Join(theirs, "*.pcap")); len(all) != len(parts) {
+				t.Errorf("%s %s: %d files, %d of split.py", name, w.name, len(parts), len(all))
+			}
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 
+	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
 )
 
@@ -267,7 +268,7 @@ func receiptAlone(t *http.Transaction) *Call {
 		return nil
 	}
 	lost := *t
-	lost.Request = &http.Request{At: t.At, Resumed: true}
+	lost.Request = &http.Request{At: t.At, From: capture.AfterGap}
 	c := &Call{
 		At: t.At, Flow: t.Flow, Tx: &lost, Service: Dashboard, Route: "/api/jobs/", Class: Exec, Confirmed: true,
 		Job: true, Unread: "the request was lost", SubmissionID: submission, Status: a.status, Outcome: Executed, Client: Other,

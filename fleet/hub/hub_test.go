@@ -452,7 +452,9 @@ func TestSecondHub(t *testing.T) {
 		t.Fatalf("the second wrote %d rows", n)
 	}
 	// The first hub stops as if its process stood still: it renews no lease.
-	h1.lease.kv = dead{h1.lease.kv}
+	h1.lease.mu.Lock()
+	h1.lease.cut = true
+	h1.lease.mu.Unlock()
 	from := time.Now()
 	put(50, 100)
 	until(t, "the second to speak", h2.Speaks)

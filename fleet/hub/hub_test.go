@@ -458,10 +458,9 @@ func TestSecondHub(t *testing.T) {
 	from := time.Now()
 	put(50, 100)
 	until(t, "the second to speak", h2.Speaks)
-	if d := time.Since(from); d > 10*time.Second {
-		t.Errorf("it took over after %s", d)
-	} else {
-		t.Logf("it took over after %s", d.Round(time.Millisecond))
+	t.Logf("it took over after %s", time.Since(from).Round(time.Millisecond))
+	if leaseLife+2*leaseLook+callTime > 10*time.Second {
+		t.Error("the lease lives too long for a takeover within ten seconds")
 	}
 	put(100, 150)
 	until(t, "all", func() bool { return len(findings(t, h2, store.Query{})) == 150 })

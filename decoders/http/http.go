@@ -909,6 +909,7 @@ func (d *decoder) openBody(h *half, ex *exchange, body *Body, f *framing, resp b
 	}
 }
 
+// response reads the head of a response.
 func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) {
 	line, rest := cutLine(b)
 	r, ok := parseStatusLine(line)
@@ -938,7 +939,6 @@ func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) 
 	h.begun = false
 	d.closing = d.closing || f.close
 
-	method := ex.req.Method
 	if r.status/100 == 1 && !(r.status == 101 && f.upgrade != "") {
 		return true, nil // the answer itself is still to come
 	}
@@ -946,41 +946,11 @@ func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) 
 	ex.tx.Response = p
 	p.Body.Conflict = f.conflict
 	h.ex, h.body = ex, &p.Body
-	if r.status == 101 || method == "CONNECT" && r.status/100 == 2 {
-		if r.status == 101 && strings.EqualFold(f.upgrade, "websocket") {
-			d.ctx.Confirm("websocket") // agreed on, whatever follows
-		}
-		if r.status == 101 && d.opt.Upgrade != nil && ex.tx.Request != nil && strings.EqualFold(firstToken(f.upgrade), "h2c") {
-			d.passOn(h, ex)
-			return true, nil
-		}
-		d.finish(capture.Resp, h, true)
-		d.flush(true)
-		return true, decoders.ErrSwitch
+	if r.status == 101 || ex.req.Method == "CONNECT" && r.status/100 == 2 {
+		return true, d.switches(h, ex, f)
 	}
 	d.connecting, d.upgrading = false, false
-	if f.te && f.hasLength {
-		p.Body.Conflict = true
-		d.weird("HTTP_content_length_and_chunked", "")
-	}
-	if f.te && !f.chunked {
-		d.weird("HTTP_transfer_encoding_not_chunked", "")
-	}
-	h.remain = 0
-	// Clients do not take chunks from a server that does not speak 1.1; servers do not care (RFC 9112 section 6.1).
-	chunked := (f.chunked || f.loose) && p.Version == "1.1"
-	p.Body.Conflict = p.Body.Conflict || f.te && !(chunked && f.chunked)
-	switch {
-	case method == "HEAD" || r.status == 204 || r.status == 304:
-	case chunked:
-		h.state, p.Body.Chunked = inChunkSize, true
-	case f.hasLength:
-		if f.length > 0 {
-			h.state, h.remain = inBody, f.length
-		}
-	default:
-		h.state = inClose
-	}
+	d.delimit(h, ex, f)
 	if h.state == inHead {
 		d.finish(capture.Resp, h, true)
 		return true, nil
@@ -1001,6 +971,47 @@ func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) 
 		h.sink.copyExactly()
 	}
 	return true, nil
+}
+
+// switches ends HTTP after a response that leads to another protocol: 101, or success of CONNECT.
+func (d *decoder) switches(h *half, ex *exchange, f *framing) error {
+	if ex.resp.Status == 101 && strings.EqualFold(f.upgrade, "websocket") {
+		d.ctx.Confirm("websocket") // agreed on, whatever follows
+	}
+	if ex.resp.Status == 101 && d.opt.Upgrade != nil && ex.tx.Request != nil && strings.EqualFold(firstToken(f.upgrade), "h2c") {
+		d.passOn(h, ex)
+		return nil
+	}
+	d.finish(capture.Resp, h, true)
+	d.flush(true)
+	return decoders.ErrSwitch
+}
+
+// delimit decides how the body of a response ends, and that there is none, where h stays inHead (RFC 9112 section 6.3).
+func (d *decoder) delimit(h *half, ex *exchange, f *framing) {
+	p := &ex.resp
+	if f.te && f.hasLength {
+		p.Body.Conflict = true
+		d.weird("HTTP_content_length_and_chunked", "")
+	}
+	if f.te && !f.chunked {
+		d.weird("HTTP_transfer_encoding_not_chunked", "")
+	}
+	h.remain = 0
+	// Clients do not take chunks from a server that does not speak 1.1; servers do not care (RFC 9112 section 6.1).
+	chunked := (f.chunked || f.loose) && p.Version == "1.1"
+	p.Body.Conflict = p.Body.Conflict || f.te && !(chunked && f.chunked)
+	switch {
+	case ex.req.Method == "HEAD" || p.Status == 204 || p.Status == 304:
+	case chunked:
+		h.state, p.Body.Chunked = inChunkSize, true
+	case f.hasLength:
+		if f.length > 0 {
+			h.state, h.remain = inBody, f.length
+		}
+	default:
+		h.state = inClose
+	}
 }
 
 // oldResponse begins an HTTP/0.9 answer: a body and nothing else.

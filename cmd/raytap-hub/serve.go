@@ -15,7 +15,7 @@ import (
 )
 
 // softMemory is what the garbage collector keeps the heap within; a burst of rows otherwise doubles it. GOMEMLIMIT wins.
-const softMemory = 384 << 20
+const softMemory = 320 << 20
 
 func serve(c *call) error {
 	o := hub.Options{Version: buildVersion()}

@@ -26,11 +26,11 @@ var long = os.Getenv("RAYTAP_FLEET_LOAD") != ""
 // was not acknowledged.
 func TestDiskFull(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
-		t.Skip("mounting takes root")
+		t.Skip("a small file system cannot be mounted here: it takes root")
 	}
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("mounting takes root: %s", out)
+		t.Skipf("a small file system cannot be mounted here: %s", out)
 	}
 	t.Cleanup(func() { exec.Command("umount", "-l", dir).Run() })
 	h := start(t, Options{Data: filepath.Join(dir, "hub"), StreamSize: 1 << 30})

@@ -53,6 +53,16 @@ func TestHealth(t *testing.T) {
 	expect("b is dead", run(600), "sensor/silent b open 1")
 	dead["b"] = false
 	expect("b is back", run(60), "sensor/silent b closed 2")
+	dead["b"] = true
+	run(100)
+	now += 3600 // nobody could publish
+	for _, s := range all {
+		s.Excused += 3600
+	}
+	expect("b is still dead after a pause of all, but not for long", run(60))
+	expect("until it is long", run(60), "sensor/silent b open 1")
+	dead["b"] = false
+	expect("b is back again", run(5), "sensor/silent b closed 2")
 	skew["a"] = time.Hour
 	expect("an hour late", run(60), "sensor/clock a open 1")
 	skew["a"] = 0

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"errors"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -26,14 +25,4 @@ func mustInfo(t *testing.T, h *Hub) jetstream.StreamState {
 		t.Fatal(err)
 	}
 	return s.CachedInfo().State
-}
-
-// dead is a bucket that answers no longer.
-type dead struct{ jetstream.KeyValue }
-
-func (dead) Update(context.Context, string, []byte, uint64) (uint64, error) {
-	return 0, errors.New("no answer")
-}
-func (dead) Create(context.Context, string, []byte, ...jetstream.KVCreateOpt) (uint64, error) {
-	return 0, errors.New("no answer")
 }

@@ -498,11 +498,20 @@ func (h *Hub) follow(ctx context.Context) error {
 	in := make(chan batch, 1)
 	go follow(ctx, h.js, from, in)
 	applied := m.applied
+	watch := time.NewTicker(standsFor)
+	defer watch.Stop()
+	came := true
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-watch.C:
+			if !came && h.behind(ctx, m.applied) {
+				return fmt.Errorf("hub: nothing came of the stream for %s", standsFor)
+			}
+			came = false
 		case b := <-in:
+			came = true
 			if b.err != nil {
 				return b.err
 			}
@@ -518,6 +527,17 @@ func (h *Hub) follow(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// standsFor is how long the stream may bring nothing although it has more, before the hub asks for it again.
+const standsFor = 30 * time.Second
+
+// behind reports whether the stream has messages after one.
+func (h *Hub) behind(ctx context.Context, seq uint64) bool {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	s, err := h.js.Stream(ctx, fleet.Stream)
+	return err == nil && s.CachedInfo().State.LastSeq > seq
 }
 
 // sameStream compares the store with the stream. One that was deleted, or lost its end to a power failure, counts from lower

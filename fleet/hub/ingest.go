@@ -274,7 +274,7 @@ func (m *machine) one(tx *store.Tx, x *message) (changed bool, err error) {
 	if m.now != 0 && now-m.now > maxPause {
 		// Not even hubs could publish, or none ran: nobody is silent for that.
 		for _, s := range m.sensors {
-			s.LastSeen += now - m.now
+			s.Excused += now - m.now
 			s.dirty = true
 		}
 		m.looked = now

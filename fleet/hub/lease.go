@@ -33,6 +33,7 @@ type lease struct {
 	took chan struct{} // a word when it was taken
 
 	mu      sync.Mutex
+	cut     bool // in tests: as if no server answered
 	rev     uint64
 	renewed time.Time
 }
@@ -50,6 +51,8 @@ func (l *lease) set(rev uint64, at time.Time) {
 	l.rev, l.renewed = rev, at
 }
 
+func (l *lease) isCut() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.cut }
+
 // run holds the lease, or waits for it, until ctx ends; then it lets go.
 func (l *lease) run(ctx context.Context) {
 	t := time.NewTicker(leaseLook)
@@ -60,6 +63,11 @@ func (l *lease) run(ctx context.Context) {
 		now := time.Now() // before the server knows: it counts from later
 		call, cancel := context.WithTimeout(ctx, callTime)
 		switch {
+		case l.isCut():
+			if rev != 0 && now.Sub(renewed) > leaseLife {
+				rev = 0
+				l.set(0, now)
+			}
 		case rev == 0:
 			if n, err := l.kv.Create(call, leaseKey, []byte(l.id)); err == nil {
 				rev, renewed = n, now

@@ -40,6 +40,7 @@ type Sensor struct {
 	Name        string            `json:"name"`
 	FirstSeen   float64           `json:"first_seen"`           // first message, by the clock of the stream; Unix time
 	LastSeen    float64           `json:"last_seen"`            // last one
+	Excused     float64           `json:"excused,omitzero"`     // seconds since then in which nobody could publish
 	LastRow     float64           `json:"last_row,omitzero"`    // last row of a log
 	LastPacket  float64           `json:"last_packet,omitzero"` // by the clock of the sensor
 	Version     string            `json:"version,omitempty"`
@@ -85,7 +86,10 @@ func newSensor(name string, now float64) *Sensor {
 }
 
 // hear notes a message of the sensor.
-func (s *Sensor) hear(now float64) { s.LastSeen, s.dirty = max(s.LastSeen, now), true }
+func (s *Sensor) hear(now float64) { s.LastSeen, s.Excused, s.dirty = max(s.LastSeen, now), 0, true }
+
+// silence is for how many seconds nothing was heard of it that could have been.
+func (s *Sensor) silence(now float64) float64 { return now - s.LastSeen - s.Excused }
 
 func (s *Sensor) refuse(r fleet.Reason, now float64) {
 	s.LastRefused = now
@@ -194,7 +198,7 @@ func (h health) check(all map[string]*Sensor, now float64) []notice {
 			continue
 		}
 		s := all[name]
-		silent := now - s.LastSeen
+		silent := s.silence(now)
 		said = s.judge(said, now, RuleSilent, "high", silent > h.silent.Seconds(),
 			fmt.Sprintf("sensor %s was last heard of at %s", name, clock(s.LastSeen)),
 			fmt.Sprintf("sensor %s is heard again", name), "nothing has come from it, not even that it works: it, its machine or the network between is down, or was stopped",
@@ -239,7 +243,7 @@ func (h health) check(all map[string]*Sensor, now float64) []notice {
 func (h health) majority(all map[string]*Sensor, now float64) string {
 	count, total := map[string]int{}, 0
 	for name, s := range all {
-		if name != fleet.HubSensor && s.Version != "" && now-s.LastSeen <= h.silent.Seconds() {
+		if name != fleet.HubSensor && s.Version != "" && s.silence(now) <= h.silent.Seconds() {
 			count[s.Version]++
 			total++
 		}

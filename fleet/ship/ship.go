@@ -26,6 +26,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -130,6 +131,7 @@ type Shipper struct {
 
 	retryFirst, retryMost time.Duration // pauses between tries
 	listSoon              time.Duration
+	listNow               atomic.Bool // of tests
 
 	mu     sync.Mutex
 	status Status
@@ -151,6 +153,7 @@ type current struct {
 	r     *reader
 	g     *generation
 	f     *file     // nil: the running file
+	name  string    // of the running file in the archive, once it is there
 	last  bool      // another stands in its place: what there is now is all
 	until time.Time // when the last of what was read was written
 	bad   uint64
@@ -526,9 +529,12 @@ func (s *Shipper) collect() (more bool, err error) {
 
 // look lists the archive if it is time, and takes down how far behind it is; away says that nothing is sent meanwhile.
 func (s *Shipper) look(away bool) {
-	if time.Since(s.listed) >= listEvery {
+	if now := s.listNow.Load(); now || time.Since(s.listed) >= listEvery {
 		if err := s.list(); err != nil {
 			s.trouble(err)
+		}
+		if now {
+			s.listNow.Store(false)
 		}
 	}
 	n := s.waiting()
@@ -630,7 +636,7 @@ func (s *Shipper) list() error {
 	for _, t := range s.tails {
 		var queue []*file
 		for _, f := range files[t.log] {
-			if c := t.cur; c != nil && c.f != nil && c.f.name == f.name {
+			if c := t.cur; c != nil && (c.f != nil && c.f.name == f.name || c.f == nil && c.is(f, t.queue)) {
 				continue
 			}
 			queue = append(queue, f)
@@ -644,6 +650,27 @@ func (s *Shipper) list() error {
 		s.places.forget(t.log, there)
 	}
 	return nil
+}
+
+// is reports whether a file of the archive is the running file that is read, which was rotated meanwhile and is held. before
+// are those of which that is known.
+func (c *current) is(f *file, before []*file) bool {
+	if c.name != "" || slices.ContainsFunc(before, func(b *file) bool { return b.name == f.name }) {
+		return c.name == f.name
+	}
+	h, ext, err := f.open()
+	if err != nil {
+		return false
+	}
+	r, err := newReader(h, ext)
+	if err != nil {
+		return false
+	}
+	defer r.close()
+	if sum, n, err := r.head(); err == nil && n == c.g.HeadN && sum == c.g.Head {
+		c.name = f.name
+	}
+	return c.name != ""
 }
 
 // rank orders logs: Always first.
@@ -766,6 +793,8 @@ func (s *Shipper) finish(t *tail, b *batch) {
 	b.touched[c.g] = t.log
 	if c.f != nil {
 		s.finished(c.f, b)
+	} else if c.name != "" {
+		s.finished(&file{name: c.name}, b)
 	}
 	s.damaged(t, c)
 	c.r.close()

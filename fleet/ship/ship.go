@@ -116,8 +116,7 @@ type Shipper struct {
 	places   *places
 	tails    []*tail
 	names    map[string]*tail
-	over     []string // files of the archive that are read, and not yet known to have arrived
-	isOver   map[string]bool
+	isOver   map[string]bool // files of the archive that are read, and not yet known to have arrived
 	listed   time.Time
 	began    time.Time
 	beaten   time.Time

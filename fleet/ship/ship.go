@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -144,7 +145,8 @@ type tail struct {
 	cur   *current
 	live  *reader // of the running file, while the archive is read
 	queue []*file
-	told  map[string]bool // files of which was said that they cannot be read
+	heads map[string][2]uint64 // what files of the archive begin with, as far as it was needed
+	told  map[string]bool      // files of which was said that they cannot be read
 }
 
 // current is the file of a log that is being read.
@@ -212,7 +214,7 @@ func Open(opt Options) (*Shipper, error) {
 func (s *Shipper) tail(log string) *tail {
 	t := s.names[log]
 	if t == nil {
-		t = &tail{log: log, told: map[string]bool{}}
+		t = &tail{log: log, told: map[string]bool{}, heads: map[string][2]uint64{}}
 		s.names[log] = t
 		s.tails = append(s.tails, t)
 	}
@@ -645,10 +647,60 @@ func (s *Shipper) list() error {
 				s.gone(f)
 			}
 		}
+		maps.DeleteFunc(t.heads, func(name string, _ [2]uint64) bool { return !there[name] })
+		s.begunFirst(t, queue)
 		t.queue = queue
 		s.places.forget(t.log, there)
 	}
 	return nil
+}
+
+// begunFirst puts files of which something may have been sent before all others, in the order of their generations, so that
+// places grow whatever the names are: those of what a killed run left are made of its first row.
+func (s *Shipper) begunFirst(t *tail, queue []*file) {
+	open := map[[2]uint64]*generation{}
+	for _, g := range s.places.logs[t.log] {
+		if !g.over && (t.cur == nil || t.cur.g != g) {
+			open[[2]uint64{g.Head, uint64(g.HeadN)}] = g
+		}
+	}
+	if len(open) == 0 {
+		return
+	}
+	gens := map[*file]uint64{}
+	for _, f := range queue {
+		head, ok := t.heads[f.name]
+		if !ok {
+			h, ext, err := f.open()
+			if err != nil {
+				continue
+			}
+			r, err := newReader(h, ext)
+			if err != nil {
+				continue
+			}
+			sum, n, err := r.head()
+			r.close()
+			if err != nil {
+				continue
+			}
+			head = [2]uint64{sum, uint64(n)}
+			t.heads[f.name] = head
+		}
+		if g := open[head]; g != nil {
+			gens[f] = g.Gen
+		}
+	}
+	slices.SortStableFunc(queue, func(a, b *file) int {
+		x, y := gens[a], gens[b]
+		switch {
+		case x == y:
+			return 0
+		case y == 0 || x != 0 && x < y:
+			return -1
+		}
+		return 1
+	})
 }
 
 // is reports whether a file of the archive is the running file that is read, which was rotated meanwhile and is held. before

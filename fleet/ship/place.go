@@ -107,7 +107,6 @@ type places struct {
 	// A batch that was prepared and not settled.
 	prepared string
 	batch    []entry
-	failing  error
 }
 
 // openPlaces reads the journal of a folder, or begins one. fresh says that there was none.
@@ -266,8 +265,7 @@ func (p *places) write(all ...entry) error {
 		return nil
 	}
 	if p.size+int64(len(b)) > maxJournal || p.file == nil {
-		p.failing = p.rewrite()
-		return p.failing
+		return p.rewrite()
 	}
 	n, err := p.file.Write(b)
 	if err == nil {
@@ -278,11 +276,9 @@ func (p *places) write(all ...entry) error {
 			p.file.Truncate(p.size)
 			p.file.Seek(p.size, io.SeekStart)
 		}
-		p.failing = fmt.Errorf("ship: the place of what was sent cannot be kept: %w", err)
-		return p.failing
+		return fmt.Errorf("ship: the place of what was sent cannot be kept: %w", err)
 	}
 	p.size += int64(len(b))
-	p.failing = nil
 	return nil
 }
 

@@ -22,10 +22,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -115,8 +117,7 @@ type Shipper struct {
 	places   *places
 	tails    []*tail
 	names    map[string]*tail
-	over     []string // files of the archive that are read, and not yet known to have arrived
-	isOver   map[string]bool
+	isOver   map[string]bool // files of the archive that are read, and not yet known to have arrived
 	listed   time.Time
 	began    time.Time
 	beaten   time.Time
@@ -130,6 +131,7 @@ type Shipper struct {
 
 	retryFirst, retryMost time.Duration // pauses between tries
 	listSoon              time.Duration
+	listNow               atomic.Bool // of tests
 
 	mu     sync.Mutex
 	status Status
@@ -143,7 +145,8 @@ type tail struct {
 	cur   *current
 	live  *reader // of the running file, while the archive is read
 	queue []*file
-	told  map[string]bool // files of which was said that they cannot be read
+	heads map[string][2]uint64 // what files of the archive begin with, as far as it was needed
+	told  map[string]bool      // files of which was said that they cannot be read
 }
 
 // current is the file of a log that is being read.
@@ -151,6 +154,7 @@ type current struct {
 	r     *reader
 	g     *generation
 	f     *file     // nil: the running file
+	name  string    // of the running file in the archive, once it is there
 	last  bool      // another stands in its place: what there is now is all
 	until time.Time // when the last of what was read was written
 	bad   uint64
@@ -210,7 +214,7 @@ func Open(opt Options) (*Shipper, error) {
 func (s *Shipper) tail(log string) *tail {
 	t := s.names[log]
 	if t == nil {
-		t = &tail{log: log, told: map[string]bool{}}
+		t = &tail{log: log, told: map[string]bool{}, heads: map[string][2]uint64{}}
 		s.names[log] = t
 		s.tails = append(s.tails, t)
 	}
@@ -526,9 +530,12 @@ func (s *Shipper) collect() (more bool, err error) {
 
 // look lists the archive if it is time, and takes down how far behind it is; away says that nothing is sent meanwhile.
 func (s *Shipper) look(away bool) {
-	if time.Since(s.listed) >= listEvery {
+	if now := s.listNow.Load(); now || time.Since(s.listed) >= listEvery {
 		if err := s.list(); err != nil {
 			s.trouble(err)
+		}
+		if now {
+			s.listNow.Store(false)
 		}
 	}
 	n := s.waiting()
@@ -630,7 +637,7 @@ func (s *Shipper) list() error {
 	for _, t := range s.tails {
 		var queue []*file
 		for _, f := range files[t.log] {
-			if c := t.cur; c != nil && c.f != nil && c.f.name == f.name {
+			if c := t.cur; c != nil && (c.f != nil && c.f.name == f.name || c.f == nil && c.is(f, t.queue)) {
 				continue
 			}
 			queue = append(queue, f)
@@ -640,10 +647,81 @@ func (s *Shipper) list() error {
 				s.gone(f)
 			}
 		}
+		maps.DeleteFunc(t.heads, func(name string, _ [2]uint64) bool { return !there[name] })
+		s.begunFirst(t, queue)
 		t.queue = queue
 		s.places.forget(t.log, there)
 	}
 	return nil
+}
+
+// begunFirst puts files of which something may have been sent before all others, in the order of their generations, so that
+// places grow whatever the names are: those of what a killed run left are made of its first row.
+func (s *Shipper) begunFirst(t *tail, queue []*file) {
+	open := map[[2]uint64]*generation{}
+	for _, g := range s.places.logs[t.log] {
+		if !g.over && (t.cur == nil || t.cur.g != g) {
+			open[[2]uint64{g.Head, uint64(g.HeadN)}] = g
+		}
+	}
+	if len(open) == 0 {
+		return
+	}
+	gens := map[*file]uint64{}
+	for _, f := range queue {
+		head, ok := t.heads[f.name]
+		if !ok {
+			h, ext, err := f.open()
+			if err != nil {
+				continue
+			}
+			r, err := newReader(h, ext)
+			if err != nil {
+				continue
+			}
+			sum, n, err := r.head()
+			r.close()
+			if err != nil {
+				continue
+			}
+			head = [2]uint64{sum, uint64(n)}
+			t.heads[f.name] = head
+		}
+		if g := open[head]; g != nil {
+			gens[f] = g.Gen
+		}
+	}
+	slices.SortStableFunc(queue, func(a, b *file) int {
+		x, y := gens[a], gens[b]
+		switch {
+		case x == y:
+			return 0
+		case y == 0 || x != 0 && x < y:
+			return -1
+		}
+		return 1
+	})
+}
+
+// is reports whether a file of the archive is the running file that is read, which was rotated meanwhile and is held. before
+// are those of which that is known.
+func (c *current) is(f *file, before []*file) bool {
+	if c.name != "" || slices.ContainsFunc(before, func(b *file) bool { return b.name == f.name }) {
+		return c.name == f.name
+	}
+	h, ext, err := f.open()
+	if err != nil {
+		return false
+	}
+	r, err := newReader(h, ext)
+	if err != nil {
+		return false
+	}
+	defer r.close()
+	if sum, n, err := r.head(); err == nil && n == c.g.HeadN && sum == c.g.Head {
+		c.name = f.name
+	}
+	return c.name != ""
 }
 
 // rank orders logs: Always first.
@@ -766,6 +844,8 @@ func (s *Shipper) finish(t *tail, b *batch) {
 	b.touched[c.g] = t.log
 	if c.f != nil {
 		s.finished(c.f, b)
+	} else if c.name != "" {
+		s.finished(&file{name: c.name}, b)
 	}
 	s.damaged(t, c)
 	c.r.close()

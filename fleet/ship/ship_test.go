@@ -390,6 +390,38 @@ func TestRetention(t *testing.T) {
 	s.Wait()
 }
 
+// TestHeldFile has the running file rotated, and deleted, while it is read and the other side is away: it is held, and nothing
+// of it is lost.
+func TestHeldFile(t *testing.T) {
+	dir, k := t.TempDir(), newSink()
+	w := newSensor(t, dir, formats[0])
+	s := open(t, dir, k, true, "conn")
+	s.Start()
+	w.rows(10, "conn")
+	w.pass(time.Second)
+	until(t, "rows", func() bool { w.live.Tick(w.now); return k.count("conn") == 10 })
+	k.setAway(true)
+	w.rows(10, "conn")
+	until(t, "that it waits", func() bool { w.live.Tick(w.now); return s.Status().Error != "" })
+	w.stop()
+	s.listNow.Store(true)
+	until(t, "a look at the archive", func() bool { return !s.listNow.Load() })
+	files, _ := filepath.Glob(filepath.Join(dir, "2026-*", "conn.*"))
+	for _, name := range files {
+		os.Remove(name)
+	}
+	s.listNow.Store(true)
+	until(t, "a look at the archive", func() bool { return !s.listNow.Load() })
+	k.setAway(false)
+	if err := s.Close(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	k.check(t, "conn", 20)
+	if st := s.Status(); st.Lost.Files != 0 || len(files) != 1 {
+		t.Errorf("%+v %v", st, files)
+	}
+}
+
 // TestReplay publishes the folder of a replay, in all of its logs, and again after another replay.
 func TestReplay(t *testing.T) {
 	dir, k := t.TempDir(), newSink()

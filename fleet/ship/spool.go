@@ -123,7 +123,7 @@ func archive(dir string, wanted func(log string) bool, done func(name string) bo
 	}
 	for _, all := range files {
 		slices.SortStableFunc(all, func(a, b *file) int {
-			return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.n, b.n), cmp.Compare(a.name, b.name))
+			return cmp.Or(a.began.Compare(b.began), a.until.Compare(b.until), cmp.Compare(a.n, b.n), cmp.Compare(a.name, b.name))
 		})
 	}
 	return files, there, nil

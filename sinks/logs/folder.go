@@ -390,8 +390,14 @@ func (f *Folder) Wants(r *Row) bool {
 	if f.opt.Since == 0 && f.opt.Until == 0 {
 		return true
 	}
-	from := r.Time("ts")
-	to := from
+	from, to := r.Span()
+	return to >= f.opt.Since && (f.opt.Until == 0 || from <= f.opt.Until)
+}
+
+// Span returns when what the row tells of began and ended.
+func (r *Row) Span() (from, to capture.Time) {
+	from = r.Time("ts")
+	to = from
 	switch r.Log {
 	case "conn":
 		to = from + r.Time("duration")
@@ -399,7 +405,7 @@ func (f *Folder) Wants(r *Row) bool {
 		from = r.Time("first")
 		to = max(r.Time("last"), from)
 	}
-	return to >= f.opt.Since && (f.opt.Until == 0 || from <= f.opt.Until)
+	return from, to
 }
 
 // open opens a file, or what it was compressed to meanwhile.
@@ -504,13 +510,18 @@ func Unpack(r io.Reader, kind string) (io.ReadCloser, error) {
 	case ".gz":
 		return gzip.NewReader(bufio.NewReaderSize(r, 64<<10))
 	case ".zst":
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow))
+		z, err := Zstd(r)
 		if err != nil {
 			return nil, err
 		}
 		return z.IOReadCloser(), nil
 	}
 	return io.NopCloser(r), nil
+}
+
+// Zstd makes a decoder that takes bounded memory, on the goroutine that reads.
+func Zstd(r io.Reader) (*zstd.Decoder, error) {
+	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow))
 }
 
 // readLine gives the next line without its end; io.EOF comes with the last. It is valid until the next call.

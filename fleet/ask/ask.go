@@ -55,13 +55,12 @@ type packetsRequest struct {
 
 // done is the body of the last part.
 type done struct {
-	Error   string           `json:"error,omitempty"` // why there is no answer
-	Search  *search.Result   `json:"search,omitempty"`
-	Packets *PacketsResult   `json:"packets,omitempty"`
-	Applied *Applied         `json:"applied,omitempty"`
-	Version string           `json:"version,omitempty"` // of raytap
-	Accept  []string         `json:"accept,omitempty"`
-	Told    map[string]uint64 `json:"told,omitempty"`
+	Error   string         `json:"error,omitempty"` // why there is no answer
+	Search  *search.Result `json:"search,omitempty"`
+	Packets *PacketsResult `json:"packets,omitempty"`
+	Applied *Applied       `json:"applied,omitempty"`
+	Version string         `json:"version,omitempty"` // of raytap
+	Accept  []string       `json:"accept,omitempty"`
 }
 
 // PacketsResult says what a sensor has sent.

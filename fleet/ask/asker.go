@@ -149,7 +149,16 @@ func (a *Asker) ask(ctx context.Context, sensor, verb string, request []byte, li
 	if err != nil {
 		return d, fmt.Errorf("ask: %w", err)
 	}
-	defer sub.Unsubscribe()
+	defer func() {
+		for { // a sensor that waits for a word need not
+			m, err := sub.NextMsg(time.Millisecond)
+			if err != nil {
+				break
+			}
+			m.Respond([]byte(ackStop))
+		}
+		sub.Unsubscribe()
+	}()
 	// One part is on its way, the end, and what says that nobody is there.
 	sub.SetPendingLimits(64, 64<<20)
 	if err := a.Conn.PublishRequest(fleet.AskSubject(sensor, verb), inbox, request); err != nil {
@@ -187,6 +196,7 @@ func (a *Asker) ask(ctx context.Context, sensor, verb string, request []byte, li
 			return d, nil
 		}
 		if m.Header.Get(headerPart) != strconv.Itoa(n) {
+			m.Respond([]byte(ackStop))
 			return d, fmt.Errorf("part %d of its answer is missing", n)
 		}
 		n++

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -64,7 +65,15 @@ func serve(c *call) error {
 	for _, u := range at {
 		o.Say("sensors connect to " + u)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	pushed := make(chan struct{})
+	go func() {
+		defer close(pushed)
+		pushSettings(ctx, *c.data, o.Say)
+	}()
 	<-stop
+	cancel()
+	<-pushed
 	signal.Stop(stop) // a second one ends at once
 	return h.Close()
 }

@@ -332,7 +332,7 @@ func TestSettings(t *testing.T) {
 	hub := dial(hubUser)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	v, err := OpenVersions(ctx, hub, 1)
+	v, err := OpenVersions(ctx, hub)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/raytap/raytap/config"
+	"github.com/raytap/raytap/fleet"
 )
 
 // Versions are the versions of a fleet's settings, in a bucket of JetStream's key-value store: all hubs have the same.
@@ -27,14 +28,18 @@ const (
 // ErrNoSettings is that no settings were set yet.
 var ErrNoSettings = errors.New("ask: no settings were set yet")
 
-// OpenVersions opens them, and makes the bucket if need be, on so many servers.
-func OpenVersions(ctx context.Context, nc *nats.Conn, replicas int) (*Versions, error) {
+// OpenVersions opens them, and makes the bucket if need be, on as many servers as the stream of rows.
+func OpenVersions(ctx context.Context, nc *nats.Conn) (*Versions, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("ask: %w", err)
 	}
 	kv, err := js.KeyValue(ctx, settingsBucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		replicas := 1
+		if s, err := js.Stream(ctx, fleet.Stream); err == nil {
+			replicas = s.CachedInfo().Config.Replicas
+		}
 		kv, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket: settingsBucket, Description: "settings of the fleet", History: keptVersions, Replicas: max(replicas, 1), MaxBytes: 80 << 20,
 		})

@@ -228,10 +228,14 @@ func fetchPackets(c *call) error {
 			file = strings.TrimSuffix(file, ext) + "-" + fleet.Token(n) + ext
 		}
 		var res ask.PacketsResult
-		err := disk.Private().Replace(file, func(w io.Writer) (err error) {
-			res, err = a.Packets(a.ctx, n, asked, uint64(most), w)
-			return err
+		var failed error
+		err := disk.Private().Replace(file, func(w io.Writer) error {
+			res, failed = a.Packets(a.ctx, n, asked, uint64(most), w)
+			return failed
 		})
+		if failed != nil {
+			err = failed
+		}
 		if err != nil {
 			if a.ctx.Err() != nil {
 				return a.ctx.Err()

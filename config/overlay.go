@@ -21,13 +21,19 @@ func OverlaySections() []string {
 	return []string{OverlayIntel, OverlayAllow, OverlayHome, OverlayDetectors}
 }
 
+// overlaid are the sections of the configuration of which a hub may set keys. Of what a run can exchange while it goes on
+// these are what findings are made by: not where they go, and not what the sensor is called.
+var overlaid = [...]string{
+	"rules", "campaign", "egress", "model", "payload", "secrets", "beacon", "dns_tunnel", "oast", "scan", "shell", "tunnel", "flood",
+}
+
 // overlaySection returns the section that a key is of; "" if no hub may set it.
 func overlaySection(key string) string {
 	top, rest, nested := strings.Cut(key, ".")
 	switch {
 	case key == "home":
 		return OverlayHome
-	case !nested || top == "sensor" || top == "assets" || !slices.Contains(reloadable, top):
+	case !nested || !slices.Contains(overlaid[:], top):
 		return ""
 	case rest == "allow" || key == "rules.suppress":
 		return OverlayAllow

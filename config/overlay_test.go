@@ -7,6 +7,15 @@ import (
 	"testing"
 )
 
+// TestOverlaidIsReloadable: what a hub sets is in force at once.
+func TestOverlaidIsReloadable(t *testing.T) {
+	for _, section := range overlaid {
+		if !slices.Contains(reloadable, section) {
+			t.Errorf("%s is not reloaded", section)
+		}
+	}
+}
+
 // TestOverlay: what a hub may set replaces what is there, key by key; what is not accepted stays, and what no hub may set, or is
 // wrong, changes nothing.
 func TestOverlay(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/detectors/intel"
 	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/fleet/ask"
 	"github.com/raytap/raytap/sinks/inventory"
 	"github.com/raytap/raytap/sinks/metrics"
 	"github.com/raytap/raytap/sinks/terminal"
@@ -122,6 +123,8 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	if err != nil {
 		return f.fail(err, stdout, stderr)
 	}
+	done := make(chan struct{})
+	hub := newHubSettings(done)
 	load := func() (*config.Config, error) {
 		cfg := config.Default()
 		if *configFile != "" {
@@ -147,7 +150,10 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		if cfg.Sensor.Name == "" {
 			cfg.Sensor.Name = sensorName()
 		}
-		return &cfg, cfg.Check()
+		if err := cfg.Check(); err != nil {
+			return &cfg, err
+		}
+		return &cfg, hub.over(&cfg)
 	}
 	cfg, err := load()
 	if err != nil {
@@ -167,7 +173,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		complain(stderr, err)
 		return exitInput
 	}
-	code := watch(cfg, *configFile, *follow, load, stdout, stderr)
+	code := watch(cfg, *configFile, *follow, load, hub, done, stdout, stderr)
 	if err := stop(); err != nil {
 		complain(stderr, err)
 		return exitInput
@@ -198,7 +204,7 @@ const assetsEvery = time.Hour
 
 // watch runs the sensor. load reads the configuration again, from the file config, if there is one, and flags; follow says
 // that it is to be read when it changes.
-func watch(cfg *config.Config, configFile string, follow bool, load func() (*config.Config, error), stdout, stderr *os.File) int {
+func watch(cfg *config.Config, configFile string, follow bool, load func() (*config.Config, error), hub *hubSettings, done chan struct{}, stdout, stderr *os.File) int {
 	code := exitOK
 	fail := func(err error) int {
 		complain(stderr, err)
@@ -227,6 +233,9 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 	}
 	defer src.Close()
 	if err := dropPrivileges(cfg); err != nil {
+		return fail(err)
+	}
+	if cfg, err = hub.begin(cfg, load, indicators, notice); err != nil {
 		return fail(err)
 	}
 	var up atomic.Bool
@@ -310,13 +319,13 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	done := make(chan struct{})
 	var changed <-chan struct{} // nil: never
 	if follow {
 		changed = changes(func() string { return lookAt(configFile, filesOfIntel(inForce.Load())) }, done)
 	}
 	go func() {
 		for {
+			var asked hubRequest
 			select {
 			case s := <-signals:
 				if s != syscall.SIGHUP {
@@ -327,11 +336,25 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 				}
 				logs.reopenLogs()
 			case <-changed:
+			case asked = <-hub.requests:
 			case <-done:
 				return
 			}
 			manager.reloading()
-			if next := again(inForce.Load(), configFile, load, servers, notice); next != nil {
+			var before *ask.Bundle
+			var files []string
+			if asked.bundle != nil {
+				notice(fmt.Sprintf("the hub sent version %d of its settings", asked.bundle.Version))
+				before, files = hub.set(asked.bundle, asked.intel)
+			}
+			next, err := again(inForce.Load(), configFile, load, servers, hub, notice)
+			if asked.bundle != nil {
+				if err != nil {
+					hub.set(before, files)
+				}
+				asked.answer <- err
+			}
+			if next != nil {
 				inForce.Store(next)
 				select {
 				case <-reload: // one that the run has not come to yet
@@ -431,11 +454,11 @@ func protect(cfg *config.Config, configFile string) (string, error) {
 }
 
 // again reads configuration and indicators anew, puts the latter in place, and returns what is to be in force from now
-// on: all that can be exchanged while a run goes on. If nothing can be, or something is wrong, it returns nil.
-func again(cfg *config.Config, configFile string, load func() (*config.Config, error), servers *feedKeeper, notice func(string)) *config.Config {
-	if configFile == "" && len(cfg.Intel) == 0 {
+// on: all that can be exchanged while a run goes on. If nothing can be, or something is wrong, it returns nil, and what is wrong.
+func again(cfg *config.Config, configFile string, load func() (*config.Config, error), servers *feedKeeper, hub *hubSettings, notice func(string)) (*config.Config, error) {
+	if configFile == "" && len(cfg.Intel) == 0 && !hub.has() {
 		notice("there is no configuration file to read again")
-		return nil
+		return nil, nil
 	}
 	next, err := load()
 	var set *intel.Set
@@ -446,7 +469,7 @@ func again(cfg *config.Config, configFile string, load func() (*config.Config, e
 	if err != nil {
 		notice(strings.TrimPrefix(err.Error(), "raytap: "))
 		notice("the configuration that was in force stays in force")
-		return nil
+		return nil, err
 	}
 	noteEmpty(read, notice)
 	now, later := cfg.Changes(next)
@@ -467,7 +490,7 @@ func again(cfg *config.Config, configFile string, load func() (*config.Config, e
 		says += fmt.Sprintf("; %d indicators are in force", set.Len())
 	}
 	notice(says)
-	return cfg.Adopt(next)
+	return cfg.Adopt(next), nil
 }
 
 // noteEmpty says which feeds have nothing in them, and what of folders was left out: they are valid, and yet hardly what is

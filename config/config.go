@@ -118,6 +118,7 @@ type Config struct {
 	Syslog  Syslog  `yaml:"syslog"`
 	Webhook Webhook `yaml:"webhook"`
 	Metrics Metrics `yaml:"metrics"`
+	Publish Publish `yaml:"publish"`
 }
 
 // Default gives the settings of a run for which nothing is said.
@@ -133,6 +134,7 @@ func Default() Config {
 		Syslog:   defaultSyslog(),
 		Webhook:  defaultWebhook(),
 		Metrics:  defaultMetrics(),
+		Publish:  defaultPublish(),
 		Ring:     capture.DefaultRing,
 		Block:    capture.DefaultBlock,
 		Rings:    1,

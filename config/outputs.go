@@ -177,6 +177,8 @@ func checkOutput(key string, v any) error {
 		if n := v.(uint64); n < minSpoolSize || n > 1<<40 {
 			return fmt.Errorf("%d is not between %d and %d", n, minSpoolSize, uint64(1)<<40)
 		}
+	case "publish.logs", "publish.nats", "publish.accept":
+		return checkPublish(key, v)
 	case "metrics.listen":
 		if s := v.(string); s != "" {
 			if _, port, err := net.SplitHostPort(s); err != nil || port == "" {

@@ -202,7 +202,7 @@ func setText(v reflect.Value, key, s string) error {
 
 // reloadable are the keys that take effect while a run goes on.
 var reloadable = []string{
-	"home", "rules", "intel", "campaign", "egress", "model", "payload", "assets", "secrets", "sensor", "beacon", "dns_tunnel", "oast", "scan", "shell", "tunnel", "flood",
+	"home", "rules", "intel", "campaign", "egress", "model", "payload", "assets", "secrets", "sensor", "beacon", "dns_tunnel", "oast", "scan", "shell", "tunnel", "flood", "publish",
 }
 
 // Changes lists the keys whose values differ in a new configuration: those that Reload brings into effect, and those

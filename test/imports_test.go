@@ -26,6 +26,8 @@ func rank(path string) (int, string) {
 			return 0, p
 		case "join":
 			return 3, p
+		case "ship": // an output among others: it reads logs that sinks wrote, and is configured
+			return 5, p
 		}
 		return 6, p
 	case "record": // a stage of a run: it sees packets, flows and findings

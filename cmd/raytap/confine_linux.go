@@ -83,6 +83,9 @@ func folders(cfg *config.Config, configFile string) (write, read []string) {
 			read = append(read, filepath.Dir(name))
 		}
 	}
+	for _, name := range cfg.Publish.Files() {
+		read = append(read, filepath.Dir(name))
+	}
 	for _, s := range cfg.Intel {
 		if s.File != "" {
 			read = append(read, feeds.Root(s.File))

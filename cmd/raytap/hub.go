@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -22,6 +23,7 @@ const hubFolder = "fleet"
 // hubSettings puts what a hub sent over a sensor's own configuration, each time that this is read.
 type hubSettings struct {
 	accepted *ask.Accepted // nil: none are accepted
+	sections []string
 	requests chan hubRequest
 	done     <-chan struct{}
 
@@ -50,12 +52,12 @@ func (h *hubSettings) over(cfg *config.Config) error {
 		return nil
 	}
 	c := *cfg
-	ignored, err := c.Overlay([]byte(h.bundle.Text), cfg.Publish.Accept)
+	ignored, err := c.Overlay([]byte(h.bundle.Text), h.sections)
 	if err != nil {
 		return fmt.Errorf("version %d of the hub's settings: %w", h.bundle.Version, err)
 	}
 	if len(h.intel) > 0 {
-		if accepts(cfg, config.OverlayIntel) {
+		if slices.Contains(h.sections, config.OverlayIntel) {
 			c.Intel = append(append([]feeds.Source(nil), c.Intel...), feeds.Files(h.intel...)...)
 		} else {
 			ignored = append(ignored, config.OverlayIntel)
@@ -64,15 +66,6 @@ func (h *hubSettings) over(cfg *config.Config) error {
 	h.ignored = ignored
 	*cfg = c
 	return nil
-}
-
-func accepts(cfg *config.Config, section string) bool {
-	for _, s := range cfg.Publish.Accept {
-		if s == section {
-			return true
-		}
-	}
-	return false
 }
 
 func (h *hubSettings) set(b *ask.Bundle, intel []string) (before *ask.Bundle, files []string) {
@@ -104,6 +97,7 @@ func (h *hubSettings) begin(cfg *config.Config, load func() (*config.Config, err
 	if len(cfg.Publish.Accept) == 0 {
 		return cfg, nil
 	}
+	h.sections = cfg.Publish.Accept
 	var err error
 	if h.accepted, err = ask.OpenAccepted(filepath.Join(cfg.Out, hubFolder), cfg.Publish.Accept); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@
 //	raytap search WHAT DIR          find rows in the logs of a sensor or a replay
 //	raytap extract --finding ID ... write the packets of a finding to a file
 //	raytap record ls DIR            tell what a sensor has recorded
+//	raytap publish DIR              send the rows of logs to a hub or to Kafka
 //	raytap intel FILE...            check and describe feeds of indicators
 //	raytap rules [--json] [RULE]    list what it can find
 //	raytap health [HOST:PORT]       ask a running sensor whether it works
@@ -53,6 +54,7 @@ func commands() []command {
 		{"report", "make an HTML report of logs", makeReport},
 		{"tail", "follow the findings of a sensor", follow},
 		{"search", "find rows in the logs of a sensor or a replay", searchLogs},
+		{"publish", "send the rows of logs to a hub or to Kafka", publishLogs},
 		{"extract", "write the packets of a finding to a file", extract},
 		{"record", "tell what a sensor has recorded", aboutRecord},
 		{"intel", "check and describe feeds of indicators", describeIntel},
@@ -133,7 +135,7 @@ func complain(w io.Writer, err error) {
 	}
 	s := err.Error()
 	for _, pkg := range [...]string{
-		"raytap: ", "capture: ", "zeek: ", "detectors: ", "inventory: ", "syslog: ", "webhook: ", "metrics: ", "report: ", "logs: ", "record: ", "search: ",
+		"raytap: ", "capture: ", "zeek: ", "detectors: ", "inventory: ", "syslog: ", "webhook: ", "metrics: ", "report: ", "logs: ", "record: ", "search: ", "ask: ", "ship: ", "fleet: ",
 	} {
 		s = strings.TrimPrefix(s, pkg)
 	}

@@ -35,6 +35,8 @@ type outputs struct {
 	failing atomic.Pointer[string] // why logs cannot be written
 	record  func() error           // why nothing can be recorded; nil: nothing is to be
 	next    time.Time
+
+	published *publisher // nil: nothing is
 }
 
 // health says what only the source knows. Its functions are called from other goroutines; each may be nil.
@@ -153,6 +155,7 @@ func (o *outputs) tick(now time.Time, s *engine.Stats) {
 		return
 	}
 	o.next = now.Add(tickEvery)
+	o.published.told(now, s, o.logs.Event)
 	o.logs.Tick(now)
 	if err := o.logs.Failing(); err != nil {
 		why := strings.TrimPrefix(err.Error(), "zeek: ")
@@ -198,6 +201,7 @@ func (o *outputs) values(s *engine.Stats) metrics.Values {
 		c := o.webhook.Counts()
 		v.Outputs = append(v.Outputs, metrics.Output{Name: "webhook", Sent: c.Sent, Dropped: c.Dropped + c.Rejected, Waiting: c.Waiting})
 	}
+	v.Published = o.published.figures()
 	return v
 }
 

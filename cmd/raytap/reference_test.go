@@ -70,7 +70,7 @@ func scrape(t *testing.T) []*metric {
 	m := metrics.New(metrics.Options{Version: "v1", Rules: registry.Rules(),
 		Interfaces: func() []metrics.Interface { return []metrics.Interface{{Name: "eth0", Up: true}} },
 		Feeds:      func() []metrics.Feed { return []metrics.Feed{{Name: "pools", Up: true, At: time.Unix(1700000000, 0)}} }})
-	v := metrics.Values{LastPacket: time.Unix(1700000000, 0), Logs: []metrics.Log{{Name: "conn"}}, Outputs: []metrics.Output{{Name: "webhook"}}}
+	v := metrics.Values{LastPacket: time.Unix(1700000000, 0), Logs: []metrics.Log{{Name: "conn"}}, Outputs: []metrics.Output{{Name: "webhook"}}, Published: []metrics.Published{{To: "nats"}}}
 	var s engine.Stats
 	for _, l := range s.Losses() {
 		v.Losses = append(v.Losses, metrics.Loss{Cause: l.Name, Unit: l.Unit})

@@ -267,10 +267,16 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 		h.recorder = rec.Failing
 		sayKept(rec, notice)
 	}
+	pub, err := openPublisher(cfg, hub, notice)
+	if err != nil {
+		return fail(err)
+	}
+	defer pub.close(0)
 	logs, err := openOutputs(cfg, h, notice, time.Now())
 	if err != nil {
 		return fail(err)
 	}
+	logs.published = pub
 	if err := openStore(cfg, false, notice); err != nil {
 		return fail(err)
 	}
@@ -279,6 +285,7 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 	} else if says != "" {
 		notice(says)
 	}
+	pub.start()
 	out := newPrinter(stdout)
 	opt := terminal.Options{Width: terminal.Width(stdout), Live: out}
 	opt.Color = opt.Width > 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
@@ -355,6 +362,11 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 				asked.answer <- err
 			}
 			if next != nil {
+				// A hub's settings change nothing there, and came through its connection.
+				if err := pub.reload(next, asked.bundle != nil); err != nil { // what was published goes on being so
+					notice(strings.TrimPrefix(err.Error(), "raytap: "))
+					next.Publish = inForce.Load().Publish
+				}
 				inForce.Store(next)
 				select {
 				case <-reload: // one that the run has not come to yet
@@ -391,6 +403,9 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 	}
 	if err := errors.Join(logs.close(time.Now()), known.Close()); err != nil {
 		fail(err)
+	}
+	if err := pub.close(publishAtEnd); err != nil {
+		complain(stderr, fmt.Errorf("%w; the next start goes on there", err))
 	}
 	kept, _, err := closeStore(cfg)
 	if err != nil {

@@ -101,10 +101,15 @@ func (a *Answerer) take(m *nats.Msg) {
 		<-a.slots
 		return
 	}
-	a.wg.Add(1)
+	// What takes settings over may wait for who closes, and is not waited for.
+	if verb != fleet.AskSettings {
+		a.wg.Add(1)
+	}
 	a.mu.Unlock()
 	go func() {
-		defer a.wg.Done()
+		if verb != fleet.AskSettings {
+			defer a.wg.Done()
+		}
 		defer func() { <-a.slots }()
 		switch verb {
 		case fleet.AskSearch:

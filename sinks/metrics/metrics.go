@@ -76,6 +76,17 @@ type Values struct {
 	Logs                     []Log
 	Outputs                  []Output
 	KeptBack                 []detectors.KeptBack // by the site's own rules
+	Published                []Published
+}
+
+// Published is what became of the rows of logs that went to a hub or to Kafka.
+type Published struct {
+	To                      string // nats, kafka
+	Sent, Refused, Repeated uint64 // rows
+	LostFiles               uint64 // deleted before they were sent
+	Waiting                 uint64 // bytes of logs that are not sent yet
+	Behind                  time.Duration
+	Up                      bool // they are sent
 }
 
 // Interface is what one interface delivered, and what the kernel dropped for want of room.
@@ -336,6 +347,13 @@ var (
 	sent       = desc("output_sent_total", "Findings that were sent on.", "output")
 	keptBack   = desc("findings_kept_back_total", "Findings that the site's own rules kept back.", "rule")
 	dropped    = desc("output_dropped_total", "Findings that could not be sent on.", "output")
+	pubSent    = desc("publish_rows_total", "Rows of logs that were published.", "to")
+	pubRefused = desc("publish_rows_refused_total", "Rows of logs that the other side does not take.", "to")
+	pubAgain   = desc("publish_rows_repeated_total", "Rows of logs that were sent again and that the other side had already.", "to")
+	pubLost    = desc("publish_lost_files_total", "Log files that were deleted before they were published.", "to")
+	pubWaiting = desc("publish_waiting_bytes", "Bytes of log files that are not published yet.", "to")
+	pubBehind  = desc("publish_behind_seconds", "Since the oldest row that is not published yet was written.", "to")
+	pubUp      = desc("publish_up", "1 if rows are published at present.", "to")
 	waiting    = desc("output_waiting", "Findings that wait to be sent on.", "output")
 )
 
@@ -343,6 +361,7 @@ var (
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range [...]*prometheus.Desc{
 		packets, octets, filtered, flows, active, weirds, panics, lastPacket, received, drops, freezes, up, feedAge, feedSize, feedUp, lost, noted, rows, rowsLost, sent, dropped, waiting, keptBack,
+		pubSent, pubRefused, pubAgain, pubLost, pubWaiting, pubBehind, pubUp,
 	} {
 		to <- d
 	}
@@ -416,5 +435,18 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		count(sent, o.Sent, o.Name)
 		count(dropped, o.Dropped, o.Name)
 		gauge(waiting, float64(o.Waiting), o.Name)
+	}
+	for _, p := range v.Published {
+		count(pubSent, p.Sent, p.To)
+		count(pubRefused, p.Refused, p.To)
+		count(pubAgain, p.Repeated, p.To)
+		count(pubLost, p.LostFiles, p.To)
+		gauge(pubWaiting, float64(p.Waiting), p.To)
+		gauge(pubBehind, p.Behind.Seconds(), p.To)
+		x := 0.0
+		if p.Up {
+			x = 1
+		}
+		gauge(pubUp, x, p.To)
 	}
 }

@@ -298,7 +298,7 @@ func (k *keeper) pack(path string) (to string, size uint64, err error) {
 	defer in.Close()
 	to = path
 	var out *os.File
-	count := &counted{}
+	count := &counting{}
 	switch k.opt.Compress {
 	case CompressGzip:
 		to += ".gz"
@@ -365,13 +365,13 @@ func (k *keeper) pack(path string) (to string, size uint64, err error) {
 	return to, size, os.Remove(path)
 }
 
-// counted counts what is written to w; without a w it counts alone.
-type counted struct {
+// counting counts what is written to w; without a w it counts alone.
+type counting struct {
 	w io.Writer
 	n int64
 }
 
-func (c *counted) Write(p []byte) (n int, err error) {
+func (c *counting) Write(p []byte) (n int, err error) {
 	n = len(p)
 	if c.w != nil {
 		n, err = c.w.Write(p)
@@ -381,7 +381,7 @@ func (c *counted) Write(p []byte) (n int, err error) {
 }
 
 // copyBlocks compresses in, and indexes it if index is there.
-func (k *keeper) copyBlocks(out *counted, in io.Reader, index *logindex.Builder) error {
+func (k *keeper) copyBlocks(out *counting, in io.Reader, index *logindex.Builder) error {
 	var w interface {
 		io.WriteCloser
 		Reset(io.Writer)

@@ -88,6 +88,7 @@ func (t *natsTransport) Send(ctx context.Context, rows []Row, _ func(string) err
 		return res, err
 	}
 	most := int(t.nc.MaxPayload()) - 1024 // headers count
+	reconnects := t.nc.Stats().Reconnects
 	acks := make([]jetstream.PubAckFuture, 0, len(rows))
 	for i := range rows {
 		r := &rows[i]
@@ -99,7 +100,10 @@ func (t *natsTransport) Send(ctx context.Context, rows []Row, _ func(string) err
 		m := nats.NewMsg(fleet.Subject(t.sensor, r.Log))
 		m.Data = r.Data
 		m.Header.Set(nats.MsgIdHdr, fleet.MessageID(t.sensor, r.Log, r.Place))
-		// Tries of its own would come out of order.
+		if t.nc.Stats().Reconnects != reconnects { // those before it may be lost, and this one would come first
+			return Result{}, errors.New("ship: the connection was interrupted")
+		}
+		// Tries of its own would come out of order, too.
 		ack, err := t.js.PublishMsgAsync(m, jetstream.WithRetryAttempts(0))
 		if err != nil {
 			return res, fmt.Errorf("ship: %w", err)

@@ -49,8 +49,8 @@ const (
 	pollEvery = 250 * time.Millisecond
 	// How often the archive is listed without need, to see what retention took.
 	listEvery = time.Minute
-	// The same while a file is away that was being read.
-	listSoon = 5 * time.Second
+	// How long a file that is read may be away from its place before the archive is looked through for others.
+	listSoon = 2 * time.Second
 	// Pauses after which sending is tried again, at first and at most.
 	retryFirst = 250 * time.Millisecond
 	retryMost  = 15 * time.Second
@@ -129,6 +129,7 @@ type Shipper struct {
 	result   error
 
 	retryFirst, retryMost time.Duration // pauses between tries
+	listSoon              time.Duration
 
 	mu     sync.Mutex
 	status Status
@@ -153,6 +154,7 @@ type current struct {
 	last  bool      // another stands in its place: what there is now is all
 	until time.Time // when the last of what was read was written
 	bad   uint64
+	away  time.Time // since when it is not in its place; zero: it is
 }
 
 // batch is what is sent at a time. Data of its rows is in one piece of memory.
@@ -182,7 +184,7 @@ func Open(opt Options) (*Shipper, error) {
 		return nil, err
 	}
 	now := time.Now()
-	s := &Shipper{opt: opt, names: map[string]*tail{}, isOver: map[string]bool{}, began: now, draining: make(chan struct{}), ended: make(chan struct{}), retryFirst: retryFirst, retryMost: retryMost}
+	s := &Shipper{opt: opt, names: map[string]*tail{}, isOver: map[string]bool{}, began: now, draining: make(chan struct{}), ended: make(chan struct{}), retryFirst: retryFirst, retryMost: retryMost, listSoon: listSoon}
 	var fresh bool
 	var err error
 	if s.places, fresh, err = openPlaces(opt.Dir, opt.Transport.Kind(), opt.Sensor, opt.Modes, now); err != nil {
@@ -810,7 +812,14 @@ func (s *Shipper) next(t *tail) (bool, error) {
 		if t.live == nil {
 			f, err := s.running(t.log)
 			if errors.Is(err, fs.ErrNotExist) {
-				return false, nil // between two files, or of a log without rows so far
+				// Between two files, or of a log without rows so far. One that came and went meanwhile is in the archive.
+				if time.Since(s.listed) < 5*s.listSoon {
+					return false, nil
+				}
+				if n, err := s.again(t); err != nil || n == 0 {
+					return false, err
+				}
+				continue
 			}
 			if err != nil {
 				return false, fmt.Errorf("ship: %w", err)
@@ -909,6 +918,7 @@ func (s *Shipper) replaced(t *tail) bool {
 		there, err = os.Lstat(filepath.Join(s.opt.Dir, t.log+".log"))
 	}
 	if err == nil {
+		c.away = time.Time{}
 		return !os.SameFile(there, c.r.info)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -917,18 +927,18 @@ func (s *Shipper) replaced(t *tail) bool {
 	if s.isDraining() {
 		return true
 	}
-	if time.Since(s.listed) < listSoon {
+	// It was rotated, and no row came since; or somebody has moved or removed it, which who writes to it sees within a second.
+	if c.away.IsZero() {
+		c.away = time.Now()
+	}
+	if time.Since(c.away) < s.listSoon {
 		return false
 	}
+	c.away = time.Now()
 	if err := s.list(); err != nil {
 		return false
 	}
-	for _, f := range t.queue {
-		if info, err := os.Lstat(f.path); err == nil && os.SameFile(info, c.r.info) {
-			return true
-		}
-	}
-	return false
+	return len(t.queue) > 0
 }
 
 // begin opens a file of the archive; nil: nothing of it is to be read.

@@ -147,6 +147,7 @@ func open(t testing.TB, dir string, k Transport, follow bool, names ...string) *
 		t.Fatal(err)
 	}
 	s.retryFirst, s.retryMost = 2*time.Millisecond, 50*time.Millisecond
+	s.listSoon = 100 * time.Millisecond
 	return s
 }
 

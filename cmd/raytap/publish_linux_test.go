@@ -1,0 +1,258 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+
+	"github.com/raytap/raytap/fleet"
+	"github.com/raytap/raytap/sinks/logs"
+)
+
+// hubFor starts a JetStream with the stream of a hub, and writes credentials for it.
+func hubFor(t *testing.T, creds, sensor string) (*server.Server, jetstream.Stream) {
+	t.Helper()
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	t.Cleanup(srv.Shutdown)
+	if !srv.ReadyForConnections(time.Minute) {
+		t.Fatal("the server does not start")
+	}
+	nc, err := nats.Connect(srv.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.CreateStream(context.Background(), jetstream.StreamConfig{Name: fleet.Stream, Subjects: []string{fleet.Rows}, Duplicates: fleet.Duplicates})
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, _ := nkeys.CreateAccount()
+	user, _ := nkeys.CreateUser()
+	pub, _ := user.PublicKey()
+	seed, _ := user.Seed()
+	token, err := fleet.SensorClaims(sensor, pub).Encode(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := fleet.Credentials{Sensor: sensor, URLs: []string{srv.ClientURL()}, JWT: token, Seed: seed}.Bytes()
+	if err == nil {
+		err = os.WriteFile(creds, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return srv, stream
+}
+
+// streamed counts the rows of each log in a stream.
+func streamed(t *testing.T, s jetstream.Stream) map[string]uint64 {
+	t.Helper()
+	info, err := s.Info(context.Background(), jetstream.WithSubjectFilter(">"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]uint64{}
+	for subject, n := range info.State.Subjects {
+		if _, log, err := fleet.ParseSubject(subject); err == nil && log != fleet.LogStatus {
+			all[log] = n
+		}
+	}
+	return all
+}
+
+// inFolder counts the rows of each log in a folder.
+func inFolder(t *testing.T, dir string, names ...string) map[string]uint64 {
+	t.Helper()
+	f, err := logs.Open(logs.Options{}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	all := map[string]uint64{}
+	for _, log := range f.Logs() {
+		for _, n := range names {
+			if n == log {
+				f.Read(log, func(*logs.Row) { all[log]++ })
+			}
+		}
+	}
+	return all
+}
+
+// TestPublishFolder publishes what a replay has left, once however often it is asked to.
+func TestPublishFolder(t *testing.T) {
+	dir := t.TempDir()
+	_, stream := hubFor(t, filepath.Join(dir, "a.creds"), "node-1")
+	if err := os.WriteFile(filepath.Join(dir, "x.pcap"), attack(1763917200), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	invoke(t, dir, nil, "publish", "logs").expect(t, 2, "", "where to?")
+	invoke(t, dir, nil, "publish", "--publish-creds", "a.creds", "gone").expect(t, 1, "", "gone is not a directory")
+	if r := invoke(t, dir, nil, "replay", "--quiet", "--out", "logs", "x.pcap"); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	invoke(t, dir, nil, "publish", "--status", "logs").expect(t, 1, "", "nothing of logs was published")
+	want := inFolder(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats")
+	n := uint64(0)
+	for _, rows := range want {
+		n += rows
+	}
+	says := fmt.Sprintf("nats: %d rows were published\n", n)
+	invoke(t, dir, nil, "publish", "--publish-creds", "a.creds", "logs").expect(t, 0, says, "no place of what was sent")
+	if got := streamed(t, stream); fmt.Sprint(got) != fmt.Sprint(want) || n == 0 {
+		t.Errorf("%v, not %v", got, want)
+	}
+	invoke(t, dir, nil, "publish", "--publish-creds=a.creds", "logs").expect(t, 0, "nats: 0 rows were published\n", "")
+	r := invoke(t, dir, nil, "publish", "--publish-creds=a.creds", "--publish-logs=conn,http", "logs")
+	r.expect(t, 0, "nats: 2 rows were published\n", "")
+	r = invoke(t, dir, nil, "publish", "--status", "logs")
+	if r.code != 0 || !strings.Contains(r.stdout, "as sensor node-1") || !strings.Contains(r.stdout, "conn                      0 bytes of 0 files wait") {
+		t.Errorf("%+v", r)
+	}
+	invoke(t, dir, nil, "publish", "--publish-creds=a.creds", "--sensor", "other", "logs").expect(t, 1, "", "the credentials are of sensor node-1")
+}
+
+// syncBuffer is what a process has said so far.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// TestSensorPublishes runs a sensor in its confinement: what its logs have is at the hub while it runs, after a reload, and
+// after a restart that comes when the hub is back.
+func TestSensorPublishes(t *testing.T) {
+	dir := t.TempDir()
+	creds := filepath.Join(dir, "keys", "a.creds")
+	os.MkdirAll(filepath.Join(dir, "in"), 0o755)
+	os.Mkdir(filepath.Dir(creds), 0o755)
+	_, stream := hubFor(t, creds, "node-1")
+	now := uint32(time.Now().Unix())
+	if err := os.WriteFile(filepath.Join(dir, "in", "a.pcap"), attack(now-100), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	conf := filepath.Join(dir, "r.yaml")
+	text := "sensor: {name: node-1}\nmetrics: {listen: 127.0.0.1:%d}\npublish:\n  creds: keys/a.creds\n  logs: [%s]\n"
+	port := freeTCP(t)
+	write := func(logs string) {
+		if err := os.WriteFile(conf, fmt.Appendf(nil, text, port, logs), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("http")
+	var errs syncBuffer
+	run := func() *exec.Cmd {
+		cmd := exec.Command(program, "watch", "in", "--config", "r.yaml", "--out", "logs", "--quiet")
+		cmd.Dir, cmd.Stderr = dir, &errs
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill() })
+		return cmd
+	}
+	wait := func(what string, f func() bool) {
+		t.Helper()
+		for end := time.Now().Add(2 * time.Minute); !f(); time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("no %s: %v; %s", what, streamed(t, stream), errs.String())
+			}
+		}
+	}
+	cmd := run()
+	wait("finding", func() bool { got := streamed(t, stream); return got["notice"] > 0 && got["http"] > 0 })
+	if got := streamed(t, stream); got["conn"] > 0 {
+		t.Errorf("conn was not asked for: %v", got)
+	}
+	write("http, conn")
+	cmd.Process.Signal(syscall.SIGHUP)
+	wait("reload", func() bool { return strings.Contains(errs.String(), "new publish") })
+	if err := os.WriteFile(conf, []byte("publish: {creds: gone.creds}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Process.Signal(syscall.SIGHUP)
+	wait("complaint", func() bool { return strings.Contains(errs.String(), "publish.creds: ") })
+	write("http, conn")
+	resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	b.ReadFrom(resp.Body)
+	resp.Body.Close()
+	if !strings.Contains(b.String(), `raytap_publish_rows_total{to="nats"}`) || !strings.Contains(b.String(), `raytap_publish_up{to="nats"} 1`) {
+		t.Errorf("metrics: %s", b.String())
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v: %s", err, errs.String())
+	}
+	want := inFolder(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats", "http", "conn")
+	if got := streamed(t, stream); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("the hub has %v, the logs %v; %s", got, want, errs.String())
+	}
+	if strings.Contains(errs.String(), "permission denied") || strings.Contains(errs.String(), "not permitted") {
+		t.Error(errs.String())
+	}
+	// Again, and killed.
+	cmd = run()
+	wait("capturing", func() bool { return strings.Count(errs.String(), "reading ") >= 2 })
+	before := streamed(t, stream)["notice"]
+	if err := os.WriteFile(filepath.Join(dir, "in", "b.pcap"), attack(now-50), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	wait("finding", func() bool { return streamed(t, stream)["notice"] > before })
+	cmd.Process.Kill()
+	cmd.Wait()
+	cmd = run()
+	wait("capturing", func() bool { return strings.Count(errs.String(), "reading ") >= 3 })
+	cmd.Process.Signal(syscall.SIGTERM)
+	cmd.Wait()
+	want = inFolder(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats", "http", "conn")
+	if got := streamed(t, stream); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("after a kill the hub has %v, the logs %v; %s", got, want, errs.String())
+	}
+}
+
+func freeTCP(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}

@@ -8,8 +8,10 @@ package detectors
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/raytap/raytap/capture"
@@ -266,6 +268,9 @@ func (b *Bus) Publish(ev any) {
 		f(ev)
 	}
 }
+
+// Topics lists the types that anyone asked for.
+func (b *Bus) Topics() []reflect.Type { return slices.Collect(maps.Keys(b.subs)) }
 
 // Wants says whether anyone asked for events of ev's type.
 func (b *Bus) Wants(ev any) bool { return len(b.subs[reflect.TypeOf(ev)]) > 0 }

@@ -39,6 +39,7 @@ type collector struct {
 	findings, weirds, rows uint64
 	told                   uint64     // findings, and what tells of them
 	doubt                  *homeDoubt // nil: home was said
+	seen                   *observing // nil: nobody observes
 
 	clock, flushed capture.Time
 	flushedAt      uint64 // told, when that was
@@ -97,6 +98,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		d.New(c.env, c.bus)
 	}
 	c.doubt = newHomeDoubt(&e.cfg, e.home, c.bus)
+	c.seen = newObserving(e.cfg.Observer, c.bus, func(r capture.Record) { c.say(r) })
 	c.zeek = zeekview.New(zeekview.Options{More: e.cfg.LogMore}, func(r capture.Record) { c.say(r) })
 	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()}), c.event)
 	return c
@@ -147,6 +149,7 @@ func (c *collector) event(ev any, aside, begun bool) {
 		waits = c.kept.take(fileOf(ev))
 		c.kept.call(ev)
 	}
+	c.seen.event(ev)
 	c.bus.Publish(ev)
 	if x, ok := ev.(*capture.Conn); ok && c.e.rec != nil {
 		c.e.rec.Conn(x)
@@ -181,6 +184,7 @@ func (c *collector) take(b *batch) {
 		c.joined.End()
 	}
 	c.kept.settle(0, c.say)
+	c.seen.batch(b.clock)
 	if b.counted {
 		c.sums.sum(b.counts)
 	}
@@ -228,6 +232,7 @@ func (c *collector) merge(b *batch) {
 		x := &lists[best][c.at[best]]
 		c.kept.settle(x.pos, c.say)
 		c.bus.Reading, c.over = x.reading, x.over
+		c.seen.place(b, x.pos)
 		c.event(x.ev, x.aside, x.begun)
 		c.stood(x)
 		c.at[best]++
@@ -248,6 +253,7 @@ func (c *collector) stood(x *event) {
 func (c *collector) end() (Stats, error) {
 	c.bus.End(capture.At{Time: c.stats.Last, Packet: c.stats.Packets})
 	c.repeat.Flush()
+	c.seen.end()
 	c.stats.Findings, c.stats.Weirds, c.stats.RowsLost = c.findings, c.weirds, rowsLost(c.sinks)
 	c.stats.Bundled, c.stats.LooksCut, c.stats.LookWork, c.stats.Written = c.bus.Bundled(), c.bus.LooksCut, c.bus.LookWork, c.bus.Written
 	c.stats.Outsiders = c.doubt.outsiders()

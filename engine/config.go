@@ -72,6 +72,9 @@ type Config struct {
 	// SavedAs, if set and nothing is recorded, names the file that will have the packets of a finding; "": none will.
 	SavedAs func(*detectors.Finding) string `yaml:"-"`
 
+	// Observer, if set, sees what the detectors see.
+	Observer Observer `yaml:"-"`
+
 	// Detectors run besides those of the registry, after them and before the one that makes incidents of findings.
 	Detectors []detectors.Spec `yaml:"-"`
 	// Indicators are what the detector of indicators looks for, and may be exchanged while the run goes on; nil: those that

@@ -3,9 +3,7 @@ package fleet
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -151,27 +149,25 @@ func ParseTime(s string) (time.Time, error) {
 
 type envelope struct{ path, system, written string }
 
-// checkObject walks a body once.
+// checkObject reads the envelope out of a body, and refuses what is not as Decode says.
 func checkObject(b []byte) (envelope, error) {
 	var e envelope
 	if !utf8.Valid(b) {
 		return e, refuse(RefusedJSON, "not UTF-8")
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.UseNumber()
-	w := walk{dec: dec}
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+	// What is too deep is found before encoding/json, which has a bound of its own that is far higher.
+	w := walk{b: b}
+	if w.deep() {
+		return e, refuse(RefusedJSON, "deeper than %d", maxDepth)
+	}
+	if !json.Valid(b) {
+		return e, refuse(RefusedJSON, "not one JSON value")
+	}
+	if w.space(); b[w.i] != '{' {
 		return e, refuse(RefusedJSON, "not an object")
 	}
-	if err := w.object(&e, 1); err != nil {
-		var r *Refused
-		if errors.As(err, &r) {
-			return e, err
-		}
-		return e, refuse(RefusedJSON, "not JSON")
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return e, refuse(RefusedJSON, "something stands after the object")
+	if err := w.object(&e); err != nil {
+		return e, err
 	}
 	if e.path == "" || e.system == "" || e.written == "" {
 		return e, refuse(RefusedEnvelope, "_path, _system_name or _write_ts is missing")
@@ -179,29 +175,86 @@ func checkObject(b []byte) (envelope, error) {
 	return e, nil
 }
 
+// walk goes through a body. But for deep, it is known to be JSON.
 type walk struct {
-	dec    *json.Decoder
+	b      []byte
+	i      int
 	values int
 }
 
-func (w *walk) object(e *envelope, depth int) error {
-	seen := map[string]bool{}
-	for w.dec.More() {
-		t, err := w.dec.Token()
+// deep reports whether arrays and objects are within each other more than maxDepth times.
+func (w *walk) deep() bool {
+	depth, in := 0, false
+	for i := 0; i < len(w.b); i++ {
+		switch c := w.b[i]; {
+		case in && c == '\\':
+			i++
+		case c == '"':
+			in = !in
+		case in:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
+func (w *walk) space() {
+	for w.i < len(w.b) && w.b[w.i] <= ' ' {
+		w.i++
+	}
+}
+
+// object goes through one; e is where the members of the envelope go. A key that comes twice is refused: programs differ in which of
+// the two they take.
+func (w *walk) object(e *envelope) error {
+	var few [64][]byte // of most rows all keys
+	keys, seen := few[:0], map[string]bool(nil)
+	w.i++
+	for {
+		w.space()
+		switch w.b[w.i] {
+		case '}':
+			w.i++
+			return nil
+		case ',':
+			w.i++
+			w.space()
+		}
+		key, err := w.text()
 		if err != nil {
 			return err
 		}
-		key, _ := t.(string)
-		if seen[key] {
-			return refuse(RefusedJSON, "a key twice")
+		switch {
+		case seen == nil && len(keys) < cap(few[:]):
+			for _, k := range keys {
+				if bytes.Equal(k, key) {
+					return refuse(RefusedJSON, "a key twice")
+				}
+			}
+			keys = append(keys, key)
+		default:
+			if seen == nil {
+				seen = map[string]bool{}
+				for _, k := range keys {
+					seen[string(k)] = true
+				}
+			}
+			if seen[string(key)] {
+				return refuse(RefusedJSON, "a key twice")
+			}
+			seen[string(key)] = true
 		}
-		seen[key] = true
-		if err := checkString(key); err != nil {
-			return err
-		}
+		w.space()
+		w.i++ // the colon
+		w.space()
 		into := (*string)(nil)
 		if e != nil {
-			switch key {
+			switch string(key) {
 			case "_path":
 				into = &e.path
 			case "_system_name":
@@ -210,61 +263,84 @@ func (w *walk) object(e *envelope, depth int) error {
 				into = &e.written
 			}
 		}
-		if err := w.value(into, depth); err != nil {
+		if err := w.value(into); err != nil {
 			return err
 		}
 	}
-	_, err := w.dec.Token()
-	return err
 }
 
-// value reads one; into is where a value of the envelope goes.
-func (w *walk) value(into *string, depth int) error {
+// value goes through one; into is where one of the envelope goes, a string or a number.
+func (w *walk) value(into *string) error {
 	if w.values++; w.values > maxValues {
 		return refuse(RefusedJSON, "more than %d values", maxValues)
 	}
-	t, err := w.dec.Token()
-	if err != nil {
+	switch w.b[w.i] {
+	case '"':
+		s, err := w.text()
+		if into != nil {
+			*into = string(s)
+		}
 		return err
-	}
-	switch v := t.(type) {
-	case string:
-		if into != nil {
-			*into = v
-		}
-		return checkString(v)
-	case json.Number:
-		if into != nil {
-			*into = v.String()
-		}
-		return nil
-	case json.Delim:
-		if depth++; depth > maxDepth {
-			return refuse(RefusedJSON, "deeper than %d", maxDepth)
-		}
-		if v == '{' {
-			return w.object(nil, depth)
-		}
-		for w.dec.More() {
-			if err := w.value(nil, depth); err != nil {
+	case '{':
+		return w.object(nil)
+	case '[':
+		w.i++
+		for {
+			w.space()
+			switch w.b[w.i] {
+			case ']':
+				w.i++
+				return nil
+			case ',':
+				w.i++
+				w.space()
+			}
+			if err := w.value(nil); err != nil {
 				return err
 			}
 		}
-		_, err := w.dec.Token()
-		return err
+	}
+	from := w.i
+	for w.i < len(w.b) && w.b[w.i] > ' ' && w.b[w.i] != ',' && w.b[w.i] != '}' && w.b[w.i] != ']' {
+		w.i++
+	}
+	if c := w.b[from]; into != nil && c != 't' && c != 'f' && c != 'n' {
+		*into = string(w.b[from:w.i])
 	}
 	return nil
 }
 
-// checkString refuses control characters: C0, DEL and C1, but for those that JSON has a short escape for, which are in texts of
-// several lines.
-func checkString(s string) error {
-	for _, r := range s {
-		if r < ' ' && !(r >= '\b' && r <= '\r' && r != '\v') || r >= 0x7f && r < 0xa0 {
-			return refuse(RefusedCharacter, "U+%04X in a string", r)
+// text goes through a string and returns what it says. It refuses control characters: C0, DEL and C1, but for those that JSON has a
+// short escape for, which are in texts of several lines.
+func (w *walk) text() ([]byte, error) {
+	w.i++
+	from, plain := w.i, true
+	for ; w.b[w.i] != '"'; w.i++ {
+		switch c := w.b[w.i]; {
+		case c == '\\':
+			plain = false
+			w.i++
+		case c == 0x7f:
+			return nil, refuse(RefusedCharacter, "U+007F in a string")
+		case c == 0xc2 && w.b[w.i+1] < 0xa0:
+			return nil, refuse(RefusedCharacter, "U+%04X in a string", w.b[w.i+1])
 		}
 	}
-	return nil
+	raw := w.b[from:w.i]
+	w.i++
+	if plain {
+		return raw, nil
+	}
+	var s string
+	if err := json.Unmarshal(w.b[from-1:w.i], &s); err != nil {
+		return nil, refuse(RefusedJSON, "not JSON")
+	}
+	for _, r := range s {
+		if r < ' ' && !(r >= '\b' && r <= '\r' && r != '\v') || r >= 0x7f && r < 0xa0 {
+			return nil, refuse(RefusedCharacter, "U+%04X in a string", r)
+		}
+	}
+	return []byte(s), nil
 }
 
 // Status is the body of a row of LogStatus, beside the envelope: a sensor sends it every StatusEvery, directly and not

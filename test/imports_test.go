@@ -20,12 +20,10 @@ func rank(path string) (int, string) {
 		return 7, p
 	case "config", "":
 		return 6, p
-	case "fleet": // what sensors and hubs share is words; joining is of findings; the rest stands between cmd and everything
+	case "fleet": // what sensors and hubs share is words; joining runs the detectors; the rest stands between cmd and everything
 		switch rest {
 		case "":
 			return 0, p
-		case "join":
-			return 3, p
 		case "ship": // an output among others: it reads logs that sinks wrote, and is configured
 			return 5, p
 		}

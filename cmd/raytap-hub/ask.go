@@ -432,9 +432,9 @@ func readSettings(name string) (string, error) {
 const pushEvery = 5 * time.Second
 
 // pushSettings brings settings to sensors while the hub runs.
-func pushSettings(ctx context.Context, data string, told func(string)) {
+func pushSettings(ctx context.Context, nc *nats.Conn, data string, told func(string)) {
 	for ctx.Err() == nil {
-		if err := pushOnce(ctx, data, told); err != nil && ctx.Err() == nil {
+		if err := pushOnce(ctx, nc, data, told); err != nil && ctx.Err() == nil {
 			told("settings: " + err.Error())
 		}
 		select {
@@ -444,15 +444,7 @@ func pushSettings(ctx context.Context, data string, told func(string)) {
 	}
 }
 
-func pushOnce(ctx context.Context, data string, told func(string)) error {
-	nc, err := hub.Dial(data, func(o *nats.Options) error {
-		o.AllowReconnect, o.MaxReconnect = true, -1
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
+func pushOnce(ctx context.Context, nc *nats.Conn, data string, told func(string)) error {
 	d, err := hub.OpenDir(data, false)
 	if err != nil {
 		return err

@@ -115,7 +115,7 @@ func run(args []string, stdout, stderr *os.File) int {
 	default:
 		for line := range strings.Lines(err.Error()) {
 			line = strings.TrimSpace(line)
-			for _, p := range [...]string{"hub: ", "store: ", "fleet: ", "ask: ", "search: ", "record: "} {
+			for _, p := range [...]string{"hub: ", "store: ", "fleet: ", "ask: ", "search: ", "record: ", "raytap: "} {
 				line = strings.TrimPrefix(line, p)
 			}
 			fmt.Fprintf(stderr, "raytap hub: %s\n", terminal.Clean(line))

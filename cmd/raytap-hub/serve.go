@@ -9,7 +9,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/raytap/raytap/config"
+
 	"github.com/raytap/raytap/fleet/hub"
+	"github.com/raytap/raytap/fleet/join"
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
@@ -41,12 +45,34 @@ func serve(c *call) error {
 	c.DurationVar(&o.Silent, "silent", 3*time.Minute, "a sensor that was not heard of for `TIME` is a finding")
 	c.DurationVar(&o.Skew, "skew", 10*time.Second, "a sensor whose clock is wrong by `TIME` is a finding")
 	c.DurationVar(&o.Other, "other-version", 10*time.Minute, "a sensor that runs another version than most for `TIME` is a finding")
+	plain := c.Bool("no-join", false, "keep what sensors found as they found it")
+	file := c.String("config", "", "`FILE` of settings, as of sensors: home networks, rules and sections of detectors are joined by (default: raytap's)")
 	if err := c.parse(0); err != nil {
 		return err
 	}
 	o.Data, o.URLs, o.NATS, o.StreamSize, o.MaxStore = *c.data, urls, servers, int64(stream), int64(most)
+	if !*plain {
+		j := join.Default()
+		if *file != "" {
+			cfg, err := config.Load(*file)
+			if err != nil {
+				return err
+			}
+			j.Engine = cfg.Config
+		}
+		o.Joining = &j
+	}
 	o.Say = func(s string) {
 		fmt.Fprintf(c.stderr, "%s raytap hub: %s\n", time.Now().UTC().Format(time.RFC3339), terminal.Clean(s))
+	}
+	o.Extra = func(ctx context.Context, nc *nats.Conn) (func(), error) {
+		ctx, cancel := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			pushSettings(ctx, nc, *c.data, o.Say)
+		}()
+		return func() { cancel(); <-done }, nil
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(softMemory)
@@ -65,15 +91,7 @@ func serve(c *call) error {
 	for _, u := range at {
 		o.Say("sensors connect to " + u)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	pushed := make(chan struct{})
-	go func() {
-		defer close(pushed)
-		pushSettings(ctx, *c.data, o.Say)
-	}()
 	<-stop
-	cancel()
-	<-pushed
 	signal.Stop(stop) // a second one ends at once
 	return h.Close()
 }

@@ -11,6 +11,7 @@
 //	raytap extract --finding ID ... write the packets of a finding to a file
 //	raytap record ls DIR            tell what a sensor has recorded
 //	raytap publish DIR              send the rows of logs to a hub or to Kafka
+//	raytap hub --data DIR           take the rows of many sensors, by the program raytap-hub
 //	raytap intel FILE...            check and describe feeds of indicators
 //	raytap rules [--json] [RULE]    list what it can find
 //	raytap health [HOST:PORT]       ask a running sensor whether it works
@@ -57,6 +58,7 @@ func commands() []command {
 		{"publish", "send the rows of logs to a hub or to Kafka", publishLogs},
 		{"extract", "write the packets of a finding to a file", extract},
 		{"record", "tell what a sensor has recorded", aboutRecord},
+		{"hub", "run the hub of a fleet of sensors, or a command about it", runHub},
 		{"intel", "check and describe feeds of indicators", describeIntel},
 		{"rules", "list what raytap can find", listRules},
 		{"health", "ask a running sensor whether it works", askHealth},

@@ -84,7 +84,7 @@ func streamed(t *testing.T, s jetstream.Stream) map[string]uint64 {
 }
 
 // inFolder counts the rows of each log in a folder.
-func inFolder(t *testing.T, dir string, names ...string) map[string]uint64 {
+func sentFolder(t *testing.T, dir string, names ...string) map[string]uint64 {
 	t.Helper()
 	f, err := logs.Open(logs.Options{}, dir)
 	if err != nil {
@@ -115,7 +115,7 @@ func TestPublishFolder(t *testing.T) {
 		t.Fatal(r.stderr)
 	}
 	invoke(t, dir, nil, "publish", "--status", "logs").expect(t, 1, "", "nothing of logs was published")
-	want := inFolder(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats")
+	want := sentFolder(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats")
 	n := uint64(0)
 	for _, rows := range want {
 		n += rows
@@ -220,7 +220,7 @@ func TestSensorPublishes(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v: %s", err, errs.String())
 	}
-	want := inFolder(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats", "http", "conn")
+	want := sentFolder(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats", "http", "conn")
 	if got := streamed(t, stream); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("the hub has %v, the logs %v; %s", got, want, errs.String())
 	}
@@ -241,7 +241,7 @@ func TestSensorPublishes(t *testing.T) {
 	wait("capturing", func() bool { return strings.Count(errs.String(), "reading ") >= 3 })
 	cmd.Process.Signal(syscall.SIGTERM)
 	cmd.Wait()
-	want = inFolder(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats", "http", "conn")
+	want = sentFolder(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats", "http", "conn")
 	if got := streamed(t, stream); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("after a kill the hub has %v, the logs %v; %s", got, want, errs.String())
 	}

@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,7 @@ import (
 	"github.com/nats-io/nuid"
 
 	"github.com/raytap/raytap/fleet"
+	"github.com/raytap/raytap/fleet/join"
 	"github.com/raytap/raytap/fleet/store"
 	"github.com/raytap/raytap/sinks/disk"
 )
@@ -67,7 +69,7 @@ type Options struct {
 	Skew   time.Duration // default 10s
 	Other  time.Duration // for how long a sensor may have another version than most; default 10m
 
-	Joining *Joining // nil: notices, incidents and assets are stored as they come
+	Joining *join.Config // nil: notices, incidents and assets are stored as they come. Its functions are the hub's
 
 	// Say is told what a person should know, in a sentence; from any goroutine. Sentences may have what others sent.
 	Say func(string)
@@ -455,19 +457,20 @@ func (h *Hub) follow(ctx context.Context) error {
 		return err
 	}
 	from := m.keptSeq
-	if j := h.o.Joining; j != nil {
-		if m.joiner, err = j.New(func(log string, row []byte) { m.joined = append(m.joined, joinedRow{log, row}) }); err != nil {
+	if h.o.Joining != nil {
+		if m.joining, err = newJoining(*h.o.Joining); err != nil {
 			return err
 		}
-		defer m.joiner.Close()
-		for _, log := range j.Logs {
-			m.joins[log] = true
-		}
-		back, err := h.db.MarkBefore(time.UnixMicro(int64(m.now * 1e6)).Add(-j.Horizon))
+		v, err := h.db.Meta("resume")
 		if err != nil {
 			return err
 		}
-		from = min(from, back)
+		if v != "" {
+			if m.resume, err = strconv.ParseUint(v, 10, 64); err != nil {
+				return fmt.Errorf("hub: %w", err)
+			}
+		}
+		from = min(from, max(m.resume, 1)-1)
 		if m.skipped, err = h.db.Skipped(from); err != nil {
 			return err
 		}
@@ -712,20 +715,13 @@ func (h *Hub) trimOnce(ctx context.Context) error {
 	if h.o.Joining == nil || int64(st.Bytes) > h.o.StreamSize/4*3 {
 		return s.Purge(ctx, jetstream.WithPurgeSequence(to+1))
 	}
-	// Log by log, but for those that are fed to the joiner again.
-	far, err := h.db.MarkBefore(time.Now().Add(-h.o.Joining.Horizon - h.o.StreamKeep))
-	if err != nil {
-		return err
-	}
-	if far > 0 {
-		if err := s.Purge(ctx, jetstream.WithPurgeSequence(min(far, to)+1)); err != nil {
+	// Log by log, but for what is fed to the joiner again.
+	if c := h.counts.Load(); c != nil && c.resume > 1 {
+		if err := s.Purge(ctx, jetstream.WithPurgeSequence(min(c.resume, to+1))); err != nil {
 			return err
 		}
 	}
-	fed := map[string]bool{}
-	for _, log := range h.o.Joining.Logs {
-		fed[log] = true
-	}
+	fed := map[string]bool{logObservations: true, fleet.LogStatus: true}
 	info, err := s.Info(ctx, jetstream.WithSubjectFilter(fleet.Rows))
 	if err != nil {
 		return err
@@ -756,7 +752,7 @@ func (h *Hub) trimStore(ctx context.Context) {
 // roomToStart is what must be free on the disk for the server to be started again after a full one.
 const roomToStart = 64 << 20
 
-// watchServer starts the embedded server again after its disk was full: it switches JetStream off then.
+// watchServer starts the embedded server again after its disk was full: a stream that could not be written stops, or all of JetStream.
 func (h *Hub) watchServer(ctx context.Context) {
 	if h.node == nil {
 		return
@@ -768,11 +764,14 @@ func (h *Hub) watchServer(ctx context.Context) {
 			continue
 		}
 		if !told {
-			h.o.Say("nats-server has switched its streams off, most likely because the disk is full: sensors keep their rows until there is room")
+			h.o.Say("nats-server cannot write, most likely because the disk is full: sensors keep their rows until there is room")
 			told = true
 		}
 		if !hasRoom(h.o.Data, roomToStart) {
 			continue
+		}
+		if !pause(ctx, time.Second) { // there may be room for a moment alone
+			return
 		}
 		if err := h.node.restart(); err != nil {
 			h.o.Say(err.Error())

@@ -1,12 +1,12 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,26 +15,6 @@ import (
 	"github.com/raytap/raytap/fleet"
 	"github.com/raytap/raytap/fleet/store"
 )
-
-// A Joiner joins what several sensors saw. Rows come in the order of the stream, the same at every hub and after every restart; what
-// it makes must depend on nothing else. It belongs to one goroutine.
-type Joiner interface {
-	// Add takes a row of one of its logs, at the time when the stream took it.
-	Add(r fleet.Row, seq uint64, at time.Time) error
-	// Advance tells the time, which is that of the stream.
-	Advance(at time.Time)
-	Close() error
-}
-
-// Joining says how a hub joins.
-type Joining struct {
-	Logs    []string      // whose rows it takes
-	Horizon time.Duration // how far back it must be fed after a restart
-	// Replaces are those of notice, incidents and assets whose rows of sensors are not stored, because it makes them itself.
-	Replaces []string
-	// New makes one. emit takes rows as of the JSON logs notice, incidents and assets.
-	New func(emit func(log string, row []byte)) (Joiner, error)
-}
 
 const (
 	maxBatch      = 2000
@@ -54,6 +34,7 @@ type message struct {
 	subject string
 	row     fleet.Row
 	err     error
+	stray   bool // an acknowledgement of JetStream that a sensor had sent to another's subject
 }
 
 // batch is consecutive messages of the stream.
@@ -77,25 +58,20 @@ type machine struct {
 	now       float64 // of the stream
 	looked    float64 // when the sensors were last looked at
 	kept      time.Time
-	keptSeq   uint64 // up to which places are in the store
-	joiner    Joiner
-	joins     map[string]bool
-	joined    []joinedRow
+	keptSeq   uint64          // up to which places are in the store
+	resume    uint64          // from which the joiner must be fed again
+	joining   *joining        // nil: rows are stored as they come
 	skipped   map[uint64]bool // messages that the joiner was not given, as far back as it is fed again
 	gaps      uint64          // messages that the stream deleted before this hub had read them
 	onChange  func()
 	committed func()
 }
 
-type joinedRow struct {
-	log string
-	row []byte
-}
-
 // counts are what others may know of the machine: a copy.
 type counts struct {
 	applied uint64
-	kept    uint64
+	kept    uint64 // no message up to it is needed any more, but for joining
+	resume  uint64 // nor for joining
 	now     float64
 	gaps    uint64
 	sensors map[string]Sensor
@@ -103,7 +79,7 @@ type counts struct {
 
 // recall reads the state from the store.
 func recall(o Options, db *store.Store) (*machine, error) {
-	m := &machine{o: o, db: db, sensors: map[string]*Sensor{}, places: map[[2]string]*places{}, joins: map[string]bool{}}
+	m := &machine{o: o, db: db, sensors: map[string]*Sensor{}, places: map[[2]string]*places{}}
 	var err error
 	if m.applied, err = db.Applied(); err != nil {
 		return nil, err
@@ -184,12 +160,12 @@ func (m *machine) remember(x message) {
 	if x.seq > m.keptSeq {
 		m.place(x.row.Sensor, x.row.Log).add(x.row.Place)
 	}
-	if m.joiner != nil {
-		if m.joins[x.row.Log] && !m.skipped[x.seq] {
-			_ = m.joiner.Add(x.row, x.seq, x.at) // what it refuses is skipped
+	if m.joining != nil {
+		if !m.skipped[x.seq] {
+			_ = m.joining.add(&x) // it was counted then
 		}
-		m.joiner.Advance(x.at)
-		m.joined = m.joined[:0] // the store has it
+		m.joining.advance(x.at)
+		m.joining.take() // the store has it
 	}
 }
 
@@ -273,11 +249,17 @@ func (m *machine) keep(tx *store.Tx) error {
 	if err := tx.SetMeta("places", fmt.Sprint(m.applied)); err != nil {
 		return err
 	}
+	if m.joining != nil {
+		m.resume = m.joining.j.Resume()
+		if err := tx.SetMeta("resume", fmt.Sprint(m.resume)); err != nil {
+			return err
+		}
+	}
 	return tx.Mark(m.applied, time.UnixMicro(int64(m.now*1e6)))
 }
 
 func (m *machine) counts() *counts {
-	c := &counts{applied: m.applied, now: m.now, gaps: m.gaps, kept: m.keptSeq, sensors: make(map[string]Sensor, len(m.sensors))}
+	c := &counts{applied: m.applied, now: m.now, gaps: m.gaps, kept: m.keptSeq, resume: m.resume, sensors: make(map[string]Sensor, len(m.sensors))}
 	for name, s := range m.sensors {
 		x := *s
 		x.Refused, x.Logs, x.Open, x.Skews = maps.Clone(s.Refused), nil, maps.Clone(s.Open), nil
@@ -301,14 +283,14 @@ func (m *machine) one(tx *store.Tx, x *message) (changed bool, err error) {
 	var refused *fleet.Refused
 	if errors.As(x.err, &refused) {
 		name := x.row.Sensor
-		if name == "" {
+		if name == "" || x.stray {
 			name = "(unknown)"
 		}
 		m.sensor(name, now).refuse(refused.Reason, now)
 	} else {
 		var new bool
 		changed, new, err = m.row(tx, x, now)
-		if m.joins[x.row.Log] && !new {
+		if m.joining != nil && x.row.Log == logObservations && !new {
 			if err := tx.Skip(x.seq); err != nil {
 				return changed, err
 			}
@@ -319,14 +301,17 @@ func (m *machine) one(tx *store.Tx, x *message) (changed bool, err error) {
 			return changed, err
 		}
 	}
-	if m.joiner != nil {
-		m.joiner.Advance(x.at)
-	}
-	if len(m.joined) > 0 {
-		if err := m.storeJoined(tx, x); err != nil {
-			return changed, err
+	if m.joining != nil {
+		m.joining.advance(x.at)
+		for _, said := range m.joining.take() {
+			c, err := m.storeJoined(tx, x, said)
+			if errors.As(err, &refused) { // a bug, or what a hostile sensor made of it
+				m.sensor(fleet.HubSensor, now).refuse(refused.Reason, now)
+			} else if err != nil {
+				return changed, err
+			}
+			changed = changed || c
 		}
-		changed = true
 	}
 	if m.looked == 0 {
 		m.looked = now
@@ -338,7 +323,7 @@ func (m *machine) one(tx *store.Tx, x *message) (changed bool, err error) {
 			if err != nil {
 				return changed, err
 			}
-			f, _, err := readFinding(body)
+			f, err := readFinding(body)
 			if err != nil {
 				return changed, fmt.Errorf("hub: a finding of its own: %w", err)
 			}
@@ -363,6 +348,7 @@ func (m *machine) row(tx *store.Tx, x *message, now float64) (changed, new bool,
 		return false, false, nil
 	}
 	from := store.Source{Seq: x.seq, At: x.at, Sensor: r.Sensor}
+	part := m.joining != nil && s.Logs[logObservations] > 0
 	switch r.Log {
 	case fleet.LogStatus:
 		err = s.status(r.Body, now)
@@ -370,69 +356,33 @@ func (m *machine) row(tx *store.Tx, x *message, now float64) (changed, new bool,
 		err = s.stats(r.Body)
 	case "notice":
 		var f store.Finding
-		if f, _, err = readFinding(r.Body); err == nil && !m.replaced(r.Log) {
+		if f, err = readFinding(r.Body); err == nil && part {
+			err = tx.Local(from, f)
+		} else if err == nil {
 			changed, err = tx.Finding(from, f)
 		}
 	case "incidents":
 		var in store.Incident
-		if in, err = readIncident(r.Body); err == nil && !m.replaced(r.Log) {
+		if in, err = readIncident(r.Body); err == nil && !part {
 			changed, err = tx.Incident(from, in)
 		}
 	case "assets":
 		var a store.Asset
-		if a, changed, err = readAsset(r.Body); err == nil && !m.replaced(r.Log) {
+		if a, changed, err = readAsset(r.Body); err == nil {
+			changed = changed && !part // of the whole there is another row
 			err = tx.Asset(from, a, changed)
 		}
 	}
 	if err != nil {
 		return changed, false, err
 	}
-	if m.joins[r.Log] {
-		if err := m.joiner.Add(r, x.seq, x.at); err != nil {
+	if m.joining != nil {
+		if err := m.joining.add(x); err != nil {
 			return changed, false, notRow(err.Error())
 		}
 	}
 	s.row(r, now)
 	return changed, true, nil
-}
-
-func (m *machine) replaced(log string) bool {
-	return m.joiner != nil && slices.Contains(m.o.Joining.Replaces, log)
-}
-
-// storeJoined stores what the joiner made.
-func (m *machine) storeJoined(tx *store.Tx, x *message) error {
-	all := m.joined
-	m.joined = nil
-	for _, j := range all {
-		from := store.Source{Seq: x.seq, At: x.at, Sensor: fleet.HubSensor}
-		var err error
-		switch j.log {
-		case "notice":
-			var f store.Finding
-			if f, _, err = readFinding(j.row); err == nil {
-				_, err = tx.Finding(from, f)
-			}
-		case "incidents":
-			var in store.Incident
-			if in, err = readIncident(j.row); err == nil {
-				_, err = tx.Incident(from, in)
-			}
-		case "assets":
-			var a store.Asset
-			var c bool
-			if a, c, err = readAsset(j.row); err == nil {
-				err = tx.Asset(from, a, c)
-			}
-		}
-		var refused *fleet.Refused
-		if errors.As(err, &refused) { // a bug, or what a hostile sensor made of it
-			m.sensor(fleet.HubSensor, m.now).refuse(refused.Reason, m.now)
-		} else if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // follow reads the stream after a sequence, in order and without gaps, checks the messages and hands them over in batches. It ends
@@ -528,5 +478,6 @@ func read(msg jetstream.Msg) (message, error) {
 	}
 	x := message{seq: meta.Sequence.Stream, at: meta.Timestamp.UTC(), subject: msg.Subject()}
 	x.row, x.err = fleet.Decode(&nats.Msg{Subject: msg.Subject(), Header: nats.Header(msg.Headers()), Data: msg.Data()})
+	x.stray = x.err != nil && len(msg.Headers()) == 0 && bytes.HasPrefix(msg.Data(), []byte(`{"stream":"`+fleet.Stream+`"`))
 	return x, nil
 }

@@ -21,8 +21,8 @@ func name(s string, most int) bool {
 
 const maxRevision = 1 << 30
 
-// readFinding reads what the store needs of a row of notice.log. ok is false of one that is none of ours (a note of Zeek's kind).
-func readFinding(body []byte) (f store.Finding, ok bool, err error) {
+// readFinding reads what the store needs of a row of notice.log.
+func readFinding(body []byte) (f store.Finding, err error) {
 	var x struct {
 		TS       float64 `json:"ts"`
 		ID       string  `json:"finding_id"`
@@ -35,18 +35,18 @@ func readFinding(body []byte) (f store.Finding, ok bool, err error) {
 		State    string  `json:"state"`
 	}
 	if err := json.Unmarshal(body, &x); err != nil {
-		return f, false, notRow("columns of another type")
+		return f, notRow("columns of another type")
 	}
 	sev, err := detectors.ParseSeverity(x.Severity)
 	if err != nil || !name(x.ID, 64) || !name(x.Rule, 80) || !strings.Contains(x.Rule, "/") || !plausible(x.TS) || !count(x.N) || !count(x.Revision) ||
 		!address(x.Src) || !address(x.Dst) || x.State != "" && x.State != "open" && x.State != "closed" {
-		return f, false, notRow("not a finding")
+		return f, notRow("not a finding")
 	}
 	f = store.Finding{ID: x.ID, Rule: x.Rule, Severity: int(sev), State: "open", TS: x.TS, N: max(1, int(x.N)), Revision: max(1, int(x.Revision)), Src: x.Src, Dst: x.Dst, Body: body}
 	if x.State == "closed" {
 		f.State = x.State
 	}
-	return f, true, nil
+	return f, nil
 }
 
 func count(f float64) bool { return f >= 0 && f <= maxRevision && f == math.Trunc(f) }

@@ -8,7 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -24,6 +27,8 @@ const maxPayload = 1 << 20
 type node struct {
 	opts *server.Options
 	say  func(string)
+
+	hurt atomic.Bool // a stream could not be written
 
 	mu sync.Mutex
 	s  *server.Server
@@ -97,7 +102,8 @@ func (n *node) start() error {
 	if err != nil {
 		return fmt.Errorf("hub: nats-server: %w", err)
 	}
-	log := &serverLog{say: n.say}
+	n.hurt.Store(false)
+	log := &serverLog{say: n.say, hurt: &n.hurt}
 	s.SetLoggerV2(log, false, false, false)
 	s.Start()
 	if !s.ReadyForConnections(time.Minute) {
@@ -116,7 +122,7 @@ func (n *node) start() error {
 func (n *node) works() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.s.Running() && n.s.JetStreamEnabled()
+	return !n.hurt.Load() && n.s.Running() && n.s.JetStreamEnabled()
 }
 
 // restart starts it again at the address where it was.
@@ -175,6 +181,7 @@ func (n *node) reload(token string) error {
 // serverLog passes warnings and errors of the server on, a bounded number a minute: whoever connects can cause them.
 type serverLog struct {
 	say  func(string)
+	hurt *atomic.Bool
 	seen limiter
 	text lastText
 }
@@ -189,6 +196,10 @@ func (l *serverLog) Fatalf(f string, a ...any) { l.pass(f, a) }
 func (l *serverLog) pass(f string, a []any) {
 	s := fmt.Sprintf(f, a...)
 	l.text.set(s)
+	// The server tells of it in its log alone: a stream that a full disk stopped stays as it is until the server starts again.
+	if strings.Contains(strings.ToLower(s), "critical write error") || strings.Contains(s, syscall.ENOSPC.Error()) {
+		l.hurt.Store(true)
+	}
 	if ok, left := l.seen.allow(time.Now()); ok {
 		if left > 0 {
 			s = fmt.Sprintf("%s (and %d messages before it)", s, left)

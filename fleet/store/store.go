@@ -128,8 +128,13 @@ func (s *Store) Backup(path string, files map[string][]byte) (err error) {
 			err = fmt.Errorf("store: backup: %w", err)
 		}
 	}()
-	// SQLite writes into an empty file that is there, whose mode stays.
-	if _, err = s.read.Exec("VACUUM INTO ?", path); err != nil {
+	from, err := sql.Open("sqlite", "file:"+(&url.URL{Path: s.path}).EscapedPath()+"?_pragma=busy_timeout(20000)")
+	if err != nil {
+		return err
+	}
+	// SQLite writes into an empty file that is there, whose mode stays. It reads one state, while others write.
+	_, err = from.Exec("VACUUM INTO ?", path)
+	if err = errors.Join(err, from.Close()); err != nil {
 		return err
 	}
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=journal_mode(DELETE)&_pragma=synchronous(FULL)")

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/raytap/raytap/fleet"
 )
 
 // Tx is a batch of changes: all of them stand, or none. It has the store's one writing connection, and belongs to one goroutine.
@@ -103,6 +105,8 @@ type Source struct {
 	Seq    uint64    // of the stream
 	At     time.Time // when the stream took it
 	Sensor string
+	// Sensors that saw it, of what was joined.
+	Sensors []string
 }
 
 // Finding is a row of notice.log.
@@ -110,7 +114,7 @@ type Finding struct {
 	ID       string
 	Rule     string
 	Severity int
-	State    string // "open", "closed"
+	State    string // "open", "closed"; "local": of one sensor, and not joined yet
 	TS       float64
 	N        int
 	Revision int
@@ -168,10 +172,61 @@ func (t *Tx) Finding(from Source, f Finding) (bool, error) {
 	return true, t.change(from, by.names(), "notice", f.ID, f.Revision, f.Body)
 }
 
+// Local adds a row of a sensor that is joined: until Joined or Promote says more, the history does not have it. Of one that was joined
+// it says nothing new.
+func (t *Tx) Local(from Source, f Finding) error {
+	by := sightings{}
+	by.add(from.Sensor, seen{f.Revision, f.N})
+	return t.exec(`INSERT INTO findings VALUES (?, ?, ?, 'local', ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
+		severity = max(severity, excluded.severity), last = max(last, excluded.last), n = max(n, excluded.n), updated = excluded.updated, body = excluded.body
+		WHERE state = 'local' AND seen = excluded.seen OR state = 'local' AND json_extract(seen, '$.first') = json_extract(excluded.seen, '$.first')`,
+		f.ID, f.Rule, f.Severity, f.TS, f.TS, f.N, f.Src, f.Dst, by.String(), unix(from.At), string(f.Body))
+}
+
+// Joined adds a finding of the whole, or a later revision of one. told are the names that it has with sensors: what is known under these
+// as local is this one.
+func (t *Tx) Joined(from Source, f Finding, told []string) (bool, error) {
+	for _, id := range told {
+		if id != f.ID {
+			if err := t.exec("DELETE FROM findings WHERE id = ? AND state = 'local'", id); err != nil {
+				return false, err
+			}
+		}
+	}
+	by := sightings{}
+	for _, name := range from.Sensors {
+		by.add(name, seen{f.Revision, f.N})
+	}
+	if err := t.exec(`INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET rule = excluded.rule,
+		severity = excluded.severity, state = excluded.state, last = max(last, excluded.last), n = max(n, excluded.n), src = excluded.src, dst = excluded.dst,
+		seen = excluded.seen, updated = excluded.updated, body = excluded.body`,
+		f.ID, f.Rule, f.Severity, f.State, f.TS, f.TS, f.N, f.Src, f.Dst, by.String(), unix(from.At), string(f.Body)); err != nil {
+		return false, err
+	}
+	return true, t.change(from, by.names(), "notice", f.ID, f.Revision, f.Body)
+}
+
+// Promote makes a local finding one that stands: joining has nothing else to say of it.
+func (t *Tx) Promote(from Source, id string) (bool, error) {
+	s, err := t.stmt("UPDATE findings SET state = 'open', updated = ? WHERE id = ? AND state = 'local' RETURNING body")
+	if err != nil {
+		return false, err
+	}
+	var body string
+	switch err := s.QueryRow(unix(from.At), id).Scan(&body); {
+	case errors.Is(err, sql.ErrNoRows):
+		return false, nil
+	case err != nil:
+		return false, wrap(err)
+	}
+	return true, t.change(from, from.Sensors, "notice", id, 1, []byte(body))
+}
+
 // sightings is who saw something, and who first.
 type sightings struct {
 	First   string          `json:"first"`
 	Sensors map[string]seen `json:"sensors"`
+	All     []string        `json:"all,omitempty"` // of what was joined: the sensors that saw it; it was one that reported it
 }
 
 func (s *sightings) add(name string, x seen) {
@@ -186,7 +241,12 @@ func (s sightings) String() string {
 	return string(b)
 }
 
-func (s sightings) names() []string { return slices.Sorted(maps.Keys(s.Sensors)) }
+func (s sightings) names() []string {
+	if s.All != nil {
+		return s.All
+	}
+	return slices.Sorted(maps.Keys(s.Sensors))
+}
 
 // Incident is a row of incidents.log.
 type Incident struct {
@@ -210,6 +270,7 @@ func (t *Tx) Incident(from Source, x Incident) (bool, error) {
 	switch err := s.QueryRow(x.ID).Scan(&text); {
 	case errors.Is(err, sql.ErrNoRows):
 		by.add(from.Sensor, seen{Revision: x.Revision})
+		by.All = from.Sensors
 		if err := t.exec("INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", x.ID, x.Revision, x.State, x.Severity, x.Score, x.First, x.Last,
 			by.String(), unix(from.At), string(x.Body)); err != nil {
 			return false, err
@@ -225,6 +286,9 @@ func (t *Tx) Incident(from Source, x Incident) (bool, error) {
 		return false, nil
 	}
 	by.add(from.Sensor, seen{Revision: x.Revision})
+	if from.Sensors != nil {
+		by.All = from.Sensors
+	}
 	if from.Sensor == by.First {
 		err = t.exec("UPDATE incidents SET revision = ?, state = ?, severity = ?, score = ?, first = ?, last = ?, seen = ?, updated = ?, body = ? WHERE id = ?",
 			x.Revision, x.State, x.Severity, x.Score, x.First, x.Last, by.String(), unix(from.At), string(x.Body), x.ID)
@@ -296,7 +360,7 @@ type Item struct {
 func (s *Store) Findings(q Query) ([]Item, error) {
 	return s.items(`SELECT id, state, severity, first, last, n, seen, body FROM findings WHERE last >= ?1 AND first <= ?2 AND severity >= ?3
 		AND (?4 = '' OR state = ?4) AND (?5 = '' OR id = ?5) AND (?6 = '' OR rule = ?6) AND (?7 = '' OR src = ?7 OR dst = ?7)
-		AND (?8 = '' OR EXISTS (SELECT 1 FROM json_each(seen, '$.sensors') WHERE key = ?8)) ORDER BY last DESC, id LIMIT ?9`, q)
+		AND (?8 = '' OR EXISTS (SELECT 1 FROM json_each(seen, '$.sensors') WHERE key = ?8) OR EXISTS (SELECT 1 FROM json_each(seen, '$.all') WHERE value = ?8)) ORDER BY last DESC, id LIMIT ?9`, q)
 }
 
 // Incidents likewise.
@@ -304,7 +368,7 @@ func (s *Store) Incidents(q Query) ([]Item, error) {
 	return s.items(`SELECT id, state, severity, first, last, 0, seen, body FROM incidents WHERE last >= ?1 AND first <= ?2 AND severity >= ?3
 		AND (?4 = '' OR state = ?4) AND (?5 = '' OR id = ?5) AND ?6 = ''
 		AND (?7 = '' OR EXISTS (SELECT 1 FROM json_each(body, '$.attackers') WHERE value = ?7) OR EXISTS (SELECT 1 FROM json_each(body, '$.victims') WHERE value = ?7))
-		AND (?8 = '' OR EXISTS (SELECT 1 FROM json_each(seen, '$.sensors') WHERE key = ?8)) ORDER BY last DESC, id LIMIT ?9`, q)
+		AND (?8 = '' OR EXISTS (SELECT 1 FROM json_each(seen, '$.sensors') WHERE key = ?8) OR EXISTS (SELECT 1 FROM json_each(seen, '$.all') WHERE value = ?8)) ORDER BY last DESC, id LIMIT ?9`, q)
 }
 
 func (s *Store) items(query string, q Query) ([]Item, error) {
@@ -339,11 +403,11 @@ func bounds(q Query) []any {
 	return []any{unix(q.Since), until, q.Severity, q.State, q.ID, q.Rule, q.Host, q.Sensor, cmp.Or(q.Limit, -1)}
 }
 
-// Assets returns what is known of assets: of each the latest row of any sensor, and who saw it.
+// Assets returns what is known of assets: of each the row that was joined, else the latest of any sensor, and who saw it.
 func (s *Store) Assets(q Query) ([]Item, error) {
 	rows, err := s.read.Query(`SELECT asset, min(first) OVER w, max(last) OVER w, sensor, body FROM assets
-		WHERE last >= ? AND first <= ? AND (? = '' OR asset = ?) WINDOW w AS (PARTITION BY asset) ORDER BY asset, last DESC, sensor`,
-		unix(q.Since), bounds(q)[1], q.ID, q.ID)
+		WHERE last >= ? AND first <= ? AND (? = '' OR asset = ?) WINDOW w AS (PARTITION BY asset) ORDER BY asset, sensor = ? DESC, last DESC, sensor`,
+		unix(q.Since), bounds(q)[1], q.ID, q.ID, fleet.HubSensor)
 	if err != nil {
 		return nil, wrap(err)
 	}
@@ -359,7 +423,10 @@ func (s *Store) Assets(q Query) ([]Item, error) {
 			all[n-1].Sensors = append(all[n-1].Sensors, sensor)
 			continue
 		}
-		x.Sensors, x.Body = []string{sensor}, json.RawMessage(body)
+		x.Sensors, x.Body = []string{}, json.RawMessage(body)
+		if sensor != fleet.HubSensor {
+			x.Sensors = append(x.Sensors, sensor)
+		}
 		all = append(all, x)
 	}
 	all = slices.DeleteFunc(all, func(x Item) bool { return q.Sensor != "" && !slices.Contains(x.Sensors, q.Sensor) })

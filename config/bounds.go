@@ -43,11 +43,11 @@ var bounds = map[string]bound{
 	"order.wait":    {0, float64(maxOrderWait), true},
 	"order.packets": {1, maxOrderPackets, false},
 
-	"publish.answer.time":       {second, hour, true},
-	"publish.answer.rows":       {1, 1e9, true},
-	"publish.answer.bytes":      {1, petabyte, true},
-	"publish.answer.concurrent": {1, 64, true},
-	"publish.answer.cpu":        {1, 100, false},
+	"answer.time":       {second, hour, true},
+	"answer.rows":       {1, 1e9, true},
+	"answer.bytes":      {1, petabyte, true},
+	"answer.concurrent": {1, 64, true},
+	"answer.cpu":        {1, 100, false},
 
 	"campaign.quiet":        {minute, month, false},
 	"campaign.follow":       {second, month, false},

@@ -32,11 +32,10 @@ type Publish struct {
 	KafkaKey          string   `yaml:"kafka_key"`
 
 	Accept []string `yaml:"accept"` // sections of settings that a hub may set: OverlaySections; none: it may not
-	Answer Answer   `yaml:"answer"`
 }
 
 func defaultPublish() Publish {
-	return Publish{KafkaTopic: "raytap.{log}", KafkaTransactions: true, Answer: defaultAnswer()}
+	return Publish{KafkaTopic: "raytap.{log}", KafkaTransactions: true}
 }
 
 // On reports whether anything is published.

@@ -129,7 +129,7 @@ func TestReloaded(t *testing.T) {
 	for _, d := range registry.Detectors() {
 		d.New(&detectors.Env{Home: &detectors.Networks{}}, bus)
 	}
-	if got := append([]string{"home", "rules", "intel"}, bus.Configured()...); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(reloadable))) {
+	if got := append([]string{"home", "rules", "intel", "publish"}, bus.Configured()...); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(reloadable))) {
 		t.Errorf("detectors take %q, said is %q", got, reloadable)
 	}
 	a, b := Default(), Default()

@@ -145,7 +145,7 @@ func (h *hubSettings) apply(b *ask.Bundle, files []string) (ignored []string, er
 
 // answerHub answers what hubs ask over the sensor's connection; nil: the configuration says that it does not.
 func answerHub(nc *nats.Conn, cfg *config.Config, h *hubSettings) (*ask.Answerer, error) {
-	a := &cfg.Publish.Answer
+	a := &cfg.Answer
 	if a.Concurrent == 0 {
 		return nil, nil
 	}

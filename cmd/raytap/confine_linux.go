@@ -84,7 +84,7 @@ func folders(cfg *config.Config, configFile string) (write, read []string) {
 		}
 	}
 	for _, name := range cfg.Publish.Files() {
-		read = append(read, filepath.Dir(name))
+		read = append(read, filepath.Dir(name)) // also of what a folder of credentials leads to, as in Kubernetes
 	}
 	for _, s := range cfg.Intel {
 		if s.File != "" {

@@ -84,7 +84,7 @@ func streamed(t *testing.T, s jetstream.Stream) map[string]uint64 {
 }
 
 // inFolder counts the rows of each log in a folder.
-func sentFolder(t *testing.T, dir string, names ...string) map[string]uint64 {
+func rowsIn(t *testing.T, dir string, names ...string) map[string]uint64 {
 	t.Helper()
 	f, err := logs.Open(logs.Options{}, dir)
 	if err != nil {
@@ -115,13 +115,13 @@ func TestPublishFolder(t *testing.T) {
 		t.Fatal(r.stderr)
 	}
 	invoke(t, dir, nil, "publish", "--status", "logs").expect(t, 1, "", "nothing of logs was published")
-	want := sentFolder(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats")
+	want := rowsIn(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats")
 	n := uint64(0)
 	for _, rows := range want {
 		n += rows
 	}
 	says := fmt.Sprintf("nats: %d rows were published\n", n)
-	invoke(t, dir, nil, "publish", "--publish-creds", "a.creds", "logs").expect(t, 0, says, "no place of what was sent")
+	invoke(t, dir, nil, "publish", "--publish-creds", "a.creds", "logs").expect(t, 0, says, "")
 	if got := streamed(t, stream); fmt.Sprint(got) != fmt.Sprint(want) || n == 0 {
 		t.Errorf("%v, not %v", got, want)
 	}
@@ -220,14 +220,15 @@ func TestSensorPublishes(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v: %s", err, errs.String())
 	}
-	want := sentFolder(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats", "http", "conn")
+	want := rowsIn(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats", "http", "conn")
 	if got := streamed(t, stream); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("the hub has %v, the logs %v; %s", got, want, errs.String())
 	}
 	if strings.Contains(errs.String(), "permission denied") || strings.Contains(errs.String(), "not permitted") {
 		t.Error(errs.String())
 	}
-	// Again, and killed.
+	// Again, and killed. What was read before is not there again.
+	os.Remove(filepath.Join(dir, "in", "a.pcap"))
 	cmd = run()
 	wait("capturing", func() bool { return strings.Count(errs.String(), "reading ") >= 2 })
 	before := streamed(t, stream)["notice"]
@@ -237,11 +238,12 @@ func TestSensorPublishes(t *testing.T) {
 	wait("finding", func() bool { return streamed(t, stream)["notice"] > before })
 	cmd.Process.Kill()
 	cmd.Wait()
+	os.Remove(filepath.Join(dir, "in", "b.pcap"))
 	cmd = run()
 	wait("capturing", func() bool { return strings.Count(errs.String(), "reading ") >= 3 })
 	cmd.Process.Signal(syscall.SIGTERM)
 	cmd.Wait()
-	want = sentFolder(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats", "http", "conn")
+	want = rowsIn(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats", "http", "conn")
 	if got := streamed(t, stream); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("after a kill the hub has %v, the logs %v; %s", got, want, errs.String())
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,7 +81,7 @@ func openTransports(cfg *config.Config) (all []ship.Transport, err error) {
 	}()
 	p := &cfg.Publish
 	if p.Creds != "" {
-		c, err := fleet.ReadCredentials(p.Creds)
+		c, err := fleet.ReadCredentials(credentialsOf(p.Creds, cfg.Sensor.Name))
 		if err != nil {
 			return all, fmt.Errorf("raytap: publish.creds: %w", err)
 		}
@@ -100,6 +102,15 @@ func openTransports(cfg *config.Config) (all []ship.Transport, err error) {
 		all = append(all, t)
 	}
 	return all, nil
+}
+
+// credentialsOf is the file of a sensor's credentials. In a folder that has those of several, as a Secret of Kubernetes that
+// all nodes share, it is the one of its name.
+func credentialsOf(path, sensor string) string {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return filepath.Join(path, fleet.Token(sensor)+".creds")
+	}
+	return path
 }
 
 // open makes a shipper for each transport, which it closes if that fails.

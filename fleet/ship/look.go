@@ -50,8 +50,13 @@ func Look(dir, kind string) (Outlook, error) {
 			if err == nil && n > 0 {
 				if g := p.find(log, sum, n); g != nil && g.Ended {
 					return
-				} else if g != nil && r.z == nil {
-					size = max(size-g.Offset, 0)
+				} else if g != nil {
+					if ok, err := r.seek(g); err != nil || ok && !r.more() {
+						return
+					}
+					if r.z == nil {
+						size = max(size-g.Offset, 0)
+					}
 				}
 			}
 			if size > 0 && n > 0 {
@@ -78,4 +83,17 @@ func Look(dir, kind string) (Outlook, error) {
 		x.Logs = append(x.Logs, l)
 	}
 	return x, nil
+}
+
+// more reports whether another row is there.
+func (r *reader) more() bool {
+	for {
+		line, _, _, err := r.line()
+		if err != nil {
+			return false
+		}
+		if len(line) > 0 && line[0] != '#' {
+			return true
+		}
+	}
 }

@@ -33,8 +33,9 @@ const (
 // generation is one file of a log, whatever its name is by now.
 type generation struct {
 	Gen    uint64 `json:"gen"`
-	Head   uint64 `json:"head"`           // sum over its first bytes
-	HeadN  int64  `json:"head_n"`         // how many
+	Head   uint64 `json:"head"`   // sum over its first bytes
+	HeadN  int64  `json:"head_n"` // how many
+	Inode  uint64 `json:"inode,omitempty"`
 	Offset int64  `json:"offset"`         // up to where it was sent; bytes before compression
 	Last   uint64 `json:"last,omitempty"` // sum over the line that ends there
 	LastN  int64  `json:"last_n,omitempty"`
@@ -56,7 +57,7 @@ func (g *generation) ahead() {
 
 // arrived is what holds of it when all that was read has arrived.
 func (g *generation) arrived() *generation {
-	return &generation{Gen: g.Gen, Head: g.Head, HeadN: g.HeadN, Offset: g.read, Last: g.readLast, LastN: g.readLastN, Whole: g.whole, Ended: g.over}
+	return &generation{Gen: g.Gen, Head: g.Head, HeadN: g.HeadN, Inode: g.Inode, Offset: g.read, Last: g.readLast, LastN: g.readLastN, Whole: g.whole, Ended: g.over}
 }
 
 // Lost is files that were deleted before they were sent.
@@ -233,8 +234,8 @@ func (p *places) apply(e *entry) {
 }
 
 // begin gives a file of a log its generation.
-func (p *places) begin(log string, head uint64, n int64) (*generation, error) {
-	g := &generation{Gen: max(p.first, p.next[log]), Head: head, HeadN: n}
+func (p *places) begin(log string, head uint64, n int64, inode uint64) (*generation, error) {
+	g := &generation{Gen: max(p.first, p.next[log]), Head: head, HeadN: n, Inode: inode}
 	return g, p.write(entry{Log: log, At: g})
 }
 

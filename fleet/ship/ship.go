@@ -712,14 +712,17 @@ func (s *Shipper) read(t *tail, b *batch) error {
 			c.bad++
 		default:
 			body, err := c.r.conv.Line(line)
+			if err == nil && body == nil {
+				continue // of a header, or the last line, which a file that goes on does not have
+			}
 			if err != nil {
 				c.bad++
-			} else if body != nil {
+			} else {
 				s.add(b, t, c, at, body)
 			}
 		}
 		g := c.g
-		g.read, g.readLastN, g.readLast, g.whole = c.r.base, 0, 0, false
+		g.read, g.readLastN, g.readLast, g.whole, g.over = c.r.base, 0, 0, false, false
 		if !tooLong {
 			g.readLastN, g.readLast = c.r.base-at, xxhash.Sum64(line[:len(line)+1])
 		}
@@ -847,7 +850,7 @@ func (s *Shipper) next(t *tail) (bool, error) {
 			}
 			return false, nil
 		}
-		g, err := s.place(t.log, r, sum, n)
+		g, err := s.place(t.log, r, sum, n, false)
 		if err != nil {
 			return false, err
 		}
@@ -982,12 +985,8 @@ func (s *Shipper) begin(t *tail, f *file) (*current, error) {
 		r.close()
 		return skip()
 	}
-	g := s.places.find(t.log, sum, n)
-	if g != nil && g.over {
-		r.close()
-		return skip()
-	}
-	if g, err = s.place(t.log, r, sum, n); err != nil {
+	g, err := s.place(t.log, r, sum, n, true)
+	if err != nil {
 		r.close()
 		if ext != "" {
 			return damaged(err)
@@ -997,8 +996,10 @@ func (s *Shipper) begin(t *tail, f *file) (*current, error) {
 	return &current{r: r, g: g, f: f, until: written}, nil
 }
 
-// place returns the generation of a file, and has it read from where it was sent to.
-func (s *Shipper) place(log string, r *reader, sum uint64, n int64) (*generation, error) {
+// place returns the generation of a file, and has it read from where it was sent to. A file that begins like one that is
+// known, and has all that was sent of it, is the same: what comes after that is new, whatever its name. So a capture that is
+// read again, whose rows are the same, is not published again.
+func (s *Shipper) place(log string, r *reader, sum uint64, n int64, archived bool) (*generation, error) {
 	if g := s.places.find(log, sum, n); g != nil {
 		at := *g
 		at.Offset, at.Last, at.LastN = g.read, g.readLast, g.readLastN
@@ -1006,16 +1007,16 @@ func (s *Shipper) place(log string, r *reader, sum uint64, n int64) (*generation
 		if err != nil || ok {
 			return g, err
 		}
-		if r.z != nil || r.rest() == 0 { // it is shorter than it was: a power cut took the end of it
-			s.say("a file of %s.log is shorter than what was published of it", log)
-			r.base = g.read
-			r.buf = nil
+		if archived && r.z == nil && g.Inode == disk.Inode(r.info) && g.Inode != 0 && r.info.Size() < g.read {
+			s.say("a file of %s.log is shorter than what was published of it, as after a power cut", log)
+			r.base, r.buf = r.info.Size(), r.buf[:0:0]
 			return g, nil
 		}
-		// It begins alike, and is another.
-		r.base, r.buf = 0, r.buf[:0:0]
+		if err := r.again(); err != nil {
+			return nil, err
+		}
 	}
-	g, err := s.places.begin(log, sum, n)
+	g, err := s.places.begin(log, sum, n, disk.Inode(r.info))
 	s.kept(err)
 	return g, nil
 }

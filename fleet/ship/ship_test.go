@@ -414,11 +414,19 @@ func TestReplay(t *testing.T) {
 	if st := shipAll(t, dir, k, All); st.Sent != 0 || st.Lost.Files != 0 {
 		t.Errorf("%+v", st)
 	}
+	write(0, 120) // and what came since
+	if st := shipAll(t, dir, k, All); st.Sent != 40 || st.Lost.Files != 0 {
+		t.Errorf("%+v", st)
+	}
+	write(0, 60) // one that is cut off is another, and so is what it has
+	if st := shipAll(t, dir, k, All); st.Sent != 120 || st.Lost.Files != 0 {
+		t.Errorf("%+v", st)
+	}
 	write(100, 50) // another
 	if st := shipAll(t, dir, k, All); st.Sent != 100 || st.Lost.Files != 0 {
 		t.Errorf("%+v", st)
 	}
-	if k.count("conn") != 150 || k.count("dns") != 150 {
+	if k.count("conn") != 230 || k.count("dns") != 230 {
 		t.Errorf("%d, %d", k.count("conn"), k.count("dns"))
 	}
 }
@@ -499,7 +507,7 @@ func TestJournal(t *testing.T) {
 	if _, _, err := openPlaces(dir, "test", "node-1", disk.Default(), now); err == nil {
 		t.Error("two have it")
 	}
-	g, err := p.begin("conn", 7, 9)
+	g, err := p.begin("conn", 7, 9, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -192,6 +192,21 @@ func (r *reader) close() {
 	r.f.Close()
 }
 
+// again has it read from its beginning.
+func (r *reader) again() error {
+	r.base, r.buf, r.end, r.skip = 0, r.buf[:0:0], nil, false
+	if r.z == nil {
+		return nil
+	}
+	if _, err := r.f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if z, ok := r.z.(*zstd.Decoder); ok {
+		return z.Reset(r.f)
+	}
+	return r.z.(*gzip.Reader).Reset(bufio.NewReaderSize(r.f, readSize))
+}
+
 // fill reads more behind what is there. It returns io.EOF at the end, which of a plain file may be one for now.
 func (r *reader) fill() error {
 	if cap(r.buf)-len(r.buf) < readSize/4 {

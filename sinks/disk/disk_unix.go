@@ -21,3 +21,11 @@ func links(info fs.FileInfo) uint64 {
 	}
 	return 1
 }
+
+// Inode is the number of a file on its file system; 0: there is none.
+func Inode(info fs.FileInfo) uint64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(st.Ino)
+	}
+	return 0
+}

@@ -21,11 +21,8 @@ func rank(path string) (int, string) {
 	case "config", "":
 		return 6, p
 	case "fleet": // what sensors and hubs share is words; joining runs the detectors; the rest stands between cmd and everything
-		switch rest {
-		case "":
+		if rest == "" {
 			return 0, p
-		case "ship": // an output among others: it reads logs that sinks wrote, and is configured
-			return 5, p
 		}
 		return 6, p
 	case "record": // a stage of a run: it sees packets, flows and findings

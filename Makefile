@@ -45,10 +45,11 @@ fleet-load: ## a hub under load: 100 sensors, 20 kills, 10,000 strangers; takes 
 bench: ## packets per CPU second and memory per flow
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-check: ## what a change must pass besides the tests
+check: ## what a change must pass besides the tests: format, vet, staticcheck, spelling
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.1 ./...
+	$(GO) run github.com/golangci/misspell/cmd/misspell@v0.7.0 -error -i mosquitto *.md *.go $(filter-out pcaps/ testdata/ bin/ dist/,$(wildcard */))
 
 cross: ## that it builds for other systems; a sensor runs on Linux alone
 	@for t in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64; do \

@@ -57,6 +57,7 @@ func (c *Config) Overlay(text []byte, accept []string) (ignored []string, err er
 		return nil, all.err()
 	}
 	next := *c
+	next.Sections = c.Sections.Clone()
 	values := map[string]reflect.Value{}
 	eachKey(reflect.ValueOf(&set).Elem(), "", func(key string, v reflect.Value) { values[key] = v })
 	var wrong []error

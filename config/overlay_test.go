@@ -5,34 +5,41 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/egress"
 )
 
 // TestOverlaidIsReloadable: what a hub sets is in force at once.
 func TestOverlaidIsReloadable(t *testing.T) {
+	c := Default()
 	for _, section := range overlaid {
-		if !slices.Contains(reloadable, section) {
+		if !c.reloadable(section) {
 			t.Errorf("%s is not reloaded", section)
 		}
 	}
 }
+
+func section(c *Config) egress.Config { return detectors.In[egress.Config](c.Sections) }
 
 // TestOverlay: what a hub may set replaces what is there, key by key; what is not accepted stays, and what no hub may set, or is
 // wrong, changes nothing.
 func TestOverlay(t *testing.T) {
 	const text = "home: [10.9.0.0/16]\negress:\n  bytes: 7MB\n  allow: [example.org]\nrules:\n  off: [rayapi/recon]\n  suppress: [{rule: probe, src: [10.0.0.1]}]\n"
 	c := Default()
-	c.Egress.Window *= 2
-	window := c.Egress.Window
+	detectors.Change(&c.Sections, func(s *egress.Config) { s.Window *= 2 })
+	window := section(&c).Window
 	ignored, err := c.Overlay([]byte(text), OverlaySections())
-	if err != nil || ignored != nil || !slices.Equal(c.Home, []string{"10.9.0.0/16"}) || c.Egress.Bytes != 7e6 || c.Egress.Window != window ||
-		!slices.Equal(c.Egress.Allow, []string{"example.org"}) || !slices.Equal(c.Rules.Off, []string{"rayapi/recon"}) || len(c.Rules.Suppress) != 1 {
+	if err != nil || ignored != nil || !slices.Equal(c.Home, []string{"10.9.0.0/16"}) || section(&c).Bytes != 7e6 || section(&c).Window != window ||
+		!slices.Equal(section(&c).Allow, []string{"example.org"}) || !slices.Equal(c.Rules.Off, []string{"rayapi/recon"}) || len(c.Rules.Suppress) != 1 {
 		t.Errorf("%v, %v: %+v", ignored, err, c)
 	}
 	c = Default()
 	ignored, err = c.Overlay([]byte(text), []string{OverlayAllow})
 	want := Default()
-	want.Egress.Allow, want.Rules.Suppress = c.Egress.Allow, c.Rules.Suppress
-	if err != nil || !slices.Equal(ignored, []string{"detectors", "home"}) || len(c.Egress.Allow) != 1 || !reflect.DeepEqual(c, want) {
+	want.Rules.Suppress = c.Rules.Suppress
+	detectors.Change(&want.Sections, func(s *egress.Config) { s.Allow = []string{"example.org"} })
+	if err != nil || !slices.Equal(ignored, []string{"detectors", "home"}) || len(section(&c).Allow) != 1 || !reflect.DeepEqual(c, want) {
 		t.Errorf("allow alone: %v, %v", ignored, err)
 	}
 	for text, says := range map[string]string{

@@ -114,9 +114,10 @@ type Rule struct {
 
 // Spec registers a detector.
 type Spec struct {
-	Name  string
-	Rules []Rule
-	New   func(env *Env, bus *Bus)
+	Name     string
+	Settings *Settings // its section of the configuration; nil: it has none
+	Rules    []Rule
+	New      func(env *Env, bus *Bus)
 }
 
 // Env is what all detectors share.

@@ -6,7 +6,6 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/file"
-	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/engine/zeekview"
 	"github.com/raytap/raytap/record"
@@ -22,7 +21,7 @@ type collector struct {
 	env      *detectors.Env
 	repeat   *detectors.Suppressor
 	tune     *detectors.Tuning
-	arranged services.Expectations
+	expected capture.Expectations
 	zeek     *zeekview.View
 	joined   *file.Joined
 	kept     *keeping // nil: no files are
@@ -86,7 +85,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.bus.Rows = func(r capture.Record) {
 		if x, ok := r.(*detectors.Incident); ok {
 			x.Mask()
-			x.Peer = e.cfg.Sensor.Name
+			x.Peer = e.cfg.Peer()
 			if e.rec != nil {
 				e.rec.Incident(x)
 			}
@@ -118,19 +117,17 @@ func (c *collector) say(ev any) {
 }
 
 // event brings one event to detectors and logs.
-func (c *collector) event(ev any, aside, begun bool) {
+func (c *collector) event(ev any, from capture.Provenance) {
 	if p, ok := ev.(*file.Piece); ok {
-		c.joined.Take(p, aside, begun)
+		c.joined.Take(p, from)
 		return
 	}
-	c.arranged.Event(ev) // names the data connections that FTP has announced
-	if t, ok := ev.(*services.Transfer); ok {
-		f := c.arranged.File(t)
-		if f == nil {
-			c.kept.drop(t.File)
+	c.expected.Event(ev) // names the connections that were announced
+	if x, ok := ev.(*capture.Awaited); ok {
+		if ev = x.Event; !c.expected.Announced(x) {
+			c.kept.drop(fileOf(ev))
 			return
 		}
-		ev = f
 	}
 	c.zeek.Tunnels(ev)
 	if x, ok := ev.(*capture.Weird); ok {
@@ -154,7 +151,7 @@ func (c *collector) event(ev any, aside, begun bool) {
 	if x, ok := ev.(*capture.Conn); ok && c.e.rec != nil {
 		c.e.rec.Conn(x)
 	}
-	if r := c.zeek.Row(ev, zeekview.Provenance{Doubted: aside, Begun: begun}); r != nil && !c.over {
+	if r := c.zeek.Row(ev, from); r != nil && !c.over {
 		if waits {
 			c.kept.row()
 		} else {
@@ -202,7 +199,7 @@ func (c *collector) take(b *batch) {
 	c.err = b.err
 	if b.report {
 		row, loss := c.span.end(c.stats, b.clock)
-		row.peer = e.cfg.Sensor.Name
+		row.peer = e.cfg.Peer()
 		c.say(row)
 		c.bus.Publish(loss)
 		c.say(loss)
@@ -233,7 +230,7 @@ func (c *collector) merge(b *batch) {
 		c.kept.settle(x.pos, c.say)
 		c.bus.Reading, c.over = x.reading, x.over
 		c.seen.place(b, x.pos)
-		c.event(x.ev, x.aside, x.begun)
+		c.event(x.ev, x.from)
 		c.stood(x)
 		c.at[best]++
 	}
@@ -246,7 +243,7 @@ func (c *collector) stood(x *event) {
 		return
 	}
 	s.At, s.Stage = capture.At{Time: c.clock}, fmt.Sprintf("detectors and outputs, over a %T", x.ev)
-	c.event(s, false, false)
+	c.event(s, 0)
 }
 
 // end says what is left to say.
@@ -263,7 +260,7 @@ func (c *collector) end() (Stats, error) {
 	if c.e.live {
 		rest, _ = c.span.end(c.stats, c.clock)
 	}
-	rest.peer = c.e.cfg.Sensor.Name
+	rest.peer = c.e.cfg.Peer()
 	c.say(rest)
 	c.stats.Rows = c.rows
 	return c.stats, c.err

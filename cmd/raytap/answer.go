@@ -25,7 +25,7 @@ type hubSettings struct {
 	accepted *ask.Accepted // nil: none are accepted
 	sections []string
 	requests chan hubRequest
-	done     <-chan struct{}
+	done     chan struct{} // closed when the run is over
 
 	mu      sync.Mutex
 	bundle  *ask.Bundle // nil: the sensor's own configuration alone
@@ -40,8 +40,8 @@ type hubRequest struct {
 	answer chan<- error
 }
 
-func newHubSettings(done <-chan struct{}) *hubSettings {
-	return &hubSettings{requests: make(chan hubRequest), done: done}
+func newHubSettings() *hubSettings {
+	return &hubSettings{requests: make(chan hubRequest), done: make(chan struct{})}
 }
 
 // over puts it over a configuration.
@@ -150,7 +150,7 @@ func answerHub(nc *nats.Conn, cfg *config.Config, h *hubSettings) (*ask.Answerer
 		return nil, nil
 	}
 	opt := ask.Options{
-		Sensor: cfg.Sensor.Name, Version: buildVersion(), Application: "raytap " + buildVersion(), Logs: []string{cfg.Out}, Concurrent: a.Concurrent,
+		Sensor: cfg.Peer(), Version: buildVersion(), Application: "raytap " + buildVersion(), Logs: []string{cfg.Out}, Concurrent: a.Concurrent,
 		Limits: search.Limits{Time: a.Time, Rows: a.Rows, Bytes: a.Bytes, Share: a.CPU}, Settings: h.accepted,
 	}
 	if cfg.Record.Folder != "" {

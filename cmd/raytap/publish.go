@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/config"
+	"github.com/raytap/raytap/detectors"
+	watcher "github.com/raytap/raytap/detectors/sensor"
 	"github.com/raytap/raytap/fleet"
 	"github.com/raytap/raytap/fleet/ship"
 	"github.com/raytap/raytap/sinks/terminal"
@@ -80,17 +82,22 @@ func publishLogs(args []string, stdout, stderr *os.File) int {
 		return exitInput
 	}
 	if *name != "" {
-		cfg.Sensor.Name = *name
+		nameSensor(&cfg, *name)
 	}
-	if cfg.Sensor.Name == "" && cfg.Publish.Creds != "" {
+	if cfg.Peer() == "" && cfg.Publish.Creds != "" {
 		if c, err := fleet.ReadCredentials(cfg.Publish.Creds); err == nil {
-			cfg.Sensor.Name = c.Sensor
+			nameSensor(&cfg, c.Sensor)
 		}
 	}
-	if cfg.Sensor.Name == "" {
-		cfg.Sensor.Name = sensorName()
+	if cfg.Peer() == "" {
+		nameSensor(&cfg, sensorName())
 	}
 	return publishFolder(&cfg, *follow, stdout, stderr)
+}
+
+// nameSensor gives the sensor of a configuration its name.
+func nameSensor(cfg *config.Config, name string) {
+	detectors.Change(&cfg.Sections, func(s *watcher.Config) { s.Name = name })
 }
 
 // publishFolder sends to each place until all is sent, or a signal comes.

@@ -81,21 +81,21 @@ func openTransports(cfg *config.Config) (all []ship.Transport, err error) {
 	}()
 	p := &cfg.Publish
 	if p.Creds != "" {
-		c, err := fleet.ReadCredentials(credentialsOf(p.Creds, cfg.Sensor.Name))
+		c, err := fleet.ReadCredentials(credentialsOf(p.Creds, cfg.Peer()))
 		if err != nil {
 			return all, fmt.Errorf("raytap: publish.creds: %w", err)
 		}
 		if len(p.NATS) > 0 {
 			c.URLs = p.NATS
 		}
-		t, err := ship.NewNATS(c, cfg.Sensor.Name)
+		t, err := ship.NewNATS(c, cfg.Peer())
 		if err != nil {
 			return all, fmt.Errorf("raytap: publish: %w", err)
 		}
 		all = append(all, t)
 	}
 	if len(p.Kafka) > 0 {
-		t, err := ship.NewKafka(p.KafkaOptions(), cfg.Sensor.Name)
+		t, err := ship.NewKafka(p.KafkaOptions(), cfg.Peer())
 		if err != nil {
 			return all, fmt.Errorf("raytap: publish: %w", err)
 		}
@@ -117,7 +117,7 @@ func credentialsOf(path, sensor string) string {
 func (p *publisher) open(cfg *config.Config, transports []ship.Transport, follow bool) (all []shipping, err error) {
 	for i, t := range transports {
 		s, err := ship.Open(ship.Options{
-			Dir: cfg.Out, Sensor: cfg.Sensor.Name, Logs: cfg.Publish.Logs, Transport: t, Modes: cfg.Modes(), Follow: follow, Say: p.say, Beat: p.beat,
+			Dir: cfg.Out, Sensor: cfg.Peer(), Logs: cfg.Publish.Logs, Transport: t, Modes: cfg.Modes(), Follow: follow, Say: p.say, Beat: p.beat,
 		})
 		if err != nil {
 			for _, t := range transports[i:] {

@@ -5,11 +5,11 @@ import (
 	"strings"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/aiservices"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/fleet/observe"
+	"github.com/raytap/raytap/interpreters/aiservices"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 // Where there are several ways through a network, a connection may come one way and its answers go another, with a tap on each. Each tap
@@ -216,10 +216,8 @@ func (j *Joiner) unite(c, s *half) {
 		f.rename(t.Flow)
 		j.guarded(func() {
 			j.det.Event(&t, 0)
-			for _, read := range j.interpret {
-				if ev := read(&t); ev != nil {
-					j.det.Event(ev, 0)
-				}
+			for _, ev := range j.interpret.Interpret(&t, nil) {
+				j.det.Event(ev, 0)
 			}
 		})
 	}

@@ -37,6 +37,7 @@ import (
 	"github.com/raytap/raytap/detectors/assets"
 	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/fleet/observe"
+	"github.com/raytap/raytap/interpreters"
 	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/zeek"
 )
@@ -238,7 +239,7 @@ type Joiner struct {
 	out            []*said
 	rows           *zeek.Findings
 	read           observe.Reader
-	interpret      []func(any) any
+	interpret      *interpreters.Set
 	halves         []*half // that wait, in the order in which they came
 	forced, panics uint64
 }
@@ -252,12 +253,12 @@ func New(cfg Config) (*Joiner, error) {
 	j.flows.Limit, j.byUID.Limit, j.hosts.Limit = maxFlows, 2*maxFlows, maxHosts
 	j.said.Limit, j.ids.Limit = maxFindings, maxFindings
 	j.rows = zeek.NewFindings(registry.Rules(cfg.Engine.Detectors...))
-	j.rows.Peer = cfg.Engine.Sensor.Name
+	j.rows.Peer = cfg.Engine.Peer()
 	home, err := detectors.ParseNetworks(homes(cfg.Engine.Home))
 	if err != nil {
 		return nil, err
 	}
-	j.interpret = registry.Interpreters(home)
+	j.interpret = interpreters.NewSet(registry.Interpreters(home)...)
 	j.det, err = engine.NewDetection(cfg.Engine, engine.Passes{Without: observe.Passed}, j.say)
 	return j, err
 }

@@ -4,13 +4,10 @@ import (
 	"reflect"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/aiservices"
 	"github.com/raytap/raytap/decoders/bare"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/http2"
-	"github.com/raytap/raytap/decoders/ray"
-	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/decoders/relay"
 	"github.com/raytap/raytap/decoders/secrets"
@@ -20,6 +17,9 @@ import (
 	"github.com/raytap/raytap/decoders/stratum"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/interpreters/aiservices"
+	"github.com/raytap/raytap/interpreters/ray"
+	"github.com/raytap/raytap/interpreters/raygrpc"
 )
 
 // observed are the types of events that are written, by the name they have there: those that a detector subscribes to which a hub runs.

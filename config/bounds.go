@@ -49,6 +49,11 @@ var ownKeys = map[string]detectors.Key{
 	"files.max_memory":     {Least: minMaxMemory, Most: maxMaxMemory},
 	"files.size":           {Least: minMaxFile, Most: petabyte, Zero: true},
 	"files.free":           {Least: 0, Most: petabyte, Zero: true},
+	"answer.time":          {Least: second, Most: 60 * minute, Zero: true},
+	"answer.rows":          {Least: 1, Most: 1e9, Zero: true},
+	"answer.bytes":         {Least: 1, Most: petabyte, Zero: true},
+	"answer.concurrent":    {Least: 1, Most: 64, Zero: true},
+	"answer.cpu":           {Least: 1, Most: 100},
 	"metrics.quiet":        {Least: second, Most: month, Zero: true},
 
 	"home":                    {Nets: true},

@@ -119,6 +119,7 @@ type Config struct {
 	Webhook Webhook `yaml:"webhook"`
 	Metrics Metrics `yaml:"metrics"`
 	Publish Publish `yaml:"publish"`
+	Answer  Answer  `yaml:"answer"`
 }
 
 // Default gives the settings of a run for which nothing is said.
@@ -135,6 +136,7 @@ func Default() Config {
 		Webhook:  defaultWebhook(),
 		Metrics:  defaultMetrics(),
 		Publish:  defaultPublish(),
+		Answer:   defaultAnswer(),
 		Ring:     capture.DefaultRing,
 		Block:    capture.DefaultBlock,
 		Rings:    1,

@@ -25,6 +25,7 @@ type Rotate struct {
 	KeepSize     uint64        `yaml:"keep_size"`     // of all files; 0: without bound
 	Fsync        string        `yaml:"fsync"`         // never, rotate, flush
 	Reserve      uint64        `yaml:"reserve"`       // of the disk, for findings alone
+	Index        bool          `yaml:"index"`         // what raytap search finds rotated rows by, alongside each file
 }
 
 // Syslog says where a sensor's findings go besides the logs.
@@ -85,7 +86,7 @@ type Metrics struct {
 
 // The defaults suit a sensor that nobody looks after: a month of logs and a year of findings, if that is under 20 GB.
 func defaultRotate() Rotate {
-	return Rotate{Interval: time.Hour, Size: 1 << 30, Compress: "gzip", Names: zeek.NamesInterval, Keep: 30 * 24 * time.Hour, KeepFindings: 365 * 24 * time.Hour, KeepSize: 20e9, Fsync: "rotate", Reserve: 16 << 20}
+	return Rotate{Interval: time.Hour, Size: 1 << 30, Compress: "gzip", Names: zeek.NamesInterval, Keep: 30 * 24 * time.Hour, KeepFindings: 365 * 24 * time.Hour, KeepSize: 20e9, Fsync: "rotate", Reserve: 16 << 20, Index: true}
 }
 
 func defaultSyslog() Syslog {
@@ -162,7 +163,7 @@ func checkRemote(key string, v any) error {
 				return errors.New(strings.TrimPrefix(err.Error(), "webhook: "))
 			}
 		}
-	case "publish.logs", "publish.nats":
+	case "publish.logs", "publish.nats", "publish.accept":
 		return checkPublish(key, v)
 	case "metrics.listen":
 		if s := v.(string); s != "" {

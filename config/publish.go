@@ -30,6 +30,8 @@ type Publish struct {
 	KafkaCA           string   `yaml:"kafka_ca"`
 	KafkaCert         string   `yaml:"kafka_cert"`
 	KafkaKey          string   `yaml:"kafka_key"`
+
+	Accept []string `yaml:"accept"` // sections of settings that a hub may set: OverlaySections; none: it may not
 }
 
 func defaultPublish() Publish {
@@ -69,6 +71,8 @@ func (p *Publish) Check() error {
 // checkPublish is check for the keys of this section.
 func checkPublish(key string, v any) error {
 	switch key {
+	case "publish.accept":
+		return checkAccept(v.(string))
 	case "publish.logs":
 		s := v.(string)
 		if s != ship.All && !slices.Contains(ship.Always(), s) && !slices.Contains(zeek.Logs(), s) {

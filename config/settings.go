@@ -213,8 +213,8 @@ func setText(v reflect.Value, key, s string) error {
 	return nil
 }
 
-// reloadable reports whether a key takes effect while a run goes on: networks, rules, indicators, what is
-// published, and what detectors have.
+// reloadable reports whether a key takes effect while a run goes on: networks, rules, indicators, what detectors have, and where rows
+// are published.
 func (c *Config) reloadable(key string) bool {
 	return key == "home" || key == "rules" || key == "intel" || key == "publish" || slices.ContainsFunc(c.Sections, func(s detectors.SectionOf) bool { return s.Name == key })
 }

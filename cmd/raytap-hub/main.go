@@ -6,6 +6,9 @@
 //	raytap hub sensors                      list sensors
 //	raytap hub findings|incidents|assets    list what they found
 //	raytap hub history ID                   list what became of one
+//	raytap hub search --host IP             find rows in the logs of all sensors
+//	raytap hub packets --finding ID         fetch packets from the sensors that saw a finding
+//	raytap hub settings VERB                set, show and roll back what sensors take over
 //	raytap hub backup FILE                  write store and keys to a file
 //	raytap hub restore FILE                 make a folder of a backup
 //
@@ -49,6 +52,9 @@ func commands() []command {
 		{"incidents", "", "list incidents", listIncidents},
 		{"assets", "", "list Ray clusters and AI servers", listAssets},
 		{"history", "ID", "list what became of a finding, an incident or an asset", listHistory},
+		{"search", "", "find rows in the logs of all sensors", searchSensors},
+		{"packets", "", "fetch the packets of a finding from the sensors that saw it", fetchPackets},
+		{"settings", "VERB", "set, show and roll back what sensors take over", settings},
 		{"backup", "FILE", "write store and keys to a file, also while the hub runs", backup},
 		{"restore", "FILE", "make the folder of a hub of a backup", restore},
 		{"version", "", "print the version", printVersion},
@@ -98,6 +104,8 @@ func run(args []string, stdout, stderr *os.File) int {
 	switch err := does(c); {
 	case err == nil:
 		return exitOK
+	case errors.Is(err, errNone):
+		return exitInput
 	case errors.Is(err, flag.ErrHelp):
 		c.help(stdout, name)
 		return exitOK
@@ -107,7 +115,7 @@ func run(args []string, stdout, stderr *os.File) int {
 	default:
 		for line := range strings.Lines(err.Error()) {
 			line = strings.TrimSpace(line)
-			for _, p := range [...]string{"hub: ", "store: ", "fleet: "} {
+			for _, p := range [...]string{"hub: ", "store: ", "fleet: ", "ask: ", "search: ", "record: ", "raytap: "} {
 				line = strings.TrimPrefix(line, p)
 			}
 			fmt.Fprintf(stderr, "raytap hub: %s\n", terminal.Clean(line))
@@ -125,6 +133,15 @@ func defaultData() string {
 
 // parse reads flags, which may stand anywhere, and n other arguments.
 func (c *call) parse(n int) error {
+	err := c.parseSome()
+	if err == nil && len(c.args) != n {
+		err = fmt.Errorf("%w: %d arguments", errUsage, len(c.args))
+	}
+	return err
+}
+
+// parseSome is parse for any number of them.
+func (c *call) parseSome() error {
 	args := c.raw
 	for {
 		if err := c.Parse(args); err != nil {
@@ -141,9 +158,6 @@ func (c *call) parse(n int) error {
 			break
 		}
 		c.args, args = append(c.args, c.Arg(0)), c.Args()[1:]
-	}
-	if len(c.args) != n {
-		return fmt.Errorf("%w: %d arguments", errUsage, len(c.args))
 	}
 	return nil
 }

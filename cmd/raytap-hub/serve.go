@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -8,7 +9,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/raytap/raytap/config"
+
 	"github.com/raytap/raytap/fleet/hub"
 	"github.com/raytap/raytap/fleet/join"
 	"github.com/raytap/raytap/sinks/terminal"
@@ -61,6 +64,15 @@ func serve(c *call) error {
 	}
 	o.Say = func(s string) {
 		fmt.Fprintf(c.stderr, "%s raytap hub: %s\n", time.Now().UTC().Format(time.RFC3339), terminal.Clean(s))
+	}
+	o.Extra = func(ctx context.Context, nc *nats.Conn) (func(), error) {
+		ctx, cancel := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			pushSettings(ctx, nc, *c.data, o.Say)
+		}()
+		return func() { cancel(); <-done }, nil
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(softMemory)

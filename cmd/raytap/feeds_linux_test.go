@@ -54,7 +54,7 @@ func TestSensorAsksServers(t *testing.T) {
 	if l := s.wait(s.out, "intel/match"); !strings.Contains(l, "which pools lists") {
 		t.Error(l)
 	}
-	b := ask(t, "/metrics")
+	b := request(t, "/metrics")
 	for _, want := range []string{`raytap_feed_up{feed="pools"} 1`, `raytap_feed_indicators{feed="pools"} 1`, `raytap_feed_age_seconds{feed="pools"} `} {
 		if !strings.Contains(b, want) {
 			t.Errorf("no %s", want)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/fleet/search"
 	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/zeek"
 )
@@ -118,12 +119,12 @@ func TestParseWhen(t *testing.T) {
 		"2026-11-28T10:00:00+02:00": "2026-11-28 08:00:00", "2026-11-28T10:00Z": "2026-11-28 10:00:00", "21:15": "2026-11-29 21:15:00",
 		"21:15:30": "2026-11-29 21:15:30", "1795993200.5": "2026-11-29 23:00:00",
 	} {
-		if got, err := parseWhen(s, now); err != nil || got.Std().Format(time.DateTime) != want {
+		if got, err := search.ParseTime(s, now); err != nil || got.Std().Format(time.DateTime) != want {
 			t.Errorf("%s is %v, %v", s, got.Std(), err)
 		}
 	}
 	for _, s := range []string{"", "soon", "-1h", "-1d", "1500-01-01", "9999-01-01", "12", "25:00", "NaNd", "1e300d"} {
-		if got, err := parseWhen(s, now); err == nil {
+		if got, err := search.ParseTime(s, now); err == nil {
 			t.Errorf("%q is %v", s, got.Std())
 		}
 	}

@@ -7,6 +7,7 @@
 //	raytap config check|show        check a configuration file, or show what is in force
 //	raytap report [flags] LOGDIR    make an HTML report of logs
 //	raytap tail [flags] DIR         follow the findings of a sensor
+//	raytap search WHAT DIR          find rows in the logs of a sensor or a replay
 //	raytap extract --finding ID ... write the packets of a finding to a file
 //	raytap record ls DIR            tell what a sensor has recorded
 //	raytap publish DIR              send the rows of logs to a hub or to Kafka
@@ -53,6 +54,7 @@ func commands() []command {
 		{"config", "check a configuration file, or show what is in force", configure},
 		{"report", "make an HTML report of logs", makeReport},
 		{"tail", "follow the findings of a sensor", follow},
+		{"search", "find rows in the logs of a sensor or a replay", searchLogs},
 		{"publish", "send the rows of logs to a hub or to Kafka", publishLogs},
 		{"extract", "write the packets of a finding to a file", extract},
 		{"record", "tell what a sensor has recorded", aboutRecord},
@@ -135,7 +137,7 @@ func complain(w io.Writer, err error) {
 	}
 	s := err.Error()
 	for _, pkg := range [...]string{
-		"raytap: ", "capture: ", "zeek: ", "detectors: ", "inventory: ", "syslog: ", "webhook: ", "metrics: ", "report: ", "logs: ", "record: ", "ship: ", "fleet: ",
+		"raytap: ", "capture: ", "zeek: ", "detectors: ", "inventory: ", "syslog: ", "webhook: ", "metrics: ", "report: ", "logs: ", "record: ", "search: ", "ask: ", "ship: ", "fleet: ",
 	} {
 		s = strings.TrimPrefix(s, pkg)
 	}

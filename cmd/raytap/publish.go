@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -82,12 +81,23 @@ func publishLogs(args []string, stdout, stderr *os.File) int {
 		complain(stderr, fmt.Errorf("%s is not a directory", cfg.Out))
 		return exitInput
 	}
-	sensor := cmp.Or(*name, cfg.Peer())
-	if c, err := fleet.ReadCredentials(cfg.Publish.Creds); err == nil && sensor == "" {
-		sensor = c.Sensor
+	if *name != "" {
+		nameSensor(&cfg, *name)
 	}
-	detectors.Change(&cfg.Sections, func(s *watcher.Config) { s.Name = cmp.Or(sensor, sensorName()) })
+	if cfg.Peer() == "" && cfg.Publish.Creds != "" {
+		if c, err := fleet.ReadCredentials(cfg.Publish.Creds); err == nil {
+			nameSensor(&cfg, c.Sensor)
+		}
+	}
+	if cfg.Peer() == "" {
+		nameSensor(&cfg, sensorName())
+	}
 	return publishFolder(&cfg, *follow, stdout, stderr)
+}
+
+// nameSensor gives the sensor of a configuration its name.
+func nameSensor(cfg *config.Config, name string) {
+	detectors.Change(&cfg.Sections, func(s *watcher.Config) { s.Name = name })
 }
 
 // publishFolder sends to each place until all is sent, or a signal comes.

@@ -5,14 +5,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/fleet"
+	"github.com/raytap/raytap/fleet/ask"
 	"github.com/raytap/raytap/fleet/ship"
 	"github.com/raytap/raytap/sinks/metrics"
 	"github.com/raytap/raytap/sinks/terminal"
@@ -28,6 +32,10 @@ type publisher struct {
 	say    func(string)
 	packet atomic.Int64 // time of the last packet
 
+	hub    *hubSettings // nil: none is answered
+	cfg    *config.Config
+	answer *ask.Answerer
+
 	mu    sync.Mutex
 	ships []shipping
 	last  []metrics.Published  // of the engine's goroutine
@@ -37,11 +45,13 @@ type publisher struct {
 type shipping struct {
 	kind string
 	*ship.Shipper
+	conn *nats.Conn // nil: it is another kind
 }
 
 // openPublisher looks at what there is to be sent, before the sensor deletes what is too old. It sends nothing before start.
-func openPublisher(cfg *config.Config, say func(string)) (*publisher, error) {
-	p := &publisher{say: func(text string) { say(terminal.Clean(text)) }, lost: map[string]ship.Lost{}}
+// Hubs that it publishes to are answered with what hub has in force.
+func openPublisher(cfg *config.Config, hub *hubSettings, say func(string)) (*publisher, error) {
+	p := &publisher{hub: hub, cfg: cfg, say: func(text string) { say(terminal.Clean(text)) }, lost: map[string]ship.Lost{}}
 	if !cfg.Publish.On() {
 		return p, nil
 	}
@@ -118,13 +128,20 @@ func (p *publisher) open(cfg *config.Config, transports []ship.Transport, follow
 			}
 			return nil, fmt.Errorf("raytap: publish: %w", err)
 		}
-		all = append(all, shipping{t.Kind(), s})
+		sh := shipping{kind: t.Kind(), Shipper: s}
+		if c, ok := t.(interface{ Conn() *nats.Conn }); ok {
+			sh.conn = c.Conn()
+		}
+		all = append(all, sh)
 	}
 	return all, nil
 }
 
 func (p *publisher) beat(st *fleet.Status) {
 	st.Version = buildVersion()
+	if p.hub != nil {
+		st.Settings = p.hub.running()
+	}
 	if at := p.packet.Load(); at != 0 {
 		st.Packet = float64(at/1000) / 1e6
 	}
@@ -134,15 +151,39 @@ func (p *publisher) beat(st *fleet.Status) {
 func (p *publisher) start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.begin()
+}
+
+// begin begins to send, and to answer.
+func (p *publisher) begin() {
 	for _, s := range p.ships {
 		s.Start()
+		if s.conn == nil || p.hub == nil {
+			continue
+		}
+		var err error
+		if p.answer, err = answerHub(s.conn, p.cfg, p.hub); err != nil {
+			p.say(strings.TrimPrefix(err.Error(), "ask: "))
+		}
 	}
 }
 
-// reload publishes as a configuration says that was read again. With an error it goes on as before.
-func (p *publisher) reload(cfg *config.Config) error {
+// stopAnswers ends them.
+func (p *publisher) stopAnswers() {
+	if p.answer != nil {
+		p.answer.Close()
+		p.answer = nil
+	}
+}
+
+// reload publishes as a configuration says that was read again; same says that it says the same of publishing. With an error
+// it goes on as before.
+func (p *publisher) reload(cfg *config.Config, same bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if same {
+		return nil
+	}
 	if !cfg.Publish.On() && len(p.ships) == 0 {
 		return nil
 	}
@@ -150,15 +191,15 @@ func (p *publisher) reload(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	p.stopAnswers()
 	for _, s := range p.ships { // what is on its way is sent again, under the same ids
 		s.Close(0)
 	}
 	if p.ships, err = p.open(cfg, transports, true); err != nil {
 		return err
 	}
-	for _, s := range p.ships {
-		s.Start()
-	}
+	p.cfg = cfg
+	p.begin()
 	return nil
 }
 
@@ -210,6 +251,7 @@ func (p *publisher) close(wait time.Duration) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.stopAnswers()
 	var errs []error
 	for _, s := range p.ships {
 		if err := s.Close(wait); err != nil {

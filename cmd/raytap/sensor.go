@@ -21,6 +21,7 @@ import (
 	"github.com/raytap/raytap/detectors/intel"
 	watcher "github.com/raytap/raytap/detectors/sensor"
 	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/fleet/ask"
 	"github.com/raytap/raytap/record"
 	"github.com/raytap/raytap/sinks/inventory"
 	"github.com/raytap/raytap/sinks/metrics"
@@ -76,13 +77,14 @@ type sensorFlags struct {
 	home, interfaces, extract []string
 	folder                    *string // --files
 	configFile, cpuprofile    *string
+	hub                       *hubSettings
 	follow                    *bool  // --watch-config
 	dir                       string // the folder of raytap watch
 }
 
 // newSensorFlags declares the flags of raytap sensor and raytap watch.
 func newSensorFlags(f *flags, isWatch bool) *sensorFlags {
-	o := &sensorFlags{flags: f}
+	o := &sensorFlags{flags: f, hub: newHubSettings()}
 	def := config.Default()
 	f.Func("i", "capture from `IFACE`; may be repeated, or several with commas; veth*, any and default (of the default route) are resolved while it runs, and -lo excludes one", list(&o.interfaces))
 	f.String("read-fifo", "", "read pcap or pcapng from `PIPE` instead; a named pipe is reopened when its writer closes it")
@@ -171,7 +173,10 @@ func (o *sensorFlags) load() (*config.Config, error) {
 			s.Name = sensorName()
 		}
 	})
-	return &cfg, cfg.Check()
+	if err := cfg.Check(); err != nil {
+		return &cfg, err
+	}
+	return &cfg, o.hub.over(&cfg)
 }
 
 func sense(f *flags, args []string, stdout, stderr *os.File) int {
@@ -198,7 +203,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		complain(stderr, err)
 		return exitInput
 	}
-	code := watch(cfg, *o.configFile, *o.follow, o.load, stdout, stderr)
+	code := watch(cfg, *o.configFile, *o.follow, o.load, o.hub, stdout, stderr)
 	if err := stop(); err != nil {
 		complain(stderr, err)
 		return exitInput
@@ -241,11 +246,12 @@ type sensorRun struct {
 	known      *inventory.Store
 	rec        *record.Recorder // nil without
 	logs       *outputs
-	published  *publisher
 	out        *printer
 	people     *terminal.Sink
 	links      *linkNotice
 	manager    *manager
+	hub        *hubSettings
+	pub        *publisher // nil before it is open
 
 	inForce atomic.Pointer[config.Config]
 	reload  chan *engine.Config
@@ -263,15 +269,16 @@ func (s *sensorRun) notice(text string) { complain(s.stderr, errors.New(text)) }
 
 // watch runs the sensor. load reads the configuration again, from the file config, if there is one, and flags; follow says
 // that it is to be read when it changes.
-func watch(cfg *config.Config, configFile string, follow bool, load func() (*config.Config, error), stdout, stderr *os.File) int {
+func watch(cfg *config.Config, configFile string, follow bool, load func() (*config.Config, error), hub *hubSettings, stdout, stderr *os.File) int {
 	signal.Ignore(syscall.SIGPIPE) // that nobody reads what is printed must not end it
-	s := &sensorRun{configFile: configFile, load: load, stderr: stderr, code: exitOK, reload: make(chan *engine.Config, 1)}
+	s := &sensorRun{configFile: configFile, load: load, stderr: stderr, hub: hub, code: exitOK, reload: make(chan *engine.Config, 1)}
 	defer s.release()
-	if err := s.open(cfg); err != nil {
+	cfg, err := s.open(cfg)
+	if err != nil {
 		s.fail(err)
 		return s.code
 	}
-	s.published.start()
+	s.pub.start()
 	s.out = newPrinter(stdout)
 	opt := terminal.Options{Width: terminal.Width(stdout), Live: s.out}
 	opt.Color = opt.Width > 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
@@ -285,7 +292,7 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	done := make(chan struct{})
+	done := hub.done
 	var changed <-chan struct{} // nil: never
 	if follow {
 		changed = changes(func() string { return lookAt(configFile, filesOfIntel(s.inForce.Load())) }, done)
@@ -313,49 +320,53 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 	return s.code
 }
 
-// open opens the source, drops what privileges it took, and opens the outputs.
-func (s *sensorRun) open(cfg *config.Config) error {
+// open opens the source, drops what privileges it took, and opens the outputs. It returns the configuration to begin with, over
+// which what a hub has set is.
+func (s *sensorRun) open(cfg *config.Config) (*config.Config, error) {
 	set, read, err := cfg.LoadIntel()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	noteEmpty(read, s.notice)
 	s.indicators = intel.NewLive(set)
 	if err := s.openSource(cfg); err != nil {
-		return err
+		return nil, err
 	}
 	if err := dropPrivileges(cfg); err != nil {
-		return err
+		return nil, err
+	}
+	if cfg, err = s.hub.begin(cfg, s.load, s.indicators, s.notice); err != nil {
+		return nil, err
 	}
 	if s.servers, err = newFeedKeeper(cfg, s.indicators, s.notice); err != nil {
-		return err
+		return nil, err
 	}
 	s.health.feeds = s.servers.status
 	if s.known, err = inventory.Open(cfg.State); err != nil {
-		return err
+		return nil, err
 	}
 	if s.rec, err = cfg.OpenRecorder("raytap "+buildVersion(), true, s.notice); err != nil {
-		return err
+		return nil, err
 	}
 	if s.rec != nil {
 		s.health.recorder = s.rec.Failing
 		sayKept(s.rec, s.notice)
 	}
-	if s.published, err = openPublisher(cfg, s.notice); err != nil {
-		return err
+	if s.pub, err = openPublisher(cfg, s.hub, s.notice); err != nil {
+		return nil, err
 	}
 	if s.logs, err = openOutputs(cfg, s.health, s.notice, time.Now()); err != nil {
-		return err
+		return nil, err
 	}
-	s.logs.published = s.published
+	s.logs.published = s.pub
 	if err := openStore(cfg, false, s.notice); err != nil {
-		return err
+		return nil, err
 	}
 	says, err := protect(cfg, s.configFile)
 	if err == nil && says != "" {
 		s.notice(says)
 	}
-	return err
+	return cfg, err
 }
 
 // openSource opens the interfaces, or the pipe or folder that is read instead.
@@ -387,7 +398,7 @@ func (s *sensorRun) openSource(cfg *config.Config) (err error) {
 
 // release closes what has no output to lose.
 func (s *sensorRun) release() {
-	s.published.close(0)
+	s.pub.close(0)
 	if s.servers != nil {
 		s.servers.close()
 	}
@@ -427,6 +438,7 @@ func (s *sensorRun) progress(stats engine.Stats) {
 // obey stops the source, or reloads the configuration, as signals and changed files ask for, until done.
 func (s *sensorRun) obey(signals chan os.Signal, changed, done <-chan struct{}) {
 	for {
+		var asked hubRequest
 		select {
 		case sig := <-signals:
 			if sig != syscall.SIGHUP {
@@ -437,24 +449,45 @@ func (s *sensorRun) obey(signals chan os.Signal, changed, done <-chan struct{}) 
 			}
 			s.logs.reopenLogs()
 		case <-changed:
+		case asked = <-s.hub.requests:
 		case <-done:
 			return
 		}
 		s.manager.reloading()
-		if next := again(s.inForce.Load(), s.configFile, s.load, s.servers, s.notice); next != nil {
-			if err := s.published.reload(next); err != nil { // what was published goes on being so
-				s.notice(strings.TrimPrefix(err.Error(), "raytap: "))
-				next.Publish = s.inForce.Load().Publish
-			}
-			s.inForce.Store(next)
-			select {
-			case <-s.reload: // one that the run has not come to yet
-			default:
-			}
-			s.reload <- &next.Config
-		}
+		s.reread(asked)
 		s.manager.say("READY=1")
 	}
+}
+
+// reread reads the configuration again, with the settings that a hub asks for, if it does, and has the run take it over.
+func (s *sensorRun) reread(asked hubRequest) {
+	var before *ask.Bundle
+	var files []string
+	if asked.bundle != nil {
+		s.notice(fmt.Sprintf("the hub sent version %d of its settings", asked.bundle.Version))
+		before, files = s.hub.set(asked.bundle, asked.intel)
+	}
+	next, err := again(s.inForce.Load(), s.configFile, s.load, s.servers, s.hub, s.notice)
+	if asked.bundle != nil {
+		if err != nil {
+			s.hub.set(before, files)
+		}
+		asked.answer <- err
+	}
+	if next == nil {
+		return
+	}
+	// A hub's settings change nothing there, and came through its connection.
+	if err := s.pub.reload(next, asked.bundle != nil); err != nil { // what was published goes on being so
+		s.notice(strings.TrimPrefix(err.Error(), "raytap: "))
+		next.Publish = s.inForce.Load().Publish
+	}
+	s.inForce.Store(next)
+	select {
+	case <-s.reload: // one that the run has not come to yet
+	default:
+	}
+	s.reload <- &next.Config
 }
 
 // finish closes the outputs and prints the summary.
@@ -468,7 +501,7 @@ func (s *sensorRun) finish(cfg *config.Config, stats *engine.Stats, elapsed time
 	if err := errors.Join(s.logs.close(time.Now()), s.known.Close()); err != nil {
 		s.fail(err)
 	}
-	if err := s.published.close(publishAtEnd); err != nil {
+	if err := s.pub.close(publishAtEnd); err != nil {
 		complain(s.stderr, fmt.Errorf("%w; the next start goes on there", err))
 	}
 	kept, _, err := closeStore(cfg)
@@ -533,10 +566,10 @@ func protect(cfg *config.Config, configFile string) (string, error) {
 
 // again reads configuration and indicators anew, puts the latter in place, and returns what is to be in force from now
 // on: all that can be exchanged while a run goes on. If nothing can be, or something is wrong, it returns nil.
-func again(cfg *config.Config, configFile string, load func() (*config.Config, error), servers *feedKeeper, notice func(string)) *config.Config {
-	if configFile == "" && len(cfg.Intel) == 0 {
+func again(cfg *config.Config, configFile string, load func() (*config.Config, error), servers *feedKeeper, hub *hubSettings, notice func(string)) (*config.Config, error) {
+	if configFile == "" && len(cfg.Intel) == 0 && !hub.has() {
 		notice("there is no configuration file to reload")
-		return nil
+		return nil, nil
 	}
 	next, err := load()
 	var set *intel.Set
@@ -547,7 +580,7 @@ func again(cfg *config.Config, configFile string, load func() (*config.Config, e
 	if err != nil {
 		notice(strings.TrimPrefix(err.Error(), "raytap: "))
 		notice("the configuration that was in force stays in force")
-		return nil
+		return nil, err
 	}
 	noteEmpty(read, notice)
 	now, later := cfg.Changes(next)
@@ -568,7 +601,7 @@ func again(cfg *config.Config, configFile string, load func() (*config.Config, e
 		says += fmt.Sprintf("; %d indicators are in force", set.Len())
 	}
 	notice(says)
-	return cfg.Adopt(next)
+	return cfg.Adopt(next), nil
 }
 
 // noteEmpty says which feeds have nothing in them, and what of folders was left out: they are valid, and yet hardly what is

@@ -559,7 +559,7 @@ func TestSensorReload(t *testing.T) {
 }
 
 // ask gets a path of the sensor's server. The goroutine that asks must be the one in the namespace.
-func ask(t *testing.T, path string) string {
+func request(t *testing.T, path string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", "127.0.0.1:9477")
 	if err != nil {
@@ -579,7 +579,7 @@ func TestSensorTellsHowItDoes(t *testing.T) {
 	isolated(t)
 	dir := t.TempDir()
 	s := start(t, dir, nil, "-i", "v1", "-i", "lo", "--metrics-listen", "127.0.0.1:9477")
-	if text := ask(t, "/readyz"); !strings.Contains(text, "200 OK") {
+	if text := request(t, "/readyz"); !strings.Contains(text, "200 OK") {
 		t.Error(text)
 	}
 	w := newWire(t)
@@ -590,7 +590,7 @@ func TestSensorTellsHowItDoes(t *testing.T) {
 	until := func(want ...string) {
 		t.Helper()
 		for {
-			text := ask(t, "/metrics")
+			text := request(t, "/metrics")
 			if !slices.ContainsFunc(want, func(l string) bool { return !strings.Contains(text, "\n"+l) }) {
 				return
 			}
@@ -601,7 +601,7 @@ func TestSensorTellsHowItDoes(t *testing.T) {
 		`raytap_interface_up{interface="lo"} 1`, `raytap_kernel_drops_total{interface="v1"} 0`,
 		`raytap_findings_total{rule="jobsubmit/external",severity="critical"} 1`)
 	// Those who ask are flows, too.
-	if text := ask(t, "/metrics"); strings.Contains(text, "\nraytap_flows_total 0\n") || !strings.Contains(text, "\nprocess_open_fds ") {
+	if text := request(t, "/metrics"); strings.Contains(text, "\nraytap_flows_total 0\n") || !strings.Contains(text, "\nprocess_open_fds ") {
 		t.Error(text)
 	}
 	if out, err := exec.Command("ip", "link", "set", "v1", "down").CombinedOutput(); err != nil {

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/fleet/search"
 	"github.com/raytap/raytap/sinks/logs"
 )
 
@@ -20,7 +20,7 @@ func (f *flags) window(since, until, of string) *window {
 	w := &window{}
 	at := func(t *capture.Time) func(string) error {
 		return func(s string) (err error) {
-			*t, err = parseWhen(s, time.Now())
+			*t, err = search.ParseTime(s, time.Now())
 			return err
 		}
 	}
@@ -40,45 +40,6 @@ func (w *window) String() (s string) {
 		s += " until " + w.until.Std().Format("2006-01-02 15:04:05") + " UTC"
 	}
 	return s
-}
-
-// parseWhen reads a time, or how long ago it was.
-func parseWhen(s string, now time.Time) (capture.Time, error) {
-	if n, ok := strings.CutSuffix(s, "d"); ok {
-		if days, err := strconv.ParseFloat(n, 64); err == nil && days >= 0 && days < 36500 {
-			return capture.Time(now.Add(-time.Duration(days * 24 * float64(time.Hour))).UnixNano()), nil
-		}
-	}
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return capture.Time(now.Add(-d).UnixNano()), nil
-	}
-	for _, layout := range [...]string{time.RFC3339Nano, "2006-01-02T15:04Z07:00"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return inRange(t)
-		}
-	}
-	for _, layout := range [...]string{time.DateOnly, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02 15:04:05"} {
-		if t, err := time.Parse(layout, strings.TrimSuffix(s, " UTC")); err == nil {
-			return inRange(t)
-		}
-	}
-	for _, layout := range [...]string{"15:04", time.TimeOnly} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return capture.Time(now.UTC().Truncate(24 * time.Hour).Add(t.Sub(t.Truncate(24 * time.Hour))).UnixNano()), nil
-		}
-	}
-	if t, ok := logs.ParseTime(s); ok && t > 1e17 { // as logs have it; a small number is hardly a time
-		return t, nil
-	}
-	return 0, fmt.Errorf("neither a time (2026-11-29T22:00) nor an age (24h, 7d)")
-}
-
-// inRange refuses what nanoseconds since 1970 cannot hold.
-func inRange(t time.Time) (capture.Time, error) {
-	if y := t.Year(); y < 1970 || y > 2261 {
-		return 0, fmt.Errorf("the year %d is not between 1970 and 2261", y)
-	}
-	return capture.Time(t.UnixNano()), nil
 }
 
 // tellUnread says on stderr what was not read of logs, and reports whether there was such.

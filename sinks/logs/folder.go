@@ -3,7 +3,6 @@ package logs
 import (
 	"bufio"
 	"cmp"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/raytap/raytap/capture"
@@ -41,11 +41,13 @@ const (
 type File struct {
 	Log  string // "conn"
 	Path string
-	dir  string       // the folder that was asked for
-	when string       // for the order
-	end  capture.Time // when the last row was written, by the name; 0: it does not say
-	info fs.FileInfo
-	live *os.File // it is being written to, and held since before the archive was listed
+	dir  string // the folder that was asked for
+	when string // for the order
+	// Begin and End are when its rows were written, by the name; 0: it does not say. Those of a file that is being written
+	// have no end. A name may be of another time zone, and a copy may have any name.
+	Begin, End capture.Time
+	info       fs.FileInfo
+	live       *os.File // it is being written to, and held since before the archive was listed
 }
 
 // Options say which rows of which folders. The zero value takes all.
@@ -196,7 +198,7 @@ func (f *Folder) scan(dir, day string, live bool) (files []File, unread []string
 			continue // it was compressed a moment ago, and the plain one goes now
 		}
 		l := File{Log: m[1], Path: path}
-		l.when, l.end = when(day, m[2])
+		l.when, l.Begin, l.End = when(day, m[2])
 		if l.info, err = e.Info(); errors.Is(err, fs.ErrNotExist) {
 			if live || m[3] != "" {
 				continue
@@ -232,18 +234,18 @@ func (f *Folder) scan(dir, day string, live bool) (files []File, unread []string
 // may be wrong after a copy.
 func (f *Folder) old(l *File) bool {
 	bound := f.opt.Since - slackTime
-	return f.opt.Since != 0 && l.end != 0 && l.end < bound && l.info != nil && capture.Time(l.info.ModTime().UnixNano()) < bound
+	return f.opt.Since != 0 && l.End != 0 && l.End < bound && l.info != nil && capture.Time(l.info.ModTime().UnixNano()) < bound
 }
 
-// when takes the times in a name apart: what sorts files in the order in which they were begun, and when the last row was
-// written.
-func when(day, stamp string) (order string, end capture.Time) {
+// when takes the times in a name apart: what sorts files in the order in which they were begun, and when the first and the
+// last row were written.
+func when(day, stamp string) (order string, begin, end capture.Time) {
 	_, err := time.Parse(dayForm, day)
 	if err != nil {
 		day = ""
 	}
 	if stamp == "" {
-		return day + "~", 0 // the one that is written last, behind every digit
+		return day + "~", 0, 0 // the one that is written last, behind every digit
 	}
 	if m := spanOf.FindStringSubmatch(stamp); m != nil && day != "" {
 		from, e1 := time.Parse(dayForm+clockForm, day+m[1])
@@ -252,10 +254,14 @@ func when(day, stamp string) (order string, end capture.Time) {
 			if !to.After(from) {
 				to = to.AddDate(0, 0, 1)
 			}
-			return from.Format(stampForm) + stamp, capture.Time(to.UnixNano())
+			return from.Format(stampForm) + stamp, capture.Time(from.UnixNano()), capture.Time(to.UnixNano())
 		}
 	}
-	return strings.TrimPrefix(stamp, "."), 0
+	stamp = strings.TrimPrefix(stamp, ".")
+	if at, err := time.Parse(stampForm, stamp[:min(len(stamp), len(stampForm))]); err == nil {
+		begin = capture.Time(at.UnixNano())
+	}
+	return stamp, begin, 0
 }
 
 func trouble(path string, err error) string {
@@ -279,6 +285,12 @@ func (f *Folder) Logs() (all []string) {
 	}
 	return all
 }
+
+// Files lists the files, by log and in the order in which they were begun. They are open while the Folder is.
+func (f *Folder) Files() []File { return f.files }
+
+// Tell takes down in a sentence for Unread why a file that was read by others than the Folder was not read to its end.
+func (f *Folder) Tell(l *File, rows, damaged uint64, err error) { f.tell(l, damaged, rows, err) }
 
 // Running says whether there are files that are being written to, or were when a sensor was killed.
 func (f *Folder) Running() bool { return len(f.held) > 0 }
@@ -342,6 +354,10 @@ func (f *Folder) read(l *File, fn func(*Row)) {
 			fn(r)
 		}
 	})
+	f.tell(l, damaged, rows, err)
+}
+
+func (f *Folder) tell(l *File, damaged, rows uint64, err error) {
 	f.Damaged += damaged
 	switch {
 	case err == nil && damaged > 0:
@@ -374,8 +390,14 @@ func (f *Folder) Wants(r *Row) bool {
 	if f.opt.Since == 0 && f.opt.Until == 0 {
 		return true
 	}
-	from := r.Time("ts")
-	to := from
+	from, to := r.Span()
+	return to >= f.opt.Since && (f.opt.Until == 0 || from <= f.opt.Until)
+}
+
+// Span returns when what the row tells of began and ended.
+func (r *Row) Span() (from, to capture.Time) {
+	from = r.Time("ts")
+	to = from
 	switch r.Log {
 	case "conn":
 		to = from + r.Time("duration")
@@ -383,7 +405,7 @@ func (f *Folder) Wants(r *Row) bool {
 		from = r.Time("first")
 		to = max(r.Time("last"), from)
 	}
-	return to >= f.opt.Since && (f.opt.Until == 0 || from <= f.opt.Until)
+	return from, to
 }
 
 // open opens a file, or what it was compressed to meanwhile.
@@ -401,44 +423,19 @@ func (l *File) open() (*os.File, string, error) {
 
 // rows calls fn for each row, and says how many lines were damaged and how many rows there were.
 func (l *File) rows(fn func(*Row)) (damaged, rows uint64, err error) {
-	var r io.Reader
-	name := l.Path
-	if l.live != nil {
-		r = io.NewSectionReader(l.live, 0, 1<<62)
-	} else {
-		var file *os.File
-		if file, name, err = l.open(); err != nil {
-			return 0, 0, err
-		}
-		defer file.Close()
-		r = file
-		if info, err := file.Stat(); err == nil && info.Size() == 0 && !l.running() {
-			return 0, 0, errors.New("it is empty")
-		}
+	r, err := l.Open()
+	if err != nil {
+		return 0, 0, err
 	}
-	switch filepath.Ext(name) {
-	case ".gz":
-		z, err := gzip.NewReader(bufio.NewReader(r))
-		if err != nil {
-			return 0, 0, err
-		}
-		r = z
-	case ".zst":
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow))
-		if err != nil {
-			return 0, 0, err
-		}
-		defer z.Close()
-		r = z
-	}
+	defer r.Close()
 	p := Parser{Log: l.Log}
-	text := bufio.NewReaderSize(r, 256<<10)
+	text := bufio.NewReaderSize(r.Text, 256<<10)
 	for {
 		line, tooLong, err := readLine(text)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return damaged, rows, err
 		}
-		if err != nil && l.live != nil {
+		if err != nil && r.Live {
 			return damaged, rows, nil // the rest of this row is on its way
 		}
 		if tooLong {
@@ -453,6 +450,78 @@ func (l *File) rows(fn func(*Row)) (damaged, rows uint64, err error) {
 			return damaged, rows, nil
 		}
 	}
+}
+
+// Reader is an open log.
+type Reader struct {
+	Text io.Reader // decompressed
+	Path string    // of what was opened: a file may have been compressed since it was listed
+	// Raw is the file as it is, of which Size bytes are of the log.
+	Raw  io.ReaderAt
+	Size int64
+	// Live says that it is being written, so that its last line may not be whole.
+	Live  bool
+	close func()
+}
+
+// Close closes it. A file that is being written stays open for the Folder.
+func (r *Reader) Close() { r.close() }
+
+// Open opens the log. An empty file of an archive is an error: one is never put there.
+func (l *File) Open() (*Reader, error) {
+	var closers []func()
+	r := &Reader{Path: l.Path, Live: l.live != nil, close: func() {
+		for _, c := range closers {
+			c()
+		}
+	}}
+	file := l.live
+	if file == nil {
+		var err error
+		if file, r.Path, err = l.open(); err != nil {
+			return nil, err
+		}
+		closers = append(closers, func() { file.Close() })
+	}
+	info, err := file.Stat()
+	if err == nil && info.Size() == 0 && l.live == nil && !l.running() {
+		err = errors.New("it is empty")
+	}
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	r.Raw, r.Size = file, info.Size()
+	r.Text = io.NewSectionReader(file, 0, 1<<62)
+	if kind := filepath.Ext(r.Path); kind != ".log" {
+		z, err := Unpack(r.Text, kind)
+		if err != nil {
+			r.Close()
+			return nil, err
+		}
+		r.Text, closers = z, append([]func(){func() { z.Close() }}, closers...)
+	}
+	return r, nil
+}
+
+// Unpack reads what was compressed: kind is ".gz" or ".zst".
+func Unpack(r io.Reader, kind string) (io.ReadCloser, error) {
+	switch kind {
+	case ".gz":
+		return gzip.NewReader(bufio.NewReaderSize(r, 64<<10))
+	case ".zst":
+		z, err := Zstd(r)
+		if err != nil {
+			return nil, err
+		}
+		return z.IOReadCloser(), nil
+	}
+	return io.NopCloser(r), nil
+}
+
+// Zstd makes a decoder that takes bounded memory, on the goroutine that reads.
+func Zstd(r io.Reader) (*zstd.Decoder, error) {
+	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow))
 }
 
 // readLine gives the next line without its end; io.EOF comes with the last. It is valid until the next call.

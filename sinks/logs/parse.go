@@ -47,6 +47,7 @@ func (p *Parser) object(line []byte) (*Row, error) {
 	if err := dec.Decode(&r.object); err != nil {
 		return nil, err
 	}
+	r.line = bytes.Clone(line[:dec.InputOffset()])
 	if path, ok := r.object["_path"].(string); ok { // of Zeek's json-streaming-logs
 		r.Log = path
 	}
@@ -82,7 +83,11 @@ func (p *Parser) header(line string) error {
 		if p.columns == nil {
 			return errNoHeader
 		}
-		for i, kind := range strings.Split(rest, p.separator) {
+		p.columns.kinds = strings.Split(rest, p.separator)
+		if len(p.columns.kinds) > maxColumns {
+			return errors.New("logs: too many columns")
+		}
+		for i, kind := range p.columns.kinds {
 			if i < len(p.columns.vector) {
 				p.columns.vector[i] = strings.HasPrefix(kind, "set[") || strings.HasPrefix(kind, "vector[")
 			}

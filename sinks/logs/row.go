@@ -28,6 +28,7 @@ type Row struct {
 	columns *columns
 	cells   []string       // as they stand in the text form
 	object  map[string]any // JSON form
+	line    []byte         // of which object was read
 }
 
 // columns is the header of a file in the text form.
@@ -35,6 +36,15 @@ type columns struct {
 	names  []string
 	index  map[string]int
 	vector []bool
+	kinds  []string // "addr", "set[string]"; of files without a line for that, none
+}
+
+// kind is that of a column; "" if the file does not say.
+func (c *columns) kind(i int) string {
+	if i < len(c.kinds) {
+		return c.kinds[i]
+	}
+	return ""
 }
 
 const (

@@ -32,6 +32,9 @@ func Clean(s string) string {
 	return escape(s, false)
 }
 
+// CleanAll is Clean for text of any length.
+func CleanAll(s string) string { return escape(s, false) }
+
 // CleanLines is Clean for text of any length that has lines and indents, such as a file.
 func CleanLines(s string) string { return escape(s, true) }
 

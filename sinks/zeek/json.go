@@ -151,6 +151,12 @@ func appendTrimmed(b []byte, us int64) []byte {
 	return b
 }
 
+// AppendQuoted appends s as a string of the JSON form.
+func AppendQuoted(b []byte, s string) []byte { return appendQuoted(b, s) }
+
+// AppendNumber appends v as a number of the JSON form.
+func AppendNumber(b []byte, v float64) []byte { return appendNumber(b, v) }
+
 // jsonLetter is the letter of JSON's short escape for c, or 0.
 func jsonLetter(c byte) byte {
 	switch c {

@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -19,6 +21,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/raytap/raytap/sinks/disk"
+	"github.com/raytap/raytap/sinks/logindex"
 )
 
 const (
@@ -32,6 +35,12 @@ const (
 // rotated is the name of a file that was put into the archive: log, when it was begun, until when, number, compression.
 // Nothing else is ever touched there. Both forms are known whatever Options.Names says, which may have been another.
 var rotated = regexp.MustCompile(`^([a-z0-9_]+)\.(?:(\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d)|(\d\d:\d\d:\d\d)-\d\d:\d\d:\d\d)(?:-\d+)?\.log(\.gz|\.zst)?$`)
+
+// indexFile is the index of such a file, or what was to become it.
+var indexFile = regexp.MustCompile(`^\.[a-z0-9_]+\.[0-9:-]+\.log\.idx(\.new)?$`)
+
+// unfinishedIndex ends the name of an index that is not whole.
+const unfinishedIndex = ".new"
 
 // unfinished is what compression that was killed left.
 var unfinished = regexp.MustCompile(`^\.[a-z0-9_]+\.[0-9:-]+\.log\.(gz|zst)$`)
@@ -139,11 +148,12 @@ func syncDir(dir string) error {
 
 // archived is one rotated file.
 type archived struct {
-	path   string
-	log    string
-	began  time.Time
-	size   uint64
-	packed bool
+	path    string
+	log     string
+	began   time.Time
+	size    uint64 // with its index
+	packed  bool
+	indexed bool
 }
 
 // finding says whether it is of the logs that tell what was found.
@@ -156,24 +166,24 @@ func (k *keeper) sweep(j job) {
 		k.say(err)
 		return
 	}
-	if k.opt.Compress == CompressGzip || k.opt.Compress == CompressZstd {
-		for i := range all {
-			a := &all[i]
-			if a.packed || k.stopped() {
-				continue
-			}
-			path, size, e := k.compress(a.path)
-			if e != nil {
-				err = e
-				continue
-			}
-			a.path, a.size, a.packed = path, size, true
+	packs := k.opt.Compress == CompressGzip || k.opt.Compress == CompressZstd
+	for i := range all {
+		a := &all[i]
+		if a.packed || k.stopped() || !packs && (!k.opt.Index || a.indexed) {
+			continue
 		}
+		path, size, e := k.pack(a.path)
+		if e != nil {
+			err = e
+			continue
+		}
+		a.path, a.size, a.packed = path, size, packs
 	}
 	for _, a := range k.surplus(all, j) {
 		if e := os.Remove(a.path); e != nil && !os.IsNotExist(e) {
 			err = e
 		}
+		os.Remove(logindex.Path(a.path))
 		os.Remove(filepath.Dir(a.path)) // refused while there is something in it
 	}
 	k.say(err)
@@ -198,6 +208,12 @@ func (k *keeper) list() ([]archived, error) {
 		if err != nil {
 			return nil, err
 		}
+		indexes := map[string]uint64{}
+		for _, f := range files {
+			if info, err := f.Info(); err == nil && indexFile.MatchString(f.Name()) {
+				indexes[filepath.Join(dir, f.Name())] = uint64(info.Size())
+			}
+		}
 		for _, f := range files {
 			if unfinished.MatchString(f.Name()) {
 				os.Remove(filepath.Join(dir, f.Name()))
@@ -215,7 +231,15 @@ func (k *keeper) list() ([]archived, error) {
 			if err != nil || e != nil || !info.Mode().IsRegular() {
 				continue
 			}
-			all = append(all, archived{filepath.Join(dir, f.Name()), m[1], began, uint64(info.Size()), m[4] != ""})
+			path := filepath.Join(dir, f.Name())
+			index := logindex.Path(path)
+			size, indexed := indexes[index]
+			delete(indexes, index)
+			all = append(all, archived{path, m[1], began, uint64(info.Size()) + size, m[4] != "", indexed})
+		}
+		for _, path := range slices.Sorted(maps.Keys(indexes)) { // of logs that somebody took away
+			os.Remove(path)
+			os.Remove(dir)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b archived) int { return a.began.Compare(b.began) })
@@ -261,54 +285,180 @@ func (k *keeper) surplus(all []archived, j job) []archived {
 	return gone
 }
 
-// compress makes path.gz or path.zst in path's place. The new file has its name only when it is whole and on the
-// disk; a run that is killed in between compresses again.
-func (k *keeper) compress(path string) (to string, size uint64, err error) {
+// pack makes path.gz or path.zst in path's place, and an index alongside it, as the options say. The new file has its name
+// only when it is whole and on the disk; a run that is killed in between packs again.
+//
+// What is indexed is compressed in blocks, each a member (a frame) of its own, which every reader takes as one text: who
+// searches reads only those that he needs.
+func (k *keeper) pack(path string) (to string, size uint64, err error) {
 	in, err := disk.Read(path)
 	if err != nil {
 		return "", 0, err
 	}
 	defer in.Close()
-	to = path + ".gz"
-	if k.opt.Compress == CompressZstd {
-		to = path + ".zst"
+	to = path
+	var out *os.File
+	count := &counting{}
+	switch k.opt.Compress {
+	case CompressGzip:
+		to += ".gz"
+	case CompressZstd:
+		to += ".zst"
 	}
-	tmp := filepath.Join(filepath.Dir(to), "."+filepath.Base(to))
-	out, err := k.opt.Modes.Renew(tmp)
-	if err != nil {
+	if to != path {
+		tmp := filepath.Join(filepath.Dir(to), "."+filepath.Base(to))
+		if out, err = k.opt.Modes.Renew(tmp); err != nil {
+			return "", 0, err
+		}
+		count.w = out
+		defer func() {
+			out.Close()
+			if err != nil {
+				os.Remove(tmp)
+			}
+		}()
+	}
+	var index *logindex.Builder
+	var file *os.File
+	if k.opt.Index {
+		name := logindex.Path(path)
+		if file, err = k.opt.Modes.Renew(name + unfinishedIndex); err != nil {
+			return "", 0, err
+		}
+		defer func() {
+			file.Close()
+			if err != nil {
+				os.Remove(name + unfinishedIndex)
+			}
+		}()
+		index = logindex.NewBuilder(file)
+	}
+	if err = k.copyBlocks(count, breakable{in, k}, index); err != nil {
 		return "", 0, err
 	}
-	defer func() {
-		out.Close()
-		if err != nil {
-			os.Remove(tmp)
-		}
-	}()
-	var w io.WriteCloser = gzip.NewWriter(out)
-	if k.opt.Compress == CompressZstd {
-		if w, err = zstd.NewWriter(out, zstd.WithEncoderConcurrency(1)); err != nil {
+	if out != nil {
+		if err = out.Sync(); err != nil {
 			return "", 0, err
 		}
 	}
-	if _, err = io.Copy(w, breakable{in, k}); err != nil {
-		w.Close()
+	if index != nil {
+		if err = index.Close(count.n); err != nil {
+			return "", 0, err
+		}
+		info, err := file.Stat()
+		if err != nil {
+			return "", 0, err
+		}
+		size = uint64(info.Size())
+		name := logindex.Path(path)
+		if err = os.Rename(name+unfinishedIndex, name); err != nil {
+			return "", 0, err
+		}
+	}
+	size += uint64(count.n)
+	if out == nil {
+		return path, size, nil
+	}
+	if err = os.Rename(filepath.Join(filepath.Dir(to), "."+filepath.Base(to)), to); err != nil {
 		return "", 0, err
 	}
-	if err = w.Close(); err != nil {
-		return "", 0, err
-	}
-	if err = out.Sync(); err != nil {
-		return "", 0, err
-	}
-	info, err := out.Stat()
-	if err != nil {
-		return "", 0, err
-	}
-	if err = os.Rename(tmp, to); err != nil {
-		return "", 0, err
-	}
-	return to, uint64(info.Size()), os.Remove(path)
+	return to, size, os.Remove(path)
 }
+
+// counting counts what is written to w; without a w it counts alone.
+type counting struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counting) Write(p []byte) (n int, err error) {
+	n = len(p)
+	if c.w != nil {
+		n, err = c.w.Write(p)
+	}
+	c.n += int64(n)
+	return n, err
+}
+
+// copyBlocks compresses in, and indexes it if index is there.
+func (k *keeper) copyBlocks(out *counting, in io.Reader, index *logindex.Builder) error {
+	var w interface {
+		io.WriteCloser
+		Reset(io.Writer)
+	}
+	var err error
+	switch {
+	case out.w == nil:
+	case k.opt.Compress == CompressZstd:
+		w, err = zstd.NewWriter(out, zstd.WithEncoderConcurrency(1))
+	default:
+		w = gzip.NewWriter(out)
+	}
+	if err != nil {
+		return err
+	}
+	if index == nil {
+		if _, err := io.Copy(w, in); err != nil {
+			w.Close()
+			return err
+		}
+		return w.Close()
+	}
+	first := true
+	put := func(text []byte) error {
+		index.Block(text, out.n)
+		if w == nil {
+			_, err := out.Write(text)
+			return err
+		}
+		if !first {
+			w.Reset(out)
+		}
+		first = false
+		if _, err := w.Write(text); err != nil {
+			return err
+		}
+		return w.Close()
+	}
+	block := make([]byte, 0, logindex.BlockSize+blockSlack)
+	for want := logindex.BlockSize; ; {
+		n, err := in.Read(block[len(block):cap(block)])
+		block = block[:len(block)+n]
+		end := errors.Is(err, io.EOF)
+		if err != nil && !end {
+			return err
+		}
+		if len(block) < want && !end {
+			continue
+		}
+		n = bytes.LastIndexByte(block, '\n') + 1
+		if end || n == 0 && len(block) >= maxBlock {
+			n = len(block)
+		}
+		if n == 0 && !end { // a line that is longer
+			want += logindex.BlockSize
+			block = slices.Grow(block, logindex.BlockSize+blockSlack)
+			continue
+		}
+		if n > 0 || first {
+			if err := put(block[:n]); err != nil {
+				return err
+			}
+		}
+		if end {
+			return nil
+		}
+		block = block[:copy(block, block[n:])]
+		want = logindex.BlockSize
+	}
+}
+
+const (
+	// What is read of the next block with one.
+	blockSlack = 64 << 10
+	// A block without a line's end is no longer than that.
+	maxBlock = 8 << 20
+)
 
 // breakable is a file whose reading ends with the keeper.
 type breakable struct {

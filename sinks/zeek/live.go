@@ -51,6 +51,7 @@ type LiveOptions struct {
 	KeepFindings time.Duration
 	KeepSize     uint64 // delete the oldest rotated files when all have more bytes, findings last; 0: never
 	Fsync        string // FsyncNever (also ""), FsyncRotate, FsyncFlush
+	Index        bool   // put an index alongside rotated files, which are compressed in blocks then: see package logindex
 	Reserve      uint64 // bytes of the disk kept for findings; 0: none
 	// Say, if set, is told in a sentence what happened to the files: what the last run left, a full disk and its end, a
 	// folder that was removed. It is called on any goroutine.

@@ -41,6 +41,17 @@ func defaultPublish() Publish {
 // On reports whether anything is published.
 func (p *Publish) On() bool { return p.Creds != "" || len(p.Kafka) > 0 }
 
+// WrittenLogs returns the logs to write, none for all: those of Logs, and those that are read from their files while rows are
+// published.
+func (c *Config) WrittenLogs() []string {
+	if len(c.Logs) == 0 || !c.Publish.On() && c.Observer == nil || slices.Contains(c.Publish.Logs, ship.All) {
+		return c.Logs
+	}
+	all := slices.Concat(c.Logs, ship.Always(), c.Publish.Logs)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // Files are those that it names.
 func (p *Publish) Files() (all []string) {
 	for _, name := range []string{p.Creds, p.KafkaPassword, p.KafkaCA, p.KafkaCert, p.KafkaKey} {

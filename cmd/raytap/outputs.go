@@ -58,7 +58,7 @@ func openOutputs(cfg *config.Config, h health, say func(string), now time.Time) 
 	rules := registry.Rules()
 	r := &cfg.Rotate
 	o.logs, err = zeek.NewLive(cfg.Out, zeek.LiveOptions{
-		Options:  zeek.Options{Format: cfg.Format, Rules: rules, Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Peer()},
+		Options:  zeek.Options{Format: cfg.Format, Rules: rules, Logs: cfg.WrittenLogs(), Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Peer()},
 		Interval: r.Interval, Size: r.Size, Compress: r.Compress, Names: r.Names, Keep: r.Keep, KeepFindings: r.KeepFindings, KeepSize: r.KeepSize, Fsync: r.Fsync, Reserve: r.Reserve, Index: r.Index, Say: say,
 	}, now)
 	if err != nil {

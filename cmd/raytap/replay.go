@@ -11,14 +11,18 @@ import (
 	"runtime/pprof"
 	"runtime/trace"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/intel"
 	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/fleet/observe"
 	"github.com/raytap/raytap/record"
 	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/disk"
@@ -61,6 +65,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 	offline := f.Bool("offline", false, "do not fetch feeds from servers; use only the cache")
 	f.String("record", "", "record packets to `DIR`, as a sensor does")
 	f.String("evidence", "", "save the packets of each finding to a file in `DIR`")
+	observed := f.Bool("observations", false, "also write observations.log, from which a hub joins this with what other sensors saw")
 	html := f.String("report", "", "also write an HTML report to `FILE`")
 	exports := f.String("export", "", "also write findings, incidents and indicators for other programs to `DIR` (see raytap help report)")
 	folder := f.String("files", "", "keep files from the traffic in `DIR`, by SHA-256")
@@ -131,6 +136,9 @@ func replay(args []string, stdout, stderr *os.File) int {
 		return exitUsage
 	}
 	guard(&cfg, stderr)
+	if *observed || cfg.Publish.On() {
+		cfg.Observer = observe.New(runOf(files), observe.Config{})
+	}
 	code := replayFiles(cfg, files, *html, *exports, *force, stdout, stderr)
 	if err := stop(); err != nil {
 		complain(stderr, err)
@@ -199,6 +207,19 @@ func (f *flags) override(cfg *config.Config, home []string) {
 			cfg.Evidence.Folder = s
 		}
 	})
+}
+
+// runOf names a run over files for a hub: the same files make the same run, so that one that is published again is known.
+func runOf(files []string) string {
+	h := xxhash.New()
+	for _, name := range files {
+		var size int64
+		if info, err := os.Stat(name); err == nil {
+			size = info.Size()
+		}
+		fmt.Fprintf(h, "%q %d\n", filepath.Base(name), size)
+	}
+	return strconv.FormatUint(h.Sum64(), 36)
 }
 
 // replayRun is a run over files.
@@ -284,7 +305,7 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 // open opens the outputs.
 func (r *replayRun) open(force bool) (err error) {
 	cfg := &r.cfg
-	r.logs, err = zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: registry.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Peer(), Force: force})
+	r.logs, err = zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: registry.Rules(), Logs: cfg.WrittenLogs(), Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Peer(), Force: force})
 	if err != nil {
 		return err
 	}

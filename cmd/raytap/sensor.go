@@ -22,6 +22,7 @@ import (
 	watcher "github.com/raytap/raytap/detectors/sensor"
 	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/fleet/ask"
+	"github.com/raytap/raytap/fleet/observe"
 	"github.com/raytap/raytap/record"
 	"github.com/raytap/raytap/sinks/inventory"
 	"github.com/raytap/raytap/sinks/metrics"
@@ -413,6 +414,9 @@ func (s *sensorRun) run() (engine.Stats, error) {
 	c.Reload, c.Progress, c.Indicators = s.reload, s.progress, s.indicators
 	detectors.Change(&c.Sections, func(a *assets.Config) { a.Known = s.known.Known() })
 	c.Recorder = s.rec
+	if c.Publish.On() {
+		c.Observer = observe.New(strconv.FormatInt(time.Now().UnixNano(), 36), observe.Config{})
+	}
 	return engine.Run(context.Background(), c.Config, s.src, s.logs, s.known, s.people, s.links)
 }
 

@@ -83,3 +83,11 @@ func (s *beside) Idle() bool {
 	}
 	return s.looked && s.Mux.Idle()
 }
+
+// Unwanted implements capture.Skipper.
+func (s *beside) Unwanted(dir capture.Dir) (n int64, watch bool) {
+	if s.http != nil || !s.looked {
+		return 0, false
+	}
+	return s.Mux.Unwanted(dir)
+}

@@ -110,6 +110,14 @@ func (w *watch) Gap(dir capture.Dir, n int64) {
 	}
 }
 
+// Unwanted implements capture.Skipper.
+func (w *watch) Unwanted(dir capture.Dir) (n int64, more bool) {
+	if w.on {
+		return 0, false
+	}
+	return w.Mux.Unwanted(dir)
+}
+
 // goesOn says whether this may still be a data connection.
 func (w *watch) goesOn(dir capture.Dir) bool {
 	if !w.on {

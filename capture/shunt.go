@@ -332,9 +332,6 @@ func (f *flow) absorb(x *shunted, c *[2]shuntCounts) {
 			x.based[i] = true
 			d := seqDelta(now.first, e.lastSeq)
 			x.seq[i] = uint64(int64(at) + int64(d))
-			if d := seqDelta(now.first, e.next); d > 0 {
-				f.gap(side, now.first) // lost on its way to us
-			}
 		}
 		if end := x.seq[i] + now.payload; end > at {
 			n := end - at
@@ -344,17 +341,25 @@ func (f *flow) absorb(x *shunted, c *[2]shuntCounts) {
 				f.progress(f.untold[side] >= 1<<30)
 			}
 		}
-		if d := seqDelta(now.first+uint32(now.payload), e.next); d > 0 || now.payload-was.payload > 1<<31-1 {
-			e.next += uint32(d)
-			t.forget(s, e)
+		if n := now.payload - was.payload; n > 0 {
+			from := now.first + uint32(was.payload)
+			if d := seqDelta(from, e.next); d > 0 { // what lies before it comes yet, or is lost
+				f.insert(side, block{seq: from, end: from + uint32(n), ttl: e.ttl, passed: true})
+			} else if n -= min(n, uint64(-int64(d))); n > 0 {
+				e.next += uint32(n)
+				t.forget(s, e)
+				passed[f.streamDir(side)] = n
+			}
 		}
-		passed[f.streamDir(side)] = now.payload - was.payload
 		run[f.streamDir(side)] = now.run
 	}
 	if !some {
 		return
 	}
 	x.moved = s.now
+	if st, ok := f.stream.(Skipper); ok && passed[0]+passed[1] > 0 {
+		st.Passed(passed, run)
+	}
 	for i := range c { // acknowledgements, of what is known now
 		now, was := &c[i], &x.was[i]
 		if now.packets == was.packets {
@@ -386,10 +391,19 @@ func (f *flow) absorb(x *shunted, c *[2]shuntCounts) {
 		}
 	}
 	x.was = *c
-	if st, ok := f.stream.(Skipper); ok && passed[0]+passed[1] > 0 {
-		st.Passed(passed, run)
-	}
 	f.progress(false)
+}
+
+// pass goes on behind n bytes of side that the kernel has counted, and that waited for others.
+func (f *flow) pass(side uint8, n uint64) {
+	e := &f.tcp.ep[side]
+	e.next, e.holed = e.next+uint32(n), false
+	f.tcp.forget(f.sh, e)
+	if st, ok := f.stream.(Skipper); ok {
+		var passed [2]uint64
+		passed[f.streamDir(side)] = n
+		st.Passed(passed, passed)
+	}
 }
 
 // Beginnings are the first four bytes that what is to be delivered of a watched flow may begin with.

@@ -40,8 +40,8 @@ type shunt struct {
 	mu    sync.Mutex
 	free  []uint32
 	rests []restingSlot // slots that were given back, in that order
-	n     uint32    // in the table
-	off   bool      // the table cannot be written any more, and that was said
+	n     uint32        // in the table
+	off   bool          // the table cannot be written any more, and that was said
 	fails atomic.Uint64
 }
 

@@ -20,9 +20,9 @@ func (m *Mux) Unwanted(dir capture.Dir) (n int64, watch bool) {
 		dir = dir.Peer()
 	}
 	switch {
-	case m.Idle() && (m.only == 0 || m.set.first == nil):
+	case m.Idle() && (m.only == 0 || m.looked() == 0):
 		return capture.Unending, false
-	case m.Idle() && m.seen >= lineLimit:
+	case m.Idle() && (m.seen >= lineLimit || m.refused >= lineTries || m.looked()&m.set.lines == 0):
 		return capture.Unending, true
 	case m.state == decoding && len(m.held[0])+len(m.held[1]) == 0 && !m.doubted():
 		if s, ok := m.dec.(Skipper); ok {
@@ -46,6 +46,9 @@ func (m *Mux) Passed(n, run [2]uint64) {
 			}
 		}
 		return
+	}
+	if sum := n[0] + n[1]; m.seen < oneSided {
+		m.seen += uint32(min(sum, oneSided))
 	}
 	for d := range n {
 		if ran := uint64(m.ran[d]) + n[d]; n[d^1] == 0 {

@@ -60,6 +60,7 @@ func newWorker(e *engine, id, n int) *worker {
 		admits := func(service string) bool { return zeekview.Admits(nil, true, service) }
 		set.Admits, names.Admits = admits, admits
 	}
+	fc.Shunt = e.shunting(id, set, w.judge)
 	carried := file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()})
 	for s := id; s < capture.ShardCount; s += n {
 		transfers := services.NewTransfers(carried)

@@ -95,6 +95,8 @@ func OpenLive(cfg LiveConfig) (LiveSource, error) {
 	if cfg.Shunt {
 		if l.shunt, err = newShunt(l.notice); err != nil {
 			l.notice("flows cannot be counted in the kernel (%s): all packets are delivered", shuntRefused(err))
+		} else {
+			l.shunt.hardware = cfg.Hardware
 		}
 	}
 	for _, name := range sel.names {

@@ -3,10 +3,14 @@ package capture
 import (
 	"errors"
 	"fmt"
+	"net"
+	"os"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +26,7 @@ type tap struct {
 	loopback bool // every frame is seen twice there
 	up       bool
 	filter   []unix.SockFilter
+	xdp      link.Link     // of a mirror: drops at the driver; nil: nothing does
 	program  *ebpf.Program // counts what is shunted, behind the filter; nil: nothing is
 	rings    []*ring       // none: the interface is gone
 	told     Interface     // under live.mu
@@ -146,6 +151,46 @@ func (t *tap) load() {
 		return
 	}
 	t.program = p
+	if slices.ContainsFunc(t.l.cfg.Mirror, func(pattern string) bool { ok, _ := path.Match(pattern, t.name); return ok }) {
+		t.mirror()
+	}
+}
+
+// mirror drops what is counted at the driver already. Only a mirror's frames are for nobody else; an interface with an
+// address is none.
+func (t *tap) mirror() {
+	refuse := func(why string) { t.l.notice("%s drops nothing at its driver: %s", t.name, why) }
+	i, err := net.InterfaceByName(t.name)
+	if err != nil {
+		refuse(err.Error())
+		return
+	}
+	addrs, err := i.Addrs()
+	if err != nil {
+		refuse(err.Error())
+		return
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); !ok || !n.IP.IsLinkLocalUnicast() {
+			refuse(fmt.Sprintf("it has the address %v, so it is no mirror", a))
+			return
+		}
+	}
+	switch {
+	case t.link != linkEthernet || t.loopback:
+		refuse("it is no Ethernet")
+		return
+	case t.l.cfg.Filter != "":
+		refuse("there is a filter, which is applied behind it")
+		return
+	}
+	if _, err := os.Stat("/sys/class/net/" + t.name + "/master"); err == nil {
+		refuse("it is part of another interface")
+		return
+	}
+	if t.xdp, err = t.l.shunt.drop(t.index, t.link); err != nil {
+		refuse(shuntRefused(err))
+	}
 }
 
 // pass puts the filter at a ring's socket, with the program that counts if there is one.
@@ -163,10 +208,10 @@ func (t *tap) pass(r *ring) error {
 
 // unload gives the program up. Sockets keep it.
 func (t *tap) unload() {
-	if t.program != nil {
-		t.program.Close()
-		t.program = nil
+	if t.xdp != nil {
+		t.xdp.Close()
 	}
+	t.program, t.xdp = nil, nil
 }
 
 // add opens a ring.

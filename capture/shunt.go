@@ -40,6 +40,13 @@ type shuntSide struct {
 	bits uint32
 }
 
+// Bits of shuntSide.
+const (
+	bitWatch  = 1 << iota // segments that begin like a protocol are to be delivered
+	bitNoACK              // packets without payload are
+	bitWindow             // what lies beyond the other side's window is
+)
+
 // shuntCounts is what the kernel has counted of a side, since Put.
 type shuntCounts struct {
 	packets, bytes, wire, payload uint64

@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -35,7 +36,8 @@ type shunt struct {
 	flows, slots, begins, control *ebpf.Map
 	mem, ctl                      []byte
 	notice                        func(format string, a ...any)
-	hardware                      bool
+	hardware                      bool // the time of a frame is another clock's
+	programs                      map[programKey]*ebpf.Program
 
 	mu    sync.Mutex
 	free  []uint32
@@ -53,7 +55,7 @@ type restingSlot struct {
 // newShunt makes the table and the memory.
 func newShunt(notice func(string, ...any)) (s *shunt, err error) {
 	_ = rlimit.RemoveMemlock() // before Linux 5.11 maps count against it
-	s = &shunt{notice: notice}
+	s = &shunt{notice: notice, programs: map[programKey]*ebpf.Program{}}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -102,13 +104,37 @@ func (s *shunt) close() {
 			m.Close()
 		}
 	}
+	for _, p := range s.programs {
+		p.Close()
+	}
+	clear(s.programs)
 }
 
-// program makes the program for an interface.
-func (s *shunt) program(link uint16, loopback, xdp bool, filter []bpf.RawInstruction, snap uint32) (*ebpf.Program, error) {
+// programKey is what the programs of interfaces differ by.
+type programKey struct {
+	link          uint16
+	loopback, xdp bool
+}
+
+// program gives the program for an interface: the same for all of a kind, so that one that comes later needs no new one,
+// which a sensor without rights could not have.
+func (s *shunt) program(kind uint16, loopback, xdp bool, filter []bpf.RawInstruction, snap uint32) (*ebpf.Program, error) {
+	key := programKey{kind, loopback, xdp}
+	if p := s.programs[key]; p != nil {
+		return p, nil
+	}
+	p, err := s.load(kind, loopback, xdp, filter, snap)
+	if err == nil {
+		s.programs[key] = p
+	}
+	return p, err
+}
+
+// load makes a program.
+func (s *shunt) load(kind uint16, loopback, xdp bool, filter []bpf.RawInstruction, snap uint32) (*ebpf.Program, error) {
 	p := shuntProgram{
 		flows: s.flows, slots: s.slots, begins: s.begins, control: s.control,
-		link: link, loopback: loopback, xdp: xdp, filter: filter, snap: snap,
+		link: kind, loopback: loopback, xdp: xdp, filter: filter, snap: snap,
 	}
 	code, err := p.instructions()
 	if err != nil {
@@ -116,9 +142,28 @@ func (s *shunt) program(link uint16, loopback, xdp bool, filter []bpf.RawInstruc
 	}
 	spec := ebpf.ProgramSpec{Name: "raytap_shunt", Type: ebpf.SocketFilter, License: "Apache-2.0", Instructions: code}
 	if xdp {
-		spec.Type = ebpf.XDP
+		// Frames may be in several pieces, and on some drivers must not be.
+		spec.Type, spec.Flags = ebpf.XDP, unix.BPF_F_XDP_HAS_FRAGS
+		if p, err := ebpf.NewProgram(&spec); err == nil {
+			return p, nil
+		}
+		spec.Flags = 0
 	}
 	return ebpf.NewProgram(&spec)
+}
+
+// drop attaches the program to the driver of a mirror, where what is counted is dropped before the kernel makes a packet
+// of it. The link ends with the process.
+func (s *shunt) drop(index int, ethernet uint16) (link.Link, error) {
+	p, err := s.program(ethernet, false, true, nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	l, err := link.AttachXDP(link.XDPOptions{Program: p, Interface: index})
+	if err != nil {
+		l, err = link.AttachXDP(link.XDPOptions{Program: p, Interface: index, Flags: link.XDPGenericMode})
+	}
+	return l, err
 }
 
 // Begin implements Shunt.

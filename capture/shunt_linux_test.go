@@ -35,7 +35,7 @@ func TestShuntPrograms(t *testing.T) {
 				if expr == "" || xdp {
 					code = nil
 				}
-				p, err := s.program(link, false, xdp, code, 65535)
+				p, err := s.load(link, false, xdp, code, 65535)
 				if err != nil {
 					t.Errorf("link %d, XDP %v, filter %q: %+v", link, xdp, expr, err)
 					if v, ok := err.(*ebpf.VerifierError); ok {

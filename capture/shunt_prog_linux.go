@@ -47,13 +47,6 @@ const (
 	sideUnit    = 92 // u32: bytes that a unit of its window field stands for
 )
 
-// Bits of sideBits.
-const (
-	bitWatch  = 1 << iota // segments that begin like a protocol are to be delivered
-	bitNoACK              // packets without payload are
-	bitWindow             // what lies beyond the other side's window is
-)
-
 // Reasons in slotState. The program writes all but the first.
 const (
 	outTaken    = 1 + iota // the flow table took it back

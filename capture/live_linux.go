@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -93,7 +94,7 @@ func OpenLive(cfg LiveConfig) (LiveSource, error) {
 	l.wall = func() time.Duration { return time.Duration(time.Now().UnixNano()) - time.Since(begin) }
 	l.offset = l.wall()
 	if cfg.Shunt {
-		if l.shunt, err = newShunt(l.notice); err != nil {
+		if l.shunt, err = newShunt(l.notice, ebpf.NewMap); err != nil {
 			l.notice("flows cannot be counted in the kernel (%s): all packets are delivered", shuntRefused(err))
 		} else {
 			l.shunt.hardware = cfg.Hardware

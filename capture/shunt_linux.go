@@ -53,7 +53,7 @@ type restingSlot struct {
 }
 
 // newShunt makes the table and the memory.
-func newShunt(notice func(string, ...any)) (s *shunt, err error) {
+func newShunt(notice func(string, ...any), makeMap func(*ebpf.MapSpec) (*ebpf.Map, error)) (s *shunt, err error) {
 	_ = rlimit.RemoveMemlock() // before Linux 5.11 maps count against it
 	s = &shunt{notice: notice, programs: map[programKey]*ebpf.Program{}}
 	defer func() {
@@ -71,7 +71,7 @@ func newShunt(notice func(string, ...any)) (s *shunt, err error) {
 		{&s.begins, ebpf.MapSpec{Name: "raytap_begins", Type: ebpf.Array, KeySize: 4, ValueSize: beginSize, MaxEntries: 1}},
 		{&s.control, ebpf.MapSpec{Name: "raytap_control", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE}},
 	} {
-		if *m.to, err = ebpf.NewMap(&m.spec); err != nil {
+		if *m.to, err = makeMap(&m.spec); err != nil {
 			return s, err
 		}
 	}

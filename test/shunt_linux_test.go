@@ -167,6 +167,9 @@ func sameFindings(t *testing.T, want, got *listener) {
 	t.Helper()
 	list := func(l *listener) (all []string) {
 		for _, f := range l.ear.findings {
+			if strings.HasPrefix(f.Rule, "sensor/") {
+				continue // of how busy the machine is
+			}
 			all = append(all, fmt.Sprint(f.Rule, " ", f.Src, " ", f.Dst, " ", f.Severity))
 		}
 		slices.Sort(all)

@@ -303,8 +303,9 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 	}
 	k, side := orient(p)
 	f := s.find(&k, h)
+	shunted := f != nil && f.shunted
 	if f != nil {
-		if f.shunted {
+		if shunted {
 			s.delivered(f, p)
 		}
 		switch {
@@ -351,6 +352,9 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 		s.packet(f, side, p)
 		if f.tcp != nil && f.tcp.waits {
 			f.release(f.waiting())
+		}
+		if shunted {
+			f.reshunt()
 		}
 	} else {
 		s.packet(f, side, p)

@@ -285,13 +285,26 @@ func (f *flow) unshunt() {
 	s.cfg.Shunt.Shunt.Take(&f.key, x.slot, &c)
 	n := c[0].packets + c[1].packets
 	f.absorb(x, &c)
-	f.shunted, x.asked = false, [2]bool{}
+	f.shunted, x.next = false, 0
 	if n >= shuntWorth {
 		x.backoff = 0
-	} else if x.backoff < maxBackoff {
+		return
+	}
+	if x.backoff < maxBackoff {
 		x.backoff++
 	}
 	x.next = f.payload[0] + f.payload[1] + s.cfg.Shunt.Least>>2<<x.backoff
+}
+
+// reshunt shunts the flow at once, behind the packet that has ended that, if the packet changes nothing: in an endless stream of
+// bytes that nobody knows some look like a beginning.
+func (f *flow) reshunt() {
+	if f.tcp == nil || f.shunted || f.more == nil || f.more.shunt == nil {
+		return // it is over
+	}
+	if f.consider(); !f.shunted {
+		f.more.shunt.asked = [2]bool{}
+	}
 }
 
 // readShunts reads what was counted of all flows that are shunted, if it is time to.

@@ -211,14 +211,11 @@ func (p *filterParser) lex() {
 				t.escaped = true
 				i++
 			}
-			begin := i
-			letter := i < len(s) && (s[i]|0x20) >= 'a' && (s[i]|0x20) <= 'z'
-			for i < len(s) && (wordByte(s[i]) || i > begin && s[i] == '-' && (brackets == 0 || letter) || s[i] == ':' && brackets == 0) {
-				i++
-			}
-			t.kind, t.text = tokenWord, s[begin:i]
-			if begin == i {
-				p.fail(&t, "a backslash with no word behind it")
+			n := wordLen(s[i:], brackets > 0)
+			t.kind, t.text = tokenWord, s[i:i+n]
+			i += n
+			if n == 0 {
+				p.fail(&t, "a backslash with no word after it")
 			}
 		case c == ':' && brackets == 0:
 			begin := i // ::1
@@ -227,13 +224,7 @@ func (p *filterParser) lex() {
 			}
 			t.kind, t.text = tokenWord, s[begin:i]
 		default:
-			n := 1
-			if i+1 < len(s) {
-				switch s[i : i+2] {
-				case "<<", ">>", "<=", ">=", "==", "!=", "&&", "||":
-					n = 2
-				}
-			}
+			n := signLen(s[i:])
 			t.kind, t.text = tokenSign, s[i:i+n]
 			i += n
 			switch t.text {
@@ -264,6 +255,27 @@ func (p *filterParser) lex() {
 		p.fail(&p.toks[open[len(open)-1]], "this parenthesis is not closed")
 	}
 	p.toks = append(p.toks, token{at: len(s)})
+}
+
+// wordLen returns the length of the word that s begins with.
+func wordLen(s string, inBrackets bool) int {
+	letter := len(s) > 0 && (s[0]|0x20) >= 'a' && (s[0]|0x20) <= 'z'
+	n := 0
+	for n < len(s) && (wordByte(s[n]) || n > 0 && s[n] == '-' && (!inBrackets || letter) || s[n] == ':' && !inBrackets) {
+		n++
+	}
+	return n
+}
+
+// signLen returns the length of the sign that s begins with.
+func signLen(s string) int {
+	if len(s) > 1 {
+		switch s[:2] {
+		case "<<", ">>", "<=", ">=", "==", "!=", "&&", "||":
+			return 2
+		}
+	}
+	return 1
 }
 
 func wordByte(c byte) bool {
@@ -404,7 +416,7 @@ func (p *filterParser) special() *node {
 			return p.fail(t, "no VLANs in link type %d", l.link)
 		}
 		if l.labels > 0 || l.pppoe {
-			return p.fail(t, "no VLANs behind mpls and pppoes")
+			return p.fail(t, "no VLANs after mpls and pppoes")
 		}
 		n := either(either(l.etherType(etherVLAN), l.etherType(etherQinQ)), l.etherType(etherQinQOld))
 		if id, ok := p.optional(); ok {
@@ -423,7 +435,7 @@ func (p *filterParser) special() *node {
 		case l.typed && !l.pppoe:
 			n = l.etherType(etherMPLS)
 		default:
-			return p.fail(t, "no MPLS in link type %d or behind pppoes", l.link)
+			return p.fail(t, "no MPLS in link type %d or after pppoes", l.link)
 		}
 		if label, ok := p.optional(); ok {
 			if label > 0xfffff {
@@ -436,7 +448,7 @@ func (p *filterParser) special() *node {
 		return n
 	case p.accept("pppoed"), p.accept("pppoes"):
 		if l.labels > 0 || l.pppoe {
-			return p.fail(t, "no PPPoE behind mpls and pppoes")
+			return p.fail(t, "no PPPoE after mpls and pppoes")
 		}
 		if t.text == "pppoed" {
 			return l.etherType(0x8863)
@@ -547,7 +559,7 @@ func (p *filterParser) alone(q qualifiers, t *token) *node {
 	w, _ := lookupProto(t.text)
 	switch w.proto {
 	case protoLink:
-		return p.fail(t, "%q needs host, src, dst, proto, broadcast, multicast or [ behind it", t.text)
+		return p.fail(t, "%q needs host, src, dst, proto, broadcast, multicast or [ after it", t.text)
 	case protoTransport:
 		return p.lay.ipProto(w.num, w.over4, w.over6)
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/file"
-	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/engine/zeekview"
 	"github.com/raytap/raytap/record"
@@ -22,7 +21,7 @@ type collector struct {
 	env      *detectors.Env
 	repeat   *detectors.Suppressor
 	tune     *detectors.Tuning
-	arranged services.Expectations
+	expected capture.Expectations
 	zeek     *zeekview.View
 	joined   *file.Joined
 	kept     *keeping // nil: no files are
@@ -39,6 +38,7 @@ type collector struct {
 	findings, weirds, rows uint64
 	told                   uint64     // findings, and what tells of them
 	doubt                  *homeDoubt // nil: home was said
+	seen                   *observing // nil: nobody observes
 
 	clock, flushed capture.Time
 	flushedAt      uint64 // told, when that was
@@ -85,7 +85,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.bus.Rows = func(r capture.Record) {
 		if x, ok := r.(*detectors.Incident); ok {
 			x.Mask()
-			x.Peer = e.cfg.Sensor.Name
+			x.Peer = e.cfg.Peer()
 			if e.rec != nil {
 				e.rec.Incident(x)
 			}
@@ -97,6 +97,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		d.New(c.env, c.bus)
 	}
 	c.doubt = newHomeDoubt(&e.cfg, e.home, c.bus)
+	c.seen = newObserving(e.cfg.Observer, c.bus, func(r capture.Record) { c.say(r) })
 	c.zeek = zeekview.New(zeekview.Options{More: e.cfg.LogMore}, func(r capture.Record) { c.say(r) })
 	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()}), c.event)
 	return c
@@ -116,19 +117,17 @@ func (c *collector) say(ev any) {
 }
 
 // event brings one event to detectors and logs.
-func (c *collector) event(ev any, aside, begun bool) {
+func (c *collector) event(ev any, from capture.Provenance) {
 	if p, ok := ev.(*file.Piece); ok {
-		c.joined.Take(p, aside, begun)
+		c.joined.Take(p, from)
 		return
 	}
-	c.arranged.Event(ev) // names the data connections that FTP has announced
-	if t, ok := ev.(*services.Transfer); ok {
-		f := c.arranged.File(t)
-		if f == nil {
-			c.kept.drop(t.File)
+	c.expected.Event(ev) // names the connections that were announced
+	if x, ok := ev.(*capture.Awaited); ok {
+		if ev = x.Event; !c.expected.Announced(x) {
+			c.kept.drop(fileOf(ev))
 			return
 		}
-		ev = f
 	}
 	c.zeek.Tunnels(ev)
 	if x, ok := ev.(*capture.Weird); ok {
@@ -147,11 +146,12 @@ func (c *collector) event(ev any, aside, begun bool) {
 		waits = c.kept.take(fileOf(ev))
 		c.kept.call(ev)
 	}
+	c.seen.event(ev)
 	c.bus.Publish(ev)
 	if x, ok := ev.(*capture.Conn); ok && c.e.rec != nil {
 		c.e.rec.Conn(x)
 	}
-	if r := c.zeek.Row(ev, zeekview.Provenance{Doubted: aside, Begun: begun}); r != nil && !c.over {
+	if r := c.zeek.Row(ev, from); r != nil && !c.over {
 		if waits {
 			c.kept.row()
 		} else {
@@ -181,6 +181,7 @@ func (c *collector) take(b *batch) {
 		c.joined.End()
 	}
 	c.kept.settle(0, c.say)
+	c.seen.batch(b.clock)
 	if b.counted {
 		c.sums.sum(b.counts)
 	}
@@ -201,7 +202,7 @@ func (c *collector) take(b *batch) {
 	c.err = b.err
 	if b.report {
 		row, loss := c.span.end(c.stats, b.clock)
-		row.peer = e.cfg.Sensor.Name
+		row.peer = e.cfg.Peer()
 		c.say(row)
 		c.bus.Publish(loss)
 		c.say(loss)
@@ -231,7 +232,8 @@ func (c *collector) merge(b *batch) {
 		x := &lists[best][c.at[best]]
 		c.kept.settle(x.pos, c.say)
 		c.bus.Reading, c.over = x.reading, x.over
-		c.event(x.ev, x.aside, x.begun)
+		c.seen.place(b, x.pos)
+		c.event(x.ev, x.from)
 		c.stood(x)
 		c.at[best]++
 	}
@@ -244,13 +246,14 @@ func (c *collector) stood(x *event) {
 		return
 	}
 	s.At, s.Stage = capture.At{Time: c.clock}, fmt.Sprintf("detectors and outputs, over a %T", x.ev)
-	c.event(s, false, false)
+	c.event(s, 0)
 }
 
 // end says what is left to say.
 func (c *collector) end() (Stats, error) {
 	c.bus.End(capture.At{Time: c.stats.Last, Packet: c.stats.Packets})
 	c.repeat.Flush()
+	c.seen.end()
 	c.stats.Findings, c.stats.Weirds, c.stats.RowsLost = c.findings, c.weirds, rowsLost(c.sinks)
 	c.stats.Bundled, c.stats.LooksCut, c.stats.LookWork, c.stats.Written = c.bus.Bundled(), c.bus.LooksCut, c.bus.LookWork, c.bus.Written
 	c.stats.Outsiders = c.doubt.outsiders()
@@ -260,7 +263,7 @@ func (c *collector) end() (Stats, error) {
 	if c.e.live {
 		rest, _ = c.span.end(c.stats, c.clock)
 	}
-	rest.peer = c.e.cfg.Sensor.Name
+	rest.peer = c.e.cfg.Peer()
 	c.say(rest)
 	c.stats.Rows = c.rows
 	return c.stats, c.err

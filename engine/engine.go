@@ -44,8 +44,7 @@ const batchesPerStage = 2
 type event struct {
 	pos   uint64
 	shard uint32
-	aside bool // read out of packets that Zeek does not read
-	begun bool // aside: Zeek sees the flow begin
+	from  capture.Provenance
 	// 1 or 2: of a flow with two readings, see capture.Aside.
 	reading uint8
 	over    bool // of a flow that makes more than it is worth: it has no row
@@ -73,7 +72,7 @@ type batch struct {
 	err     error
 	done    sync.WaitGroup
 	begins  *capture.Seed // of the flow hash, with the first frames
-	ftp     bool          // data connections were arranged lately
+	expects bool          // connections were announced lately: see decoders.Expect
 	closes  int           // no frames: the shard of this number, from 1, ends
 	// used is how many flows were in the table of each shard behind the batch, usedAt the packets up to there. A batch
 	// comes back when all are done with it, and the batches in turn, so the next one that it is knows of the same one in

@@ -6,9 +6,8 @@ import (
 
 	"github.com/raytap/raytap/decoders/bare"
 	"github.com/raytap/raytap/decoders/file"
-	"github.com/raytap/raytap/decoders/ray"
-	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 // Files says which files are kept out of the traffic, and within which bounds.
@@ -101,8 +100,6 @@ func fileOf(ev any) *file.File {
 	switch ev := ev.(type) {
 	case *file.File:
 		return ev
-	case *services.Transfer:
-		return ev.File
 	case *bare.Transfer:
 		return ev.File
 	}

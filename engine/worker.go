@@ -2,15 +2,13 @@ package engine
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
-	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/engine/zeekview"
+	"github.com/raytap/raytap/interpreters"
 	"github.com/raytap/raytap/record"
 	"github.com/raytap/raytap/registry"
 )
@@ -21,7 +19,8 @@ type worker struct {
 	id     int
 	in     chan *batch
 	shards []*capture.Shard // by shard number, nil where it is another's
-	interp []func(any) any
+	interp *interpreters.Set
+	made   []any // by them, of the event at hand
 	batch  *batch
 	shard  uint32
 	pos    uint64
@@ -36,7 +35,7 @@ type worker struct {
 
 // newWorker makes worker id of n.
 func newWorker(e *engine, id, n int) *worker {
-	w := &worker{e: e, id: id, in: make(chan *batch, cap(e.free)), shards: make([]*capture.Shard, capture.ShardCount), interp: registry.Interpreters(e.home), watch: e.newWatch()}
+	w := &worker{e: e, id: id, in: make(chan *batch, cap(e.free)), shards: make([]*capture.Shard, capture.ShardCount), watch: e.newWatch()}
 	fc := capture.FlowConfig{
 		MaxFlows: e.cfg.MaxFlows / capture.ShardCount, Checksums: e.cfg.checksums(), Emit: w.emit,
 		Wait: e.cfg.Order.Wait, WaitPackets: e.cfg.Order.Packets,
@@ -46,35 +45,30 @@ func newWorker(e *engine, id, n int) *worker {
 		},
 		Dear: callsRay,
 	}
-	if !e.cfg.LogMore {
-		fc.Admits = zeekview.Admits
-	}
 	w.label = registry.Labels(e.cfg.copies())
-	specs := registry.DecodersFor(e.home, e.balancers, w.shedding, e.cfg.copies())
+	kit := registry.NewKit(registry.Options{Home: e.home, Balancers: e.balancers, Shed: w.shedding, Copies: e.cfg.copies()})
+	w.interp = kit.Interpreters
 	if e.rec != nil {
 		w.judge = e.rec.Policy().Judge()
 	}
-	web := &specs[slices.IndexFunc(specs, func(s decoders.Spec) bool { return s.Name == "http" })]
-	set, names := decoders.NewSet(specs), decoders.NewSet(append(specs[:len(specs):len(specs)], dns.AnySpec()))
-	if !e.cfg.LogMore {
-		admits := func(service string) bool { return zeekview.Admits(nil, true, service) }
-		set.Admits, names.Admits = admits, admits
-	}
-	fc.Shunt = e.shunting(id, set, w.judge)
-	carried := file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()})
+	streams := zeekview.NewStreams(kit.Decoders, kit.HTTP, zeekview.Options{More: e.cfg.LogMore})
+	fc.Admits = streams.Admits()
+	fc.Shunt = e.shunting(id, streams.Set(), w.judge)
+	expects := registry.Expects(kit.Files)
 	for s := id; s < capture.ShardCount; s += n {
-		transfers := services.NewTransfers(carried)
+		watchers := make([]decoders.Watcher, len(expects))
+		for i := range expects {
+			watchers[i] = expects[i].Open()
+		}
 		fc.Open = func(h capture.Host, mid bool) capture.Stream {
-			_, port := h.Ports()
-			list := set
-			if dns.Port(0, port) || dns.Port(capture.ProtoUDP, port) {
-				list = names
+			mux, stream := streams.Open(h, mid)
+			for i := 0; i < len(watchers) && stream == nil; i++ {
+				stream = watchers[i](h, mux, mid, w.batch.expects)
 			}
-			mux := list.Mux(h, mid)
-			if http.Port(port) && !mid {
-				return http.Beside(h, mux, web)
+			if stream == nil {
+				return mux
 			}
-			return transfers.Watch(h, mux, mid, w.batch.ftp)
+			return stream
 		}
 		w.shards[s] = capture.NewShard(fc)
 	}
@@ -245,17 +239,16 @@ func (w *worker) emit(ev any) {
 	at := event{pos: w.pos, shard: w.shard}
 	if x, ok := ev.(*capture.Aside); ok {
 		ev = x.Event
-		at.aside, at.begun, at.reading, at.over = x.Doubted, x.Begun, x.Reading, x.Over
+		at.from, at.reading, at.over = x.From, x.Reading, x.Over
 	}
 	at.ev = ev
 	*out = append(*out, at)
 	if w.judge != nil && w.judge.Treasures(ev) {
 		w.shards[w.shard].Whole()
 	}
-	for _, f := range w.interp {
-		if made := f(ev); made != nil {
-			*out = append(*out, event{pos: w.pos, shard: w.shard, reading: at.reading, ev: made})
-			w.shards[w.shard].Keep()
-		}
+	w.made = w.interp.Interpret(ev, w.made[:0])
+	for _, made := range w.made {
+		*out = append(*out, event{pos: w.pos, shard: w.shard, reading: at.reading, ev: made})
+		w.shards[w.shard].Keep()
 	}
 }

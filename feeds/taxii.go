@@ -53,7 +53,7 @@ func (c *client) tell(ctx context.Context, address string) (*told, error) {
 	}
 	var t told
 	if err := json.Unmarshal(a.body, &t); err != nil {
-		return nil, errors.New("answers with what is no JSON")
+		return nil, errors.New("does not answer with JSON")
 	}
 	return &t, nil
 }
@@ -100,12 +100,19 @@ func (c *client) find(ctx context.Context) (string, error) {
 	} else if at.Path == "/" {
 		at.Path = "/taxii2/" // (4.1)
 	}
-	t, err := c.tell(ctx, at.String())
+	roots, err := c.roots(ctx, at)
 	if err != nil {
 		return "", err
 	}
-	var roots []*url.URL
+	return c.collection(ctx, roots)
+}
+
+// roots returns the API roots that the server at this URL has, which may be one itself, the default first.
+func (c *client) roots(ctx context.Context, at *url.URL) (roots []*url.URL, err error) {
+	t, err := c.tell(ctx, at.String())
 	switch {
+	case err != nil:
+		return nil, err
 	case len(t.Roots) > 0:
 		for _, r := range append([]string{t.Default}, t.Roots...) {
 			u, err := at.Parse(r)
@@ -116,11 +123,15 @@ func (c *client) find(ctx context.Context) (string, error) {
 				roots = append(roots, u)
 			}
 		}
+		return roots, nil
 	case len(t.Versions) > 0:
-		roots = []*url.URL{at}
-	default:
-		return "", errors.New("is neither a discovery nor an API root of TAXII 2.1")
+		return []*url.URL{at}, nil
 	}
+	return nil, errors.New("is neither a discovery nor an API root of TAXII 2.1")
+}
+
+// collection looks through API roots for the collection that was asked for, or, if none was, for the only one there is.
+func (c *client) collection(ctx context.Context, roots []*url.URL) (string, error) {
 	var names []string
 	var failed error
 	var only string
@@ -140,7 +151,7 @@ func (c *client) find(ctx context.Context) (string, error) {
 			objects := root.String() + "collections/" + url.PathEscape(x.ID) + "/objects/"
 			if want := c.src.Collection; want != "" && (x.ID == want || x.Alias == want || x.Title == want) {
 				if !x.Read {
-					return "", errors.New("gives no access to this collection")
+					return "", errors.New("denies access to this collection")
 				}
 				return objects, nil
 			}
@@ -232,7 +243,7 @@ func (c *client) fetchTAXII(ctx context.Context, old *store, now time.Time) (*st
 		case e.Next != "" && e.Next != page:
 			page = e.Next
 		case e.Next != "":
-			return nil, errors.New("gives the same page again and again")
+			return nil, errors.New("returns the same page repeatedly")
 		case last != "" && last != after: // what is left was added later (3.5)
 			page, after = "", last
 		default:

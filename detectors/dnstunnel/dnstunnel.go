@@ -35,9 +35,9 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/dns"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 //go:embed quiet.txt
@@ -59,14 +59,6 @@ type Config struct {
 // a key, a file of passwords; 20 names are what that needs at least.
 func Default() Config {
 	return Config{Bytes: 1500, Length: 25, Names: 20, Window: 10 * time.Minute}
-}
-
-// Check says what is wrong with the settings.
-func (c *Config) Check() error {
-	if c.Names < 1 || c.Names > maxNames {
-		return fmt.Errorf("names: %d is not between 1 and %d", c.Names, maxNames)
-	}
-	return nil
 }
 
 const (
@@ -103,16 +95,18 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "dns_tunnel",
+		Name: "dns_tunnel", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Egress_DNS_Tunnel", Severity: detectors.High,
-			Says:   "A home machine asked for many different long names below one domain within a window: data in the names.",
+			Says: "A home machine looked up many different long names below one domain within a window: the names carry " +
+				"data.",
 			ATLAS:  []string{"AML.T0025", "AML.T0072"},
 			ATTACK: []string{"T1048.003", "T1071.004", "T1132"},
 			Needs:  "DNS in clear text between the machine and its resolver.",
-			FalsePositives: "Services that put more than one digest into a name, or encoded data that is no digest (measurement, tracking, licences), " +
-				"and delivery networks with long random names, unless they are in the built-in list: put their domain on the allow-list. " +
-				"Resolvers whose clients the tap does not see, until they are seen to answer.",
+			FalsePositives: "Services that put several digests, or encoded data other than a digest, into a name " +
+				"(measurement, tracking, licensing), and content delivery networks with long random names, unless they are " +
+				"on the built-in list: put their domain on the allow-list. Resolvers whose clients the tap does not see, " +
+				"until one of their answers is seen.",
 			Story: detectors.Story{Group: detectors.GroupTheft, Sure: true, Grave: true,
 				Does: "sent data in DNS queries through %", Other: "exfiltration host", Techniques: []string{"AML.T0025", "T1048.003"},
 			},
@@ -348,27 +342,11 @@ func (d *detector) judge(t *dns.Transaction, k pairKey, p *pair) {
 	if p.said == detectors.High && p.bytes < muchMore*p.saidAt {
 		return
 	}
-	need := d.cfg.Bytes
-	rare := float64(p.rare) >= rareShare*float64(p.queries)
-	if rare {
-		need /= 2
-	}
 	mean := float64(p.bytes) / float64(p.unique)
 	entropy := p.entropy()
-	encoded := mean >= float64(d.cfg.Length) && entropy >= minEntropy
-	sev := detectors.Info
 	why := d.excuse(t, k, p, mean, entropy)
-	switch {
-	case encoded && p.bytes >= high*need && mean >= 1.2*float64(d.cfg.Length):
-		sev = detectors.High
-	case encoded && p.bytes >= need:
-		sev = detectors.Medium
-	case rare && p.down >= downBytes && p.unique >= downNames && entropy >= minEntropy:
-		sev = detectors.Medium
-	default:
-		return
-	}
-	if sev <= p.said && p.bytes < muchMore*p.saidAt {
+	sev := d.severity(p, mean, entropy)
+	if sev == detectors.Info || sev <= p.said && p.bytes < muchMore*p.saidAt {
 		return
 	}
 	relay := d.relays.Get(k.client) != nil
@@ -422,4 +400,24 @@ func (d *detector) judge(t *dns.Transaction, k pairKey, p *pair) {
 	}
 	f.Sub += fmt.Sprintf("%.0f characters in a name, %.1f bits each, %d%% for types that hold data", mean, entropy, 100*p.rare/max(p.queries, 1))
 	d.bus.Report(f)
+}
+
+// severity is how bad the names of a pair look by themselves, with mean characters each of so much entropy; Info if they say
+// nothing.
+func (d *detector) severity(p *pair, mean, entropy float64) detectors.Severity {
+	need := d.cfg.Bytes
+	rare := float64(p.rare) >= rareShare*float64(p.queries)
+	if rare {
+		need /= 2
+	}
+	encoded := mean >= float64(d.cfg.Length) && entropy >= minEntropy
+	switch {
+	case encoded && p.bytes >= high*need && mean >= 1.2*float64(d.cfg.Length):
+		return detectors.High
+	case encoded && p.bytes >= need:
+		return detectors.Medium
+	case rare && p.down >= downBytes && p.unique >= downNames && entropy >= minEntropy:
+		return detectors.Medium
+	}
+	return detectors.Info
 }

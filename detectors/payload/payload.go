@@ -37,10 +37,10 @@ import (
 	"github.com/raytap/raytap/decoders/bare"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/command"
 	"github.com/raytap/raytap/detectors/data"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 const (
@@ -75,20 +75,22 @@ func Spec() detectors.Spec {
 	rule := func(name, note, what, does string) detectors.Rule {
 		return detectors.Rule{
 			Name: name, Note: note, Severity: detectors.High,
-			Says:   "A home machine fetched " + what + " from outside, under circumstances that add up: after a job from outside, from a bare address or a file drop, under a false name.",
+			Says:   "A home machine fetched " + what + " from outside in suspicious circumstances: after a job from outside, from a bare address or a file-sharing site, or under a misleading name.",
 			ATLAS:  []string{"AML.T0050"},
 			ATTACK: []string{"T1105", "T1059.004"},
-			Needs:  "HTTP in clear text with the beginning of the answer's body, or a connection that carries the file and nothing else; Ray's HTTP traffic for what a job named.",
-			FalsePositives: "What is fetched by address or by the command line from an own server outside that is none of the usual ones for packages " +
-				"(put it on the allow-list). Low: installers by the command line, what package managers fetch from a bare address, machines' settings at boot. " +
-				"What comes over TLS, or deep inside an archive, is not seen.",
+			Needs: "HTTP in clear text with the beginning of the response's body, or a connection that carries only the " +
+				"file; Ray's HTTP traffic to know what a job named.",
+			FalsePositives: "Files fetched by address or by a command-line tool from your own server outside, unless it is " +
+				"one of the usual package hosts (put it on the allow-list). Low: installers fetched from the command line, " +
+				"package managers that use a bare address, boot-time configuration. Files over TLS, or deep inside an " +
+				"archive, are not seen.",
 			Story: detectors.Story{Group: detectors.GroupFetch, Sure: true,
 				Does: "fetched " + does + " from %", Other: "payload host", Techniques: []string{"T1105"},
 			},
 		}
 	}
 	return detectors.Spec{
-		Name: "payload",
+		Name: "payload", Settings: settings(),
 		Rules: []detectors.Rule{rule(ruleScript, "Payload_Script", "a script", "a script"), rule(ruleExecutable, "Payload_Executable", "a program", "a program"),
 			rule(ruleArchive, "Payload_Archive", "an archive with a program or script in it, a pickle that runs something, a repository or an image", "code in an archive")},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
@@ -367,22 +369,7 @@ func (d *detector) judge(x *fetch) {
 		Src: server, Dst: victim, Flow: x.flow,
 		Sub: strings.Join(g.why, "; "),
 	}
-	if x.t != nil {
-		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "request", Value: x.t.Request.Method + " " + detectors.Clip(host+path, 300), Packet: x.t.Request.Packet})
-	} else {
-		out.Port = x.flow.Resp.Port()
-	}
-	if !x.done {
-		out.Outcome = detectors.Unknown // begun, but the end was not seen
-	}
-	size := ""
-	if f := x.f; f != nil {
-		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "content", Value: content(f), Packet: f.Packet})
-		if f.Hashed() {
-			out.Evidence = append(out.Evidence, detectors.Evidence{Field: "sha256", Value: f.SHA256, Packet: f.Packet})
-		}
-		size = fmt.Sprintf(" of %d bytes", f.Seen+f.Missing)
-	}
+	size := x.prove(out, host, path)
 	switch {
 	case x.managed && job == nil && entry == nil:
 	case g.points >= highAt && !x.unknown && !x.managed:
@@ -397,6 +384,26 @@ func (d *detector) judge(x *fetch) {
 	}
 	out.Msg = fmt.Sprintf("%s fetched %s%s from %s (%s)", victim, x.what, size, detectors.Clip(host+path, 120), strings.Join(g.why, ", "))
 	d.bus.Report(out)
+}
+
+// prove gives a finding the request and the file as evidence. It returns the size for the sentence; "" without a file.
+func (x *fetch) prove(out *detectors.Finding, host, path string) (size string) {
+	if x.t != nil {
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "request", Value: x.t.Request.Method + " " + detectors.Clip(host+path, 300), Packet: x.t.Request.Packet})
+	} else {
+		out.Port = x.flow.Resp.Port()
+	}
+	if !x.done {
+		out.Outcome = detectors.Unknown // begun, but the end was not seen
+	}
+	if f := x.f; f != nil {
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "content", Value: content(f), Packet: f.Packet})
+		if f.Hashed() {
+			out.Evidence = append(out.Evidence, detectors.Evidence{Field: "sha256", Value: f.SHA256, Packet: f.Packet})
+		}
+		size = fmt.Sprintf(" of %d bytes", f.Seen+f.Missing)
+	}
+	return size
 }
 
 // grounds are what speaks for a fetch being an attack's.

@@ -16,7 +16,6 @@
 package secrets
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -24,10 +23,10 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 const rule = "secrets/leak"
@@ -55,16 +54,6 @@ type Config struct {
 // Default is what holds when nothing is said: nobody may.
 func Default() Config { return Config{} }
 
-// Check says what is wrong with the settings.
-func (c *Config) Check() error {
-	for _, a := range c.Allow {
-		if strings.Trim(a, ".") == "" {
-			return errors.New("secrets: allow: an empty name would allow everything")
-		}
-	}
-	return nil
-}
-
 // owners are the domains of providers to whom their own credentials go every day.
 var owners = map[string][]string{
 	"aws": {"amazonaws.com"}, "google": {"googleapis.com", "google.com", "youtube.com", "youtube-nocookie.com", "firebaseio.com", "gstatic.com"}, "azure": {"windows.net", "azure.com"}, "openai": {"openai.com"},
@@ -76,16 +65,16 @@ var owners = map[string][]string{
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "secrets",
+		Name: "secrets", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Secrets_Leak", Severity: detectors.High,
 			Says:   "Credentials left a home machine in clear text for a machine outside.",
 			ATLAS:  []string{"AML.T0055", "AML.T0025"},
 			ATTACK: []string{"T1552.001", "T1041"},
-			Needs: "HTTP/1 in clear text (the first 256 KiB of a request's body, 64 KiB of an answer's), or a bare stream of text; " +
-				"a value whose format is known, or several under their names.",
-			FalsePositives: "Services outside that are rightly given credentials over plain HTTP in a body or a target (put them on the allow-list); posted " +
-				"documentation that shows the settings of several providers with made-up values.",
+			Needs: "HTTP/1 in clear text (the first 256 KiB of a request's body, 64 KiB of a response's), or a bare text " +
+				"stream; a value in a known format, or several values with their names.",
+			FalsePositives: "Services outside that legitimately receive credentials over plain HTTP in a body or target (put " +
+				"them on the allow-list); documentation that is posted with made-up settings of several providers.",
 			// Below medium it is an example, or a request that authenticates itself.
 			Story: detectors.Story{Group: detectors.GroupTheft, Least: detectors.Medium, Sure: true, Grave: true,
 				Does: "sent credentials to %", Other: "exfiltration host",

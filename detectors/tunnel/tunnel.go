@@ -65,45 +65,49 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "tunnel",
+		Name: "tunnel", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: ruleRelay, Note: "Tunnel_Relay", Severity: detectors.High,
-			Says:   "A home machine uses a service or program that lets others in past the firewall.",
+			Says:   "A home machine uses a service or program that gives outsiders access through the firewall.",
 			ATLAS:  []string{"AML.T0072"},
 			ATTACK: []string{"T1572", "T1090"},
-			Needs:  "The look-up or the TLS hello of a service by its name, or the first bytes of bore, frp, gsocket, chisel, wstunnel, WireGuard, OpenVPN or Tailscale.",
-			FalsePositives: "Developers who show a demo by ngrok or Gradio, machines that are managed over Tailscale or WireGuard: low, and to be " +
-				"put on the allow-list. One that happens to begin within an hour after somebody got in.",
+			Needs: "A lookup or TLS hello that names the service, or the first bytes of bore, frp, gsocket, chisel, " +
+				"wstunnel, WireGuard, OpenVPN or Tailscale.",
+			FalsePositives: "Low: developers who share a demo through ngrok or Gradio; machines managed over Tailscale or " +
+				"WireGuard (put them on the allow-list). High: any of these that happens to begin within an hour of an " +
+				"intrusion.",
 			Story: detectors.Story{Group: detectors.GroupBeacon,
 				Does: "opened a tunnel to %", Other: "command host", Techniques: []string{"AML.T0072", "T1572"},
 			},
 		}, {
 			Name: ruleSSH, Note: "Tunnel_SSH", Severity: detectors.High,
-			Says:           "A home machine speaks SSH with a machine outside on a port of something else.",
+			Says:           "A home machine speaks SSH to a machine outside on a port that belongs to another service.",
 			ATLAS:          []string{"AML.T0072"},
 			ATTACK:         []string{"T1572", "T1571"},
-			Needs:          "The first lines of both sides.",
-			FalsePositives: "Machines of one's own that take SSH on another port; SFTP of partners.",
+			Needs:          "The first line from each side.",
+			FalsePositives: "Your own machines that accept SSH on another port; SFTP servers of partners.",
 			Story: detectors.Story{Group: detectors.GroupBeacon,
 				Does: "opened a tunnel to %", Other: "command host", Techniques: []string{"AML.T0072", "T1572"},
 			},
 		}, {
 			Name: ruleProtocol, Note: "Tunnel_Protocol", Severity: detectors.High,
-			Says:           "A home machine sends packets in packets to a machine outside, or something else than DNS on its port.",
-			ATLAS:          []string{"AML.T0072"},
-			ATTACK:         []string{"T1572", "T1095"},
-			Needs:          "GRE, IP in IP, or what tunnels over UDP carry, from home to outside; both directions of port 53.",
-			FalsePositives: "A site's own tunnels to its other site whose addresses are not home (put them on the allow-list).",
+			Says: "A home machine sends encapsulated packets to a machine outside, or uses the DNS port for " +
+				"something other than DNS.",
+			ATLAS:  []string{"AML.T0072"},
+			ATTACK: []string{"T1572", "T1095"},
+			Needs:  "GRE, IP-in-IP or UDP tunnels from home to outside; both directions of port 53.",
+			FalsePositives: "Your own site-to-site tunnels when the other site is not in the home networks (put it on the " +
+				"allow-list).",
 			Story: detectors.Story{Group: detectors.GroupBeacon,
 				Does: "opened a tunnel to %", Other: "command host", Techniques: []string{"AML.T0072", "T1572"},
 			},
 		}, {
 			Name: ruleProxy, Note: "Tunnel_Proxy", Severity: detectors.High,
-			Says:           "A home machine connects to places for somebody outside, as a SOCKS proxy.",
+			Says:           "A home machine acts as a SOCKS proxy for a machine outside.",
 			ATLAS:          []string{"AML.T0072"},
 			ATTACK:         []string{"T1090"},
-			Needs:          "SOCKS in clear text, in whichever direction the connection was opened.",
-			FalsePositives: "A proxy that is offered to outsiders on purpose.",
+			Needs:          "SOCKS in clear text, in either direction.",
+			FalsePositives: "A proxy offered to outsiders on purpose.",
 			Story: detectors.Story{Group: detectors.GroupBeacon,
 				Does: "opened a tunnel to %", Other: "command host", Techniques: []string{"AML.T0072", "T1572"},
 			},

@@ -42,6 +42,7 @@ type block struct {
 	data     []byte
 	doubt    bool // out of a packet with a wrong checksum
 	ttl      uint8
+	passed   bool // the kernel has counted it, see Shunt: it is not missing
 }
 
 // whole reports whether all of the run's bytes are there, or none of them were wanted.
@@ -172,7 +173,7 @@ func (f *flow) data(side uint8, seq uint32, p *Packet) {
 	if !live && (e.asm == nil || e.asm.bytes == 0) && !f.wakes(side, b) {
 		b = nil
 	}
-	f.insert(side, block{seq, end, b, doubt, p.TTL})
+	f.insert(side, block{seq: seq, end: end, data: b, doubt: doubt, ttl: p.TTL})
 	f.settle(side)
 	f.bound(side)
 }
@@ -386,7 +387,7 @@ func (f *flow) insert(side uint8, nb block) {
 		if seqDelta(nb.end, last.end) <= 0 {
 			return
 		}
-		join = last.end == nb.seq && last.doubt == nb.doubt && last.whole() && (last.data == nil) == (nb.data == nil) &&
+		join = last.end == nb.seq && last.doubt == nb.doubt && last.passed == nb.passed && last.whole() && (last.data == nil) == (nb.data == nil) &&
 			(last.ttl == nb.ttl || len(a.ahead) > mixedRuns)
 	}
 	covered := i
@@ -438,7 +439,11 @@ func (f *flow) drain(side uint8) {
 		if n := seqDelta(e.next, b.seq); n > 0 && f.more != nil && f.more.disp != nil {
 			f.gives(side, b.seq, clip(b.data, uint32(n)), a.sentSeq, a.sent, b.ttl)
 		}
-		if seqDelta(b.end, e.next) > 0 {
+		switch {
+		case seqDelta(b.end, e.next) <= 0:
+		case b.passed:
+			f.pass(side, uint64(b.end-e.next))
+		default:
 			f.deliver(side, b.end, skipBytes(b.data, e.next-b.seq), b.doubt, f.live())
 		}
 	}

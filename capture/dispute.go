@@ -133,6 +133,9 @@ func unlike(aSeq uint32, a []byte, bSeq uint32, b []byte) bool {
 
 // dispute has b, another copy of bytes from seq on, read beside the first.
 func (f *flow) dispute(side uint8, seq uint32, b []byte, ttl uint8) bool {
+	if f.shunted {
+		f.unshunt()
+	}
 	x, e := f.extra(), &f.tcp.ep[side]
 	d := x.disp
 	if d == nil {

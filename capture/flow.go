@@ -259,6 +259,7 @@ type flow struct {
 	dear     bool  // never shed
 	known    bool  // an event has carried the identity
 	rested   bool  // a stream was given up, as a Rester
+	shunted  bool  // the kernel counts it: see Shard.delivered
 	asleep   bool  // its row is told, but a request in it is not over: see Shard.expire
 	attempt  bool  // the 5 s timer of a SYN is running
 	armed    rank  // by which it stands in the wheels
@@ -311,6 +312,7 @@ type flowMore struct {
 	renewAt uint32
 	holes   [2]uint32 // by side, where what was taken for lost begins
 	wait    *waiting  // of tcpConn.waits
+	shunt   *shunted  // nil: it never was
 }
 
 // extra gives the flow its flowMore.
@@ -368,6 +370,9 @@ func (f *flow) checked(side uint8, p *Packet) bool {
 // aside has the row of conn.log accounted for without packets such as the one at hand. believed says that what is read
 // comes out of it.
 func (f *flow) aside(believed bool) {
+	if f.shunted {
+		f.unshunt()
+	}
 	x := f.extra()
 	if x.doubt = believed; x.strict == nil {
 		x.strict = f.fork()
@@ -383,7 +388,7 @@ func (f *flow) fork() *flow {
 	s.more = nil
 	if x := f.more; x != nil {
 		c := *x
-		c.hist, c.strict, c.disp, c.begun, c.wait = slices.Clone(x.hist), nil, nil, nil, nil
+		c.hist, c.strict, c.disp, c.begun, c.wait, c.shunt = slices.Clone(x.hist), nil, nil, nil, nil, nil
 		s.more = &c
 	}
 	if f.tcp != nil {
@@ -704,6 +709,9 @@ func (f *flow) progress(force bool) {
 	f.untold, f.toldAt = [2]uint32{}, f.sh.now
 	o := f.origSide
 	f.Emit(&Progress{At: f.sh.at, Flow: f.Flow(), Bytes: [2]uint64{n[o], n[o^1]}, Guessed: f.mid})
+	if f.sh.cfg.Shunt.Shunt != nil && !force {
+		f.consider()
+	}
 }
 
 // open makes the flow's stream at its first payload.

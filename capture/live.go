@@ -32,6 +32,12 @@ type LiveConfig struct {
 	Rings     int
 	NoPromisc bool // take only what the interface takes anyway
 	Hardware  bool // the network card's time stamps, where it makes any
+	// Shunt prepares for flows that the kernel counts and does not deliver: see Shunt. Where the kernel or the rights do not
+	// suffice, Notice is told, and all is delivered.
+	Shunt bool
+	// Mirror names the interfaces, by patterns as of path.Match, that are a mirror and nothing else: with Shunt, what is
+	// counted is dropped there before the kernel makes a packet of it (XDP), and so nobody else on the machine sees it.
+	Mirror []string
 	// Notice is told, in words, when a link goes or comes back and when something was asked for that cannot be had.
 	// It is called on the goroutine that opens or reads. nil: nobody is told.
 	Notice func(text string)

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -51,6 +52,7 @@ type live struct {
 	wall    func() time.Duration // the clock that frames are stamped by, less one that nobody sets
 	offset  time.Duration        // what it was
 
+	shunt  *shunt  // nil: nothing is shunted
 	choice *choice // nil: all interfaces are named
 	active []*ring // room for fill
 
@@ -91,6 +93,13 @@ func OpenLive(cfg LiveConfig) (LiveSource, error) {
 	begin := time.Now()
 	l.wall = func() time.Duration { return time.Duration(time.Now().UnixNano()) - time.Since(begin) }
 	l.offset = l.wall()
+	if cfg.Shunt {
+		if l.shunt, err = newShunt(l.notice, ebpf.NewMap); err != nil {
+			l.notice("flows cannot be counted in the kernel (%s): all packets are delivered", shuntRefused(err))
+		} else {
+			l.shunt.hardware = cfg.Hardware
+		}
+	}
 	for _, name := range sel.names {
 		t := &tap{l: l, name: name, size: cfg.Ring, told: Interface{Name: name}}
 		l.taps = append(l.taps, t)
@@ -363,6 +372,14 @@ func (l *live) filled(soon bool) bool {
 	return false
 }
 
+// Shunt implements Shunter.
+func (l *live) Shunt() Shunt {
+	if l.shunt == nil {
+		return nil
+	}
+	return l.shunt
+}
+
 // Stop implements LiveSource.
 func (l *live) Stop() { l.stop.Store(true) }
 
@@ -373,6 +390,9 @@ func (l *live) Close() error {
 	}
 	if l.choice != nil {
 		unix.Close(l.choice.fd)
+	}
+	if l.shunt != nil {
+		l.shunt.close()
 	}
 	return errors.Join(l.events.Close(), unix.Close(l.ctl))
 }

@@ -56,7 +56,11 @@ func (r *ring) open(filter []unix.SockFilter) (err error) {
 	if err = unix.SetsockoptInt(r.fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3); err != nil {
 		return t.fail("the kernel has no TPACKET_V3", err)
 	}
-	if err := r.filter(filter); err != nil {
+	set := func() error { return r.filter(filter) }
+	if filter == nil {
+		set = func() error { return t.pass(r) }
+	}
+	if err := set(); err != nil {
 		// Nothing passes for that: the frames are filtered where they are read, too.
 		t.l.notice("the kernel rejected the filter for %s (%v): it is applied after the ring instead", t.name, err)
 	}

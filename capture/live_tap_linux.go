@@ -3,9 +3,15 @@ package capture
 import (
 	"errors"
 	"fmt"
+	"net"
+	"os"
+	"path"
 	"slices"
 	"strings"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,8 +26,10 @@ type tap struct {
 	loopback bool // every frame is seen twice there
 	up       bool
 	filter   []unix.SockFilter
-	rings    []*ring   // none: the interface is gone
-	told     Interface // under live.mu
+	xdp      link.Link     // of a mirror: drops at the driver; nil: nothing does
+	program  *ebpf.Program // counts what is shunted, behind the filter; nil: nothing is
+	rings    []*ring       // none: the interface is gone
+	told     Interface     // under live.mu
 }
 
 // query asks about an interface by its name.
@@ -108,6 +116,7 @@ func (t *tap) open() (err error) {
 	if t.filter, err = kernelFilter(t.l.cfg.Filter, t.link, t.l.cfg.SnapLen); err != nil {
 		return err
 	}
+	t.load()
 	if t.l.cfg.Hardware {
 		const allPackets = 1 // HWTSTAMP_FILTER_ALL
 		cfg := unix.HwTstampConfig{Rx_filter: allPackets}
@@ -115,15 +124,98 @@ func (t *tap) open() (err error) {
 			t.l.notice("%s makes no time stamps of its own (%v): the kernel's are taken", t.name, err)
 		}
 	}
-	if _, err := t.add(t.filter); err != nil {
+	if _, err := t.add(nil); err != nil {
 		return err
 	}
 	t.fan()
 	return nil
 }
 
+// load makes the program that counts what is shunted.
+func (t *tap) load() {
+	s := t.l.shunt
+	if s == nil || t.program != nil {
+		return
+	}
+	var filter []bpf.RawInstruction
+	if t.l.cfg.Filter != "" {
+		f, err := CompileFilter(t.l.cfg.Filter, t.link)
+		if err != nil {
+			return // it was compiled before
+		}
+		filter = f.Program()
+	}
+	p, err := s.program(t.link, t.loopback, false, filter, uint32(t.l.cfg.SnapLen))
+	if err != nil {
+		t.l.notice("flows on %s cannot be counted in the kernel (%s): all packets are delivered", t.name, shuntRefused(err))
+		return
+	}
+	t.program = p
+	if slices.ContainsFunc(t.l.cfg.Mirror, func(pattern string) bool { ok, _ := path.Match(pattern, t.name); return ok }) {
+		t.mirror()
+	}
+}
+
+// mirror drops what is counted at the driver already. Only a mirror's frames are for nobody else; an interface with an
+// address is none.
+func (t *tap) mirror() {
+	refuse := func(why string) { t.l.notice("%s drops nothing at its driver: %s", t.name, why) }
+	i, err := net.InterfaceByName(t.name)
+	if err != nil {
+		refuse(err.Error())
+		return
+	}
+	addrs, err := i.Addrs()
+	if err != nil {
+		refuse(err.Error())
+		return
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); !ok || !n.IP.IsLinkLocalUnicast() {
+			refuse(fmt.Sprintf("it has the address %v, so it is no mirror", a))
+			return
+		}
+	}
+	switch {
+	case t.link != linkEthernet || t.loopback:
+		refuse("it is no Ethernet")
+		return
+	case t.l.cfg.Filter != "":
+		refuse("there is a filter, which is applied behind it")
+		return
+	}
+	if _, err := os.Stat("/sys/class/net/" + t.name + "/master"); err == nil {
+		refuse("it is part of another interface")
+		return
+	}
+	if t.xdp, err = t.l.shunt.drop(t.index, t.link); err != nil {
+		refuse(shuntRefused(err))
+	}
+}
+
+// pass puts the filter at a ring's socket, with the program that counts if there is one.
+func (t *tap) pass(r *ring) error {
+	if t.program != nil {
+		err := r.attach(t.program)
+		if err == nil {
+			return nil
+		}
+		t.l.notice("flows on %s cannot be counted in the kernel (%s): all packets are delivered", t.name, shuntRefused(err))
+		t.unload()
+	}
+	return r.filter(t.filter)
+}
+
+// unload gives the program up. Sockets keep it.
+func (t *tap) unload() {
+	if t.xdp != nil {
+		t.xdp.Close()
+	}
+	t.program, t.xdp = nil, nil
+}
+
 // add opens a ring.
-func (t *tap) add(filter []unix.SockFilter) (*ring, error) {
+func (t *tap) add(filter []unix.SockFilter) (*ring, error) { // nil: the tap's
 	r := &ring{tap: t}
 	if err := r.open(filter); err != nil {
 		return nil, err
@@ -154,7 +246,7 @@ func (t *tap) fan() {
 			break
 		}
 		if err = unix.SetsockoptInt(r.fd, unix.SOL_PACKET, unix.PACKET_FANOUT, hash|group); err == nil {
-			err = r.filter(t.filter)
+			err = t.pass(r)
 		}
 		if err != nil {
 			t.drop(r)
@@ -177,6 +269,7 @@ func (t *tap) close() {
 	for len(t.rings) > 0 {
 		t.drop(t.rings[len(t.rings)-1])
 	}
+	t.unload()
 }
 
 // ask takes over the kernel's counts for a ring, which begin anew with that.

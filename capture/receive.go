@@ -247,7 +247,7 @@ func (f *flow) setAside(side uint8, p *Packet, why doubt) {
 		return
 	}
 	f.unhold(a, -len(b))
-	a.aside = append(a.aside, aside{block{seq, end, append([]byte(nil), b...), why == doubtChecksum, p.TTL}, f.sh.at, why, p.TTL})
+	a.aside = append(a.aside, aside{block{seq: seq, end: end, data: append([]byte(nil), b...), doubt: why == doubtChecksum, ttl: p.TTL}, f.sh.at, why, p.TTL})
 }
 
 // Unfinisher is a Stream that knows whether something has begun and not ended: a request that is not all there, an answer

@@ -23,7 +23,8 @@ type FlowConfig struct {
 	Admits func(h Host, mid bool, name string) bool
 	Local  func(addr [16]byte, v6 bool) bool // for local_orig and local_resp; nil: none
 	// Dear says whether the payload b, borrowed, is of what must never be shed. nil: nothing is dear.
-	Dear func(b []byte) bool
+	Dear  func(b []byte) bool
+	Shunt ShuntConfig // which flows the kernel counts
 }
 
 // DefaultMaxFlows is the cap on concurrent flows of a run: a million, at about half a kilobyte each.
@@ -64,6 +65,11 @@ type Counters struct {
 	AckedBytes uint64
 	Unseen     uint64 // bytes acknowledged and not seen
 
+	Shunts       uint64 // times that a flow was left to the kernel to count
+	Shunted      uint64 // packets that it counted and did not deliver
+	ShuntedBytes uint64 // of frames
+	ShuntFull    uint64 // times that it had no room for a flow
+
 	ShedBytes uint64 // of bulk flows, not put in order under overload
 	ShedNew   uint64 // packets of no flow, let go under overload
 }
@@ -99,6 +105,10 @@ func (c *Counters) Add(o *Counters) {
 	c.Gaps += o.Gaps
 	c.AckedBytes += o.AckedBytes
 	c.Unseen += o.Unseen
+	c.Shunts += o.Shunts
+	c.Shunted += o.Shunted
+	c.ShuntedBytes += o.ShuntedBytes
+	c.ShuntFull += o.ShuntFull
 	c.ShedBytes += o.ShedBytes
 	c.ShedNew += o.ShedNew
 }
@@ -158,6 +168,8 @@ type Shard struct {
 	// Of the options that judge has read last.
 	stamp           uint32
 	stamped, hashed bool
+	eager           bool    // flows are looked at for shunting with each packet
+	shunts          []int32 // flows that are shunted
 }
 
 // NewShard makes an empty table.
@@ -167,6 +179,7 @@ func NewShard(cfg FlowConfig) *Shard {
 	}
 	s := &Shard{cfg: cfg, limit: cfg.MaxFlows, now: clockStart, table: make([]slotRef, 64)}
 	s.room.denied = &s.Counters.Yielded
+	s.eager = cfg.Shunt.Shunt != nil && cfg.Shunt.After == 0
 	return s
 }
 
@@ -269,6 +282,9 @@ func (s *Shard) Advance(at At) {
 		s.swept = max(s.swept, second-wheelSlots)
 	}
 	s.wake()
+	if len(s.shunts) > 0 {
+		s.readShunts()
+	}
 	for ; s.swept < second; s.swept++ {
 		s.sweep(int(s.swept % wheelSlots))
 	}
@@ -289,7 +305,11 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 	}
 	k, side := orient(p)
 	f := s.find(&k, h)
+	shunted := f != nil && f.shunted
 	if f != nil {
+		if shunted {
+			s.delivered(f, p)
+		}
 		switch {
 		case f.over():
 			if s.expire(f); !f.asleep {
@@ -335,6 +355,9 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 		if f.tcp != nil && f.tcp.waits {
 			f.release(f.waiting())
 		}
+		if shunted {
+			f.reshunt()
+		}
 	} else {
 		s.packet(f, side, p)
 	}
@@ -361,6 +384,9 @@ func (s *Shard) packet(f *flow, side uint8, p *Packet) {
 		s.strictly(f, side, p, forked)
 	}
 	f.progress(false)
+	if s.eager {
+		f.consider()
+	}
 }
 
 // strictly accounts for a packet as if none with a wrong checksum were believed; before says that this began with an
@@ -543,6 +569,12 @@ func (f *flow) udpLength(p *Packet, n int) int {
 // expire ends a flow whose time is up. What is in the middle of a request is read on: servers wait for the rest of it for
 // hours, and what it asks for is done then. Its row is told, as Zeek tells it, and the flow sleeps.
 func (s *Shard) expire(f *flow) {
+	if f.shunted {
+		if f.unshunt(); !f.over() {
+			s.arm(f)
+			return
+		}
+	}
 	if f.tcp != nil {
 		f.flushWaiting()
 	}
@@ -617,6 +649,9 @@ func (f *flow) renewed(side uint8) {
 
 // end emits the flow's last events and frees it.
 func (s *Shard) end(f *flow) {
+	if f.shunted {
+		f.unshunt()
+	}
 	if f.tcp != nil {
 		f.flushWaiting()
 		f.flush()

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"path"
 	"reflect"
 	"slices"
 	"strconv"
@@ -55,6 +56,8 @@ import (
 //	ring: 256MiB                        # memory for each interface, in blocks of `block` (a power of two)
 //	block: 1MiB
 //	rings: 4                            # that share it, for a network card with several queues
+//	shunt: off                          # deliver all packets of flows that nobody reads any more
+//	mirror: [eth1]                      # an interface that is a mirror and nothing else
 //	no_promisc: true                    # take only what the interface takes anyway
 //	hardware_timestamps: true           # the network card's, where it makes any
 //	user: raytap                        # whom a sensor becomes once it has opened the rings
@@ -102,6 +105,8 @@ type Config struct {
 	Ring       uint64   `yaml:"ring"`
 	Block      uint64   `yaml:"block"`
 	Rings      int      `yaml:"rings"`
+	Shunt      string   `yaml:"shunt"`
+	Mirror     []string `yaml:"mirror"`
 	NoPromisc  bool     `yaml:"no_promisc"`
 	HardwareTS bool     `yaml:"hardware_timestamps"`
 	User       string   `yaml:"user"`
@@ -140,6 +145,7 @@ func Default() Config {
 		Ring:     capture.DefaultRing,
 		Block:    capture.DefaultBlock,
 		Rings:    1,
+		Shunt:    "auto",
 		Confine:  true,
 		Seccomp:  true,
 	}
@@ -197,6 +203,14 @@ func checkValue(key string, v any) error {
 	case "checksums":
 		if s := v.(string); s != "auto" && s != "strict" && s != "ignore" {
 			return fmt.Errorf("%q is not one of auto, strict, ignore", s)
+		}
+	case "shunt":
+		if s := v.(string); s != "auto" && s != "off" {
+			return fmt.Errorf("%q is none of auto, off", s)
+		}
+	case "mirror":
+		if _, err := path.Match(v.(string), ""); err != nil || v.(string) == "" {
+			return fmt.Errorf("%q is no name of an interface and no pattern", v)
 		}
 	case "interfaces":
 		if err := capture.CheckInterface(v.(string)); err != nil {

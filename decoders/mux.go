@@ -606,7 +606,7 @@ func (m *Mux) decode(dir capture.Dir, b []byte) []byte {
 		b = b[used:]
 		switch {
 		case errors.Is(err, ErrSwitch):
-			m.dec, m.spec, m.out, m.mid = nil, nil, 0, false
+			m.dec, m.spec, m.out, m.mid, m.named = nil, nil, 0, false, false
 			m.state, m.weak, m.next = probing, false, 0
 			m.wait(nil)
 			if m.ended[0] && m.ended[1] {

@@ -188,6 +188,9 @@ func (c *collector) take(b *batch) {
 	c.stats = b.stats
 	c.stats.Record = c.recorded
 	c.stats.Flow, c.stats.ActiveFlows, c.stats.ShedBodies, c.stats.Panics = c.sums.Flow, c.sums.ActiveFlows, c.sums.ShedBodies, c.sums.Panics
+	c.stats.Packets += c.sums.Flow.Shunted // they are counted as if they had been delivered
+	c.stats.Bytes += c.sums.Flow.ShuntedBytes
+	c.stats.Live.Received += c.sums.Flow.Shunted
 	c.stats.Findings, c.stats.Weirds, c.stats.Rows, c.stats.RowsLost = c.findings, c.weirds, c.rows, rowsLost(c.sinks)
 	c.stats.Bundled, c.stats.LooksCut, c.stats.LookWork, c.stats.Written = c.bus.Bundled(), c.bus.LooksCut, c.bus.LookWork, c.bus.Written
 	c.stats.Outsiders = c.doubt.outsiders()

@@ -60,6 +60,8 @@ type Config struct {
 	// Reload, if set, brings configurations to go on with. Networks, rules and the detectors' sections take effect; the rest
 	// stays as it was.
 	Reload <-chan *Config `yaml:"-"`
+	// Shunting says which flows a live source counts without delivering them, if it can; nil: what is usual.
+	Shunting *capture.ShuntConfig `yaml:"-"`
 	// Progress, if set, is told how far the run is, after each batch of packets and on the goroutine that called Run.
 	Progress func(Stats) `yaml:"-"`
 	// Fragile lets a panic of a decoder end the program, for tests and fuzzing. Otherwise it is counted, and costs the flow

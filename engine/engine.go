@@ -103,6 +103,7 @@ type engine struct {
 	workers   []*worker
 	collect   *collector
 	rec       *record.Recorder // nil: nothing is recorded
+	shunt     capture.Shunt    // nil: the source counts no flows
 	recover   bool
 	// standAfter is how long workers and collector of a live source may take for one step before that is said.
 	standAfter time.Duration

@@ -122,6 +122,15 @@ func (s *Stats) Recorded() []Note {
 	}
 }
 
+// Shunted lists what the kernel has counted of flows that nobody reads any more: see capture.Shunt.
+func (s *Stats) Shunted() []Note {
+	return []Note{
+		{"shunted", s.Flow.Shunted, "packets"},
+		{"shunted_bytes", s.Flow.ShuntedBytes, "bytes"},
+		{"shunt_full", s.Flow.ShuntFull, "times"},
+	}
+}
+
 func (s *Stats) losses() []Loss {
 	return []Loss{
 		{"malformed", s.Dissect.Malformed, "packets"},
@@ -229,5 +238,8 @@ func (r *statsRow) Row(w capture.Fields) {
 	}
 	for _, l := range bounds[rec:] {
 		w.Count(l.Name, l.N, true)
+	}
+	for _, n := range r.s.Shunted() {
+		w.Count(n.Name, n.N, true)
 	}
 }

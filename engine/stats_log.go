@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/raytap/raytap/capture"
 )
@@ -86,10 +87,13 @@ func StatsLog() capture.LogSpec {
 		{Name: "record_excluded", Doc: "Packets of networks in `record.exclude`."},
 		{Name: "record_queue_full", Doc: "Packets that were not recorded because the write queue was full."},
 		{Name: "record_disk_error", Doc: "Packets that were not recorded because writing failed."},
+		{Name: "shunted", Doc: "Packets that the kernel counted and did not deliver (`shunt`). `pkts_proc` includes them. Not a loss."},
+		{Name: "shunted_bytes", Doc: "Their length on the wire. `bytes_recv` includes it. Not a loss."},
+		{Name: "shunt_full", Doc: "Times the kernel had no room to count another connection, which was read as before. Not a loss."},
 	}
 	units := map[string]string{}
 	var s Stats
-	for _, n := range append(s.Notes(), s.Recorded()...) {
+	for _, n := range slices.Concat(s.Notes(), s.Recorded(), s.Shunted()) {
 		units[n.Name] = n.Unit
 	}
 	for _, l := range s.Losses() {

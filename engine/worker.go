@@ -53,6 +53,7 @@ func newWorker(e *engine, id, n int) *worker {
 	}
 	streams := zeekview.NewStreams(kit.Decoders, kit.HTTP, zeekview.Options{More: e.cfg.LogMore})
 	fc.Admits = streams.Admits()
+	fc.Shunt = e.shunting(id, streams.Set(), w.judge)
 	expects := registry.Expects(kit.Files)
 	for s := id; s < capture.ShardCount; s += n {
 		watchers := make([]decoders.Watcher, len(expects))

@@ -127,6 +127,12 @@ func (j *Judge) Mark(p *capture.Packet, f *capture.Facts) Mark {
 	return Mark{f.Start, whole, Kept}
 }
 
+// Keeps reports whether anything of a further segment of TCP is kept, of a flow of which f are the facts so far.
+func (j *Judge) Keeps(f *capture.Facts) bool {
+	m := j.Mark(&capture.Packet{Proto: capture.ProtoTCP, Flags: capture.FlagACK}, f)
+	return m.keep != nothing
+}
+
 // Treasures says whether an event tells of a flow that is kept whole.
 func (j *Judge) Treasures(ev any) bool {
 	_, is := ev.(*shell.Session)

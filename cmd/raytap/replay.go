@@ -151,7 +151,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 // is not possible it reads all the same.
 func guard(cfg *config.Config, stderr *os.File) {
 	if cfg.Seccomp {
-		if _, err := restrict(); err != nil {
+		if _, err := restrict(false); err != nil {
 			complain(stderr, err)
 		}
 	}

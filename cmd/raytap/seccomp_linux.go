@@ -53,14 +53,15 @@ const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS |
 const allowSpeculation seccomp.FilterFlag = unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
 
 // filter gives the policy for the architecture of this build, and how many system calls it refuses altogether.
-func filter() (*seccomp.Policy, int, error) {
+// With shunting, bpf writes and deletes elements of the tables that the process has, and does nothing else.
+func filter(shunting bool) (*seccomp.Policy, int, error) {
 	info, err := arch.GetInfo("")
 	if err != nil {
 		return nil, 0, err
 	}
 	var names []string
 	for _, n := range refused {
-		if _, ok := info.SyscallNames[n]; ok && !slices.Contains(names, n) {
+		if _, ok := info.SyscallNames[n]; ok && !(shunting && n == "bpf") && !slices.Contains(names, n) {
 			names = append(names, n)
 		}
 	}
@@ -71,6 +72,19 @@ func filter() (*seccomp.Policy, int, error) {
 	with := func(name string, arg uint32, bits uint64) seccomp.NameWithConditions {
 		return seccomp.NameWithConditions{Name: name, Conditions: seccomp.ArgumentConditions{{Argument: arg, Operation: seccomp.BitsSet, Value: bits}}}
 	}
+	conditions := []seccomp.NameWithConditions{
+		{Name: "socket", Conditions: family},
+		with("clone", 0, namespaces),
+		with("mmap", 2, unix.PROT_EXEC), // all code is in the program
+		with("mprotect", 2, unix.PROT_EXEC),
+		with("pkey_mprotect", 2, unix.PROT_EXEC),
+	}
+	if shunting {
+		conditions = append(conditions, seccomp.NameWithConditions{Name: "bpf", Conditions: seccomp.ArgumentConditions{
+			{Argument: 0, Operation: seccomp.NotEqual, Value: unix.BPF_MAP_UPDATE_ELEM},
+			{Argument: 0, Operation: seccomp.NotEqual, Value: unix.BPF_MAP_DELETE_ELEM},
+		}})
+	}
 	return &seccomp.Policy{
 		DefaultAction: seccomp.ActionAllow,
 		Syscalls: []seccomp.SyscallGroup{
@@ -78,22 +92,16 @@ func filter() (*seccomp.Policy, int, error) {
 			{Names: []string{"clone3"}, Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS)},
 			{Names: names, Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM)},
 			{
-				NamesWithCondtions: []seccomp.NameWithConditions{
-					{Name: "socket", Conditions: family},
-					with("clone", 0, namespaces),
-					with("mmap", 2, unix.PROT_EXEC), // all code is in the program
-					with("mprotect", 2, unix.PROT_EXEC),
-					with("pkey_mprotect", 2, unix.PROT_EXEC),
-				},
-				Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM),
+				NamesWithCondtions: conditions,
+				Action:             seccomp.ActionErrno | seccomp.Action(unix.EPERM),
 			},
 		},
 	}, len(names), nil
 }
 
 // restrict loads the filter on all threads. It says in a few words what is in force, or why nothing is.
-func restrict() (says string, err error) {
-	policy, n, err := filter()
+func restrict(shunting bool) (says string, err error) {
+	policy, n, err := filter(shunting)
 	if err != nil {
 		return "no seccomp: " + err.Error(), nil // an architecture that the library does not know
 	}

@@ -33,7 +33,7 @@ func TestRestricted(t *testing.T) {
 		<-go1
 		before <- unix.Exec("/bin/true", []string{"true"}, nil)
 	}()
-	says, err := restrict()
+	says, err := restrict(false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestRestricted(t *testing.T) {
 
 // TestPolicyNames: names that the policy has no number for are left out, and enough is left.
 func TestPolicyNames(t *testing.T) {
-	policy, n, err := filter()
+	policy, n, err := filter(false)
 	if err != nil {
 		t.Skip(err)
 	}

@@ -2,4 +2,4 @@
 
 package main
 
-func restrict() (string, error) { return "", nil }
+func restrict(bool) (string, error) { return "", nil }

@@ -377,7 +377,7 @@ func (s *sensorRun) openSource(cfg *config.Config) (err error) {
 	} else {
 		s.src, err = capture.OpenLive(capture.LiveConfig{
 			Interfaces: cfg.Interfaces, Filter: cfg.Filter, SnapLen: cfg.SnapLen, Ring: int(cfg.Ring), Block: int(cfg.Block),
-			Rings: cfg.Rings, NoPromisc: cfg.NoPromisc, Hardware: cfg.HardwareTS, Notice: s.notice,
+			Rings: cfg.Rings, NoPromisc: cfg.NoPromisc, Hardware: cfg.HardwareTS, Shunt: cfg.Shunt != "off", Mirror: cfg.Mirror, Notice: s.notice,
 		})
 	}
 	if err != nil {
@@ -561,7 +561,7 @@ func protect(cfg *config.Config, configFile string) (string, error) {
 		}
 	}
 	if cfg.Seccomp {
-		if err := take(restrict()); err != nil {
+		if err := take(restrict(cfg.Shunt != "off")); err != nil {
 			return "", err
 		}
 	}

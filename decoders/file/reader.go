@@ -138,6 +138,18 @@ func (r *Reader) From(at capture.At) {
 	}
 }
 
+// Indifferent reports whether further bytes are only counted: the file has its name and no digest any more, and nobody
+// wants a copy or a look inside.
+func (r *Reader) Indifferent() bool {
+	return r.begun && r.named && r.undone && r.stream == nil && !r.holds && r.like == nil && r.copy == nil && r.class == 0 && r.maybe == 0 && !r.opens
+}
+
+// Pass says that n bytes have passed of a file that is Indifferent.
+func (r *Reader) Pass(at capture.At, n int64) {
+	r.touch(at)
+	r.f.Seen += n
+}
+
 func (r *Reader) touch(at capture.At) {
 	if !r.begun {
 		r.begun, r.f.At = true, at

@@ -110,6 +110,14 @@ func (w *watched) Gap(dir capture.Dir, n int64) {
 	}
 }
 
+// Unwanted implements capture.Skipper.
+func (w *watched) Unwanted(dir capture.Dir) (n int64, more bool) {
+	if w.on {
+		return 0, false
+	}
+	return w.Mux.Unwanted(dir)
+}
+
 // goesOn says whether this may still be a data connection.
 func (w *watched) goesOn(dir capture.Dir) bool {
 	if !w.on {

@@ -35,6 +35,9 @@ func (s *Streams) Admits() func(h capture.Host, mid bool, service string) bool {
 	return admits
 }
 
+// Set returns what looks for later beginnings in flows: those of all Streams over the same specs are equal.
+func (s *Streams) Set() *decoders.Set { return s.set }
+
 // Open returns the mux of a flow, and a stream that reads the flow twice and feeds the mux, where Zeek does that; otherwise nil.
 func (s *Streams) Open(h capture.Host, mid bool) (*decoders.Mux, capture.Stream) {
 	_, port := h.Ports()
@@ -127,4 +130,12 @@ func (s *twice) Idle() bool {
 		return s.Mux.Idle() && s.http.Idle()
 	}
 	return s.looked && s.Mux.Idle()
+}
+
+// Unwanted implements capture.Skipper.
+func (s *twice) Unwanted(dir capture.Dir) (n int64, watch bool) {
+	if s.http != nil || !s.looked {
+		return 0, false
+	}
+	return s.Mux.Unwanted(dir)
 }

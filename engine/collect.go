@@ -18,6 +18,7 @@ import (
 type collector struct {
 	e        *engine
 	sinks    []Sink
+	texts    Formatter // one of sinks; may be nil
 	bus      *detectors.Bus
 	env      *detectors.Env
 	repeat   *detectors.Suppressor
@@ -27,10 +28,10 @@ type collector struct {
 	joined   *file.Joined
 	kept     *keeping // nil: no files are
 	span     spans
-	over     bool  // the event at hand has no row
-	at       []int // by list of events: how many were taken
-	stats    Stats // as told last
-	sums     Stats // what the workers had counted last
+	at       []int    // by list of events: how many were taken
+	text     [][]byte // by worker: formatted rows of the batch at hand
+	stats    Stats    // as told last
+	sums     Stats    // what the workers had counted last
 	err      error
 
 	watch    *watch
@@ -46,6 +47,12 @@ type collector struct {
 
 func newCollector(e *engine, sinks []Sink) *collector {
 	c := &collector{e: e, sinks: sinks, at: make([]int, len(e.workers)+1), watch: e.newWatch()}
+	for _, s := range sinks {
+		if f, ok := s.(Formatter); ok {
+			c.texts = f
+			break
+		}
+	}
 	c.repeat = detectors.NewSuppressor(func(f *detectors.Finding) {
 		c.told++
 		if f.Rule != detectors.ChainRule { // which tells of others
@@ -98,7 +105,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	}
 	c.doubt = newHomeDoubt(&e.cfg, e.home, c.bus)
 	c.zeek = zeekview.New(zeekview.Options{More: e.cfg.LogMore}, func(r capture.Record) { c.say(r) })
-	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()}), c.event)
+	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()}), func(ev any, aside, begun bool) { c.event(&event{ev: ev, aside: aside, begun: begun}) })
 	return c
 }
 
@@ -115,13 +122,37 @@ func (c *collector) say(ev any) {
 	}
 }
 
-// event brings one event to detectors and logs.
-func (c *collector) event(ev any, aside, begun bool) {
-	if p, ok := ev.(*file.Piece); ok {
-		c.joined.Take(p, aside, begun)
+// show hands a row to the sinks, formatted where the worker did that.
+func (c *collector) show(x *event, r capture.Record) {
+	if x.to == x.from {
+		c.say(r)
 		return
 	}
-	c.arranged.Event(ev) // names the data connections that FTP has announced
+	c.rows++
+	for _, s := range c.sinks {
+		if s == Sink(c.texts) {
+			c.texts.Formatted(r, int(x.log), c.text[x.worker][x.from:x.to])
+		} else {
+			s.Event(r)
+		}
+	}
+}
+
+// event brings one event to detectors and logs.
+func (c *collector) event(x *event) {
+	ev := x.ev
+	if p, ok := ev.(*file.Piece); ok {
+		c.joined.Take(p, x.aside, x.begun)
+		return
+	}
+	if conn, ok := ev.(*capture.Conn); ok {
+		n := len(conn.Services)
+		if c.arranged.Event(ev); len(conn.Services) != n { // the data connection that FTP has announced has its name
+			x.from = x.to
+		}
+	} else {
+		c.arranged.Event(ev)
+	}
 	if t, ok := ev.(*services.Transfer); ok {
 		f := c.arranged.File(t)
 		if f == nil {
@@ -131,16 +162,16 @@ func (c *collector) event(ev any, aside, begun bool) {
 		ev = f
 	}
 	c.zeek.Tunnels(ev)
-	if x, ok := ev.(*capture.Weird); ok {
+	if weird, ok := ev.(*capture.Weird); ok {
 		c.weirds++
 		c.bus.Publish(ev)
-		if c.zeek.Weird(x) {
+		if c.zeek.Weird(weird) {
 			c.say(ev)
 		}
 		return
 	}
-	if f, ok := ev.(*file.File); ok && f.Flow != nil {
-		f.Local = c.e.local.Contains(f.Flow.Src(f.Sender).Addr())
+	if f, ok := ev.(*file.File); ok && !x.decided { // made here, or changed since
+		c.e.placed(f)
 	}
 	waits := false
 	if c.kept != nil {
@@ -148,15 +179,21 @@ func (c *collector) event(ev any, aside, begun bool) {
 		c.kept.call(ev)
 	}
 	c.bus.Publish(ev)
-	if x, ok := ev.(*capture.Conn); ok && c.e.rec != nil {
-		c.e.rec.Conn(x)
+	if conn, ok := ev.(*capture.Conn); ok && c.e.rec != nil {
+		c.e.rec.Conn(conn)
 	}
-	if r := c.zeek.Row(ev, zeekview.Provenance{Doubted: aside, Begun: begun}); r != nil && !c.over {
-		if waits {
-			c.kept.row()
-		} else {
-			c.say(r)
+	r := x.row
+	if !x.decided {
+		if r = c.zeek.Row(ev, zeekview.Provenance{Doubted: x.aside, Begun: x.begun}); x.over {
+			r = nil
 		}
+	}
+	switch {
+	case r == nil:
+	case waits:
+		c.kept.row()
+	default:
+		c.show(x, r)
 	}
 }
 
@@ -214,6 +251,7 @@ func (c *collector) take(b *batch) {
 func (c *collector) merge(b *batch) {
 	lists := append(b.out[:len(b.out):len(b.out)], b.weirds)
 	clear(c.at)
+	c.text = b.text
 	for {
 		best := -1
 		for i, l := range lists {
@@ -222,13 +260,13 @@ func (c *collector) merge(b *batch) {
 			}
 		}
 		if best < 0 {
-			c.bus.Reading, c.over = 0, false
+			c.bus.Reading = 0
 			return
 		}
 		x := &lists[best][c.at[best]]
 		c.kept.settle(x.pos, c.say)
-		c.bus.Reading, c.over = x.reading, x.over
-		c.event(x.ev, x.aside, x.begun)
+		c.bus.Reading = x.reading
+		c.event(x)
 		c.stood(x)
 		c.at[best]++
 	}
@@ -241,7 +279,7 @@ func (c *collector) stood(x *event) {
 		return
 	}
 	s.At, s.Stage = capture.At{Time: c.clock}, fmt.Sprintf("detectors and outputs, over a %T", x.ev)
-	c.event(s, false, false)
+	c.event(&event{ev: s})
 }
 
 // end says what is left to say.

@@ -39,6 +39,9 @@ type Flusher interface {
 // Batches on their way. Two for each stage keep all of them busy; more only spreads over the cache.
 const batchesPerStage = 2
 
+// keepText is how much memory for formatted rows a batch keeps for the next frames in it.
+const keepText = 1 << 20
+
 // event is something a shard said, with its place: position, then shard. Packet n of those that the dissector made,
 // counted from 1, has the position 2n; what the clock did before it has 2n-1.
 type event struct {
@@ -49,7 +52,12 @@ type event struct {
 	// 1 or 2: of a flow with two readings, see capture.Aside.
 	reading uint8
 	over    bool // of a flow that makes more than it is worth: it has no row
-	ev      any
+	decided bool // the worker has decided on the row
+	// Of a row that the worker formatted: its log and its place in the worker's text.
+	log, worker uint8
+	from, to    uint32
+	row         capture.Record // if decided; nil: none
+	ev          any
 }
 
 // tick is the clock moving on before packet n of the batch.
@@ -68,6 +76,7 @@ type batch struct {
 	ticks   []tick
 	weirds  []event
 	out     [][]event // by worker
+	text    [][]byte  // by worker: rows that it formatted
 	stats   Stats     // of the reader so far
 	last    bool
 	err     error
@@ -157,12 +166,17 @@ func newEngine(cfg Config, src capture.Source, sinks []Sink) (*engine, error) {
 	e.free = make(chan *batch, batches)
 	e.merge = make(chan *batch, batches)
 	for range batches {
-		e.free <- &batch{work: make([][]int32, n), out: make([][]event, n), counts: make([]workCounts, n)}
+		e.free <- &batch{work: make([][]int32, n), out: make([][]event, n), text: make([][]byte, n), counts: make([]workCounts, n)}
 	}
 	for i := range n {
 		e.workers = append(e.workers, newWorker(e, i, n))
 	}
 	e.collect = newCollector(e, sinks)
+	if f := e.collect.texts; f != nil {
+		for _, w := range e.workers {
+			w.rows = f.Rows()
+		}
+	}
 	return e, nil
 }
 
@@ -233,6 +247,10 @@ func (b *batch) reset() {
 		b.work[i] = b.work[i][:0]
 		clear(b.out[i])
 		b.out[i] = b.out[i][:0]
+		if cap(b.text[i]) > keepText {
+			b.text[i] = nil // of a batch that was out of the ordinary
+		}
+		b.text[i] = b.text[i][:0]
 	}
 }
 

@@ -32,11 +32,13 @@ type worker struct {
 	watch  *watch
 	label  func(t *http.Transaction, resp bool) file.Class // of files that are kept by their place; may be nil
 	judge  *record.Judge                                   // of what is recorded; nil: nothing is
+	view   zeekview.Options
+	rows   capture.RowFormatter // nil: no sink wants rows formatted
 }
 
 // newWorker makes worker id of n.
 func newWorker(e *engine, id, n int) *worker {
-	w := &worker{e: e, id: id, in: make(chan *batch, cap(e.free)), shards: make([]*capture.Shard, capture.ShardCount), interp: registry.Interpreters(e.home), watch: e.newWatch()}
+	w := &worker{e: e, id: id, in: make(chan *batch, cap(e.free)), shards: make([]*capture.Shard, capture.ShardCount), interp: registry.Interpreters(e.home), watch: e.newWatch(), view: zeekview.Options{More: e.cfg.LogMore}}
 	fc := capture.FlowConfig{
 		MaxFlows: e.cfg.MaxFlows / capture.ShardCount, Checksums: e.cfg.checksums(), Emit: w.emit,
 		Wait: e.cfg.Order.Wait, WaitPackets: e.cfg.Order.Packets,
@@ -241,6 +243,7 @@ func (w *worker) panicked(r any) {
 // emit takes an event of one of the worker's shards, and what the interpreters make of it.
 func (w *worker) emit(ev any) {
 	out := &w.batch.out[w.id]
+	first := len(*out)
 	at := event{pos: w.pos, shard: w.shard}
 	if x, ok := ev.(*capture.Aside); ok {
 		ev = x.Event
@@ -256,5 +259,8 @@ func (w *worker) emit(ev any) {
 			*out = append(*out, event{pos: w.pos, shard: w.shard, reading: at.reading, ev: made})
 			w.shards[w.shard].Keep()
 		}
+	}
+	for i := first; i < len(*out); i++ { // after interpreters, which may add to an event
+		w.row(&(*out)[i])
 	}
 }

@@ -58,8 +58,26 @@ func (v *View) Row(ev any, p Provenance) capture.Record {
 	if x, ok := ev.(*tls.Certificate); ok && !x.Doubted && !v.certs.first(x) {
 		return nil
 	}
+	return Options{More: v.more}.row(ev, p)
+}
+
+// Alone is View.Row for a caller that sees only some of the events, in any order. ok is false where the row depends on other
+// events: of certificates and oddities on those before, and what a piece of a file looks like on the other pieces.
+func (o Options) Alone(ev any, p Provenance) (row capture.Record, ok bool) {
+	switch ev.(type) {
+	case *tls.Certificate, *capture.Weird:
+		return nil, false
+	}
+	row = o.row(ev, p)
+	if t, ok := row.(*http.Transaction); ok && t.Unnamed() {
+		return nil, false
+	}
+	return row, true
+}
+
+func (o Options) row(ev any, p Provenance) capture.Record {
 	r, ok := ev.(capture.Record)
-	if !ok || v.more {
+	if !ok || o.More {
 		return r
 	}
 	return row(r, p)

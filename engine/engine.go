@@ -40,7 +40,7 @@ type Flusher interface {
 const batchesPerStage = 2
 
 // keepText is how much memory for formatted rows a batch keeps for the next frames in it.
-const keepText = 1 << 20
+const keepText = 4 << 20
 
 // event is something a shard said, with its place: position, then shard. Packet n of those that the dissector made,
 // counted from 1, has the position 2n; what the clock did before it has 2n-1.
@@ -81,6 +81,7 @@ type batch struct {
 	last    bool
 	err     error
 	done    sync.WaitGroup
+	apart   bool          // workers and collector are goroutines of their own: rows are formatted by the workers
 	begins  *capture.Seed // of the flow hash, with the first frames
 	ftp     bool          // data connections were arranged lately
 	closes  int           // no frames: the shard of this number, from 1, ends
@@ -214,6 +215,7 @@ func (e *engine) run(ctx context.Context) (Stats, error) {
 
 // pass brings a batch to all workers, and then to the collector.
 func (e *engine) pass(b *batch, apart bool) {
+	b.apart = apart
 	if !apart {
 		for _, w := range e.workers {
 			w.take(b)

@@ -260,7 +260,9 @@ func (w *worker) emit(ev any) {
 			w.shards[w.shard].Keep()
 		}
 	}
-	for i := first; i < len(*out); i++ { // after interpreters, which may add to an event
-		w.row(&(*out)[i])
+	if w.batch.apart {
+		for i := first; i < len(*out); i++ { // after interpreters, which may add to an event
+			w.row(&(*out)[i])
+		}
 	}
 }

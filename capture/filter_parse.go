@@ -218,7 +218,7 @@ func (p *filterParser) lex() {
 			}
 			t.kind, t.text = tokenWord, s[begin:i]
 			if begin == i {
-				p.fail(&t, "a backslash with no word behind it")
+				p.fail(&t, "a backslash with no word after it")
 			}
 		case c == ':' && brackets == 0:
 			begin := i // ::1
@@ -404,7 +404,7 @@ func (p *filterParser) special() *node {
 			return p.fail(t, "no VLANs in link type %d", l.link)
 		}
 		if l.labels > 0 || l.pppoe {
-			return p.fail(t, "no VLANs behind mpls and pppoes")
+			return p.fail(t, "no VLANs after mpls and pppoes")
 		}
 		n := either(either(l.etherType(etherVLAN), l.etherType(etherQinQ)), l.etherType(etherQinQOld))
 		if id, ok := p.optional(); ok {
@@ -423,7 +423,7 @@ func (p *filterParser) special() *node {
 		case l.typed && !l.pppoe:
 			n = l.etherType(etherMPLS)
 		default:
-			return p.fail(t, "no MPLS in link type %d or behind pppoes", l.link)
+			return p.fail(t, "no MPLS in link type %d or after pppoes", l.link)
 		}
 		if label, ok := p.optional(); ok {
 			if label > 0xfffff {
@@ -436,7 +436,7 @@ func (p *filterParser) special() *node {
 		return n
 	case p.accept("pppoed"), p.accept("pppoes"):
 		if l.labels > 0 || l.pppoe {
-			return p.fail(t, "no PPPoE behind mpls and pppoes")
+			return p.fail(t, "no PPPoE after mpls and pppoes")
 		}
 		if t.text == "pppoed" {
 			return l.etherType(0x8863)
@@ -547,7 +547,7 @@ func (p *filterParser) alone(q qualifiers, t *token) *node {
 	w, _ := lookupProto(t.text)
 	switch w.proto {
 	case protoLink:
-		return p.fail(t, "%q needs host, src, dst, proto, broadcast, multicast or [ behind it", t.text)
+		return p.fail(t, "%q needs host, src, dst, proto, broadcast, multicast or [ after it", t.text)
 	case protoTransport:
 		return p.lay.ipProto(w.num, w.over4, w.over6)
 	}

@@ -769,6 +769,45 @@ func TestPipeOutlivesItsWriters(t *testing.T) {
 	}
 }
 
+// TestPipeLosesNoWriter: writers that come and go between two looks at the pipe are read, too.
+func TestPipeLosesNoWriter(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Skip("no named pipes: ", err)
+	}
+	src, err := FollowPipe(name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	const writers = 2000
+	go func() {
+		for n := range writers {
+			w := pcapWriter{magic: 0xa1b2c3d4, link: linkEthernet}
+			w.frames = []Frame{{Time: 1700000000e9, Data: numbered(n), WireLen: 60}}
+			if err := os.WriteFile(name, w.bytes(), 0); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	var b Batch
+	for next, since := 0, time.Now(); next < writers; {
+		if err := src.ReadBatch(&b); err != nil {
+			t.Fatal(err)
+		}
+		for i := range b.Frames {
+			if n := numberOf(b.Frames[i].Data); n != next {
+				t.Fatalf("frame %d, want %d", n, next)
+			}
+			next, since = next+1, time.Now()
+		}
+		if time.Since(since) > time.Minute {
+			t.Fatalf("nothing more comes after frame %d", next)
+		}
+	}
+}
+
 // spoken is a numbered frame of one of many flows, either way.
 func spoken(n, flow int, back bool) []byte {
 	b := numbered(n)

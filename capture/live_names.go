@@ -39,9 +39,9 @@ func CheckInterface(s string) error {
 	case name == "":
 		return errors.New("capture: an interface without a name")
 	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' }) || name == "." || name == "..":
-		return fmt.Errorf("capture: %q is no name of an interface", s)
+		return fmt.Errorf("capture: %q is not the name of an interface", s)
 	case err != nil:
-		return fmt.Errorf("capture: %q is no pattern (veth*, eth[0-3], cali?)", s)
+		return fmt.Errorf("capture: %q is not a pattern (veth*, eth[0-3], cali?)", s)
 	case !IsPattern(s) && len(name) > maxInterfaceName:
 		return fmt.Errorf("capture: %q is longer than %d letters, the most that the kernel takes", s, maxInterfaceName)
 	}

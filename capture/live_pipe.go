@@ -42,7 +42,7 @@ type pipe struct {
 	ends   time.Time // what comes until then is read; zero: no end in sight
 	count  uint64
 	mu     sync.Mutex
-	file   *os.File
+	file   *os.File // of the writer, or of the last one
 	err    error
 }
 
@@ -80,6 +80,7 @@ func FollowPipe(name string, notice func(text string)) (LiveSource, error) {
 // read goes through one writer after the other.
 func (p *pipe) read() {
 	defer close(p.full)
+	defer p.drop()
 	for first := true; ; first = false {
 		err := p.writer(first)
 		switch {
@@ -97,6 +98,7 @@ func (p *pipe) read() {
 		case errors.Is(err, io.EOF):
 			p.notice("the writer of " + p.name + " is gone; waiting for another")
 		default:
+			p.drop() // its writer is told, too: by SIGPIPE
 			p.notice(err.Error() + "; waiting for another writer")
 			select {
 			case <-time.After(pipeRetry):
@@ -142,13 +144,9 @@ func (p *pipe) writer(first bool) error {
 		src, err = NewFile("standard input", os.Stdin)
 	} else {
 		var f *os.File
-		if f, err = os.Open(p.name); err != nil { // waits for a writer
+		if f, err = p.open(); err != nil {
 			return err
 		}
-		defer f.Close()
-		p.mu.Lock()
-		p.file = f
-		p.mu.Unlock()
 		src, err = NewFile(p.name, f)
 	}
 	if err != nil {
@@ -175,6 +173,28 @@ func (p *pipe) writer(first bool) error {
 			return err
 		}
 	}
+}
+
+// open opens what is read and, if it is a named pipe, waits for a writer. The file of the writer before stays open until
+// then: a writer that comes between two files would find a reader, write, leave, and its bytes would go with the pipe's
+// last file.
+func (p *pipe) open() (*os.File, error) {
+	flags := os.O_RDONLY
+	if p.fifo {
+		flags |= nonblock
+	}
+	f, err := os.OpenFile(p.name, flags, 0)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	p.file.Close()
+	p.file = f
+	p.mu.Unlock()
+	if p.fifo {
+		err = awaitWriter(f, p.quit)
+	}
+	return f, err
 }
 
 // ReadBatch implements Source.
@@ -248,11 +268,14 @@ func (p *pipe) Stop() { p.stop.Store(true) }
 func (p *pipe) Close() error {
 	p.close.Do(func() {
 		close(p.quit)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.file != nil {
-			p.file.Close()
-		}
+		p.drop()
 	})
 	return nil
+}
+
+// drop closes the file. Closing it again, or none, does nothing.
+func (p *pipe) drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.file.Close()
 }

@@ -58,7 +58,7 @@ func (r *ring) open(filter []unix.SockFilter) (err error) {
 	}
 	if err := r.filter(filter); err != nil {
 		// Nothing passes for that: the frames are filtered where they are read, too.
-		t.l.notice("the kernel does not take the filter for %s (%v): it is applied behind the ring alone", t.name, err)
+		t.l.notice("the kernel rejected the filter for %s (%v): it is applied after the ring instead", t.name, err)
 	}
 	if t.l.cfg.Hardware {
 		if err := unix.SetsockoptInt(r.fd, unix.SOL_PACKET, unix.PACKET_TIMESTAMP, unix.SOF_TIMESTAMPING_RAW_HARDWARE); err != nil {

@@ -202,7 +202,7 @@ func checkNetwork(s string) error {
 		return nil
 	}
 	if m := p.Masked(); m != p {
-		return fmt.Errorf("%s has bits behind its %d: write %s for the network, or %s for the one address", s, p.Bits(), m, p.Addr())
+		return fmt.Errorf("%s has bits after its first %d: write %s for the network, or %s for the one address", s, p.Bits(), m, p.Addr())
 	}
 	return nil
 }

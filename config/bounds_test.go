@@ -89,9 +89,9 @@ func TestBoundsSay(t *testing.T) {
 		{"beacon: {allow: [a..b]}", `beacon.allow: "a..b" is neither a network nor a domain`},
 		{"flood: {allow: [nobody]}", `flood.allow: "nobody" is neither`},
 		{"shell: {allow: [x]}", `shell.allow: "x" is neither`},
-		{"tunnel: {allow: [10.1.2.3/8]}", "tunnel.allow: 10.1.2.3/8 has bits behind its 8: write 10.0.0.0/8"},
-		{"home: [10.20.0.5/16]", "home: 10.20.0.5/16 has bits behind its 16: write 10.20.0.0/16 for the network, or 10.20.0.5 for the one address"},
-		{"home: [\"2001:db8::1/32\"]", "home: 2001:db8::1/32 has bits behind its 32: write 2001:db8::/32"},
+		{"tunnel: {allow: [10.1.2.3/8]}", "tunnel.allow: 10.1.2.3/8 has bits after its first 8: write 10.0.0.0/8"},
+		{"home: [10.20.0.5/16]", "home: 10.20.0.5/16 has bits after its first 16: write 10.20.0.0/16 for the network, or 10.20.0.5 for the one address"},
+		{"home: [\"2001:db8::1/32\"]", "home: 2001:db8::1/32 has bits after its first 32: write 2001:db8::/32"},
 		{"home: [\"fe80::1%eth0\"]", "has a zone"},
 	} {
 		_, err := Load(configFile(t, c.text))

@@ -200,7 +200,7 @@ func checkValue(key string, v any) error {
 		}
 	case "checksums":
 		if s := v.(string); s != "auto" && s != "strict" && s != "ignore" {
-			return fmt.Errorf("%q is none of auto, strict, ignore", s)
+			return fmt.Errorf("%q is not one of auto, strict, ignore", s)
 		}
 	case "interfaces":
 		if err := capture.CheckInterface(v.(string)); err != nil {
@@ -219,7 +219,7 @@ func checkValue(key string, v any) error {
 		return err
 	case "logs":
 		if !slices.Contains(zeek.Logs(), v.(string)) {
-			return fmt.Errorf("%q is none of the logs: %s", v, strings.Join(zeek.Logs(), ", "))
+			return fmt.Errorf("%q is not one of the logs: %s", v, strings.Join(zeek.Logs(), ", "))
 		}
 	case "egress.bytes", "egress.serving", "egress.public_serving", "egress.long_used":
 		if v.(uint64) == 0 {
@@ -231,7 +231,7 @@ func checkValue(key string, v any) error {
 		}
 	case "block":
 		if n := v.(uint64); n != 0 && (n < minRingBlock || n > maxRingBlock || n&(n-1) != 0) {
-			return fmt.Errorf("%d is no power of two between %d and %d", n, minRingBlock, maxRingBlock)
+			return fmt.Errorf("%d is not a power of two between %d and %d", n, minRingBlock, maxRingBlock)
 		}
 	case "ring":
 		if n := v.(uint64); n > maxRing {

@@ -27,7 +27,7 @@ func checkFiles(key string, v any) error {
 	switch key {
 	case "files.extract":
 		if s := v.(string); file.ParseClass(s) == 0 {
-			err := fmt.Sprintf("%q is none of %s", s, strings.Join(file.ClassNames(), ", "))
+			err := fmt.Sprintf("%q is not one of %s", s, strings.Join(file.ClassNames(), ", "))
 			if n := detectors.Nearest(s, file.ClassNames()); n != "" {
 				err += "; did you mean " + n + "?"
 			}

@@ -112,7 +112,7 @@ const (
 func checkOutput(key string, v any) error {
 	oneOf := func(names ...string) error {
 		if s := v.(string); !slices.Contains(names, s) {
-			return fmt.Errorf("%q is none of %s", s, strings.Join(names, ", "))
+			return fmt.Errorf("%q is not one of %s", s, strings.Join(names, ", "))
 		}
 		return nil
 	}
@@ -143,7 +143,7 @@ func checkOutput(key string, v any) error {
 		}
 	case "syslog.enterprise":
 		if n := v.(int); n < 0 || n > 1<<31-1 {
-			return fmt.Errorf("%d is no enterprise number", n)
+			return fmt.Errorf("%d is not an enterprise number", n)
 		}
 	case "syslog.facility":
 		return oneOf(syslog.Facilities...)

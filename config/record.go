@@ -56,11 +56,11 @@ func checkRecord(key string, v any) error {
 		return err
 	case "record.compress":
 		if s := v.(string); s != "none" && s != "zstd" {
-			return fmt.Errorf("%q is none of none, zstd", s)
+			return fmt.Errorf("%q is not one of none, zstd", s)
 		}
 	case "record.whole":
 		if s := v.(string); s == "" || strings.ToLower(s) != s {
-			return fmt.Errorf("%q is none of ray, shell and the services of conn.log", s)
+			return fmt.Errorf("%q is neither ray, shell nor a service of conn.log", s)
 		}
 	}
 	return nil

@@ -97,7 +97,7 @@ func TestSet(t *testing.T) {
 		{"nothing", "1", "unknown key nothing"}, {"egress", "1", "unknown key egress"},
 		{"home", "x", "home: "}, {"workers", "many", "workers: "}, {"quiet", "perhaps", "quiet: "},
 		{"rotate.interval", "1s", "rotate.interval: is shorter"}, {"rotate.interval", "-1h", "is not a duration"},
-		{"rotate.size", "1kB", "rotate.size: 1000 is less"}, {"rotate.compress", "rar", `"rar" is none of none, gzip, zstd`},
+		{"rotate.size", "1kB", "rotate.size: 1000 is less"}, {"rotate.compress", "rar", `"rar" is not one of none, gzip, zstd`},
 		{"rotate.fsync", "always", "rotate.fsync: "}, {"rotate.reserve", "2GB", "rotate.reserve: "},
 		{"syslog.address", "localhost:514", "syslog.address: "}, {"syslog.facility", "local8", "syslog.facility: "},
 		{"syslog.severity", "all", "syslog.severity: unknown severity"}, {"syslog.message", "xml", "syslog.message: "},

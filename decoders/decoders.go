@@ -3,7 +3,7 @@
 //
 // In: payload of one flow, direction by direction, in order. Out: events, plain structs that own their memory. Each
 // protocol is a folder below this one; it exports a Spec, and one line in the engine's registry turns it on. A
-// decoder never imports another (ray, an interpretation of HTTP, reads http's event types).
+// decoder never imports another; what is spoken over HTTP is read by an interpreter, out of its events (package interpreters).
 //
 // A protocol is chosen by its bytes: a probe sees the beginning of both directions and no port.
 package decoders

@@ -6,9 +6,9 @@ import (
 
 	"github.com/raytap/raytap/decoders/bare"
 	"github.com/raytap/raytap/decoders/file"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 // Files says which files are kept out of the traffic, and within which bounds.

@@ -5,9 +5,9 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/raytap/raytap/decoders/ray"
-	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/interpreters/ray"
+	"github.com/raytap/raytap/interpreters/raygrpc"
 )
 
 const (
@@ -34,7 +34,7 @@ func (o Outsider) String() string {
 		nodes = "a machine there talks"
 	}
 	if o.Findings == 0 {
-		return fmt.Sprintf("%s counts as outside, but %s as a Ray cluster does, and what is done to it is not judged: --home %s (and your other networks) if it is yours",
+		return fmt.Sprintf("%s counts as outside, but %s as a Ray cluster does, and attacks on it are not reported: set --home %s (and your other networks) if it is yours",
 			o.Network, nodes, o.Network)
 	}
 	rest := "findings rest"

@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/ray"
-	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/interpreters/ray"
+	"github.com/raytap/raytap/interpreters/raygrpc"
 )
 
 // TestHomeInDoubt: a cluster on public addresses is noticed where nobody said what is home, and nothing else is.

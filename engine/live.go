@@ -8,8 +8,8 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/interpreters/ray"
 	"github.com/raytap/raytap/record"
 )
 

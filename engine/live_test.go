@@ -14,6 +14,8 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/intel"
+	"github.com/raytap/raytap/interpreters"
+	"github.com/raytap/raytap/registry"
 )
 
 // fakeLive plays frames as a live source does: a few at a time, with what before says of the ring.
@@ -484,13 +486,13 @@ func TestStandstillIsSaid(t *testing.T) {
 			if w.watch != nil {
 				w.watch.after = after
 			}
-			w.interp = append(w.interp, func(ev any) any {
-				if x, ok := ev.(*http.Transaction); ok && slow.CompareAndSwap(nil, x.Flow) {
+			w.interp = interpreters.NewSet(append(registry.Interpreters(e.home), interpreters.Interpreter{HTTP: func(x *http.Transaction) any {
+				if slow.CompareAndSwap(nil, x.Flow) {
 					for begin := time.Now(); time.Since(begin) < 3*after; {
 					}
 				}
 				return nil
-			})
+			}})...)
 		}
 		if _, err := e.run(context.Background()); err != nil {
 			t.Fatal(err)

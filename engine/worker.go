@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
@@ -11,6 +10,7 @@ import (
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/engine/zeekview"
+	"github.com/raytap/raytap/interpreters"
 	"github.com/raytap/raytap/record"
 	"github.com/raytap/raytap/registry"
 )
@@ -21,7 +21,8 @@ type worker struct {
 	id     int
 	in     chan *batch
 	shards []*capture.Shard // by shard number, nil where it is another's
-	interp []func(any) any
+	interp *interpreters.Set
+	made   []any // by them, of the event at hand
 	batch  *batch
 	shard  uint32
 	pos    uint64
@@ -38,7 +39,7 @@ type worker struct {
 
 // newWorker makes worker id of n.
 func newWorker(e *engine, id, n int) *worker {
-	w := &worker{e: e, id: id, in: make(chan *batch, cap(e.free)), shards: make([]*capture.Shard, capture.ShardCount), interp: registry.Interpreters(e.home), watch: e.newWatch(), view: zeekview.Options{More: e.cfg.LogMore}}
+	w := &worker{e: e, id: id, in: make(chan *batch, cap(e.free)), shards: make([]*capture.Shard, capture.ShardCount), watch: e.newWatch(), view: zeekview.Options{More: e.cfg.LogMore}}
 	fc := capture.FlowConfig{
 		MaxFlows: e.cfg.MaxFlows / capture.ShardCount, Checksums: e.cfg.checksums(), Emit: w.emit,
 		Wait: e.cfg.Order.Wait, WaitPackets: e.cfg.Order.Packets,
@@ -52,19 +53,19 @@ func newWorker(e *engine, id, n int) *worker {
 		fc.Admits = zeekview.Admits
 	}
 	w.label = registry.Labels(e.cfg.copies())
-	specs := registry.DecodersFor(e.home, e.balancers, w.shedding, e.cfg.copies())
+	kit := registry.NewKit(registry.Options{Home: e.home, Balancers: e.balancers, Shed: w.shedding, Copies: e.cfg.copies()})
+	w.interp = kit.Interpreters
 	if e.rec != nil {
 		w.judge = e.rec.Policy().Judge()
 	}
-	web := &specs[slices.IndexFunc(specs, func(s decoders.Spec) bool { return s.Name == "http" })]
+	specs := kit.Decoders
 	set, names := decoders.NewSet(specs), decoders.NewSet(append(specs[:len(specs):len(specs)], dns.AnySpec()))
 	if !e.cfg.LogMore {
 		admits := func(service string) bool { return zeekview.Admits(nil, true, service) }
 		set.Admits, names.Admits = admits, admits
 	}
-	carried := file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()})
 	for s := id; s < capture.ShardCount; s += n {
-		transfers := services.NewTransfers(carried)
+		transfers := services.NewTransfers(kit.Files)
 		fc.Open = func(h capture.Host, mid bool) capture.Stream {
 			_, port := h.Ports()
 			list := set
@@ -73,7 +74,7 @@ func newWorker(e *engine, id, n int) *worker {
 			}
 			mux := list.Mux(h, mid)
 			if http.Port(port) && !mid {
-				return http.Beside(h, mux, web)
+				return http.Beside(h, mux, &kit.HTTP)
 			}
 			return transfers.Watch(h, mux, mid, w.batch.ftp)
 		}
@@ -254,11 +255,10 @@ func (w *worker) emit(ev any) {
 	if w.judge != nil && w.judge.Treasures(ev) {
 		w.shards[w.shard].Whole()
 	}
-	for _, f := range w.interp {
-		if made := f(ev); made != nil {
-			*out = append(*out, event{pos: w.pos, shard: w.shard, reading: at.reading, ev: made})
-			w.shards[w.shard].Keep()
-		}
+	w.made = w.interp.Interpret(ev, w.made[:0])
+	for _, made := range w.made {
+		*out = append(*out, event{pos: w.pos, shard: w.shard, reading: at.reading, ev: made})
+		w.shards[w.shard].Keep()
 	}
 	if w.batch.apart {
 		for i := first; i < len(*out); i++ { // after interpreters, which may add to an event

@@ -74,7 +74,7 @@ func (c *client) redirect(req *http.Request, via []*http.Request) error {
 func (c *client) allowed(u *url.URL) error {
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https" || u.User != nil:
-		return errors.New("leads to what is no URL of http or https")
+		return errors.New("redirects to a URL that is not http or https")
 	case c.home.Scheme == "https" && u.Scheme != "https":
 		return errors.New("leads from https to http")
 	case c.src.credentials() && (u.Scheme != c.home.Scheme || !strings.EqualFold(u.Host, c.home.Host)):
@@ -106,7 +106,7 @@ type answer struct {
 func (c *client) ask(ctx context.Context, method, address string, body []byte, header map[string]string, limit int64) (*answer, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, errors.New("leads to what is no URL")
+		return nil, errors.New("redirects to an invalid URL")
 	}
 	if err := c.allowed(u); err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func refusal(resp *http.Response) error {
 	case http.StatusUnauthorized:
 		e.says = "refuses the credentials, or wants some (status 401)"
 	case http.StatusForbidden:
-		e.says = "gives no access to this (status 403)"
+		e.says = "denies access (status 403)"
 	case http.StatusNotFound:
 		e.says = "has nothing at this URL (status 404)"
 	case http.StatusNotAcceptable, http.StatusUnsupportedMediaType:

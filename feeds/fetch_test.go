@@ -245,11 +245,11 @@ func TestTAXIIIsFoundByAnyOfItsURLs(t *testing.T) {
 	}
 	dir := t.TempDir()
 	refused(t, with(func(s *Source) { s.Collection = "none" }), dir, `no such collection; there are "High value"`)
-	refused(t, with(func(s *Source) { s.Collection = "closed" }), dir, "no access to this collection")
+	refused(t, with(func(s *Source) { s.Collection = "closed" }), dir, "denies access to this collection")
 	refused(t, with(func(s *Source) { s.PasswordFile = file(t, "wrong") }), dir, "401")
 	refused(t, with(func(s *Source) { s.PasswordFile = file(t, "") }), dir, "is empty")
 	refused(t, with(func(s *Source) { s.TAXII = web.URL + "/nowhere/" }), dir, "404")
-	for status, want := range map[int]string{403: "no access", 406: "does not speak the version", 500: "status 500", 204: "status 204"} {
+	for status, want := range map[int]string{403: "denies access", 406: "does not speak the version", 500: "status 500", 204: "status 204"} {
 		web.status = status
 		refused(t, with(func(*Source) {}), dir, want)
 	}
@@ -310,7 +310,7 @@ func TestABadFeedChangesNothing(t *testing.T) {
 		"not one indicator": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "# under construction\n") },
 		"status 503":        func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "7"); w.WriteHeader(503) },
 		"another server":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) },
-		"no URL of http": func(w http.ResponseWriter, r *http.Request) {
+		"not http or https": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
 		},
 		"without end": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path+"x", http.StatusFound) },
@@ -359,7 +359,7 @@ func TestEnvelopesAreBounded(t *testing.T) {
 	defer web.Close()
 	s := &Source{TAXII: web.URL + "/r/collections/" + collectionID + "/", Size: 100 << 10}
 	for want, f := range map[string]func(int) string{
-		"again and again":    func(int) string { return `{"more":true,"next":"x"}` },
+		"page repeatedly":    func(int) string { return `{"more":true,"next":"x"}` },
 		"does not say where": func(int) string { return `{"more":true,"objects":[]}` },
 		"pages without end":  func(n int) string { return fmt.Sprintf(`{"more":true,"next":"%d"}`, n) },
 		"cannot be read":     func(int) string { return `{"objects":[{"type":` },
@@ -530,7 +530,7 @@ func TestKeeper(t *testing.T) {
 	mu.Lock()
 	status = 403
 	mu.Unlock()
-	if got := <-said; !strings.HasPrefix(got, "feed pools: gives no access to this (status 403); what it had on 20") {
+	if got := <-said; !strings.HasPrefix(got, "feed pools: denies access (status 403); what it had on 20") {
 		t.Errorf("%q", got)
 	}
 	k.Configure(nil)
@@ -572,7 +572,7 @@ func TestKeeperDoesNotHangOnAServer(t *testing.T) {
 func TestSourcesAreChecked(t *testing.T) {
 	for want, s := range map[string]Source{
 		"is empty":                      {},
-		"says not what":                 {Interval: time.Hour},
+		"names no source":                 {Interval: time.Hour},
 		"not several":                   {File: "a", URL: "https://x/"},
 		"no settings of its own":        {File: "a", Interval: time.Hour},
 		"taxii: not a URL":              {TAXII: "ftp://x"},

@@ -53,7 +53,7 @@ func list(name string, most int) (*Listing, error) {
 	if err != nil && strings.ContainsAny(name, "*?[") {
 		matches, e := filepath.Glob(name)
 		if e != nil {
-			return nil, fmt.Errorf("%s is no pattern of files", name)
+			return nil, fmt.Errorf("%s is not a file pattern", name)
 		}
 		l.Folder = true
 		slices.Sort(matches)

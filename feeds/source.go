@@ -127,7 +127,7 @@ func (s *Source) Check() error {
 	case n == 0 && *s == Source{}:
 		return errors.New("is empty")
 	case n == 0:
-		return errors.New("says not what: file, url, taxii, misp or misp_feed")
+		return errors.New("names no source: file, url, taxii, misp or misp_feed")
 	case n > 1:
 		return errors.New("is one of file, url, taxii, misp and misp_feed, not several")
 	}
@@ -161,7 +161,7 @@ func (s *Source) Check() error {
 	case s.Interval != 0 && (s.Interval < minInterval || s.Interval > maxInterval):
 		return fmt.Errorf("interval: %v is not between %v and %v", s.Interval, minInterval, maxInterval)
 	case s.Since < 0 || s.Since != 0 && kind == "url":
-		return errors.New("since: a url gives all that it has")
+		return errors.New("since: a url always returns everything")
 	case s.Size != 0 && (s.Size < minSize || s.Size > maxSize):
 		return fmt.Errorf("size: %d is not between %d and %d", s.Size, minSize, maxSize)
 	case len(s.Name) > maxName || strings.ContainsFunc(s.Name, func(r rune) bool { return r < ' ' || r > '~' }):

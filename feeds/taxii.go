@@ -53,7 +53,7 @@ func (c *client) tell(ctx context.Context, address string) (*told, error) {
 	}
 	var t told
 	if err := json.Unmarshal(a.body, &t); err != nil {
-		return nil, errors.New("answers with what is no JSON")
+		return nil, errors.New("does not answer with JSON")
 	}
 	return &t, nil
 }
@@ -140,7 +140,7 @@ func (c *client) find(ctx context.Context) (string, error) {
 			objects := root.String() + "collections/" + url.PathEscape(x.ID) + "/objects/"
 			if want := c.src.Collection; want != "" && (x.ID == want || x.Alias == want || x.Title == want) {
 				if !x.Read {
-					return "", errors.New("gives no access to this collection")
+					return "", errors.New("denies access to this collection")
 				}
 				return objects, nil
 			}
@@ -232,7 +232,7 @@ func (c *client) fetchTAXII(ctx context.Context, old *store, now time.Time) (*st
 		case e.Next != "" && e.Next != page:
 			page = e.Next
 		case e.Next != "":
-			return nil, errors.New("gives the same page again and again")
+			return nil, errors.New("returns the same page repeatedly")
 		case last != "" && last != after: // what is left was added later (3.5)
 			page, after = "", last
 		default:

@@ -172,7 +172,7 @@ func (p *Policy) String() string {
 		}
 	}
 	if p.Encrypted > 0 {
-		s += fmt.Sprintf(", of what is encrypted %d and then headers", p.Encrypted)
+		s += fmt.Sprintf(", of encrypted flows %d and then headers", p.Encrypted)
 	}
 	switch {
 	case p.Headers:

@@ -213,7 +213,7 @@ func (r *Recorder) Close() error {
 	select {
 	case <-r.done:
 	case <-time.After(closeFor):
-		return fmt.Errorf("record: %s: the disk does not answer; what was not written is lost", r.opt.Folder)
+		return fmt.Errorf("record: %s: the disk does not respond; unwritten packets are lost", r.opt.Folder)
 	}
 	err := r.lock.Close()
 	if why := r.failing.Load(); why != nil {

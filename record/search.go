@@ -292,7 +292,7 @@ func (r *Results) next() bool {
 			continue
 		}
 		if damaged > 0 {
-			r.tell("%s is damaged at %d places, and what was there is left out", path, damaged)
+			r.tell("%s is damaged in %d places, which are skipped", path, damaged)
 		}
 		if r.query.everything() {
 			r.s, r.x, r.close, r.chunk = s, x, close, 0
@@ -302,7 +302,7 @@ func (r *Results) next() bool {
 		if errors.Is(err, errIndex) && !made {
 			if x, _, damaged, err = s.index(); err == nil {
 				if damaged > 0 {
-					r.tell("%s is damaged at %d places, and what was there is left out", path, damaged)
+					r.tell("%s is damaged in %d places, which are skipped", path, damaged)
 				}
 				hits, flows, err = r.match.find(s, x)
 			}

@@ -3,7 +3,6 @@
 package registry
 
 import (
-	"bytes"
 	"net/netip"
 	"strings"
 
@@ -17,8 +16,6 @@ import (
 	"github.com/raytap/raytap/decoders/mail"
 	"github.com/raytap/raytap/decoders/proxy"
 	"github.com/raytap/raytap/decoders/quic"
-	"github.com/raytap/raytap/decoders/ray"
-	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/decoders/relay"
 	"github.com/raytap/raytap/decoders/secrets"
@@ -53,32 +50,60 @@ import (
 	interactive "github.com/raytap/raytap/detectors/shell"
 	"github.com/raytap/raytap/detectors/spark"
 	"github.com/raytap/raytap/detectors/tunnel"
+	"github.com/raytap/raytap/interpreters"
+	"github.com/raytap/raytap/interpreters/ray"
+	"github.com/raytap/raytap/interpreters/raygrpc"
 )
 
-// Decoders lists what looks for its protocol in the bytes of a flow, in the order in which they are asked: strict
-// probes first. What is home says of which bodies more is kept. A list belongs to one goroutine.
-func Decoders(home *detectors.Networks) []decoders.Spec { return DecodersFor(home, home, nil, nil) }
+// Options of a Kit. The zero value has no home, sheds nothing and copies nothing.
+type Options struct {
+	// Home says of which bodies more is kept: of what leaves it.
+	Home *detectors.Networks
+	// Balancers may name the clients that they speak for, to who is at home: at home, where everything else would be seen, that
+	// makes nobody an outsider's equal, while elsewhere a name could only hide who sends. Nil: Home.
+	Balancers *detectors.Networks
+	// Shed reports whether a body is left out, under overload; nil: none is.
+	Shed func(t *http.Transaction, resp bool) bool
+	// Copies says which files are copied; nil: none are.
+	Copies *file.Copies
+}
 
-// DecodersFor lists them for a run that may shed bodies, and one that copies files; nil: it does not. balancers may name the clients that they speak
-// for, to who is at home: at home, where everything else would be seen, that makes nobody an outsider's equal, while
-// elsewhere a name could only hide who sends.
-func DecodersFor(home, balancers *detectors.Networks, shed func(t *http.Transaction, resp bool) bool, copies *file.Copies) []decoders.Spec {
-	files := file.NewCache(file.Options{HashLimit: HashLimit, Copies: copies})
-	keep := keepBody(secretReader(home))
-	if shed != nil {
-		all := keep
+// Kit is what one worker reads flows with. It belongs to one goroutine.
+type Kit struct {
+	// Decoders look for their protocol in the bytes of a flow, in the order in which they are asked.
+	Decoders []decoders.Spec
+	// HTTP is the one of them that reads HTTP.
+	HTTP decoders.Spec
+	// Interpreters read what decoders emit as something more.
+	Interpreters *interpreters.Set
+	// Files remembers the digests of small files.
+	Files *file.Cache
+}
+
+// Decoders lists the decoders of a Kit that has only a home.
+func Decoders(home *detectors.Networks) []decoders.Spec { return NewKit(Options{Home: home}).Decoders }
+
+// NewKit makes the Kit of one worker.
+func NewKit(opt Options) *Kit {
+	if opt.Balancers == nil {
+		opt.Balancers = opt.Home
+	}
+	home, balancers, copies := opt.Home, opt.Balancers, opt.Copies
+	k := &Kit{Interpreters: interpreters.NewSet(Interpreters(home)...), Files: file.NewCache(file.Options{HashLimit: HashLimit, Copies: copies})}
+	files, keep := k.Files, k.Interpreters.KeepBody
+	if opt.Shed != nil {
 		keep = func(t *http.Transaction, resp bool) int {
-			if shed(t, resp) {
+			if opt.Shed(t, resp) {
 				return -1
 			}
-			return all(t, resp)
+			return k.Interpreters.KeepBody(t, resp)
 		}
 	}
 	// A decoder imports no other, so that what HTTP/1 and HTTP/2 share is put together here: a stream of HTTP/2 that is no
 	// gRPC becomes the transaction that http makes of it, and what http leaves for h2c goes on in http2.
 	one := http.Options{KeepBody: keep, Follow: ray.Follow, Files: files, Label: Labels(copies)}
 	made := http.NewExchanges(one)
-	two := http2.Options{Keep: keepMessages, HTTP: func(ctx decoders.Context) func() http2.Exchange {
+	two := http2.Options{Keep: k.Interpreters.KeepMessages, HTTP: func(ctx decoders.Context) func() http2.Exchange {
 		return exchangesOf(made.Connection(ctx))
 	}}
 	if copies != nil && copies.Classes&file.RayPackages != 0 {
@@ -87,9 +112,10 @@ func DecodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 	one.Upgrade = func(ctx decoders.Context, c *http.Connection, first *http.Exchange) decoders.Decoder {
 		return http2.Upgraded(ctx, two, exchangesOf(c), first)
 	}
-	return []decoders.Spec{
+	k.HTTP = http.Spec(one)
+	k.Decoders = []decoders.Spec{
 		proxy.Spec(proxy.Options{Trusts: func(from, to netip.Addr) bool { return balancers.Contains(from) && home.Contains(to) }}),
-		http.Spec(one),
+		k.HTTP,
 		http2.Spec(two),
 		relay.Spec(),
 		tls.Spec(files),
@@ -110,6 +136,7 @@ func DecodersFor(home, balancers *detectors.Networks, shed func(t *http.Transact
 		}}),
 		secrets.Spec(),
 	}
+	return k
 }
 
 // Labels gives what tells a package of Ray by the place that it is sent to, nil if none is wanted.
@@ -127,14 +154,6 @@ func Labels(copies *file.Copies) func(t *http.Transaction, resp bool) file.Class
 
 // packagePlace is where a client of Ray's Job API uploads working_dir and py_modules (dashboard/modules/job/job_head.py).
 const packagePlace = "/api/packages/"
-
-// keepMessages says how much of the messages of a call is kept: what calls to Ray and of miners need.
-func keepMessages(c *http2.Call) int {
-	if c.Path == mining.KaspadPath {
-		return mining.KaspadKeep
-	}
-	return raygrpc.Keep(c)
-}
 
 // both makes what lets two follow a conversation.
 func both(one, two func(decoders.Context) decoders.Follower) func(decoders.Context) decoders.Follower {
@@ -169,56 +188,19 @@ func exchangesOf(c *http.Connection) func() http2.Exchange {
 	return func() http2.Exchange { return c.Open() }
 }
 
-// Interpreters lists what reads an event as something more: an HTTP transaction as a call to Ray. Each returns the
-// event it made of ev, or nil.
-func Interpreters(home *detectors.Networks) []func(ev any) any {
-	reader := secretReader(home)
-	calls := newRouter()
-	return []func(any) any{
-		func(ev any) any {
-			if t, ok := ev.(*http.Transaction); ok {
-				return calls.interpret(t)
-			}
-			return nil
-		},
-		func(ev any) any {
-			var c *http2.Call
-			switch ev := ev.(type) {
-			case *http2.Call:
-				c = ev
-			case *http2.Part: // of a call that lives on
-				c = &ev.Call
-			default:
-				return nil
-			}
-			if r := raygrpc.Interpret(c); r != nil {
-				return r
-			}
-			return nil
-		},
-		func(ev any) any {
-			switch ev := ev.(type) {
-			case *http2.Call:
-				return returned(reader, ev)
-			case *http2.Part:
-				return returned(reader, &ev.Call)
-			}
-			return nil
-		},
-		func(ev any) any {
-			if t, ok := ev.(*http.Transaction); ok {
-				if s := stratum.FromHTTP(t); s != nil {
-					return s
-				}
-			}
-			return nil
-		},
-		func(ev any) any {
-			if t, ok := ev.(*http.Transaction); ok {
-				return reader.Interpret(t)
-			}
-			return nil
-		},
+// HashLimit is the length beyond which files are not digested: model weights by the gigabyte, whose digests nobody has.
+const HashLimit = 64 << 20
+
+// Interpreters lists what reads an event as something more, for one worker.
+func Interpreters(home *detectors.Networks) []interpreters.Interpreter {
+	products := newRouter()
+	leaks := secrets.NewReader(func(from, to netip.Addr) bool { return home.Contains(from) && !home.Contains(to) })
+	return []interpreters.Interpreter{
+		{Name: "ray and its like", HTTP: products.interpret, KeepBody: products.keepBody},
+		{Name: "ray over gRPC", Call: interpreters.Made(raygrpc.Interpret), KeepMessages: raygrpc.Keep},
+		{Name: "what Ray Client returned", Call: func(c *http2.Call) any { return returned(leaks, c) }},
+		{Name: "mining", HTTP: interpreters.Made(stratum.FromHTTP), KeepBody: stratum.KeepBody, KeepMessages: mining.Keep},
+		{Name: "secrets", HTTP: leaks.Interpret, KeepBody: leaks.KeepBody},
 	}
 }
 
@@ -235,31 +217,6 @@ func returned(reader *secrets.Reader, c *http2.Call) any {
 		return s
 	}
 	return nil
-}
-
-// HashLimit is the length beyond which files are not digested: model weights by the gigabyte, whose digests nobody has.
-const HashLimit = 64 << 20
-
-// jsonRPC is how much of a posted JSON-RPC call, and of its answer, says whether it is a miner's.
-const jsonRPC = 8 << 10
-
-// keepBody says how much of an HTTP body the interpreters want.
-func keepBody(leaks *secrets.Reader) func(t *http.Transaction, resp bool) int {
-	calls := newRouter()
-	return func(t *http.Transaction, resp bool) int {
-		n := max(calls.keepBody(t, resp), leaks.KeepBody(t, resp))
-		if r := t.Request; r != nil && r.Method == "POST" {
-			if b := bytes.TrimLeft(r.Body.Data, " \t\r\n"); !resp || len(b) > 0 && (b[0] == '{' || b[0] == '[') {
-				n = max(n, jsonRPC)
-			}
-		}
-		return n
-	}
-}
-
-// secretReader reads what leaves the home networks.
-func secretReader(home *detectors.Networks) *secrets.Reader {
-	return secrets.NewReader(func(from, to netip.Addr) bool { return home.Contains(from) && !home.Contains(to) })
 }
 
 // Detectors lists what makes findings of events, in the order in which they see them. Those of more come before the one that

@@ -4,9 +4,9 @@ import (
 	"hash/maphash"
 	"strings"
 
-	"github.com/raytap/raytap/decoders/aiservices"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
+	"github.com/raytap/raytap/interpreters/aiservices"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 // router remembers what is neither a call to Ray nor the answer of a product like it: whether a path is on a route of

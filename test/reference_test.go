@@ -132,25 +132,25 @@ func logsDocument(logs []capture.LogSpec) []byte {
 	var b bytes.Buffer
 	b.WriteString(`# Logs
 
-Every log, when it gets a row, and what its columns say; written from the code (` + "`go test -run TestLogsDocument -update ./test`" + `).
-[schema/](schema) has the same as JSON Schema, a file for each log.
+Every log, when it gets a row, and the meaning of its columns. Generated from the code (` + "`go test -run TestLogsDocument -update ./test`" + `).
+[schema/](schema) has the same as JSON Schema, one file for each log.
 
-The type is that of the tab-separated form. With ` + "`format: json`" + ` a row is an object on a line of its own, in which an unset
-column is left out:
+Types are those of the tab-separated format. With ` + "`format: json`" + ` each row is one object on its own line; unset columns are
+omitted:
 
 | type | tab-separated | JSON |
 |---|---|---|
-| time | seconds since 1970 UTC with six digits, ` + "`1700000000.123456`" + ` | a number, the same seconds |
-| interval | seconds with six digits | a number, seconds |
+| time | seconds since 1970 UTC with six decimals, ` + "`1700000000.123456`" + ` | a number, the same seconds |
+| interval | seconds with six decimals | a number, seconds |
 | count, port | digits | a whole number |
 | double | decimal | a number |
-| string, enum, addr | text; a tab, a line's end or a byte that is no UTF-8 as ` + "`\\x09`" + ` | a string |
+| string, enum, addr | text; a tab, a line break or a byte that is not UTF-8 as ` + "`\\x09`" + ` | a string |
 | bool | ` + "`T` `F`" + ` | ` + "`true` `false`" + ` |
-| set[...], vector[...] | elements, joined by commas; ` + "`(empty)`" + ` without any | an array |
-| objects | ` + "`vector[string]`" + `: a text for each, as its meaning shows | an array of objects, whose fields are in a table of their own |
-| unset | ` + "`-`" + ` | left out |
+| set[...], vector[...] | elements separated by commas; ` + "`(empty)`" + ` if there are none | an array |
+| objects | ` + "`vector[string]`" + `: one text for each, in the form shown in its meaning | an array of objects; their fields are in a separate table |
+| unset | ` + "`-`" + ` | omitted |
 
-| log | a row |
+| log | a row is written |
 |---|---|
 `)
 	for _, l := range logs {
@@ -166,7 +166,7 @@ column is left out:
 			}
 			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, kinds[c.Name], unit, cell(meaning(c)))
 		}
-		fields := "\nObjects in JSON; a field with a question mark is left out where there is nothing:\n\n| column | field | type | unit | meaning |\n|---|---|---|---|---|\n"
+		fields := "\nObjects in JSON; a field with a question mark is optional:\n\n| column | field | type | unit | meaning |\n|---|---|---|---|---|\n"
 		for _, c := range l.Columns {
 			for _, f := range c.Fields {
 				name, unit := "`"+f.Name+"`", f.Unit

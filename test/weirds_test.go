@@ -204,12 +204,12 @@ func TestWeirdsDocument(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString(`# Weirds
 
-What ` + "`weird.log`" + ` may name: traffic that does what it should not, and bounds that were reached. Written from the code
-(` + "`go test -run TestWeirdsDocument -update ./test`" + `). Names that Zeek has mean here what they mean there. ` + "`link`, `tunnel` and `decoder`" + `
-in the second column stand for the protocol at hand, ` + "`transport`" + ` for IP, TCP, UDP or ICMP. Over HTTP/2 the source of HTTP is HTTP2. Where
-there is none, Zeek has none.
+The names in ` + "`weird.log`" + `: anomalies in the traffic, and limits that were reached. Generated from the code
+(` + "`go test -run TestWeirdsDocument -update ./test`" + `). Names that Zeek also uses have the same meaning as in Zeek. In the second column,
+` + "`link`, `tunnel` and `decoder`" + ` stand for the actual protocol, and ` + "`transport`" + ` for IP, TCP, UDP or ICMP. For HTTP over HTTP/2
+the source is HTTP2. An empty source is also empty in Zeek.
 
-| name | source | what is odd | what raytap does |
+| name | source | anomaly | what raytap does |
 |---|---|---|---|
 `)
 	for _, o := range zeekview.Oddities() {

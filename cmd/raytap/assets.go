@@ -42,7 +42,7 @@ func listAssets(args []string, stdout, stderr *os.File) int {
 	f.String("checksums", "auto", "how to treat wrong checksums: `MODE` auto, strict (as Zeek) or ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	configFile := f.String("config", "", "read settings from `FILE` (YAML)")
-	asked := f.window("since", "until", "of logs: what was told")
+	asked := f.window("since", "until", "of logs: what was reported")
 	files, err := f.parse(args)
 	if err != nil {
 		return f.fail(err, stdout, stderr)

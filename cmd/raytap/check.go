@@ -125,7 +125,7 @@ func (x *examiner) file(key, name string) []byte {
 		x.failed(key, -1, name, err)
 		return nil
 	case !info.Mode().IsRegular():
-		x.bad(key, -1, "%s is no plain file", name)
+		x.bad(key, -1, "%s is not a regular file", name)
 		return nil
 	}
 	if !x.readable(name) {
@@ -177,7 +177,7 @@ func (x *examiner) feed(i int, name string) {
 	case skipped == 0:
 		x.notes = append(x.notes, fmt.Sprintf("%s has %d indicators", name, n))
 	default:
-		x.warn("intel", i, "%s: %d indicators; %d entries are skipped (raytap intel %s says why)", name, n, skipped, name)
+		x.warn("intel", i, "%s: %d indicators; %d entries are skipped (raytap intel %s shows why)", name, n, skipped, name)
 	}
 	if !x.readable(name) {
 		x.warn("intel", i, "user %s cannot read %s: it is read at the start, and not again with a signal HUP", x.cfg.User, name)
@@ -213,7 +213,7 @@ func (x *examiner) outputs() {
 		if info, err := os.Stat(addr); err != nil {
 			x.warn("syslog.address", -1, "%s is not there now", addr)
 		} else if info.Mode()&fs.ModeSocket == 0 {
-			x.bad("syslog.address", -1, "%s is no socket", addr)
+			x.bad("syslog.address", -1, "%s is not a socket", addr)
 		}
 	}
 	if w.CA != "" {
@@ -371,10 +371,10 @@ func (x *examiner) folders() {
 	}
 	dir := filepath.Dir(c.State)
 	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		x.warn("state", -1, "there is no folder %s now; the sensor does not start without it", dir) // a service manager makes it
+		x.warn("state", -1, "directory %s does not exist; the sensor will not start without it", dir) // a service manager makes it
 		return
 	} else if err == nil && !info.IsDir() {
-		x.bad("state", -1, "%s is no folder", dir)
+		x.bad("state", -1, "%s is not a directory", dir)
 		return
 	}
 	x.folder("state", dir, nil)
@@ -384,7 +384,7 @@ func (x *examiner) folders() {
 	case err != nil:
 		x.failed("state", -1, c.State, err)
 	case !info.Mode().IsRegular():
-		x.bad("state", -1, "%s is no plain file", c.State)
+		x.bad("state", -1, "%s is not a regular file", c.State)
 	default:
 		if _, err := inventory.Load(c.State); errors.Is(err, fs.ErrPermission) {
 			x.failed("state", -1, c.State, err)
@@ -416,7 +416,7 @@ func (x *examiner) folder(key, name string, ours func(dir string) bool) {
 		x.failed(key, -1, at, err)
 		return
 	case !info.IsDir():
-		x.bad(key, -1, "%s is no folder", at)
+		x.bad(key, -1, "%s is not a directory", at)
 		return
 	}
 	what := name + " cannot be written to"
@@ -467,7 +467,7 @@ func onlyLeavesOut(list []string) bool {
 func (x *examiner) sources() {
 	c := x.cfg
 	if onlyLeavesOut(c.Interfaces) {
-		x.bad("interfaces", -1, "it only says what is left out (of what: any?)")
+		x.bad("interfaces", -1, "it only excludes interfaces (from what: any?)")
 	}
 	if len(c.Interfaces) > 0 && c.ReadFIFO != "" {
 		x.bad("read_fifo", -1, "interfaces are given, too: it is one or the other")
@@ -483,14 +483,14 @@ func (x *examiner) sources() {
 		case capture.IsPattern(name) && !slices.ContainsFunc(names, is):
 			x.warn("interfaces", i, "no interface fits %s on this machine now (%s); the sensor waits for some", name, strings.Join(names, ", "))
 		case !capture.IsPattern(name) && !slices.Contains(names, name):
-			x.warn("interfaces", i, "there is no interface %s on this machine now (%s); the sensor does not start without it", name, strings.Join(names, ", "))
+			x.warn("interfaces", i, "interface %s does not exist on this machine (it has %s); the sensor will not start without it", name, strings.Join(names, ", "))
 		}
 	}
 	if p := c.ReadFIFO; p != "" && p != "-" {
 		info, err := os.Stat(p)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			x.warn("read_fifo", -1, "there is no %s now; the sensor does not start without it", p)
+			x.warn("read_fifo", -1, "%s does not exist; the sensor will not start without it", p)
 		case err != nil:
 			x.failed("read_fifo", -1, p, err)
 		case !info.IsDir() && info.Mode()&fs.ModeNamedPipe == 0 && !info.Mode().IsRegular():

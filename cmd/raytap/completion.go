@@ -35,7 +35,7 @@ func printCompletion(args []string, stdout, stderr *os.File) int {
 	case len(rest) != 1:
 		err = errors.New("takes one shell: bash, zsh or fish")
 	case script[rest[0]] == nil:
-		err = fmt.Errorf("%s is none of the shells: bash, zsh, fish", rest[0])
+		err = fmt.Errorf("%s is not one of the shells bash, zsh, fish", rest[0])
 	}
 	if err != nil {
 		return f.fail(err, stdout, stderr)

@@ -255,7 +255,7 @@ func (e *savedEvidence) frame(c *evidenceCase, f *capture.Frame) {
 	n := uint64(len(f.Data)) + 32
 	e.total += n
 	if c.written += n; c.written >= e.bound {
-		comment = strings.TrimPrefix(comment+fmt.Sprintf("\ncut off behind this packet, at the bound of %d bytes (evidence.bound)", e.bound), "\n")
+		comment = strings.TrimPrefix(comment+fmt.Sprintf("\ncut off after this packet, at the limit of %d bytes (evidence.bound)", e.bound), "\n")
 	}
 	c.err = c.out.Write(f, comment)
 }

@@ -60,7 +60,7 @@ func extractRecorded(w *wanted, dirs, hosts, logFolders []string, out string, cf
 		}
 	}
 	if id := w.id + w.story; id != "" && !w.found() {
-		fmt.Fprintf(stderr, "raytap: there is no %s in %s; --logs DIR takes it from the logs of who found it\n", w.what(), strings.Join(dirs, ", "))
+		fmt.Fprintf(stderr, "raytap: there is no %s in %s; --logs DIR takes it from the logs of the run that found it\n", w.what(), strings.Join(dirs, ", "))
 		return exitInput
 	}
 	w.all = true // what comes was asked for

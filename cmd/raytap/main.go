@@ -107,7 +107,7 @@ func meantCommand(name string) string {
 		return "; captures are read by raytap replay"
 	}
 	if strings.HasPrefix(name, "-") {
-		return "; flags stand behind a command: raytap replay " + name
+		return "; flags go after a command: raytap replay " + name
 	}
 	return ""
 }

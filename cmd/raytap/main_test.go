@@ -834,7 +834,7 @@ func TestTailTellsTheLastFindings(t *testing.T) {
 		}
 	}
 	invoke(t, dir, nil, "tail", "--once", "none").expect(t, 1, "", "none")
-	invoke(t, dir, nil, "tail", "--once", "a.pcap").expect(t, 1, "", "a.pcap is no folder")
+	invoke(t, dir, nil, "tail", "--once", "a.pcap").expect(t, 1, "", "a.pcap is not a directory")
 	invoke(t, dir, nil, "tail").expect(t, 2, "", "takes folders")
 	invoke(t, dir, nil, "tail", "--severity=bad", "x").expect(t, 2, "", "bad")
 }

@@ -91,7 +91,7 @@ func aboutRecord(args []string, stdout, stderr *os.File) int {
 	for _, dir := range rest[1:] {
 		folder, err := record.OpenFolder(dir)
 		if err == nil && !record.IsFolder(dir) {
-			err = fmt.Errorf("%s: nobody has recorded into this folder", dir)
+			err = fmt.Errorf("%s: this folder has no recording", dir)
 		}
 		if err != nil {
 			complain(stderr, err)

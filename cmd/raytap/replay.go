@@ -59,7 +59,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.String("checksums", "auto", "how to treat wrong checksums: `MODE` auto, strict (as Zeek) or ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
 	f.Bool("seccomp", true, "block system calls that raytap does not need; --seccomp=false disables this")
-	offline := f.Bool("offline", false, "do not fetch feeds from servers; use only what is cached")
+	offline := f.Bool("offline", false, "do not fetch feeds from servers; use only the cache")
 	f.String("record", "", "record packets to `DIR`, as a sensor does")
 	f.String("evidence", "", "save the packets of each finding to a file in `DIR`")
 	html := f.String("report", "", "also write an HTML report to `FILE`")
@@ -226,7 +226,7 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 	}()
 
 	end := func() int { // of a run that was interrupted
-		fmt.Fprintln(stderr, "raytap: interrupted; what was read before is written")
+		fmt.Fprintln(stderr, "raytap: interrupted; everything read so far has been written")
 		if s, ok := caught.(syscall.Signal); ok {
 			return exitSignal + int(s)
 		}

@@ -93,7 +93,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	cpuprofile := f.String("cpuprofile", "", "")
 	f.hidden["cpuprofile"] = true
 	keys := f.keys(func(key string) bool { return key != "fail_on" })
-	f.show("intel", "a `FILE` with indicators, a folder or a pattern of such, beside the built-in ones; may be repeated")
+	f.show("intel", "a `FILE` with indicators, a directory or a pattern of files, in addition to the built-in ones; may be repeated")
 	f.show("logs", "write only these logs, `NAMES`; may be repeated (default: all)")
 	f.show("state", "keep the inventory of assets from one run to the next in `FILE`")
 	if isWatch {
@@ -109,7 +109,7 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		if len(rest) != 1 || interfaces != nil {
 			err = errors.New("takes one folder")
 		} else if info, serr := os.Stat(rest[0]); serr != nil || !info.IsDir() {
-			err = fmt.Errorf("%s is no folder", rest[0])
+			err = fmt.Errorf("%s is not a directory", rest[0])
 		} else {
 			dir = rest[0]
 		}
@@ -353,7 +353,7 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 	stats, err := run()
 	for errors.Is(err, capture.ErrClockStep) {
 		// Flows and what detectors remember are by a time that is no more. What is known of them has been written.
-		notice("flows and detectors begin anew")
+		notice("flows and detectors start over")
 		stats, err = run()
 	}
 	close(done)
@@ -383,7 +383,7 @@ func watch(cfg *config.Config, configFile string, follow bool, load func() (*con
 	}
 	out.close()
 	if n := out.dropped.Load(); n > 0 {
-		notice(fmt.Sprintf("%d findings were not printed, since nobody read them; notice.log has them", n))
+		notice(fmt.Sprintf("%d findings were not printed because nothing read the output; notice.log has them", n))
 	}
 	return code
 }
@@ -434,7 +434,7 @@ func protect(cfg *config.Config, configFile string) (string, error) {
 // on: all that can be exchanged while a run goes on. If nothing can be, or something is wrong, it returns nil.
 func again(cfg *config.Config, configFile string, load func() (*config.Config, error), servers *feedKeeper, notice func(string)) *config.Config {
 	if configFile == "" && len(cfg.Intel) == 0 {
-		notice("there is no configuration file to read again")
+		notice("there is no configuration file to reload")
 		return nil
 	}
 	next, err := load()

@@ -72,5 +72,5 @@ func TestWatchFollowsAFolder(t *testing.T) {
 		t.Errorf("%v: %s", err, errs.String())
 	}
 	invoke(t, dir, nil, "watch").expect(t, 2, "", "takes one folder")
-	invoke(t, dir, nil, "watch", "none").expect(t, 2, "", "none is no folder")
+	invoke(t, dir, nil, "watch", "none").expect(t, 2, "", "none is not a directory")
 }

@@ -25,7 +25,7 @@ func (f *flags) window(since, until, of string) *window {
 		}
 	}
 	f.Func(since, "only "+of+" since `TIME`: 2026-11-29T22:00, 22:00 (today), in UTC or with a zone, or an age: 90m, 24h, 7d", at(&w.since))
-	f.Func(until, "only "+of+" until `TIME`, likewise", at(&w.until))
+	f.Func(until, "only "+of+" until `TIME`, in the same form", at(&w.until))
 	return w
 }
 

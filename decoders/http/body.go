@@ -132,7 +132,7 @@ func (d *decoder) chunk(dir capture.Dir, h *half, line []byte) {
 	}
 	if h.state == inChunkEnd {
 		if len(line) > 0 {
-			d.badChunk(dir, h, "data behind a chunk")
+			d.badChunk(dir, h, "data after a chunk")
 			return
 		}
 		h.state = inChunkSize

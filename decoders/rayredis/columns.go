@@ -14,16 +14,16 @@ func Logs() []capture.LogSpec {
 		Row:  &Call{},
 		Columns: slices.Concat([]capture.Column{{Name: "ts", Doc: "Time of the command."}}, capture.FlowColumns(), []capture.Column{
 			{Name: "command", Doc: "Command in upper case."},
-			{Name: "key", Doc: "Key that it is about; bytes that are no text are escaped."},
-			{Name: "class", Doc: "What the command can do: `exec` runs code or stores what workers load, `write` changes or destroys, `state` reads, `info` says that somebody is there, or logs in.",
+			{Name: "key", Doc: "Key that the call refers to; bytes that are not text are escaped."},
+			{Name: "class", Doc: "What the command can do: `exec` runs code or stores what workers load, `write` changes or destroys, `state` reads, `info` announces presence or logs in.",
 				Values: []string{string(Exec), string(Write), string(State), string(Info)}},
-			{Name: "outcome", Doc: "What the server made of it: `executed`, `answered`, `blocked_token` no password or a wrong one, `rejected` refused otherwise, `unknown` no answer was seen.",
+			{Name: "outcome", Doc: "Result: `executed`, `answered`, `blocked_token` no password or a wrong one, `rejected` refused otherwise, `unknown` no response was seen.",
 				Values: []string{string(Executed), string(Answered), string(NoToken), string(Rejected), string(Unseen)}},
-			{Name: "auth", Doc: "What the client had shown before: nothing, the password that Ray has in its source, another one.", Values: []string{"none", "default", "password"}},
-			{Name: "gcs_address", Doc: "Where the global control service listens, as an answer says, host and port."},
-			{Name: "ray_version", Doc: "Version of Ray that an answer names."},
+			{Name: "auth", Doc: "Credential the client had sent before: none, the default password from Ray's source, another one.", Values: []string{"none", "default", "password"}},
+			{Name: "gcs_address", Doc: "Host and port of the global control service, as named in a reply."},
+			{Name: "ray_version", Doc: "Ray version that a response names."},
 			{Name: "session_name", Doc: "Session of the cluster."},
-			{Name: "mid", Doc: "The connection began before the capture did."},
+			{Name: "mid", Doc: "The connection began before the capture."},
 		}),
 	}}
 }

@@ -14,14 +14,14 @@ func Logs() []capture.LogSpec {
 		Row:  &Request{},
 		Columns: slices.Concat([]capture.Column{{Name: "ts", Doc: "Time of the request, or of the login before it."}}, capture.FlowColumns(), []capture.Column{
 			{Name: "version", Doc: "4 or 5."},
-			{Name: "user", Doc: "Who logs in."},
-			{Name: "password", Doc: "Never set: it is a password."},
-			{Name: "status", Doc: "The proxy's answer: `succeeded`, `general SOCKS server failure` and so on."},
+			{Name: "user", Doc: "User that logs in."},
+			{Name: "password", Doc: "Never set, because it is a password."},
+			{Name: "status", Doc: "The proxy's reply: `succeeded`, `general SOCKS server failure` and so on."},
 			{Name: "request.host", Doc: "Address that the client wants to reach, if it gives one."},
 			{Name: "request.name", Doc: "Name that the client wants to reach, if it gives one."},
 			{Name: "request_p", Doc: "Port that the client wants to reach."},
 			{Name: "bound.host", Doc: "Address that the proxy reaches it from."},
-			{Name: "bound.name", Doc: "The same as a name, if the proxy gives one."},
+			{Name: "bound.name", Doc: "The same as a name, if the proxy sends one."},
 			{Name: "bound_p", Doc: "Port that the proxy reaches it from."},
 		}),
 	}}

@@ -12,6 +12,19 @@ import (
 // maxBatch bounds the calls of one JSON-RPC batch that are looked at.
 const maxBatch = 8
 
+// keepCall is how much of a posted JSON-RPC call, and of its answer, says whether it is a miner's.
+const keepCall = 8 << 10
+
+// KeepBody returns how much of a body FromHTTP needs: of what is posted, and of what looks like the answer.
+func KeepBody(t *http.Transaction, resp bool) int {
+	if r := t.Request; r != nil && r.Method == "POST" {
+		if b := bytes.TrimLeft(r.Body.Data, " \t\r\n"); !resp || len(b) > 0 && (b[0] == '{' || b[0] == '[') {
+			return keepCall
+		}
+	}
+	return 0
+}
+
 // FromHTTP reads a transaction as a miner's call to a pool or node: getwork, getblocktemplate, eth_getWork, Monero's
 // get_block_template, and whatever stratum dialect is posted. It returns nil for anything else, also for a call that
 // was answered by something that is no such server (404, a web page). The result stands for this one transaction.

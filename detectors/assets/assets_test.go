@@ -10,15 +10,15 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/aiservices"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/http2"
-	"github.com/raytap/raytap/decoders/ray"
-	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/detectortest"
+	"github.com/raytap/raytap/interpreters/aiservices"
+	"github.com/raytap/raytap/interpreters/ray"
+	"github.com/raytap/raytap/interpreters/raygrpc"
 )
 
 // The cast.

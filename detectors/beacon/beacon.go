@@ -49,9 +49,9 @@ import (
 	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 //go:embed quiet.txt
@@ -131,13 +131,16 @@ func Spec() detectors.Spec {
 		Name: "beacon",
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Beacon_Regular", Severity: detectors.Medium,
-			Says:   "A home machine calls one place outside at regular intervals with much the same message, as implants do for orders.",
+			Says: "A home machine contacts one destination outside at regular intervals with nearly the same message, as " +
+				"implants do to fetch commands.",
 			ATLAS:  []string{"AML.T0072"},
 			ATTACK: []string{"T1071.001", "T1053.003", "T1029"},
-			Needs:  "HTTP in clear text, or the headers of flows from their beginning; a dozen calls, or five after a foreign job.",
-			FalsePositives: "Calls by the clock to a bare address or under a name below a cheap top-level domain, in a protocol that is not known: " +
-				"put the place on the allow-list. Names are believed when the look-up was seen, or none was; a page in a browser that " +
-				"hides which it is. Low: keep-alives of VPNs and of connections to places without a name.",
+			Needs: "HTTP in clear text, or packet headers of flows from their beginning; twelve calls, or five after a job " +
+				"from outside.",
+			FalsePositives: "Periodic calls in an unknown protocol to a bare address or to a name under a cheap top-level " +
+				"domain (put the destination on the allow-list); a web page in a browser that does not identify itself. A " +
+				"name is trusted when its lookup was seen, or when no lookups were seen at all. Low: keep-alives of VPNs and " +
+				"of connections to destinations without a name.",
 			Story: detectors.Story{Group: detectors.GroupBeacon,
 				Does: "called % at regular intervals", Other: "command host", Techniques: []string{"AML.T0072", "T1071"},
 			},

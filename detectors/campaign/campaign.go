@@ -40,10 +40,10 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 const rule = detectors.ChainRule
@@ -87,13 +87,15 @@ func Spec() detectors.Spec {
 		Name: "campaign",
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Campaign_Chain", Severity: detectors.Critical,
-			Says:   "Several steps, one the cause of the next, are one intrusion: somebody got in, and then the machine did what an attacker wants.",
+			Says: "Several steps, each the cause of the next, form one intrusion: an attacker got in, and the machine then " +
+				"acted for the attacker.",
 			ATLAS:  []string{"AML.T0049", "AML.T0050", "AML.T0112"},
 			ATTACK: []string{"T1190", "T1059", "T1105"},
-			Needs: "The job in clear, and what follows: DNS, HTTP, a TLS hello or the flow to a host that the job names, or findings on the " +
-				"same machine. Hosts that only a fetched script names, and steps that the tap does not see, are missing from the story.",
-			FalsePositives: "Users who submit jobs over the Internet on purpose, and whose jobs fetch from hosts of their own: put their networks on " +
-				"the allow-list. Security tests.",
+			Needs: "The job in clear text, and its consequences: DNS, HTTP, a TLS hello or a flow to a host that the job " +
+				"names, or findings on the same machine. Hosts named only in a fetched script, and steps that the tap does " +
+				"not see, are missing from the account.",
+			FalsePositives: "Users who submit jobs over the Internet on purpose and whose jobs fetch from their own hosts " +
+				"(put their networks on the allow-list); security tests.",
 			Story: detectors.Story{Role: detectors.RoleNone},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {

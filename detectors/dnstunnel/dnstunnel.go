@@ -35,9 +35,9 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/dns"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 //go:embed quiet.txt
@@ -106,13 +106,15 @@ func Spec() detectors.Spec {
 		Name: "dns_tunnel",
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Egress_DNS_Tunnel", Severity: detectors.High,
-			Says:   "A home machine asked for many different long names below one domain within a window: data in the names.",
+			Says: "A home machine looked up many different long names below one domain within a window: the names carry " +
+				"data.",
 			ATLAS:  []string{"AML.T0025", "AML.T0072"},
 			ATTACK: []string{"T1048.003", "T1071.004", "T1132"},
 			Needs:  "DNS in clear text between the machine and its resolver.",
-			FalsePositives: "Services that put more than one digest into a name, or encoded data that is no digest (measurement, tracking, licences), " +
-				"and delivery networks with long random names, unless they are in the built-in list: put their domain on the allow-list. " +
-				"Resolvers whose clients the tap does not see, until they are seen to answer.",
+			FalsePositives: "Services that put several digests, or encoded data other than a digest, into a name " +
+				"(measurement, tracking, licensing), and content delivery networks with long random names, unless they are " +
+				"on the built-in list: put their domain on the allow-list. Resolvers whose clients the tap does not see, " +
+				"until one of their answers is seen.",
 			Story: detectors.Story{Group: detectors.GroupTheft, Sure: true, Grave: true,
 				Does: "sent data in DNS queries through %", Other: "exfiltration host", Techniques: []string{"AML.T0025", "T1048.003"},
 			},

@@ -127,11 +127,15 @@ func Spec() detectors.Spec {
 		Name: "egress",
 		Rules: []detectors.Rule{{
 			Name: "egress/large", Note: "Egress_Large", Severity: detectors.Medium,
-			Says:           "A home machine sent more than a bound to one destination outside within a window, high at ten times the bound; or slowly, within a day, to one destination or to hosts of one network.",
-			ATLAS:          []string{"AML.T0025"},
-			ATTACK:         []string{"T1041", "T1048"},
-			Needs:          "The packets' headers; any snap length. Both directions only to know who opened the flow.",
-			FalsePositives: "Backups, model and image pushes to a store of one's own, video calls; over a day, logs and metrics of a busy machine to a collector that it alone uses: put the store or collector on the allow-list, or raise the bound.",
+			Says: "A home machine sent more than a threshold to one destination outside within a window (high at " +
+				"ten times the threshold), or slowly, within a day, to one destination or to the hosts of one network.",
+			ATLAS:  []string{"AML.T0025"},
+			ATTACK: []string{"T1041", "T1048"},
+			Needs: "Packet headers; any snapshot length. Both directions are needed only to know who opened the " +
+				"flow.",
+			FalsePositives: "Backups, model and image pushes to your own storage, video calls; over a day, logs and metrics " +
+				"of a busy machine sent to a collector that only it uses. Put the storage or collector on the allow-list, or " +
+				"raise the threshold.",
 			Story: detectors.Story{Group: detectors.GroupTheft,
 				Does: "sent much data to %", Other: "exfiltration host", Techniques: []string{"AML.T0025", "T1041"},
 			},

@@ -27,8 +27,8 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 const rule = "evasion/tcp"
@@ -48,12 +48,13 @@ func Spec() detectors.Spec {
 		Name: "evasion",
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "TCP_Evasion", Severity: detectors.Medium,
-			Says:   "Somebody sent TCP segments of which a sensor and the receiver can read different things.",
+			Says:   "A connection has TCP segments that a sensor and the receiver can read differently.",
 			ATLAS:  []string{"AML.T0049"},
 			ATTACK: []string{"T1562", "T1027"},
-			Needs:  "both copies on the wire where the tap is, in a connection in which HTTP or Ray is read.",
-			FalsePositives: "Middle boxes that rewrite what they send again (some load balancers and WAN optimizers); two taps on both sides of one that " +
-				"translates contents; captures of two connections with the same addresses and numbers, merged.",
+			Needs:  "Both versions of the data at the tap, in a connection that carries HTTP or Ray.",
+			FalsePositives: "Middleboxes that change data when they retransmit it (some load balancers and WAN optimizers); " +
+				"taps on both sides of a middlebox that translates contents; merged captures of two connections with the " +
+				"same addresses and sequence numbers.",
 			Story: detectors.Story{Does: "was found in connection with %", Techniques: []string{}},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {

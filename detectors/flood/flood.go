@@ -54,10 +54,12 @@ func Spec() detectors.Spec {
 		Name: "flood",
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Flood_Outbound", Severity: detectors.High,
-			Says:           "A home machine opens so many connections to one machine outside, or sends it so many datagrams, that it can only be meant to bring it down.",
-			ATTACK:         []string{"T1498", "T1499"},
-			Needs:          "The packets' headers.",
-			FalsePositives: "Load tests of one's own servers outside, crawlers without limits, clients that reconnect in a loop: put the target on the allow-list.",
+			Says: "A home machine opens so many connections to one machine outside, or sends it so many datagrams, " +
+				"that only a denial of service explains it.",
+			ATTACK: []string{"T1498", "T1499"},
+			Needs:  "Packet headers.",
+			FalsePositives: "Load tests of your own servers outside, crawlers without limits, clients that reconnect in a " +
+				"loop (put the target on the allow-list).",
 			Story: detectors.Story{Group: detectors.GroupSpread, Sure: true, Grave: true,
 				Does: "floods %", Other: "further target",
 			},

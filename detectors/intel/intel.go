@@ -58,11 +58,13 @@ func Spec() detectors.Spec {
 		Name: "intel",
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Intel_Match", Severity: detectors.High,
-			Says:   "A machine dealt with something that threat intelligence lists: an address, name, URL, fingerprint, file or wallet.",
+			Says: "A machine was seen with an indicator from threat intelligence: an address, name, URL, fingerprint, file " +
+				"or wallet.",
 			ATLAS:  []string{"AML.T0072"},
 			ATTACK: []string{"T1071", "T1105", "T1568"},
-			Needs:  "An indicator in a feed (--intel, or the built-in list), and the same on the wire: headers suffice for addresses, the rest must be in clear text.",
-			FalsePositives: "Addresses that were given to somebody else since; hosting that many share; feeds that list services of everyday use " +
+			Needs: "An indicator in a feed (--intel, or the built-in list) and its match on the wire: packet headers for " +
+				"addresses, clear text for all others.",
+			FalsePositives: "Addresses that have changed owners since; shared hosting; feeds that list everyday services " +
 				"(those on the built-in list of shared services are rated info).",
 			Story: detectors.Story{Group: detectors.GroupIntel,
 				Does: "was in touch with %, which is on a list", Other: "listed host", Techniques: []string{"T1071"},

@@ -9,7 +9,7 @@ import (
 var (
 	errPattern  = errors.New("a pattern that is not understood")
 	errCombined = errors.New("a pattern that combines observations")
-	errWhole    = errors.New("a pattern of what is not seen on the wire")
+	errWhole    = errors.New("a pattern that cannot be matched on the wire")
 )
 
 // term is one comparison of a pattern that holds by itself.

@@ -5,9 +5,9 @@ import (
 	"strings"
 
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 // page is what speaks for a foreign page behind a browser.

@@ -30,10 +30,10 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/command"
 	"github.com/raytap/raytap/detectors/rayfinding"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 const (
@@ -61,54 +61,62 @@ func Spec() detectors.Spec {
 var rules = []detectors.Rule{
 	{
 		Name: "jobsubmit/external", Note: "Job_Submit_External", Severity: detectors.Critical,
-		Says:           "A host outside the home networks submitted a job to a Ray cluster, which runs any command that it is given, or had KubeRay or Kubernetes make a job or cluster.",
-		ATLAS:          []string{"AML.T0049", "AML.T0050", "AML.T0132"},
-		ATTACK:         []string{"T1190", "T1059.004", "T1059.006"},
-		Needs:          "The HTTP request to the dashboard (8265), an agent (52365), KubeRay's API server, the Kubernetes API or a proxy in clear; the answer for the outcome. Where the command was lost, the answer that names the job is enough, a step lower.",
-		FalsePositives: "Users who submit over the Internet on purpose, and home networks that are not configured as such.",
+		Says: "A host outside the home networks submitted a job to a Ray cluster, which runs any command it " +
+			"receives, or created a job or cluster through KubeRay or Kubernetes.",
+		ATLAS:  []string{"AML.T0049", "AML.T0050", "AML.T0132"},
+		ATTACK: []string{"T1190", "T1059.004", "T1059.006"},
+		Needs: "The cleartext HTTP request to the dashboard (8265), an agent (52365), KubeRay's API server, the " +
+			"Kubernetes API or a proxy; the response for the outcome. If the request was lost, a response that names the job " +
+			"is enough, at one severity lower.",
+		FalsePositives: "Users who submit jobs over the Internet on purpose; home networks missing from the configuration.",
 		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Runs: true,
 			Does: "ran a job on %", Techniques: []string{"AML.T0049", "AML.T0050", "AML.T0132", "T1190", "T1059.004"},
 		},
 	},
 	{
 		Name: "jobsubmit/dropper", Note: "Job_Submit_Dropper", Severity: detectors.High,
-		Says:           "A job's command or runtime_env fetches and runs code, decodes and runs it, opens a shell or mines.",
-		ATLAS:          []string{"AML.T0050", "AML.T0049"},
-		ATTACK:         []string{"T1059.004", "T1059.006", "T1105", "T1027.013"},
-		Needs:          "The body of the submission in clear.",
-		FalsePositives: "Low: scripts that are run from a name over TLS that no list knows as a maker's, from somebody's repository or a bucket; cron jobs; jobs that read keys. Medium: a program from such a place that is run out of /tmp. High: the same without TLS from a name that nobody was seen to look up, or from a public address of one's own that is not among the home networks; security tests and exercises.",
+		Says:   "A job's command or runtime_env fetches and runs code, decodes and runs it, opens a shell or mines.",
+		ATLAS:  []string{"AML.T0050", "AML.T0049"},
+		ATTACK: []string{"T1059.004", "T1059.006", "T1105", "T1027.013"},
+		Needs:  "The submission's body in clear text.",
+		FalsePositives: "Low: scripts run over TLS from a personal repository, a bucket or a name that is not on the list of " +
+			"vendors; cron jobs; jobs that read keys. Medium: a program from such a place that runs from /tmp. High: the " +
+			"same without TLS, from a name for which no lookup was seen or from one of your own public addresses that is not " +
+			"in the home networks; security tests and exercises.",
 		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Runs: true, Fetches: true,
 			Does: "ran a job that fetches or hides code on %", Techniques: []string{"AML.T0049", "AML.T0050", "T1190", "T1059.004"},
 		},
 	},
 	{
 		Name: "jobsubmit/outbound", Note: "Job_Submit_Outbound", Severity: detectors.Critical,
-		Says:           "A home machine submitted a job to a Ray outside; if it was given a job itself before, this is how a worm spreads.",
+		Says: "A home machine submitted a job to a Ray cluster outside. If it had itself received a job before, " +
+			"this is how a worm spreads.",
 		ATLAS:          []string{"AML.T0122", "AML.T0049"},
 		ATTACK:         []string{"T1210", "T1570"},
-		Needs:          "The HTTP request in clear.",
-		FalsePositives: "Users of a cluster at a public address that is not listed among the home networks.",
+		Needs:          "The HTTP request in clear text.",
+		FalsePositives: "Users of a cluster at a public address that is not in the home networks.",
 		Story: detectors.Story{Group: detectors.GroupSpread, Sure: true, Grave: true,
 			Does: "ran a job on %", Other: "further target", Techniques: []string{"AML.T0122", "T1210", "T1570"},
 		},
 	},
 	{
 		Name: "jobsubmit/browser", Note: "Job_Submit_Browser", Severity: detectors.Critical,
-		Says:           "A browser submitted a job on behalf of a page that is not Ray's: cross-site request forgery or DNS rebinding.",
+		Says: "A browser submitted a job for a page that is not part of Ray: cross-site request forgery or DNS " +
+			"rebinding.",
 		ATLAS:          []string{"AML.T0049"},
 		ATTACK:         []string{"T1189", "T1190"},
-		Needs:          "The request's headers in clear.",
-		FalsePositives: "A portal of one's own that submits jobs from its pages.",
+		Needs:          "The request's headers in clear text.",
+		FalsePositives: "An internal portal that submits jobs from its pages.",
 		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Runs: true, Page: true,
 			Does: "was made by a foreign page to run a job on %", Techniques: []string{"AML.T0049", "AML.T0050", "T1189", "T1190"},
 		},
 	},
 	{
 		Name: "jobsubmit/evasive", Note: "Job_Submit_Evasive", Severity: detectors.Medium,
-		Says:           "A job submission is encoded in a way that no client of Ray uses and that hides it from inspection.",
+		Says:           "A job submission is encoded in a way that no Ray client uses and that hides it from inspection.",
 		ATLAS:          []string{"AML.T0049"},
 		ATTACK:         []string{"T1027", "T1190"},
-		Needs:          "The request in clear.",
+		Needs:          "The request in clear text.",
 		FalsePositives: "Hand-written clients that compress or chunk small requests.",
 		Story: detectors.Story{Role: detectors.RoleAside, Group: detectors.GroupEvasion,
 			Techniques: []string{"T1027"},

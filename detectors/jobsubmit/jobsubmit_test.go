@@ -11,10 +11,10 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/command"
 	"github.com/raytap/raytap/detectors/detectortest"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 // hop is one submission on the wire.

@@ -4,8 +4,8 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors/command"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 const (

@@ -5,9 +5,9 @@ import (
 	"testing"
 
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/detectortest"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 // TestJobWhoseCommandWasNotSeen: a step lower than with it, and it says why.

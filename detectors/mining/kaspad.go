@@ -12,10 +12,9 @@ import (
 // A node of Kaspa gives work over gRPC, in one call whose messages are of many kinds (kaspad's protowire/messages.proto,
 // message KaspadMessage). Wallets and explorers use the same call with other messages.
 const (
-	// KaspadPath is that call's path.
-	KaspadPath = "/protowire.RPC/MessageStream"
-	// KaspadKeep is how much of each message is looked at: its kind stands first, then the address to be paid to.
-	KaspadKeep = 256
+	kaspadPath = "/protowire.RPC/MessageStream" // of that call
+	// How much of each message is looked at: its kind stands first, then the address to be paid to.
+	kaspadKeep = 256
 
 	submitBlock      = 1003
 	submitResponse   = 1004
@@ -23,9 +22,17 @@ const (
 	templateResponse = 1006
 )
 
+// Keep returns how much of the messages of a call the detector needs.
+func Keep(c *http2.Call) int {
+	if c.Path == kaspadPath {
+		return kaspadKeep
+	}
+	return 0
+}
+
 // kaspad looks for work and blocks in such a call.
 func (d *detector) kaspad(c *http2.Call) {
-	if c.Path != KaspadPath || c.Flow == nil {
+	if c.Path != kaspadPath || c.Flow == nil {
 		return
 	}
 	s := stratum.Session{At: c.At, Last: c.At, Flow: c.Flow, Dialect: stratum.Kaspa, Transport: "grpc", Client: capture.Orig,

@@ -21,12 +21,12 @@ func TestKaspad(t *testing.T) {
 		call *http2.Call
 		sev  string
 	}{
-		{"work", call(KaspadPath, ask, work), "high"},
-		{"a block", call(KaspadPath, block, nil), "medium"},
-		{"a wallet", call(KaspadPath, balance, balance), ""},
+		{"work", call(kaspadPath, ask, work), "high"},
+		{"a block", call(kaspadPath, block, nil), "medium"},
+		{"a wallet", call(kaspadPath, balance, balance), ""},
 		{"another service", call("/x.RPC/MessageStream", ask, work), ""},
-		{"cut off", call(KaspadPath, ask[:1], nil), ""},
-		{"a length that lies", call(KaspadPath, []byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f}, nil), ""},
+		{"cut off", call(kaspadPath, ask[:1], nil), ""},
+		{"a length that lies", call(kaspadPath, []byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f}, nil), ""},
 	} {
 		b := setup(t)
 		b.bus.Publish(x.call)

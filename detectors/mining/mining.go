@@ -76,14 +76,15 @@ func Spec() detectors.Spec {
 	return detectors.Spec{
 		Name: "mining",
 		Rules: []detectors.Rule{{
-			Name:           ruleStratum,
-			Note:           "Mining_Stratum",
-			Severity:       detectors.High,
-			Says:           "A machine speaks a mining protocol with a pool.",
-			ATLAS:          []string{"AML.T0048.000"},
-			ATTACK:         []string{"T1496.001"},
-			Needs:          "One side of the connection in clear text, from any point on; any port; also inside SOCKS, CONNECT and WebSocket.",
-			FalsePositives: "Mining that is wanted. Pool operators and miners under test.",
+			Name:     ruleStratum,
+			Note:     "Mining_Stratum",
+			Severity: detectors.High,
+			Says:     "A machine speaks a mining protocol to a pool.",
+			ATLAS:    []string{"AML.T0048.000"},
+			ATTACK:   []string{"T1496.001"},
+			Needs: "One direction of the connection in clear text, from any point on; any port; also inside SOCKS, " +
+				"CONNECT and WebSocket.",
+			FalsePositives: "Authorized mining; pool operators; miners under test.",
 			Story: detectors.Story{Group: detectors.GroupMining, Sure: true, Grave: true,
 				Does: "mined at %", Other: "pool",
 			},
@@ -91,12 +92,13 @@ func Spec() detectors.Spec {
 			Name:     rulePool,
 			Note:     "Mining_Pool",
 			Severity: detectors.Medium,
-			Says:     "A machine looked up or called a mining pool.",
+			Says:     "A machine looked up or contacted a mining pool.",
 			ATLAS:    []string{"AML.T0048.000"},
 			ATTACK:   []string{"T1496.001"},
-			Needs:    "DNS, HTTP or SOCKS in clear text, with a name on the list of pools; for hints the address.",
-			FalsePositives: "People who read the pages of a pool that has them under the name that miners call, over QUIC or from a cache; resolvers that ask for others and whose clients the tap does not see; " +
-				"addresses that had another owner when the list was made (low).",
+			Needs:    "DNS, HTTP or SOCKS in clear text with a name on the list of pools; for hints, the address.",
+			FalsePositives: "People who read a pool's website when it has the same name as its mining service and comes over " +
+				"QUIC or from a cache; resolvers whose clients the tap does not see; addresses that have changed owners " +
+				"since the list was made (low).",
 			Story: detectors.Story{Group: detectors.GroupMining, Sure: true, Grave: true, Named: true,
 				Does: "looked up or called the mining pool %", Other: "pool",
 			},
@@ -104,12 +106,14 @@ func Spec() detectors.Spec {
 			Name:     ruleTLS,
 			Note:     "Mining_TLS",
 			Severity: detectors.Medium,
-			Says:     "An encrypted session has the shape of mining: requests of one length that are answered briefly, and work unasked.",
-			ATLAS:    []string{"AML.T0048.000"},
-			ATTACK:   []string{"T1496.001", "T1573"},
-			Needs:    "The handshake and the first two dozen records of a TLS session whose client offers no application protocol.",
-			FalsePositives: "Other programs that report in lines of one length and are told things unasked: telemetry, chat, brokers of their own. " +
-				"Padding hides the shape; Stratum V2 and miners that offer a protocol are not looked at.",
+			Says: "An encrypted session has the shape of mining: fixed-length requests with short responses, and " +
+				"unsolicited work from the server.",
+			ATLAS:  []string{"AML.T0048.000"},
+			ATTACK: []string{"T1496.001", "T1573"},
+			Needs: "The handshake and the first two dozen records of a TLS session whose client offers no application " +
+				"protocol (ALPN).",
+			FalsePositives: "Other programs that send fixed-length lines and receive unsolicited messages: telemetry, chat, " +
+				"private message brokers. Padding hides the shape; Stratum V2 and miners that offer ALPN are not examined.",
 			Story: detectors.Story{Group: detectors.GroupMining,
 				Does: "mined at %", Other: "pool", Techniques: []string{"AML.T0048.000", "T1496.001"},
 			},

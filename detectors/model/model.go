@@ -29,9 +29,9 @@ import (
 	"github.com/raytap/raytap/decoders/bare"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 const rule = "egress/model"
@@ -61,12 +61,13 @@ func Spec() detectors.Spec {
 		Name: "model",
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Egress_Model", Severity: detectors.High,
-			Says:   "A model or data set left a home machine for a place outside.",
+			Says:   "A model or data set left a home machine for a destination outside.",
 			ATLAS:  []string{"AML.T0025", "AML.T0048.004"},
 			ATTACK: []string{"T1041", "T1567"},
-			Needs:  "HTTP in clear text with the beginning of the body, or a connection that carries the file and nothing else, as data connections of FTP do.",
-			FalsePositives: "Publishing to an own server outside (put it on the allow-list). Machines that serve open models are low. " +
-				"What leaves over TLS or in pieces is not seen.",
+			Needs: "HTTP in clear text with the beginning of the body, or a connection that carries only the file, such as " +
+				"an FTP data connection.",
+			FalsePositives: "Publishing to your own server outside (put it on the allow-list). Machines that serve open " +
+				"models are rated low. Transfers over TLS or in pieces are not seen.",
 			Story: detectors.Story{Group: detectors.GroupTheft,
 				Does: "sent a model or data to %", Other: "exfiltration host", Techniques: []string{"AML.T0025", "AML.T0035", "T1041"},
 			},

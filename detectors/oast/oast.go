@@ -27,10 +27,10 @@ import (
 	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/tls"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 const rule = "oast/callback"
@@ -69,12 +69,13 @@ func Spec() detectors.Spec {
 		Name: "oast",
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "OAST_Callback", Severity: detectors.High,
-			Says:   "A home machine looked up or called a service for out-of-band testing: something made it execute a foreign payload.",
+			Says: "A home machine looked up or contacted a service for out-of-band testing: something made it execute an " +
+				"attacker's payload.",
 			ATLAS:  []string{"AML.T0006", "AML.T0049"},
 			ATTACK: []string{"T1190", "T1595.002"},
 			Needs:  "DNS, HTTP or SOCKS in clear text, or a TLS hello, with a name on the list of services.",
-			FalsePositives: "Security testers at work (put their machines on the allow-list); scanners of mail and links that resolve what they find; " +
-				"resolvers whose clients the tap does not see.",
+			FalsePositives: "Security testers at work (put their machines on the allow-list); mail and link scanners that " +
+				"resolve the names they find; resolvers whose clients the tap does not see.",
 			Story: detectors.Story{Group: detectors.GroupCall, Sure: true, Grave: true, Named: true,
 				Does: "looked up or called %, which tells an attacker of callbacks", Techniques: []string{"AML.T0072", "T1071"},
 			},

@@ -37,10 +37,10 @@ import (
 	"github.com/raytap/raytap/decoders/bare"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/command"
 	"github.com/raytap/raytap/detectors/data"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 const (
@@ -75,13 +75,15 @@ func Spec() detectors.Spec {
 	rule := func(name, note, what, does string) detectors.Rule {
 		return detectors.Rule{
 			Name: name, Note: note, Severity: detectors.High,
-			Says:   "A home machine fetched " + what + " from outside, under circumstances that add up: after a job from outside, from a bare address or a file drop, under a false name.",
+			Says:   "A home machine fetched " + what + " from outside in suspicious circumstances: after a job from outside, from a bare address or a file-sharing site, or under a misleading name.",
 			ATLAS:  []string{"AML.T0050"},
 			ATTACK: []string{"T1105", "T1059.004"},
-			Needs:  "HTTP in clear text with the beginning of the answer's body, or a connection that carries the file and nothing else; Ray's HTTP traffic for what a job named.",
-			FalsePositives: "What is fetched by address or by the command line from an own server outside that is none of the usual ones for packages " +
-				"(put it on the allow-list). Low: installers by the command line, what package managers fetch from a bare address, machines' settings at boot. " +
-				"What comes over TLS, or deep inside an archive, is not seen.",
+			Needs: "HTTP in clear text with the beginning of the response's body, or a connection that carries only the " +
+				"file; Ray's HTTP traffic to know what a job named.",
+			FalsePositives: "Files fetched by address or by a command-line tool from your own server outside, unless it is " +
+				"one of the usual package hosts (put it on the allow-list). Low: installers fetched from the command line, " +
+				"package managers that use a bare address, boot-time configuration. Files over TLS, or deep inside an " +
+				"archive, are not seen.",
 			Story: detectors.Story{Group: detectors.GroupFetch, Sure: true,
 				Does: "fetched " + does + " from %", Other: "payload host", Techniques: []string{"T1105"},
 			},

@@ -10,9 +10,9 @@ import (
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/detectortest"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 const (

@@ -18,8 +18,8 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 const (
@@ -53,42 +53,43 @@ func Spec() detectors.Spec {
 		Name: "probe",
 		Rules: []detectors.Rule{{
 			Name: rulePaths, Note: "Probe_Paths", Severity: detectors.Low,
-			Says:           "A machine outside asked a Ray service for many paths that it does not have, as scanners of vulnerabilities do.",
+			Says: "A machine outside requested many paths that a Ray service does not have, as vulnerability " +
+				"scanners do.",
 			ATLAS:          []string{"AML.T0006"},
 			ATTACK:         []string{"T1595.002"},
-			Needs:          "HTTP in clear text with the answers' status.",
-			FalsePositives: "Scanners that the owner pays for; a page of another product behind the same address.",
+			Needs:          "HTTP in clear text with the status of the responses.",
+			FalsePositives: "Commissioned vulnerability scans; pages of another product at the same address.",
 			Story: detectors.Story{Role: detectors.RoleBefore, Group: detectors.GroupLook,
 				Does: "tried things at %",
 			},
 		}, {
 			Name: ruleMetrics, Note: "Probe_Metrics", Severity: detectors.Low,
-			Says:           "A machine outside read the metrics of Ray, which tell its nodes, sessions and load.",
+			Says:           "A machine outside read Ray's metrics, which reveal its nodes, sessions and load.",
 			ATLAS:          []string{"AML.T0006"},
 			ATTACK:         []string{"T1595.002"},
-			Needs:          "HTTP in clear text with the beginning of the answer's body.",
-			FalsePositives: "A monitoring of one's own from an address that is not home.",
+			Needs:          "HTTP in clear text with the beginning of the response's body.",
+			FalsePositives: "Your own monitoring from an address that is not in the home networks.",
 			Story: detectors.Story{Role: detectors.RoleBefore, Group: detectors.GroupLook,
 				Does: "tried things at %",
 			},
 		}, {
 			Name: ruleLogins, Note: "Probe_Logins", Severity: detectors.Low,
-			Says:           "A machine opens many short connections of SSH to another, as who guesses passwords does.",
+			Says:           "A machine opens many short SSH connections to another, as password guessing does.",
 			ATTACK:         []string{"T1110"},
-			Needs:          "The packets' headers, of port 22 or where SSH was recognized.",
-			FalsePositives: "Tools that run a command a connection without keeping it; monitoring of many kinds of one machine.",
+			Needs:          "Packet headers on port 22, or on a port where SSH was recognized.",
+			FalsePositives: "Tools that open a connection for each command; monitoring that checks one machine in many ways.",
 			Story: detectors.Story{Group: detectors.GroupScan,
 				Does: "guesses passwords of %", Other: "further target",
 			},
 		}, {
 			Name: ruleRebind, Note: "Probe_Rebind", Severity: detectors.Low,
-			Says: "A name that had an address outside was answered to the same machine with one at home or its own shortly after, " +
-				"by which a page in a browser reaches services behind the firewall (DNS rebinding).",
+			Says: "A name that resolved to an address outside resolved shortly afterwards, for the same machine, to an " +
+				"address at home or its own: DNS rebinding, by which a web page reaches services inside the firewall.",
 			ATLAS:  []string{"AML.T0049"},
 			ATTACK: []string{"T1189", "T1190"},
-			Needs:  "The answers of both look-ups, each with a time to live of two minutes at most.",
-			FalsePositives: "A machine that joins a VPN while names of its company change their addresses; a filter that begins to " +
-				"answer a name with an address of nobody; a name that is moved into the house.",
+			Needs:  "The answers to both lookups, each with a TTL of at most two minutes.",
+			FalsePositives: "A machine that joins a VPN, after which its company's names resolve to internal addresses; a " +
+				"DNS filter that starts to answer a name with a sinkhole address; a service that moves in-house.",
 			Story: detectors.Story{Role: detectors.RoleBefore, Group: detectors.GroupLook,
 				Does: "had a name that moved to %", Techniques: []string{"AML.T0049", "T1189"},
 			},

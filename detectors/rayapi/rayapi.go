@@ -22,10 +22,10 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
 	"github.com/raytap/raytap/detectors/rayfinding"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 const (
@@ -52,10 +52,11 @@ func Spec() detectors.Spec {
 var rules = []detectors.Rule{
 	{
 		Name: "rayapi/recon", Note: "Ray_API_Recon", Severity: detectors.Low,
-		Says:           "An outsider read versions, nodes, jobs or state of a Ray cluster, or a home machine those of Rays outside.",
+		Says: "An outsider read the version, nodes, jobs or state of a Ray cluster, or a home machine read those " +
+			"of clusters outside.",
 		ATLAS:          []string{"AML.T0006", "AML.T0006.002"},
 		ATTACK:         []string{"T1595.002", "T1046"},
-		Needs:          "HTTP requests in clear.",
+		Needs:          "HTTP requests in clear text.",
 		FalsePositives: "Internet-wide surveys; users who work over the Internet without a VPN.",
 		Story: detectors.Story{Role: detectors.RoleBefore, Group: detectors.GroupLook,
 			Does: "read the Ray API of %", Techniques: []string{"AML.T0006.002", "T1595.002"},
@@ -63,11 +64,12 @@ var rules = []detectors.Rule{
 	},
 	{
 		Name: "rayapi/exposed", Note: "Ray_API_Exposed", Severity: detectors.Medium,
-		Says:           "A Ray cluster that asks for no authentication answered a host outside the home networks: whoever reaches it can run code on it.",
+		Says: "A Ray cluster without authentication answered a host outside the home networks: anyone who can " +
+			"reach it can run code on it.",
 		ATLAS:          []string{"AML.T0132"},
 		ATTACK:         []string{"T1190"},
-		Needs:          "Request and answer in clear.",
-		FalsePositives: "A proxy in front that authenticates by client certificate or address.",
+		Needs:          "Request and response in clear text.",
+		FalsePositives: "A proxy in front of the cluster that authenticates by client certificate or address.",
 		Story: detectors.Story{Role: detectors.RoleAside, Group: detectors.GroupEntry,
 			Techniques: []string{"AML.T0132"},
 		},
@@ -77,7 +79,7 @@ var rules = []detectors.Rule{
 		Says:           "An outsider stopped, deleted, killed or scaled something in a Ray cluster.",
 		ATLAS:          []string{"AML.T0049"},
 		ATTACK:         []string{"T1489"},
-		Needs:          "HTTP requests in clear; the answer for the outcome.",
+		Needs:          "HTTP requests in clear text; the response for the outcome.",
 		FalsePositives: "Users who work over the Internet on purpose.",
 		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry,
 			Does: "stopped or deleted something on %", Techniques: []string{"AML.T0049", "T1190", "T1489"},
@@ -88,7 +90,7 @@ var rules = []detectors.Rule{
 		Says:           "An outsider deployed a Serve configuration: an import path and a runtime_env of its choice run on the cluster.",
 		ATLAS:          []string{"AML.T0049", "AML.T0050", "AML.T0132"},
 		ATTACK:         []string{"T1190", "T1059.006"},
-		Needs:          "The HTTP request in clear; the answer for the outcome.",
+		Needs:          "The HTTP request in clear text; the response for the outcome.",
 		FalsePositives: "Users who deploy over the Internet on purpose.",
 		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Runs: true,
 			Does: "deployed an application on %", Techniques: []string{"AML.T0049", "AML.T0050", "T1190", "T1059.006"},
@@ -96,22 +98,23 @@ var rules = []detectors.Rule{
 	},
 	{
 		Name: "rayapi/package", Note: "Ray_API_Package", Severity: detectors.High,
-		Says:           "An outsider uploaded a package of code, which jobs will run.",
+		Says:           "An outsider uploaded a code package, which jobs will run.",
 		ATLAS:          []string{"AML.T0049"},
 		ATTACK:         []string{"T1190", "T1105"},
-		Needs:          "The HTTP request in clear; the answer for the outcome.",
-		FalsePositives: "Users who submit over the Internet on purpose.",
+		Needs:          "The HTTP request in clear text; the response for the outcome.",
+		FalsePositives: "Users who submit jobs over the Internet on purpose.",
 		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry,
 			Does: "uploaded a package to %", Techniques: []string{"AML.T0049", "T1190"},
 		},
 	},
 	{
 		Name: "rayapi/exploit", Note: "Ray_API_Exploit", Severity: detectors.Critical,
-		Says:           "A request has the shape of a known vulnerability: command injection into a profile, files through paths with dots, requests made by the dashboard.",
+		Says: "A request matches a known vulnerability: command injection through a profiling parameter, path " +
+			"traversal, server-side request forgery through the dashboard.",
 		ATLAS:          []string{"AML.T0049"},
 		ATTACK:         []string{"T1190", "T1552.005"},
-		Needs:          "HTTP requests in clear; the answer for the outcome.",
-		FalsePositives: "Security scans of one's own.",
+		Needs:          "HTTP requests in clear text; the response for the outcome.",
+		FalsePositives: "Your own security scans.",
 		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry,
 			Does: "used a hole of %", Techniques: []string{"AML.T0049", "T1190"},
 		},

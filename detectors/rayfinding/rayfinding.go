@@ -7,9 +7,9 @@ import (
 	"net/netip"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/ray"
-	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/interpreters/ray"
+	"github.com/raytap/raytap/interpreters/raygrpc"
 )
 
 // HostPort gives the server's address and port: "10.20.0.10:8265".

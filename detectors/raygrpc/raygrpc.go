@@ -28,12 +28,12 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http2"
-	"github.com/raytap/raytap/decoders/ray"
-	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/command"
 	"github.com/raytap/raytap/detectors/rayfinding"
+	"github.com/raytap/raytap/interpreters/ray"
+	"github.com/raytap/raytap/interpreters/raygrpc"
 )
 
 const (
@@ -71,22 +71,26 @@ func Spec() detectors.Spec {
 var rules = []detectors.Rule{
 	{
 		Name: "rayclient/external", Note: "Ray_Client_External", Severity: detectors.Critical,
-		Says:           "A host outside the home networks used Ray Client, which loads and runs whatever pickles it is sent.",
-		ATLAS:          []string{"AML.T0049", "AML.T0050", "AML.T0132"},
-		ATTACK:         []string{"T1190", "T1059.006"},
-		Needs:          "gRPC to the Ray Client port (10001, 23000 to 23999, or any other) in clear, from the beginning of the connection.",
-		FalsePositives: "Users who work over the Internet on purpose, and home networks that are not configured as such.",
+		Says:   "A host outside the home networks used Ray Client, which loads and runs any pickle it receives.",
+		ATLAS:  []string{"AML.T0049", "AML.T0050", "AML.T0132"},
+		ATTACK: []string{"T1190", "T1059.006"},
+		Needs: "gRPC in clear text to the Ray Client port (10001, 23000 to 23999, or any other), from the beginning " +
+			"of the connection.",
+		FalsePositives: "Users who work over the Internet on purpose; home networks missing from the configuration.",
 		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry,
 			Does: "used Ray Client of %", Techniques: []string{"AML.T0049", "AML.T0132", "T1190"},
 		},
 	},
 	{
 		Name: "rayclient/dropper", Note: "Ray_Client_Dropper", Severity: detectors.Critical,
-		Says:           "A pickle that was sent to Ray runs a command while it is loaded, or a function in it runs a command that fetches and runs code, opens a shell or mines.",
-		ATLAS:          []string{"AML.T0050", "AML.T0049"},
-		ATTACK:         []string{"T1059.006", "T1059.004", "T1105"},
-		Needs:          "gRPC to Ray Client or the GCS in clear; the beginning of the pickle.",
-		FalsePositives: "Functions that run a script from a name without TLS, or from a public address of one's own that is not among the home networks; security tests. Constants that begin as commands do are taken for commands, whether the function runs them or not.",
+		Says: "A pickle sent to Ray runs a command when it is loaded, or contains a function that fetches and runs " +
+			"code, opens a shell or mines.",
+		ATLAS:  []string{"AML.T0050", "AML.T0049"},
+		ATTACK: []string{"T1059.006", "T1059.004", "T1105"},
+		Needs:  "gRPC in clear text to Ray Client or the GCS; the beginning of the pickle.",
+		FalsePositives: "Functions that run a script from a name without TLS, or from one of your own public addresses that " +
+			"is not in the home networks; security tests. A constant that begins like a command is taken for one, whether or " +
+			"not the function runs it.",
 		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Runs: true,
 			Does: "ran a command through Ray Client on %", Techniques: []string{"AML.T0049", "AML.T0050", "T1190", "T1059.006"},
 		},
@@ -96,8 +100,8 @@ var rules = []detectors.Rule{
 		Says:           "A host outside the home networks talked to the GCS, which holds the cluster's state, code and jobs.",
 		ATLAS:          []string{"AML.T0049", "AML.T0132"},
 		ATTACK:         []string{"T1190", "T1082"},
-		Needs:          "gRPC to the GCS port (6379) in clear.",
-		FalsePositives: "Nodes in a cloud whose addresses are not listed among the home networks.",
+		Needs:          "gRPC in clear text to the GCS port (6379).",
+		FalsePositives: "Cloud nodes whose addresses are not in the home networks.",
 		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry,
 			Does: "used the control store of %", Techniques: []string{"AML.T0049", "T1190"},
 		},
@@ -107,7 +111,7 @@ var rules = []detectors.Rule{
 		Says:           "A home machine that never registered as a node or driver changed the GCS, or read code or secrets from it.",
 		ATLAS:          []string{"AML.T0049", "AML.T0122"},
 		ATTACK:         []string{"T1210", "T1552"},
-		Needs:          "gRPC to the GCS in clear, and some seconds of the cluster's own traffic.",
+		Needs:          "gRPC in clear text to the GCS, and some seconds of the cluster's own traffic.",
 		FalsePositives: "Administrators' scripts that use GcsClient; drivers whose registration was not captured.",
 		Story: detectors.Story{Role: detectors.RoleBefore, Group: detectors.GroupLook,
 			Does: "used the control store of %", Techniques: []string{"AML.T0075", "T1613"},
@@ -115,22 +119,24 @@ var rules = []detectors.Rule{
 	},
 	{
 		Name: "raynode/foreign", Note: "Ray_Node_Foreign", Severity: detectors.Critical,
-		Says:           "A machine from outside, or from another network than the cluster's, registered as a node: it is sent tasks, objects and code.",
+		Says: "A machine outside, or in a network other than the cluster's, registered as a node: it receives " +
+			"tasks, objects and code.",
 		ATLAS:          []string{"AML.T0049", "AML.T0122"},
 		ATTACK:         []string{"T1190", "T1210"},
-		Needs:          "The registration at the GCS in clear.",
-		FalsePositives: "Clusters that are spread over several networks or clouds, or whose pods have several ranges far apart.",
+		Needs:          "The registration with the GCS in clear text.",
+		FalsePositives: "Clusters spread over several networks or clouds, or whose pods use several distant address ranges.",
 		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Peer: true,
 			Does: "joined a node to %", Techniques: []string{"AML.T0049", "T1190"},
 		},
 	},
 	{
 		Name: "rayagent/direct", Note: "Ray_Agent_Direct", Severity: detectors.High,
-		Says:           "A machine that is no part of the cluster talked to a raylet, a worker or an agent, which take orders from anybody.",
+		Says: "A machine that is not part of the cluster talked to a raylet, a worker or an agent, which accept " +
+			"commands from anyone.",
 		ATLAS:          []string{"AML.T0049", "AML.T0122"},
 		ATTACK:         []string{"T1210", "T1059.006"},
-		Needs:          "gRPC, or HTTP to the runtime environment agent, in clear.",
-		FalsePositives: "Nodes whose registration was not captured and that have been silent since.",
+		Needs:          "gRPC, or HTTP to the runtime environment agent, in clear text.",
+		FalsePositives: "Nodes whose registration was not captured and that have sent nothing since.",
 		Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry,
 			Does: "called the agent of %", Techniques: []string{"AML.T0049", "T1190"},
 		},
@@ -140,7 +146,7 @@ var rules = []detectors.Rule{
 		Says:           "One source tried many different tokens on a Ray cluster.",
 		ATLAS:          []string{"AML.T0049"},
 		ATTACK:         []string{"T1110"},
-		Needs:          "Refusals over gRPC or HTTP in clear.",
+		Needs:          "Refusals over gRPC or HTTP in clear text.",
 		FalsePositives: "A proxy in front of many users whose tokens were changed at once.",
 		Story: detectors.Story{Role: detectors.RoleBefore, Group: detectors.GroupLook,
 			Does: "guessed tokens of %", Techniques: []string{"T1110"},
@@ -148,11 +154,12 @@ var rules = []detectors.Rule{
 	},
 	{
 		Name: "ray/worm", Note: "Ray_Worm", Severity: detectors.Critical,
-		Says:           "A machine that runs Ray handed jobs or code to several other Rays, as ShadowRay's worm does.",
+		Says: "A machine that runs Ray submitted jobs or code to several other Ray clusters, as the ShadowRay worm " +
+			"does.",
 		ATLAS:          []string{"AML.T0122", "AML.T0049"},
 		ATTACK:         []string{"T1210", "T1570"},
-		Needs:          "Jobs over HTTP or code over Ray Client in clear.",
-		FalsePositives: "A scheduler that runs on a Ray node and serves several clusters, without a token or within its first minutes.",
+		Needs:          "Jobs over HTTP or code over Ray Client in clear text.",
+		FalsePositives: "A scheduler on a Ray node that serves several clusters, without a token or within its first minutes.",
 		Story: detectors.Story{Group: detectors.GroupSpread, Sure: true, Grave: true,
 			Does: "turned client to many Rays, % among them", Other: "further target", Techniques: []string{"AML.T0122", "T1210", "T1570"},
 		},

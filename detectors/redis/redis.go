@@ -26,11 +26,12 @@ func Spec() detectors.Spec {
 		Name: "redis",
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Redis_Takeover", Severity: detectors.High,
-			Says:           "A machine outside commanded a Redis at home so that its machine runs code or writes files of theirs, or such a Redis copies itself from outside.",
+			Says: "A machine outside made a Redis server at home run code or write files, or such a server " +
+				"replicates from outside.",
 			ATLAS:          []string{"AML.T0049"},
 			ATTACK:         []string{"T1190", "T1210"},
 			Needs:          "Redis in clear text, both directions: SLAVEOF, CONFIG SET dir, MODULE LOAD, PSYNC.",
-			FalsePositives: "Replicas over the Internet without TLS, and whoever administers a Redis that way.",
+			FalsePositives: "Replication over the Internet without TLS; administrators who manage Redis that way.",
 			Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Runs: true,
 				Does: "took over the Redis of %",
 			},

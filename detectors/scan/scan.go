@@ -38,8 +38,8 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 // Config are the settings, the section `scan` of the configuration file.
@@ -138,22 +138,24 @@ func Spec() detectors.Spec {
 		Name: "scan",
 		Rules: []detectors.Rule{{
 			Name: ruleHosts, Note: "Scan_Hosts", Severity: detectors.Medium,
-			Says:   "A machine tries to connect to many others and mostly fails: it searches, for Ray if on Ray's ports.",
+			Says: "A machine tries to connect to many others and mostly fails: it is scanning, for Ray if the ports are " +
+				"Ray's.",
 			ATLAS:  []string{"AML.T0006", "AML.T0006.002"},
 			ATTACK: []string{"T1595.001", "T1046", "T1018"},
-			Needs:  "Both directions of TCP packets, headers only; for bars see the configuration.",
-			FalsePositives: "Inventories by their owners, and monitoring of dozens of machines that were gone before the capture began " +
-				"(put them on the allow-list); peer-to-peer programs on ports of their own choice.",
+			Needs:  "TCP headers in both directions; see the configuration for thresholds.",
+			FalsePositives: "Your own inventory scans, and monitoring of dozens of machines that had gone before the capture " +
+				"began (put them on the allow-list); peer-to-peer programs on unusual ports.",
 			Story: detectors.Story{Group: detectors.GroupScan, Sure: true,
 				Does: "scanned for hosts, % among them", Other: "further target", Techniques: []string{"T1018", "T1046"},
 			},
 		}, {
 			Name: rulePorts, Note: "Scan_Ports", Severity: detectors.Low,
-			Says:           "A machine tries many ports of another and mostly fails.",
-			ATLAS:          []string{"AML.T0006"},
-			ATTACK:         []string{"T1595.001", "T1046"},
-			Needs:          "Both directions of TCP packets, headers only.",
-			FalsePositives: "Inventories by their owners; programs that probe a long range of ports, or scattered ones, for a free or open one.",
+			Says:   "A machine tries many ports of another and mostly fails.",
+			ATLAS:  []string{"AML.T0006"},
+			ATTACK: []string{"T1595.001", "T1046"},
+			Needs:  "TCP headers in both directions.",
+			FalsePositives: "Your own inventory scans; programs that probe a long range of ports, or scattered ones, for a " +
+				"free or open one.",
 			Story: detectors.Story{Group: detectors.GroupScan, Sure: true,
 				Does: "scanned %", Other: "further target", Techniques: []string{"T1046"},
 			},

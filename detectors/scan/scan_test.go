@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/detectortest"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 // net is a detector with a clock and a list of what it said, without what an hour suppresses.

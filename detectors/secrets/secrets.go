@@ -24,10 +24,10 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/ray"
 	"github.com/raytap/raytap/decoders/secrets"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/data"
+	"github.com/raytap/raytap/interpreters/ray"
 )
 
 const rule = "secrets/leak"
@@ -82,10 +82,10 @@ func Spec() detectors.Spec {
 			Says:   "Credentials left a home machine in clear text for a machine outside.",
 			ATLAS:  []string{"AML.T0055", "AML.T0025"},
 			ATTACK: []string{"T1552.001", "T1041"},
-			Needs: "HTTP/1 in clear text (the first 256 KiB of a request's body, 64 KiB of an answer's), or a bare stream of text; " +
-				"a value whose format is known, or several under their names.",
-			FalsePositives: "Services outside that are rightly given credentials over plain HTTP in a body or a target (put them on the allow-list); posted " +
-				"documentation that shows the settings of several providers with made-up values.",
+			Needs: "HTTP/1 in clear text (the first 256 KiB of a request's body, 64 KiB of a response's), or a bare text " +
+				"stream; a value in a known format, or several values with their names.",
+			FalsePositives: "Services outside that legitimately receive credentials over plain HTTP in a body or target (put " +
+				"them on the allow-list); documentation that is posted with made-up settings of several providers.",
 			// Below medium it is an example, or a request that authenticates itself.
 			Story: detectors.Story{Group: detectors.GroupTheft, Least: detectors.Medium, Sure: true, Grave: true,
 				Does: "sent credentials to %", Other: "exfiltration host",

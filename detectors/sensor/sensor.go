@@ -58,18 +58,20 @@ func Spec() detectors.Spec {
 		Name: "sensor",
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Sensor_Loss", Severity: detectors.Medium,
-			Says:           "The sensor lost more than a bound of what passed in a minute: an attack may have gone unseen.",
+			Says: "The sensor lost more than the configured share of the packets in a minute: an attack may have " +
+				"gone unseen.",
 			ATTACK:         []string{"T1562"},
-			Needs:          "A live capture: the kernel's counts, or both directions of TCP connections.",
-			FalsePositives: "Connections whose directions take different ways, of which the tap sees one.",
+			Needs:          "A live capture: the kernel's counters, or both directions of TCP connections.",
+			FalsePositives: "Asymmetric routing, when the tap sees one direction only.",
 			Story:          detectors.Story{Role: detectors.RoleNone},
 		}, {
 			Name: standstill, Note: "Sensor_Standstill", Severity: detectors.Medium,
-			Says:           "The sensor stood still for more than a second: what passed meanwhile was read late, or lost.",
-			ATTACK:         []string{"T1562", "T1499"},
-			Needs:          "A live capture.",
-			FalsePositives: "A machine that was suspended, or whose processors and disks others keep busy: the evidence says how much of the time the sensor ran.",
-			Story:          detectors.Story{Role: detectors.RoleNone},
+			Says:   "The sensor stalled for more than a second: packets in that time were read late or lost.",
+			ATTACK: []string{"T1562", "T1499"},
+			Needs:  "A live capture.",
+			FalsePositives: "A machine that was suspended, or whose CPUs and disks are kept busy by other programs; the " +
+				"evidence shows for how much of the time the sensor ran.",
+			Story: detectors.Story{Role: detectors.RoleNone},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
 			d := &detector{bus: bus}

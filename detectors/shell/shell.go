@@ -55,25 +55,28 @@ func Spec() detectors.Spec {
 		Name: "shell",
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Shell_Interactive", Severity: detectors.High,
-			Says:   "A machine's command shell is used in plain text over a bare connection, as reverse and bind shells do.",
+			Says:   "A machine's command shell is used in clear text over a bare connection, as reverse and bind shells are.",
 			ATLAS:  []string{"AML.T0050", "AML.T0072"},
 			ATTACK: []string{"T1059", "T1059.004", "T1095", "T1571"},
-			Needs: "A TCP connection, datagrams or a WebSocket in clear text on any port, with a greeting and prompt of the shell, or a command and its answer, " +
-				"within the first 4 KiB of each direction; or two at one time between the same machines, one with the commands and one with the answers, " +
-				"within 2 KiB each; or a command's answer that is posted over HTTP. Not TLS, SSH, telnet, or a console that asks for a name.",
-			FalsePositives: "A shell over netcat or socat that the machine's owner set up to debug it; exercises. Medium: consoles of containers, " +
-				"and programs that post what id, uname -a or a list of users says, as collectors of inventories and reports of errors do. Low: a console " +
-				"between home machines whose login was not captured.",
+			Needs: "A TCP connection, datagrams or a WebSocket in clear text on any port, with a shell's greeting and " +
+				"prompt, or a command and its output, in the first 4 KiB of each direction; or two simultaneous connections " +
+				"between the same machines, one with commands and one with output, in the first 2 KiB of each; or a " +
+				"command's output posted over HTTP. Not TLS, SSH, telnet, or a console that asks for a login.",
+			FalsePositives: "A shell over netcat or socat that the machine's owner set up for debugging; exercises. Medium: " +
+				"container consoles, and programs that post the output of id, uname -a or a list of users, as inventory and " +
+				"crash reporters do. Low: a console between home machines whose login was not captured.",
 			Story: detectors.Story{Group: detectors.GroupShell, Sure: true, Grave: true,
 				Does: "had a command session with %", Other: "command host", Techniques: []string{"AML.T0072", "T1571"},
 			},
 		}, {
 			Name: ruleEncrypted, Note: "Shell_Encrypted", Severity: detectors.Low,
-			Says:           "A home machine called a bare address by TLS and answers to what somebody seems to type there.",
-			ATLAS:          []string{"AML.T0072"},
-			ATTACK:         []string{"T1573", "T1571"},
-			Needs:          "TLS without a server name or ALPN, to an address that nobody looked up, and its first 24 records.",
-			FalsePositives: "Agents that wait for orders in a protocol of their own over TLS.",
+			Says: "A home machine opened a TLS connection to a bare address and responds to input that seems to be " +
+				"typed by a person.",
+			ATLAS:  []string{"AML.T0072"},
+			ATTACK: []string{"T1573", "T1571"},
+			Needs: "A TLS session without a server name or ALPN to an address that no lookup returned, and its " +
+				"first 24 records.",
+			FalsePositives: "Agents that wait for commands in a private protocol over TLS.",
 			Story: detectors.Story{Group: detectors.GroupHint,
 				Does: "answers over TLS to what is typed at %", Other: "command host", Techniques: []string{"AML.T0072", "T1573"},
 			},

@@ -37,11 +37,12 @@ func Spec() detectors.Spec {
 		Name: "spark",
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Spark_Submission", Severity: detectors.High,
-			Says:           "A machine outside submitted a program to a Spark master at home through its REST server, which runs it on a worker without asking who it is.",
+			Says: "A machine outside submitted a program to a Spark master at home through its REST server, which " +
+				"runs it on a worker without authentication.",
 			ATLAS:          []string{"AML.T0049"},
 			ATTACK:         []string{"T1190"},
-			Needs:          "HTTP in clear text, with the answer.",
-			FalsePositives: "Whoever submits to a cluster of his own from an address that is not home.",
+			Needs:          "HTTP in clear text, with the response.",
+			FalsePositives: "Users who submit to their own cluster from an address that is not in the home networks.",
 			Story: detectors.Story{Role: detectors.RoleEntry, Group: detectors.GroupEntry, Runs: true,
 				Does: "submitted a program to the Spark of %",
 			},

@@ -14,7 +14,7 @@ func Logs() []capture.LogSpec {
 		Row:  &tunnelRow{},
 		Columns: slices.Concat([]capture.Column{{Name: "ts", Doc: "Time of that."}}, capture.FlowColumns(), []capture.Column{
 			{Name: "tunnel_type", Doc: "Kind of tunnel: `Tunnel::VXLAN`, `Tunnel::GRE`, `Tunnel::HTTP` and so on."},
-			{Name: "action", Doc: "What became of it.", Values: []string{"Tunnel::DISCOVER", "Tunnel::CLOSE", "Tunnel::EXPIRE"}},
+			{Name: "action", Doc: "What happened to it.", Values: []string{"Tunnel::DISCOVER", "Tunnel::CLOSE", "Tunnel::EXPIRE"}},
 		}),
 	}}
 }

@@ -38,7 +38,7 @@ func ParseModes(s string) (Modes, error) {
 	case s == "":
 		return Default(), nil
 	case err != nil || mode&^0o777 != 0:
-		return Modes{}, fmt.Errorf("%q is no mode of a file (0640, 0600, 0644)", s)
+		return Modes{}, fmt.Errorf("%q is not a file mode (0640, 0600, 0644)", s)
 	case mode&0o600 != 0o600:
 		return Modes{}, fmt.Errorf("%s: the owner could not read and write", s)
 	case mode&0o111 != 0:

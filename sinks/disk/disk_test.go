@@ -123,7 +123,7 @@ func TestOpenAndRead(t *testing.T) {
 		t.Error("made through a link")
 	}
 	if err := Default().Within(dir, "outside"); err == nil {
-		t.Error("a link is no folder")
+		t.Error("a link is no directory")
 	}
 	if err := Default().Within(dir, "new"); err != nil || mode(t, at("new")).Perm() != 0o750 {
 		t.Error(err, mode(t, at("new")))

@@ -440,7 +440,7 @@ func (s *Store) begun(sp *spool) (*os.File, error) {
 // space refuses to write more when n bytes are under way, which the folder or the disk has no room for.
 func (s *Store) space(n uint64) error {
 	if s.opt.Size > 0 && n > s.opt.Size {
-		return fmt.Errorf("%w: what is under way is longer than all files may be (%d bytes)", errNoRoom, s.opt.Size)
+		return fmt.Errorf("%w: the files being written exceed the limit for all files (%d bytes)", errNoRoom, s.opt.Size)
 	}
 	if s.opt.Free > 0 {
 		if free, ok := disk.Free(s.lock); ok && free < s.opt.Free {

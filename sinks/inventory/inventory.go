@@ -101,7 +101,7 @@ func read(path string) (*Store, error) {
 	}
 	var in snapshot
 	if err := json.Unmarshal(b, &in); err != nil {
-		return nil, fmt.Errorf("inventory: %s is no inventory, or damaged; move it away to begin anew: %w", path, err)
+		return nil, fmt.Errorf("inventory: %s is not an inventory, or is damaged; move it away to start over: %w", path, err)
 	}
 	if in.Format != format {
 		return nil, fmt.Errorf("inventory: %s has format %d, and this program knows %d", path, in.Format, format)

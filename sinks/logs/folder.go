@@ -81,7 +81,7 @@ func Open(opt Options, dirs ...string) (*Folder, error) {
 	for _, dir := range dirs {
 		info, err := os.Stat(dir)
 		if err == nil && !info.IsDir() {
-			err = fmt.Errorf("%s is no folder", dir)
+			err = fmt.Errorf("%s is not a directory", dir)
 		}
 		if err != nil {
 			f.Close()

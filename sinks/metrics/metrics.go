@@ -264,7 +264,7 @@ func readToken(name string) ([]byte, error) {
 	case len(b) == 0:
 		return nil, fmt.Errorf("%s has no token", name)
 	case len(b) > maxToken:
-		return nil, fmt.Errorf("%s is no token: more than %d bytes", name, maxToken)
+		return nil, fmt.Errorf("%s is not a token: more than %d bytes", name, maxToken)
 	}
 	return b, nil
 }
@@ -316,21 +316,21 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	packets    = desc("packets_total", "Frames read.")
 	octets     = desc("bytes_total", "Length of the frames on the wire, in bytes.")
-	filtered   = desc("packets_filtered_total", "Frames that the filter left out.")
+	filtered   = desc("packets_filtered_total", "Frames excluded by the filter.")
 	flows      = desc("flows_total", "Flows seen.")
 	active     = desc("flows_active", "Flows in the tables.")
 	weirds     = desc("weirds_total", "Oddities of the traffic.")
 	panics     = desc("decoder_panics_total", "Bugs of a decoder that cost a flow its reading.")
 	lastPacket = desc("last_packet_timestamp_seconds", "When the last frame was captured.")
 	received   = desc("interface_packets_total", "Frames that an interface delivered.", "interface")
-	drops      = desc("kernel_drops_total", "Frames that the kernel dropped for want of room in the ring.", "interface")
-	freezes    = desc("ring_freezes_total", "Times that the ring was full.", "interface")
+	drops      = desc("kernel_drops_total", "Frames that the kernel dropped because the ring was full.", "interface")
+	freezes    = desc("ring_freezes_total", "Times the ring was full.", "interface")
 	up         = desc("interface_up", "1 if the interface is there and its link is up.", "interface")
-	feedAge    = desc("feed_age_seconds", "Since a server of indicators confirmed last what is in force of it.", "feed")
+	feedAge    = desc("feed_age_seconds", "Time since a feed server last confirmed the indicators in force.", "feed")
 	feedSize   = desc("feed_indicators", "Indicators that a server gave.", "feed")
 	feedUp     = desc("feed_up", "1 if a server of indicators answered when it was asked last.", "feed")
 	lost       = desc("lost_total", "What was lost, by cause, in packets, bytes, flows, rows and the like.", "cause", "unit")
-	noted      = desc("wire_total", "What the wire is like and is no loss, by kind, in packets, flows and the like.", "kind", "unit")
+	noted      = desc("wire_total", "Conditions on the wire that are not losses, by kind, in packets, flows and so on.", "kind", "unit")
 	rows       = desc("log_rows_total", "Rows of a log.", "log")
 	rowsLost   = desc("log_rows_lost_total", "Rows of a log that could not be written.", "log")
 	sent       = desc("output_sent_total", "Findings that were sent on.", "output")

@@ -72,7 +72,7 @@ func (r *Report) graph(safe *defanger) graph {
 	g.LeftOut = leftOut
 	at := g.place(columns)
 	g.Edges = r.edges(at)
-	g.Describe = fmt.Sprintf("%d hosts and %d connections between them. The table below says the same.", len(g.Nodes), len(g.Edges))
+	g.Describe = fmt.Sprintf("%d hosts and %d connections between them. The table below has the same data.", len(g.Nodes), len(g.Edges))
 	return g
 }
 

@@ -57,7 +57,7 @@ var losses = [...]struct{ name, says string }{
 	{"flows_evicted", "flows were ended for room"},
 	{"waits_cut_short", "times a flow had too many packets that waited for what they answer"},
 	{"no_room_to_wait", "packets found no room to wait for what they answer"},
-	{"doubted_no_room", "segments that a receiver should not take were not kept for want of room"},
+	{"doubted_no_room", "segments that a receiver should reject were not kept because the buffer was full"},
 	{"copies_no_room", "flows have copies of the same bytes that differ, of which one was read"},
 	{"unfinished_requests", "flows were given up in the middle of a request"},
 	{"decoder_panics", "flows lost their decoder to a fault of raytap"},
@@ -553,7 +553,7 @@ func (r *Report) limits() []limit {
 	var all []limit
 	say := func(format string, a ...any) { all = append(all, limit{Text: fmt.Sprintf(format, a...)}) }
 	if len(r.stats) == 0 {
-		say("There is no stats.log: what was lost on the way is not known.")
+		say("There is no stats.log, so losses are not known.")
 	} else {
 		any := false
 		for _, l := range losses {
@@ -582,7 +582,7 @@ func (r *Report) limits() []limit {
 		say("%d %% of the bytes (%s) are of a protocol that was not recognised.", percent(t.unknown, t.bytes), terminal.Size(t.unknown))
 	}
 	if !r.seen["conn"] {
-		say("There is no conn.log: who talked to whom and what left is not known.")
+		say("There is no conn.log, so connections and outgoing data are not known.")
 	}
 	if r.Damaged > 0 {
 		say("%s of the logs could not be read.", plural(r.Damaged, "line"))

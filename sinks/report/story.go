@@ -306,7 +306,7 @@ func (r *Report) doubts() (all []string) {
 			what := plural(n, "finding") + " rest on " + v + " being outside, but machines"
 			switch n {
 			case 0:
-				what = v + " counts as outside, and what is done to it is not judged, but machines"
+				what = v + " counts as outside, so attacks on it are not reported, but machines"
 			case 1:
 				what = "1 finding rests on " + v + " being outside, but machines"
 			}

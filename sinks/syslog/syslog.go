@@ -100,7 +100,7 @@ type Sink struct {
 func ParseAddress(s string) (network, addr string, err error) {
 	u, err := url.Parse(s)
 	if err != nil {
-		return "", "", fmt.Errorf("syslog: %q is no address", s)
+		return "", "", fmt.Errorf("syslog: %q is not an address", s)
 	}
 	switch u.Scheme {
 	case "unix":
@@ -121,7 +121,7 @@ func ParseAddress(s string) (network, addr string, err error) {
 func New(opt Options) (*Sink, error) {
 	s := &Sink{opt: opt, pid: strconv.Itoa(os.Getpid()), findings: zeek.NewFindings(opt.Rules), queue: make(chan []byte, queueLen), done: make(chan struct{})}
 	if opt.Enterprise < 0 {
-		return nil, fmt.Errorf("syslog: %d is no enterprise number", opt.Enterprise)
+		return nil, fmt.Errorf("syslog: %d is not an enterprise number", opt.Enterprise)
 	}
 	s.element = "raytap@" + strconv.Itoa(opt.Enterprise)
 	var err error

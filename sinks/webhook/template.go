@@ -250,7 +250,7 @@ func (t *Template) Render(row []byte, token string) ([]byte, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("it makes what is no JSON: %w (texts go through json: {{json .Msg}})", err)
+			return nil, fmt.Errorf("its output is not JSON: %w (texts go through json: {{json .Msg}})", err)
 		}
 		n++
 	}

@@ -417,7 +417,7 @@ func TestOwnTemplates(t *testing.T) {
 		t.Errorf("%s %v", b, err)
 	}
 	for text, want := range map[string]string{
-		`{"m": "{{.Msg}}"}`:     "it makes what is no JSON",
+		`{"m": "{{.Msg}}"}`:     "its output is not JSON",
 		`{"m": {{json .Msgs}}}`: "can't evaluate field Msgs",
 		`{"m": {{js .Msg}}`:     "",
 		`{{if}}`:                "missing value for if",

@@ -10,8 +10,6 @@ import (
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/http2"
-	"github.com/raytap/raytap/decoders/ray"
-	"github.com/raytap/raytap/decoders/raygrpc"
 	"github.com/raytap/raytap/decoders/rayredis"
 	"github.com/raytap/raytap/decoders/socks"
 	"github.com/raytap/raytap/decoders/stratum"
@@ -20,6 +18,8 @@ import (
 	"github.com/raytap/raytap/detectors/assets"
 	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/engine/zeekview"
+	"github.com/raytap/raytap/interpreters/ray"
+	"github.com/raytap/raytap/interpreters/raygrpc"
 	"github.com/raytap/raytap/sinks/zeek"
 )
 

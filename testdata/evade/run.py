@@ -98,7 +98,7 @@ def main():
             z.write(b"".join(sent) + answer)
     print(path, os.path.getsize(path), "bytes")
     if what == "check":
-        subprocess.run(["go", "test", "-count=1", "-run", "TestEvasions", "./decoders/ray"], cwd=root, env=dict(os.environ, RAYTAP_EVASIONS=path))
+        subprocess.run(["go", "test", "-count=1", "-run", "TestEvasions", "./interpreters/ray"], cwd=root, env=dict(os.environ, RAYTAP_EVASIONS=path))
 
 
 main()

@@ -694,6 +694,17 @@ func (f *flow) deadline() Time {
 	return d
 }
 
+// newProgress gives room for one. They are most of what is allocated for a flow that goes on, and nobody keeps them, so they
+// are made many at once.
+func (s *Shard) newProgress() *Progress {
+	if len(s.told) == 0 {
+		s.told = make([]Progress, 16)
+	}
+	p := &s.told[0]
+	s.told = s.told[1:]
+	return p
+}
+
 // progress tells of new bytes, if there are enough of them or they waited long enough.
 func (f *flow) progress(force bool) {
 	n := [2]uint64{uint64(f.untold[0]), uint64(f.untold[1])}
@@ -703,7 +714,9 @@ func (f *flow) progress(force bool) {
 	}
 	f.untold, f.toldAt = [2]uint32{}, f.sh.now
 	o := f.origSide
-	f.Emit(&Progress{At: f.sh.at, Flow: f.Flow(), Bytes: [2]uint64{n[o], n[o^1]}, Guessed: f.mid})
+	p := f.sh.newProgress()
+	*p = Progress{At: f.sh.at, Flow: f.Flow(), Bytes: [2]uint64{n[o], n[o^1]}, Guessed: f.mid}
+	f.Emit(p)
 }
 
 // open makes the flow's stream at its first payload.

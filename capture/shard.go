@@ -138,6 +138,7 @@ type Shard struct {
 	slabs    [][]flow
 	free     []int32
 	tcpSlabs [][]tcpConn
+	told     []Progress // room for the next ones
 	tcpFree  []*tcpConn
 	limit    int // flows that there is room for
 	wheels   [ranks]wheel

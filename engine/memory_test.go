@@ -91,36 +91,71 @@ func (c counting) Event(ev any) {
 	}
 }
 
-// BenchmarkAllocations reports what an event costs in allocations, all of its way: packets, decoder, detectors. Each
-// capture is of one kind of event mostly; b.N counts packets.
-func BenchmarkAllocations(b *testing.B) {
-	for _, bb := range []struct{ log, file string }{
-		{"conn", "pcaps/attack-scan.pcap.gz"},
-		{"http", "pcaps/benign-serve.pcap.gz"},
-		{"dns", "pcaps/egress-dns.pcap.gz"},
-		{"ray", "pcaps/benign-dashboard.pcap.gz"},
-		{"ray_grpc", "pcaps/benign-ray-client.pcap.gz"},
-		{"stratum", "pcaps/mining-xmrig.pcap.gz"},
-		{"conn", "pcaps/egress-tcp.pcap.gz"},
+// eventCaptures are captures in which one kind of event, by its row's log, is most of what happens.
+var eventCaptures = []struct{ log, file string }{
+	{"conn", "pcaps/attack-scan.pcap.gz"},
+	{"http", "pcaps/benign-serve.pcap.gz"},
+	{"dns", "pcaps/egress-dns.pcap.gz"},
+	{"ray", "pcaps/benign-dashboard.pcap.gz"},
+	{"ray_grpc", "pcaps/benign-ray-client.pcap.gz"},
+	{"stratum", "pcaps/mining-xmrig.pcap.gz"},
+	{"conn", "pcaps/egress-tcp.pcap.gz"},
+}
+
+// passes runs a capture several times over as if it were a long one, with one worker, and counts what that allocates.
+func passes(tb testing.TB, l *looped, rounds int) (mallocs, bytes uint64, rows counting) {
+	l.left, l.round, l.at = rounds*len(l.frames), 0, 0
+	cfg := Default()
+	cfg.Checksums, cfg.Workers = "ignore", 1
+	rows = counting{}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := Run(context.Background(), cfg, l, rows); err != nil {
+		tb.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	return after.Mallocs - before.Mallocs, after.TotalAlloc - before.TotalAlloc, rows
+}
+
+// allocations says what one event costs in allocations, all of its way from packets to detectors. What a run allocates before
+// its first packet, and until its tables and buffers have grown, is left out.
+func allocations(tb testing.TB, log, file string, rounds int) (mallocs, bytes float64) {
+	l := loadLooped(tb, file)
+	passes(tb, l, 1) // what is made once in a process
+	n, b, few := passes(tb, l, rounds)
+	n3, b3, many := passes(tb, l, 3*rounds)
+	events := float64(max(many[log]-few[log], 1))
+	return (float64(n3) - float64(n)) / events, (float64(b3) - float64(b)) / events
+}
+
+// TestAllocations bounds what an event may cost in allocations. All that a capture holds besides counts, too: the dashboard's
+// has six gRPC calls and a look-up for each call to Ray's HTTP API.
+func TestAllocations(t *testing.T) {
+	for _, c := range []struct {
+		log, file string
+		most      float64
+	}{
+		{"http", "pcaps/benign-serve.pcap.gz", 10},
+		{"ray", "pcaps/benign-dashboard.pcap.gz", 40},
 	} {
+		rounds := 20
+		if got, _ := allocations(t, c.log, c.file, rounds); got > c.most {
+			t.Errorf("%s: %.1f allocations for a row of %s.log, want %.0f at most", c.file, got, c.log, c.most)
+		} else {
+			t.Logf("%s: %.1f allocations for a row of %s.log", c.file, got, c.log)
+		}
+	}
+}
+
+// BenchmarkAllocations reports what an event costs in allocations and in their bytes.
+func BenchmarkAllocations(b *testing.B) {
+	for _, bb := range eventCaptures {
 		b.Run(bb.log+"/"+bb.file[len("pcaps/"):len(bb.file)-len(".pcap.gz")], func(b *testing.B) {
-			l := loadLooped(b, bb.file)
-			l.left = b.N
-			cfg := Default()
-			cfg.Checksums = "ignore"
-			rows := counting{}
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			b.ResetTimer()
-			if _, err := Run(context.Background(), cfg, l, rows); err != nil {
-				b.Fatal(err)
+			for b.Loop() {
+				n, size := allocations(b, bb.log, bb.file, 20)
+				b.ReportMetric(n, "allocs/event")
+				b.ReportMetric(size, "bytes/event")
 			}
-			b.StopTimer()
-			runtime.ReadMemStats(&after)
-			n := float64(max(rows[bb.log], 1))
-			b.ReportMetric(float64(after.Mallocs-before.Mallocs)/n, "allocs/event")
-			b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/n, "bytes/event")
-			b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(b.N), "allocs/packet")
 		})
 	}
 }

@@ -491,8 +491,8 @@ func (f *flow) Service(name string) {
 	if len(names) == 0 {
 		f.services = f.sh.only(name)
 	} else {
-		names = append(slices.Clip(names), name)
-		f.services = &names
+		list := append(slices.Clip(names), name)
+		f.services = &list
 	}
 	if x != nil && x.strict != nil && !x.doubt {
 		x.strict.Service(name)

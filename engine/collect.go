@@ -35,6 +35,7 @@ type collector struct {
 	err      error
 
 	watch    *watch
+	spent    stopwatch
 	recorded record.Counts
 
 	findings, weirds, rows uint64

@@ -161,7 +161,7 @@ func newEngine(cfg Config, src capture.Source, sinks []Sink) (*engine, error) {
 	if _, e.live = src.(capture.LiveSource); e.live {
 		e.apart = (&pace{now: time.Now, cpu: cpuTime}).apart
 	} else {
-		e.apart = func(int) bool { return n > 1 }
+		e.apart = func(int) bool { return n > 1 || cfg.Stages != nil }
 	}
 	batches := batchesPerStage * 3
 	e.free = make(chan *batch, batches)
@@ -189,27 +189,51 @@ func (e *engine) rules() []detectors.Rule { return registry.Rules(e.cfg.Detector
 
 func (e *engine) run(ctx context.Context) (Stats, error) {
 	var wg sync.WaitGroup
+	r, began := newReader(e), cpuTime()
 	for _, w := range e.workers {
 		wg.Go(func() {
+			if e.cfg.Stages != nil {
+				w.spent.measure()
+			}
 			for b := range w.in {
+				w.spent.start()
 				w.take(b)
+				w.spent.stop()
 				b.done.Done()
 			}
 		})
 	}
 	wg.Go(func() {
+		if e.cfg.Stages != nil {
+			e.collect.spent.measure()
+		}
 		for b := range e.merge {
 			b.done.Wait()
+			e.collect.spent.start()
 			e.collect.take(b)
+			e.collect.spent.stop()
 			e.free <- b
 		}
 	})
-	newReader(e).run(ctx)
+	if e.cfg.Stages != nil {
+		r.reads.measure()
+		r.dissects.measure()
+		defer runtime.UnlockOSThread()
+		defer runtime.UnlockOSThread() // of the second stopwatch
+	}
+	r.run(ctx)
 	for _, w := range e.workers {
 		close(w.in)
 	}
 	close(e.merge)
 	wg.Wait()
+	if s := e.cfg.Stages; s != nil {
+		*s = Stages{Read: r.reads.spent, Dissect: r.dissects.spent, Collect: e.collect.spent.spent}
+		for _, w := range e.workers {
+			s.Work += w.spent.spent
+		}
+		s.Rest = max(cpuTime()-began-s.Total(), 0)
+	}
 	return e.collect.end()
 }
 

@@ -31,6 +31,7 @@ type worker struct {
 	bodies uint64 // that were not looked into
 	end    capture.At
 	watch  *watch
+	spent  stopwatch
 	label  func(t *http.Transaction, resp bool) file.Class // of files that are kept by their place; may be nil
 	judge  *record.Judge                                   // of what is recorded; nil: nothing is
 	view   zeekview.Options

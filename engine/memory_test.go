@@ -208,8 +208,8 @@ func TestAllocations(t *testing.T) {
 		{"a transaction with its connection", "http", 20, again(t, "pcaps/benign-serve.pcap.gz"), 20},
 		{"a call to Ray's HTTP API", "ray", 20, again(t, "pcaps/benign-dashboard.pcap.gz"), 40},
 	} {
-		n, _ := allocations(t, c.log, c.rounds, c.source)
-		if t.Logf("%s: %.1f allocations", c.what, n); n > c.most {
+		n, size := allocations(t, c.log, c.rounds, c.source)
+		if t.Logf("%s: %.1f allocations, %.0f bytes", c.what, n, size); n > c.most {
 			t.Errorf("%s costs %.1f allocations, want %.0f at most", c.what, n, c.most)
 		}
 	}

@@ -5,10 +5,11 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED = 0
 
-.PHONY: build test race cross vuln fuzz evade evade-tcp bench check clean mixes pgo stage deb rpm packages package-lint licenses image install corpus zeek-diff compare wire help deb-version
+.PHONY: build fleet-load test race cross vuln fuzz evade evade-tcp bench check clean mixes pgo stage deb rpm packages package-lint licenses image install corpus zeek-diff compare wire help deb-version fleet-join
 
-build: ## bin/raytap, static
+build: ## bin/raytap and bin/raytap-hub, static
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap ./cmd/raytap
+	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/raytap-hub ./cmd/raytap-hub
 
 # A test that is skipped looks like one that passes; behind the packages stands what was, and why. SKIPS is a file of reasons
 # that are fine: for any other it fails.
@@ -28,19 +29,27 @@ fuzz: ## every fuzz target for FUZZTIME
 	  done; \
 	done
 
+fleet-join: ## what a hub joins of three sensors against one replay of the whole, over every labelled capture or CAPTURES="PATTERN ..."; a minute or more
+	JOIN_CAPTURES='$(or $(CAPTURES),all)' $(GO) test -count 1 -run '^TestEquivalence$$' -v ./fleet/join | grep -E '^(ok|FAIL|panic)|lost:|alien:|equal|known|--- FAIL'
+
 evade: ## every way to write a job in testdata/evade, sent to the aiohttp of PYTHON (several: one for each release); skips without it
 	python3 testdata/evade/run.py check $(PYTHON)
 
 evade-tcp: ## every way to send a job in testdata/evade/tcp, over network namespaces to the kernel and aiohttp; skips without root or packages
 	$(or $(PYTHON),python3) testdata/evade/tcp/tcp.py check
 
+fleet-load: ## a hub under load: 100 sensors, 20 kills, 10,000 strangers; takes a quarter of an hour and two processors
+	RAYTAP_FLEET_LOAD=1 $(GO) test -count 1 -timeout 60m -v -run 'TestKill|TestLoad|TestStrangers' ./cmd/raytap-hub
+	RAYTAP_FLEET_LOAD=1 $(GO) test -count 1 -timeout 60m -v -run 'TestDiskFull|TestThreeServers' ./fleet/hub
+
 bench: ## packets per CPU second and memory per flow
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-check: ## what a change must pass besides the tests
+check: ## what a change must pass besides the tests: format, vet, staticcheck, spelling
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.1 ./...
+	$(GO) run github.com/golangci/misspell/cmd/misspell@v0.7.0 -error -i mosquitto *.md *.go $(filter-out pcaps/ testdata/ bin/ dist/,$(wildcard */))
 
 cross: ## that it builds for other systems; a sensor runs on Linux alone
 	@for t in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64; do \
@@ -105,6 +114,7 @@ ARCH ?= $(shell $(GO) env GOARCH)
 # package KIND: dist/ with what nfpm makes for ARCH.
 define package
 	GOOS=linux GOARCH=$(ARCH) $(GO) build -trimpath -ldflags '-s -w -X main.version=$(DEB_VERSION)' -o $(STAGE)/raytap ./cmd/raytap
+	GOOS=linux GOARCH=$(ARCH) $(GO) build -trimpath -ldflags '-s -w -X main.version=$(DEB_VERSION)' -o $(STAGE)/raytap-hub ./cmd/raytap-hub
 	{ cat $(PACKAGING)/nfpm.yaml; cd $(STAGE); \
 	  find doc -type f | sort | sed 's|^doc/\(.*\)|  - {src: $(STAGE)/doc/\1, dst: /usr/share/doc/raytap/\1, packager: rpm, type: doc, file_info: {mode: 0644}}|'; \
 	  find man -type f | sort | sed 's|^man/\(.*\.\(.\)\.gz\)|  - {src: $(STAGE)/man/\1, dst: /usr/share/man/man\2/\1, packager: rpm, type: doc, file_info: {mode: 0644}}|'; } > $(STAGE)/nfpm.yaml
@@ -140,6 +150,7 @@ install: build stage ## program, man pages, completion, documents, systemd unit:
 	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d \
 	  $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(SYSCONFDIR)/raytap
 	install -m 755 bin/raytap $(DESTDIR)$(PREFIX)/bin/raytap
+	install -m 755 bin/raytap-hub $(DESTDIR)$(PREFIX)/bin/raytap-hub
 	install -m 644 $(STAGE)/man/*.1.gz $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 $(STAGE)/man/*.5.gz $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 $(STAGE)/completion/raytap.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/raytap
@@ -148,6 +159,7 @@ install: build stage ## program, man pages, completion, documents, systemd unit:
 	install -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/raytap/
 	cp -R $(STAGE)/doc/. $(DESTDIR)$(PREFIX)/share/doc/raytap/
 	sed 's|/usr/bin/raytap|$(PREFIX)/bin/raytap|; s|/etc/raytap|$(SYSCONFDIR)/raytap|' $(PACKAGING)/raytap.service > $(DESTDIR)$(UNITDIR)/raytap.service
+	sed 's|/usr/bin/raytap|$(PREFIX)/bin/raytap|' $(PACKAGING)/raytap-hub.service > $(DESTDIR)$(UNITDIR)/raytap-hub.service
 	install -m 644 $(PACKAGING)/raytap.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/raytap.conf
 	test -e $(DESTDIR)$(SYSCONFDIR)/raytap/raytap.yaml || sed 's|/usr/share|$(PREFIX)/share|' $(PACKAGING)/raytap.yaml > $(DESTDIR)$(SYSCONFDIR)/raytap/raytap.yaml
 

@@ -130,6 +130,33 @@ func (d *Dissector) fragment(p *Packet, f fragment) {
 	} else {
 		k.proto = frag.Proto
 	}
+	g := d.datagramOf(k, &frag, hdr)
+	if !d.accepts(g, &frag, f, hdr) {
+		d.stats.FragmentsLost++
+		return
+	}
+	before := g.total()
+	again := d.other(g, &frag, hdr)
+	g.ttl = max(g.ttl, frag.TTL)
+	if !g.done {
+		g.done = d.take(g, &frag, f)
+		if g.clash && g.again == nil {
+			g.again = &datagram{}
+			g.again.begin(d.now, frag, hdr)
+		}
+	}
+	over := again != nil && d.take(again, &frag, f)
+	t.held += g.total() - before
+	if g.done && g.again == nil || over {
+		t.drop(k, g)
+		return
+	}
+	d.boundFragments(k)
+}
+
+// datagramOf returns the datagram that frag belongs to. One of an earlier time, or what is read beside it, may begin anew.
+func (d *Dissector) datagramOf(k fragmentKey, frag *Packet, hdr int) *datagram {
+	t := &d.frags
 	g := t.table.get(k)
 	if g != nil && d.now.Sub(g.first) > fragmentTimeout {
 		d.stats.DatagramsExpired++
@@ -143,73 +170,61 @@ func (d *Dissector) fragment(p *Packet, f fragment) {
 	}
 	if g == nil {
 		g = d.newDatagram(k)
-		g.begin(d.now, frag, hdr)
+		g.begin(d.now, *frag, hdr)
 	} else if g.again == nil && d.now.Sub(g.first) > fragmentGivenUp {
 		g.again = &datagram{}
-		g.again.begin(d.now, frag, hdr)
+		g.again.begin(d.now, *frag, hdr)
 	}
+	return g
+}
 
+// accepts reports whether a receiver puts frag into g, and tells its weirds. It cuts frag where the receiver does.
+func (d *Dissector) accepts(g *datagram, frag *Packet, f fragment, hdr int) bool {
 	if (frag.V6 && frag.Proto != g.proto) || hdr != g.hdr {
-		d.weirdIP(&frag, "fragment_protocol_inconsistency", "", "")
+		d.weirdIP(frag, "fragment_protocol_inconsistency", "", "")
 	}
 	if f.dontFrag {
-		d.weirdIP(&frag, "fragment_with_DF", "", "")
+		d.weirdIP(frag, "fragment_with_DF", "", "")
 	}
 	end := f.off + frag.L4Len
 	if f.more && frag.IPLen < minOrdinaryFragment {
-		d.weirdIP(&frag, "excessively_small_fragment", "", "")
+		d.weirdIP(frag, "excessively_small_fragment", "", "")
 	}
 	if end > maxOrdinaryFragment {
-		d.weirdIP(&frag, "excessively_large_fragment", "", "")
+		d.weirdIP(frag, "excessively_large_fragment", "", "")
 		if g.hdr+end > maxDatagram {
-			// The ping of death: no receiver puts this together.
-			d.stats.FragmentsLost++
-			return
+			return false // the ping of death: no receiver puts this together
 		}
 	}
 	if f.more && frag.L4Len%8 != 0 {
 		// Linux cuts it (ip_frag_queue), and drops it in IPv6 (ip6_frag_queue).
 		frag.L4Len &^= 7
 		if frag.L4 = frag.L4[:frag.L4Len]; frag.V6 || frag.L4Len == 0 {
-			d.stats.FragmentsLost++
-			return
+			return false
 		}
 	}
-	before := g.total()
+	return true
+}
+
+// other returns the second reading of g if frag belongs to it too. It begins one where fragments have different hops left:
+// one of them may not arrive, which is the one with fewer.
+func (d *Dissector) other(g *datagram, frag *Packet, hdr int) *datagram {
 	if g.again == nil && frag.TTL != g.ttl {
-		// One of them may not arrive, which is the one with fewer hops left.
 		g.again = &datagram{}
 		if frag.TTL > g.ttl {
-			g.again.begin(d.now, frag, hdr)
+			g.again.begin(d.now, *frag, hdr)
 		} else {
 			g.again.begin(g.first, g.head, g.hdr)
 			g.again.proto, g.again.ttl = g.proto, g.ttl
 			g.again.size, g.again.held, g.again.parts = g.size, g.held, slices.Clone(g.parts)
 		}
 	}
-	again, over := g.again, false
-	if again != nil && frag.TTL < again.ttl {
-		again = nil
-	} else if again != nil {
-		again.ttl = frag.TTL
+	again := g.again
+	if again == nil || frag.TTL < again.ttl {
+		return nil
 	}
-	g.ttl = max(g.ttl, frag.TTL)
-	if !g.done {
-		g.done = d.take(g, &frag, f)
-		if g.clash && g.again == nil {
-			g.again = &datagram{}
-			g.again.begin(d.now, frag, hdr)
-		}
-	}
-	if again != nil {
-		over = d.take(again, &frag, f)
-	}
-	t.held += g.total() - before
-	if g.done && g.again == nil || over {
-		t.drop(k, g)
-		return
-	}
-	d.boundFragments(k)
+	again.ttl = frag.TTL
+	return again
 }
 
 // begin sets g up for its first fragment.

@@ -78,9 +78,7 @@ type Shaped struct {
 // Aside is an event that not everybody reads out of the flow.
 type Aside struct {
 	Event any
-	// Doubted: it was read out of packets whose checksums are wrong and which were believed. It is for detectors, not for
-	// the logs that say what Zeek says. Begun says that a SYN with a right checksum was seen.
-	Doubted, Begun bool
+	From  Provenance // of the flow up to here
 	// Reading is set in flows with several readings: 1 for what the first copies say, 2 for the last, 3 for another.
 	Reading uint8
 	// Over: the flow has made more events than its bytes are worth. This one is for detectors, and has no row.
@@ -455,7 +453,7 @@ func (s second) Emit(ev any) {
 	case *Weird, *Progress:
 		return
 	}
-	s.flow.sh.cfg.Emit(&Aside{Event: ev, Doubted: true, Reading: s.reading})
+	s.flow.sh.cfg.Emit(&Aside{Event: ev, From: Doubted, Reading: s.reading})
 }
 
 func (s second) Service(string) {}

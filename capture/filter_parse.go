@@ -211,13 +211,10 @@ func (p *filterParser) lex() {
 				t.escaped = true
 				i++
 			}
-			begin := i
-			letter := i < len(s) && (s[i]|0x20) >= 'a' && (s[i]|0x20) <= 'z'
-			for i < len(s) && (wordByte(s[i]) || i > begin && s[i] == '-' && (brackets == 0 || letter) || s[i] == ':' && brackets == 0) {
-				i++
-			}
-			t.kind, t.text = tokenWord, s[begin:i]
-			if begin == i {
+			n := wordLen(s[i:], brackets > 0)
+			t.kind, t.text = tokenWord, s[i:i+n]
+			i += n
+			if n == 0 {
 				p.fail(&t, "a backslash with no word after it")
 			}
 		case c == ':' && brackets == 0:
@@ -227,13 +224,7 @@ func (p *filterParser) lex() {
 			}
 			t.kind, t.text = tokenWord, s[begin:i]
 		default:
-			n := 1
-			if i+1 < len(s) {
-				switch s[i : i+2] {
-				case "<<", ">>", "<=", ">=", "==", "!=", "&&", "||":
-					n = 2
-				}
-			}
+			n := signLen(s[i:])
 			t.kind, t.text = tokenSign, s[i:i+n]
 			i += n
 			switch t.text {
@@ -264,6 +255,27 @@ func (p *filterParser) lex() {
 		p.fail(&p.toks[open[len(open)-1]], "this parenthesis is not closed")
 	}
 	p.toks = append(p.toks, token{at: len(s)})
+}
+
+// wordLen returns the length of the word that s begins with.
+func wordLen(s string, inBrackets bool) int {
+	letter := len(s) > 0 && (s[0]|0x20) >= 'a' && (s[0]|0x20) <= 'z'
+	n := 0
+	for n < len(s) && (wordByte(s[n]) || n > 0 && s[n] == '-' && (!inBrackets || letter) || s[n] == ':' && !inBrackets) {
+		n++
+	}
+	return n
+}
+
+// signLen returns the length of the sign that s begins with.
+func signLen(s string) int {
+	if len(s) > 1 {
+		switch s[:2] {
+		case "<<", ">>", "<=", ">=", "==", "!=", "&&", "||":
+			return 2
+		}
+	}
+	return 1
 }
 
 func wordByte(c byte) bool {

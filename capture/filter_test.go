@@ -368,7 +368,7 @@ func TestFilterErrorsSayWhere(t *testing.T) {
 		{"ether net 1.2.3.4", 11, "no networks"},
 		{"vlan 4096", 1, "4095"},
 		{"mpls 1048576", 1, "1048575"},
-		{"mpls and vlan", 10, "behind mpls"},
+		{"mpls and vlan", 10, "after mpls"},
 		{"inbound", 1, "direction"},
 		{"tcp broadcast", 5, "no broadcasts"},
 		{"gateway 1.2.3.4", 1, "not supported"},

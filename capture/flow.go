@@ -468,9 +468,9 @@ func (f *flow) Emit(ev any) {
 			return
 		}
 		if x := f.more; x != nil && (over || x.aside || x.disp != nil) {
-			made := &Aside{Event: ev, Doubted: x.aside, Over: over}
+			made := &Aside{Event: ev, From: Doubted.When(x.aside), Over: over}
 			if x.aside {
-				made.Begun = strings.ContainsAny(x.strict.history(), "SsHh")
+				made.From |= HandshakeSeen.When(strings.ContainsAny(x.strict.history(), "SsHh"))
 			}
 			if x.disp != nil {
 				made.Reading = 1

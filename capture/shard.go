@@ -278,6 +278,8 @@ func (s *Shard) Advance(at At) {
 }
 
 // Packet takes the next packet of this shard. h is its Seed.Hash.
+// It is whole because it runs once a packet, and the cases are ordered: which flow it belongs to, whether that ends or forks
+// first, whether the packet waits.
 func (s *Shard) Packet(p *Packet, h uint64) {
 	s.now = max(s.now, p.Time, p.Clock)
 	if s.swept == 0 {

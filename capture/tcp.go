@@ -230,6 +230,7 @@ func (t *tcpConn) peer(e *endpoint) *endpoint {
 }
 
 // segment takes a TCP packet sent by side.
+// It is whole because it runs once a packet: each step reads and writes most of the same dozen values, which stay in registers.
 func (f *flow) segment(side uint8, p *Packet) {
 	t := f.tcp
 	e, peer := &t.ep[side], &t.ep[side^1]
@@ -494,6 +495,7 @@ func (f *flow) updateLast(side uint8, e *endpoint, past uint32, syn, fin, rst bo
 }
 
 // step is the state machine. It says whether the side is closed by this packet.
+// It is whole because it is one state machine, a case for each state, as Zeek's is.
 func (f *flow) step(side uint8, e, peer *endpoint, p *Packet, syn, fin, rst, ack bool, n int, delta int32) (doClose bool) {
 	switch e.state {
 	case tcpInactive:

@@ -179,59 +179,13 @@ const unreadGRE = 256
 // gre takes a GRE header (RFC 2784, RFC 2890; version 1: RFC 2637) and what follows. Checksums of GRE are not judged.
 func (d *Dissector) gre(outer *Packet, b []byte, wire int) {
 	const from = "GRE"
-	if len(b) < 4 {
-		d.dropIP(outer, "truncated_GRE", from)
+	h, wrong := parseGRE(b)
+	if wrong != "" {
+		d.dropIP(outer, wrong, from)
 		return
 	}
-	flags, proto := binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
-	version := flags & 7
-	switch {
-	case version > 1:
-		d.dropIP(outer, "unknown_gre_version", from)
-		return
-	case version == 1 && proto != 0x880b:
-		d.dropIP(outer, "egre_protocol_type", from)
-		return
-	case flags&0x4000 != 0: // source routes, which RFC 2784 took back
-		d.dropIP(outer, "gre_routing", from)
-		return
-	case flags&0x0078 != 0:
-		d.dropIP(outer, "unknown_gre_flags", from)
-		return
-	}
-	n := 4
-	for _, f := range [...]uint16{0x8000, 0x2000, 0x1000, 0x0080} { // checksum, key, sequence, acknowledgement
-		if flags&f != 0 {
-			n += 4
-		}
-	}
-	ethernet, plain := false, false
-	if version == 0 {
-		switch proto {
-		case etherTEB:
-			ethernet = true
-		case 0x88be: // ERSPAN type I has no header, type II is known by GRE's sequence number
-			ethernet = true
-			if flags&0x1000 != 0 {
-				n += 8
-			}
-		case 0x22eb: // ERSPAN type III: 12 bytes, whose last bit says that 8 more follow
-			ethernet = true
-			n += 12
-			if len(b) >= n {
-				plain = b[n-2]>>2&0x1f == 2 // its frame type: an IP packet
-				if b[n-1]&1 != 0 {
-					n += 8
-				}
-			}
-		}
-	}
-	if len(b) < n {
-		d.dropIP(outer, "truncated_GRE", from)
-		return
-	}
-	b, wire = b[n:], wire-n
-	if version == 1 && len(b) == 0 {
+	b, wire = b[h.size:], wire-h.size
+	if h.version == 1 && len(b) == 0 {
 		return // a bare acknowledgement
 	}
 	t, ok := d.enterIP("GRE", outer, from)
@@ -247,28 +201,28 @@ func (d *Dissector) gre(outer *Packet, b []byte, wire int) {
 		}
 	}()
 	switch {
-	case version == 1:
+	case h.version == 1:
 		before, nonIP := len(d.out), d.stats.NonIP
 		d.ppp(b, wire)
 		if len(d.out) == before && d.stats.NonIP > nonIP {
 			d.weirdIP(outer, "non_ip_packet_in_encap", "", from)
 		}
-	case plain:
+	case h.plain:
 		d.ip(b, wire)
-	case ethernet:
+	case h.ethernet:
 		d.ethernet(b, wire)
-	case proto == etherCMD: // here the type of what follows comes first
+	case h.proto == etherCMD: // here the type of what follows comes first
 		if len(b) < 4 || len(b) <= 4+4*int(b[3]) {
 			d.dropIP(outer, "truncated_GRE", from)
 			return
 		}
 		n := 4 + 4*int(b[3])
 		d.etherPayload(binary.BigEndian.Uint16(b), b[n:], wire-n, "undefined_ether_type", "CMD")
-	case arubaType(proto):
+	case arubaType(h.proto):
 		d.dot11(b, wire, false)
-	case leadsToIP(proto):
-		d.etherType(proto, b, wire)
-	case proto == 0x883e: // WCCP: a redirect header of 4 bytes in version 2, none in version 1
+	case leadsToIP(h.proto):
+		d.etherType(h.proto, b, wire)
+	case h.proto == 0x883e: // WCCP: a redirect header of 4 bytes in version 2, none in version 1
 		if len(b) > 4 && b[0]>>4 != 4 {
 			b, wire = b[4:], wire-4
 		}
@@ -276,6 +230,64 @@ func (d *Dissector) gre(outer *Packet, b []byte, wire int) {
 	default:
 		d.ip(b, wire)
 	}
+}
+
+// greHeader is a header of GRE, with that of ERSPAN if one follows.
+type greHeader struct {
+	version  uint16
+	proto    uint16
+	size     int
+	ethernet bool // an Ethernet frame follows,
+	plain    bool // or an IP packet, though it is ERSPAN
+}
+
+// parseGRE reads the header of GRE at b. wrong is the weird why it cannot be read.
+func parseGRE(b []byte) (h greHeader, wrong string) {
+	if len(b) < 4 {
+		return h, "truncated_GRE"
+	}
+	flags := binary.BigEndian.Uint16(b)
+	h.version, h.proto = flags&7, binary.BigEndian.Uint16(b[2:])
+	switch {
+	case h.version > 1:
+		return h, "unknown_gre_version"
+	case h.version == 1 && h.proto != 0x880b:
+		return h, "egre_protocol_type"
+	case flags&0x4000 != 0: // source routes, which RFC 2784 took back
+		return h, "gre_routing"
+	case flags&0x0078 != 0:
+		return h, "unknown_gre_flags"
+	}
+	h.size = 4
+	for _, f := range [...]uint16{0x8000, 0x2000, 0x1000, 0x0080} { // checksum, key, sequence, acknowledgement
+		if flags&f != 0 {
+			h.size += 4
+		}
+	}
+	if h.version == 0 {
+		switch h.proto {
+		case etherTEB:
+			h.ethernet = true
+		case 0x88be: // ERSPAN type I has no header, type II is known by GRE's sequence number
+			h.ethernet = true
+			if flags&0x1000 != 0 {
+				h.size += 8
+			}
+		case 0x22eb: // ERSPAN type III: 12 bytes, whose last bit says that 8 more follow
+			h.ethernet = true
+			h.size += 12
+			if len(b) >= h.size {
+				h.plain = b[h.size-2]>>2&0x1f == 2 // its frame type: an IP packet
+				if b[h.size-1]&1 != 0 {
+					h.size += 8
+				}
+			}
+		}
+	}
+	if len(b) < h.size {
+		return h, "truncated_GRE"
+	}
+	return h, ""
 }
 
 // arubaType says whether a GRE protocol is one that Aruba's access points send 802.11 frames with.

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/beacon"
 )
 
 // numeric reports whether a key's values are numbers.
@@ -23,7 +26,8 @@ func TestEveryNumberHasBounds(t *testing.T) {
 	known := map[string]bool{}
 	eachKey(reflect.ValueOf(&c).Elem(), "", func(key string, v reflect.Value) {
 		known[key] = true
-		b, ok := bounds[key]
+		b, ok := keys()[key]
+		ok = ok && b.Number()
 		if !numeric(v) {
 			if ok {
 				t.Errorf("%s is no number", key)
@@ -38,10 +42,10 @@ func TestEveryNumberHasBounds(t *testing.T) {
 		if v.Kind() == reflect.Slice {
 			zero = reflect.Zero(v.Type().Elem())
 		}
-		if err := check(key, zero.Interface()); (err == nil) != (b.zero || b.least == 0) {
-			t.Errorf("%s: 0 is said to be taken: %v; got %v", key, b.zero, err)
+		if err := check(key, zero.Interface()); (err == nil) != (b.Zero || b.Least == 0) {
+			t.Errorf("%s: 0 is said to be taken: %v; got %v", key, b.Zero, err)
 		}
-		for _, n := range []float64{-1, b.most * 2, b.most + 1, 1e18} {
+		for _, n := range []float64{-1, b.Most * 2, b.Most + 1, 1e18} {
 			x := reflect.New(zero.Type()).Elem()
 			switch x.Kind() {
 			case reflect.Float64:
@@ -54,15 +58,15 @@ func TestEveryNumberHasBounds(t *testing.T) {
 			default:
 				x.SetInt(int64(n))
 			}
-			if n > b.most || n < 0 {
+			if n > b.Most || n < 0 {
 				if err := check(key, x.Interface()); err == nil {
 					t.Errorf("%s takes %v", key, x)
 				}
 			}
 		}
 	})
-	for key := range bounds {
-		if !known[key] {
+	for key := range keys() {
+		if k := keys()[key]; k.Number() && !known[key] {
 			t.Errorf("%s has bounds and is no key", key)
 		}
 	}
@@ -111,7 +115,7 @@ func TestBoundsSay(t *testing.T) {
 	if err := c.Set("payload.job_for", "0s"); err == nil {
 		t.Error("a flag is not bounded")
 	}
-	c.Beacon.Span = 10000 * time.Hour
+	detectors.Change(&c.Sections, func(s *beacon.Config) { s.Span = 10000 * time.Hour })
 	if err := c.Check(); err == nil {
 		t.Error("a program's settings are not bounded")
 	}
@@ -119,8 +123,8 @@ func TestBoundsSay(t *testing.T) {
 
 // TestSectionsAreCheckedBesideValues: a section that contradicts itself is told of beside values that are wrong.
 func TestSectionsAreCheckedBesideValues(t *testing.T) {
-	_, err := Load(configFile(t, "beacon:\n  calls: 900\n  score: 90\ndns_tunnel: {names: 300, length: 0}\nscan: {benign: 7, ports: 0}\n"))
-	for _, want := range []string{"beacon.score: 90", "beacon: calls: 900", "dns_tunnel: names: 300", "dns_tunnel.length: 0", "scan.benign: 7", "scan.ports: 0"} {
+	_, err := Load(configFile(t, "beacon:\n  calls: 900\n  score: 90\ndns_tunnel: {names: 300, length: 0}\nscan: {benign: 0.1, ports: 0}\n"))
+	for _, want := range []string{"beacon.score: 90", "beacon.calls: 900", "dns_tunnel.names: 300", "dns_tunnel.length: 0", "scan: scanner: 0.2 is not less than benign, 0.1", "scan.ports: 0"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v\nlacks %s", err, want)
 		}

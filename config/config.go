@@ -166,8 +166,6 @@ const (
 	// A block holds a frame of 64 KiB at least; the kernel counts the bytes of a ring in 32 bits.
 	minRingBlock, maxRingBlock = 128 << 10, 64 << 20
 	maxRing                    = 2 << 30
-	// The longest name of a host that RFC 5424 takes.
-	maxName = 255
 	// Processors that a network card interrupts.
 	maxRings = 64
 )
@@ -178,19 +176,13 @@ func check(key string, v any) error {
 	if err := checkValue(key, v); err != nil {
 		return err
 	}
-	if s, ok := v.(string); ok {
-		return checkPlace(key, s)
-	}
-	return checkBound(key, v)
+	k := keys()[key]
+	return k.Check(v)
 }
 
-// checkValue is check for what is neither a bound nor a place.
+// checkValue is check for what a detectors.Key does not say.
 func checkValue(key string, v any) error {
 	switch key {
-	case "max_flows":
-		if n := v.(int); n != 0 && (n < minMaxFlows || n > maxMaxFlows) {
-			return fmt.Errorf("%d is not between %d and %d", n, minMaxFlows, maxMaxFlows)
-		}
 	case "filter", "record.filter":
 		// Most captures are Ethernet; what only another link type refuses is found when its frames come.
 		if s := v.(string); s != "" {
@@ -220,47 +212,6 @@ func checkValue(key string, v any) error {
 	case "logs":
 		if !slices.Contains(zeek.Logs(), v.(string)) {
 			return fmt.Errorf("%q is not one of the logs: %s", v, strings.Join(zeek.Logs(), ", "))
-		}
-	case "egress.bytes", "egress.serving", "egress.public_serving", "egress.long_used":
-		if v.(uint64) == 0 {
-			return errors.New("0 would speak of every byte")
-		}
-	case "snaplen":
-		if n := v.(int); n < 0 || n > 0 && n < minSnapLen {
-			return fmt.Errorf("%d is less than %d: headers would be cut", n, minSnapLen)
-		}
-	case "block":
-		if n := v.(uint64); n != 0 && (n < minRingBlock || n > maxRingBlock || n&(n-1) != 0) {
-			return fmt.Errorf("%d is not a power of two between %d and %d", n, minRingBlock, maxRingBlock)
-		}
-	case "ring":
-		if n := v.(uint64); n > maxRing {
-			return fmt.Errorf("%d is more than %d", n, uint64(maxRing))
-		}
-	case "sensor.name":
-		s := v.(string)
-		if len(s) > maxName || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return fmt.Errorf("%q is not a name: up to %d letters, digits and signs of ASCII", s, maxName)
-		}
-	case "sensor.loss":
-		if p := v.(float64); p <= 0 || p > 100 {
-			return fmt.Errorf("%v is not above 0 and up to 100 percent", p)
-		}
-	case "egress.window":
-		if v.(time.Duration) < time.Second {
-			return errors.New("is shorter than a second")
-		}
-	case "assets.refresh":
-		if d := v.(time.Duration); d != 0 && d < time.Minute {
-			return errors.New("is shorter than a minute, the interval at which assets are looked through")
-		}
-	case "campaign.quiet":
-		if v.(time.Duration) < time.Minute {
-			return errors.New("is shorter than a minute: an attack would fall into pieces")
-		}
-	case "campaign.follow":
-		if v.(time.Duration) < time.Second {
-			return errors.New("is shorter than a second")
 		}
 	case "rules.off", "rules.suppress.rule":
 		return checkRule(v.(string), key != "rules.off")
@@ -335,54 +286,53 @@ func (c *Config) Check() error {
 	return nil
 }
 
-func checkAll(v reflect.Value, prefix string) error {
-	for i := range v.NumField() {
-		if v.Type().Field(i).Anonymous {
-			if err := checkAll(v.Field(i), prefix); err != nil {
+func checkAll(v reflect.Value, prefix string) (err error) {
+	eachField(v, func(key string, f reflect.Value) {
+		if err == nil {
+			err = checkField(f, prefix+key)
+		}
+	})
+	return err
+}
+
+func checkField(f reflect.Value, key string) error {
+	section := func(v reflect.Value) error {
+		if err := checkAll(v, key+"."); err != nil {
+			return err
+		}
+		if err := checkSection(v); err != nil {
+			return fmt.Errorf("%s: %s", key, strings.TrimPrefix(err.Error(), key+": "))
+		}
+		return nil
+	}
+	value := func(v reflect.Value) error {
+		if err := check(key, v.Interface()); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		return nil
+	}
+	switch f.Kind() {
+	case reflect.Struct:
+		return section(f)
+	case reflect.Slice:
+		for j := range f.Len() {
+			one := value
+			if f.Index(j).Kind() == reflect.Struct {
+				one = section
+			}
+			if err := one(f.Index(j)); err != nil {
 				return err
 			}
-			continue
 		}
-		key, ok := keyOf(v.Type().Field(i))
-		if !ok {
-			continue
-		}
-		key = prefix + key
-		switch f := v.Field(i); f.Kind() {
-		case reflect.Struct:
-			if err := checkAll(f, key+"."); err != nil {
-				return err
-			}
-			if err := checkSection(f); err != nil {
-				return fmt.Errorf("%s: %s", key, strings.TrimPrefix(err.Error(), key+": "))
-			}
-		case reflect.Slice:
-			for j := range f.Len() {
-				if e := f.Index(j); e.Kind() == reflect.Struct {
-					if err := checkAll(e, key+"."); err != nil {
-						return err
-					}
-					if err := checkSection(e); err != nil {
-						return fmt.Errorf("%s: %w", key, err)
-					}
-					continue
-				}
-				if err := check(key, f.Index(j).Interface()); err != nil {
-					return fmt.Errorf("%s: %w", key, err)
-				}
-			}
-		case reflect.Map:
-			m := f.Interface().(map[string]string)
-			for _, name := range slices.Sorted(maps.Keys(m)) {
-				if err := checkEntry(key, name, m[name]); err != nil {
-					return fmt.Errorf("%s: %w", key, err)
-				}
-			}
-		default:
-			if err := check(key, f.Interface()); err != nil {
+	case reflect.Map:
+		m := f.Interface().(map[string]string)
+		for _, name := range slices.Sorted(maps.Keys(m)) {
+			if err := checkEntry(key, name, m[name]); err != nil {
 				return fmt.Errorf("%s: %w", key, err)
 			}
 		}
+	default:
+		return value(f)
 	}
 	return nil
 }
@@ -562,11 +512,15 @@ func keyOf(f reflect.StructField) (string, bool) {
 	return key, true
 }
 
-// eachField calls f for every key of a section, those of an embedded struct among them.
+// eachField calls f for every key of a section, those of an embedded struct and the sections of detectors among them.
 func eachField(v reflect.Value, f func(key string, v reflect.Value)) {
 	for i := range v.NumField() {
 		if v.Type().Field(i).Anonymous {
 			eachField(v.Field(i), f)
+		} else if list, ok := v.Field(i).Interface().(detectors.Sections); ok {
+			for _, s := range list {
+				f(s.Name, reflect.ValueOf(s.Value).Elem())
+			}
 		} else if key, ok := keyOf(v.Type().Field(i)); ok {
 			f(key, v.Field(i))
 		}
@@ -577,7 +531,8 @@ func eachField(v reflect.Value, f func(key string, v reflect.Value)) {
 // decoder of the library turns numbers into strings and words into numbers without a word.
 func fill(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 	bad := func(format string, a ...any) error { return &keyError{line(n), key, fmt.Sprintf(format, a...)} }
-	if v.Kind() == reflect.Struct {
+	switch v.Kind() {
+	case reflect.Struct:
 		if word, ok := v.Addr().Interface().(interface{ SetText(string) error }); ok && n.Type() != ast.BoolType && n.Type() != ast.NullType {
 			if text, _, single := scalar(n); single {
 				if err := word.SetText(text); err != nil {
@@ -587,79 +542,90 @@ func fill(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
 			}
 		}
 		return fillStruct(v, n, key, lines)
-	}
-	if v.Kind() == reflect.Slice {
-		if n.Type() == ast.NullType {
-			v.SetZero()
-			return nil
-		}
-		seq, ok := n.(*ast.SequenceNode)
-		if !ok {
-			return bad("must be a list")
-		}
-		list := reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values))
-		var wrong mistakes
-		for i, e := range seq.Values {
-			if err := fill(list.Index(i), e, key, nil); err != nil {
-				wrong = wrong.and(err)
-			}
-			if lines != nil {
-				lines[fmt.Sprintf("%s[%d]", key, i)] = line(e)
-			}
-		}
-		v.Set(list)
-		return wrong.err()
-	}
-	if v.Kind() == reflect.Map {
+	case reflect.Slice:
+		return fillList(v, n, key, lines)
+	case reflect.Map:
 		return fillMap(v, n, key)
 	}
 	text, quoted, ok := scalar(n)
 	if !ok {
 		return bad("must be a single value")
 	}
-	switch p := v.Addr().Interface().(type) {
-	case *string:
-		if n.Type() == ast.BoolType || n.Type() == ast.NullType {
-			return bad("%s is not text; put it in quotes if it is meant", text)
-		}
-		*p = text
-	case *bool:
-		b, ok := n.(*ast.BoolNode)
-		if !ok {
-			return bad("%s is neither true nor false", text)
-		}
-		*p = b.Value
-	case *int:
-		i, err := strconv.Atoi(text)
-		if err != nil || quoted {
-			return bad("%s is not a whole number", text)
-		}
-		*p = i
-	case *uint64:
-		u, err := parseSize(text)
-		if err != nil {
-			return bad("%v", err)
-		}
-		*p = u
-	case *float64:
-		f, err := strconv.ParseFloat(text, 64)
-		if err != nil || quoted || math.IsNaN(f) || math.IsInf(f, 0) {
-			return bad("%s is not a number", text)
-		}
-		*p = f
-	case *time.Duration:
-		d, err := time.ParseDuration(text)
-		if err != nil || d < 0 {
-			return bad("%q is not a duration (90s, 10m, 1h30m)", text)
-		}
-		*p = d
-	default:
-		return bad("cannot be set in a file")
+	if says := fillValue(v, n, text, quoted); says != "" {
+		return bad("%s", says)
 	}
 	if err := check(key, v.Interface()); err != nil {
 		return bad("%v", err)
 	}
 	return nil
+}
+
+// fillList sets the slice v.
+func fillList(v reflect.Value, n ast.Node, key string, lines map[string]int) error {
+	if n.Type() == ast.NullType {
+		v.SetZero()
+		return nil
+	}
+	seq, ok := n.(*ast.SequenceNode)
+	if !ok {
+		return &keyError{line(n), key, "must be a list"}
+	}
+	list := reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values))
+	var wrong mistakes
+	for i, e := range seq.Values {
+		if err := fill(list.Index(i), e, key, nil); err != nil {
+			wrong = wrong.and(err)
+		}
+		if lines != nil {
+			lines[fmt.Sprintf("%s[%d]", key, i)] = line(e)
+		}
+	}
+	v.Set(list)
+	return wrong.err()
+}
+
+// fillValue sets v from the text of a scalar node. It returns what is wrong with that, "" if nothing is.
+func fillValue(v reflect.Value, n ast.Node, text string, quoted bool) string {
+	switch p := v.Addr().Interface().(type) {
+	case *string:
+		if n.Type() == ast.BoolType || n.Type() == ast.NullType {
+			return text + " is not text; put it in quotes if it is meant"
+		}
+		*p = text
+	case *bool:
+		b, ok := n.(*ast.BoolNode)
+		if !ok {
+			return text + " is neither true nor false"
+		}
+		*p = b.Value
+	case *int:
+		i, err := strconv.Atoi(text)
+		if err != nil || quoted {
+			return text + " is not a whole number"
+		}
+		*p = i
+	case *uint64:
+		u, err := parseSize(text)
+		if err != nil {
+			return err.Error()
+		}
+		*p = u
+	case *float64:
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil || quoted || math.IsNaN(f) || math.IsInf(f, 0) {
+			return text + " is not a number"
+		}
+		*p = f
+	case *time.Duration:
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			return fmt.Sprintf("%q is not a duration (90s, 10m, 1h30m)", text)
+		}
+		*p = d
+	default:
+		return "cannot be set in a file"
+	}
+	return ""
 }
 
 // fillMap sets a map of texts.

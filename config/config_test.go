@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/egress"
 )
 
 func configFile(t *testing.T, text string) string {
@@ -43,7 +46,7 @@ egress:
 	want.Home = []string{"10.0.0.0/8", "2001:db8::1"}
 	want.Workers, want.Filter, want.Checksums, want.MaxFlows = 3, "tcp", "ignore", 100000
 	want.Out, want.Format, want.FailOn, want.Quiet = "/var/log/x", "json", "high", true
-	want.Egress.Bytes, want.Egress.Window = 1_500_000_000, 90*time.Minute
+	detectors.Change(&want.Sections, func(e *egress.Config) { e.Bytes, e.Window = 1_500_000_000, 90*time.Minute })
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
@@ -88,7 +91,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"fraction of a worker", "workers: 1.5\n", `:1: workers: 1.5 is not a whole number`},
 		{"negative workers", "workers: -1\n", `:1: workers: -1 is not between`},
 		{"number beyond int", "workers: 99999999999999999999\n", `:1: workers: 99999999999999999999 is not a whole number`},
-		{"too few flows", "max_flows: 1\n", `:1: max_flows: 1 is not between`},
+		{"too few flows", "max_flows: 1\n", `:1: max_flows: 1 is neither 0 nor between`},
 		{"old truth", "quiet: yes\n", `:1: quiet: yes is neither true nor false`},
 		{"truth as a number", "quiet: 1\n", `:1: quiet: 1 is neither true nor false`},
 		{"truth as text", "out: true\n", `:1: out: true is not text`},
@@ -102,11 +105,11 @@ func TestConfigMistakes(t *testing.T) {
 		{"size beyond everything", "egress: {bytes: 99999999TB}\n", `:1: egress.bytes: "99999999TB" is not a size`},
 		{"duration without unit", "egress:\n  window: 10\n", `:2: egress.window: "10" is not a duration`},
 		{"duration in the past", "egress:\n  window: -10m\n", `:2: egress.window: "-10m" is not a duration`},
-		{"bound of nothing", "egress:\n  bytes: 0\n", `:2: egress.bytes: 0 would`},
-		{"incidents that never last", "campaign:\n  quiet: 10s\n", `:2: campaign.quiet: is shorter`},
-		{"consequence within nothing", "campaign: {follow: 10ms}\n", `:1: campaign.follow: is shorter`},
+		{"bound of nothing", "egress:\n  bytes: 0\n", `:2: egress.bytes: 0 is not between 1 and 1000000000000000: it would`},
+		{"incidents that never last", "campaign:\n  quiet: 10s\n", `:2: campaign.quiet: 10s is not between 1m0s and 720h0m0s: an attack`},
+		{"consequence within nothing", "campaign: {follow: 10ms}\n", `:1: campaign.follow: 10ms is not between`},
 		{"allowed by no address", "campaign:\n  allow: [example.com]\n", `:2: campaign.allow: "example.com" is neither`},
-		{"window of nothing", "egress:\n  window: 0s\n", `:2: egress.window: is shorter`},
+		{"window of nothing", "egress:\n  window: 0s\n", `:2: egress.window: 0s is not between`},
 		{"everything allowed", "egress:\n  allow: [a.example, '']\n", `:2: egress.allow: an empty name`},
 		{"the same key twice", "workers: 1\nworkers: 2\n", `:2:`},
 		{"second document", "workers: 1\n---\nworkers: 2\n", `:3: a second document`},
@@ -181,7 +184,7 @@ func TestCheckNamesTheKey(t *testing.T) {
 		t.Errorf("home: %v", err)
 	}
 	c = Default()
-	c.Egress.Bytes = 0
+	detectors.Change(&c.Sections, func(s *egress.Config) { s.Bytes = 0 })
 	if err := c.Check(); err == nil || !strings.Contains(err.Error(), "egress.bytes: ") {
 		t.Errorf("egress: %v", err)
 	}

@@ -18,12 +18,6 @@ const (
 
 // checkFiles is check for the keys of the section files.
 func checkFiles(key string, v any) error {
-	between := func(least, most uint64) error {
-		if n := v.(uint64); n < least || n > most {
-			return fmt.Errorf("%d is not between %d and %d", n, least, most)
-		}
-		return nil
-	}
 	switch key {
 	case "files.extract":
 		if s := v.(string); file.ParseClass(s) == 0 {
@@ -35,10 +29,6 @@ func checkFiles(key string, v any) error {
 		}
 	case "files.rules":
 		return checkRule(v.(string), false)
-	case "files.max_file":
-		return between(minMaxFile, maxMaxFile)
-	case "files.max_memory":
-		return between(minMaxMemory, maxMaxMemory)
 	}
 	return nil
 }

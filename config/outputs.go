@@ -100,7 +100,7 @@ func defaultMetrics() Metrics { return Metrics{Quiet: 5 * time.Minute} }
 
 const (
 	// Below these the files are too many to be of use.
-	minInterval   = time.Minute
+	minInterval   = minute
 	minRotateSize = 64 << 10
 	// More than this for findings is a mistake in the unit.
 	maxReserve    = 1 << 30
@@ -110,40 +110,34 @@ const (
 
 // checkOutput is check for the keys of these sections.
 func checkOutput(key string, v any) error {
-	oneOf := func(names ...string) error {
-		if s := v.(string); !slices.Contains(names, s) {
-			return fmt.Errorf("%q is not one of %s", s, strings.Join(names, ", "))
-		}
-		return nil
-	}
+	oneOf := func(names ...string) error { return checkOneOf(v, names) }
 	switch key {
-	case "rotate.interval":
-		if d := v.(time.Duration); d != 0 && d < minInterval {
-			return fmt.Errorf("is shorter than %v", minInterval)
-		}
-	case "rotate.size":
-		if n := v.(uint64); n != 0 && n < minRotateSize {
-			return fmt.Errorf("%d is less than %d", n, minRotateSize)
-		}
-	case "rotate.reserve":
-		if n := v.(uint64); n > maxReserve {
-			return fmt.Errorf("%d is more than %d", n, maxReserve)
-		}
 	case "rotate.compress":
 		return oneOf("none", "gzip", "zstd")
 	case "rotate.names":
 		return oneOf(zeek.NamesInterval, zeek.NamesBegin)
 	case "rotate.fsync":
 		return oneOf("never", "rotate", "flush")
+	}
+	return checkRemote(key, v)
+}
+
+func checkOneOf(v any, names []string) error {
+	if s := v.(string); !slices.Contains(names, s) {
+		return fmt.Errorf("%q is not one of %s", s, strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// checkRemote is check for the keys of what is sent to other machines, or kept for them.
+func checkRemote(key string, v any) error {
+	oneOf := func(names ...string) error { return checkOneOf(v, names) }
+	switch key {
 	case "syslog.address":
 		if s := v.(string); s != "" {
 			if _, _, err := syslog.ParseAddress(s); err != nil {
 				return errors.New(strings.TrimPrefix(err.Error(), "syslog: "))
 			}
-		}
-	case "syslog.enterprise":
-		if n := v.(int); n < 0 || n > 1<<31-1 {
-			return fmt.Errorf("%d is not an enterprise number", n)
 		}
 	case "syslog.facility":
 		return oneOf(syslog.Facilities...)
@@ -167,14 +161,6 @@ func checkOutput(key string, v any) error {
 			if err := webhook.CheckURL(s); err != nil {
 				return errors.New(strings.TrimPrefix(err.Error(), "webhook: "))
 			}
-		}
-	case "webhook.spool_files":
-		if n := v.(int); n < 1 || n > maxSpoolFiles {
-			return fmt.Errorf("%d is not between 1 and %d", n, maxSpoolFiles)
-		}
-	case "webhook.spool_size":
-		if n := v.(uint64); n < minSpoolSize || n > 1<<40 {
-			return fmt.Errorf("%d is not between %d and %d", n, minSpoolSize, uint64(1)<<40)
 		}
 	case "metrics.listen":
 		if s := v.(string); s != "" {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/raytap/raytap/detectors"
 )
 
 // Setting is one key of the configuration with its value.
@@ -29,6 +31,16 @@ func (c *Config) Settings() []Setting {
 		all = append(all, Setting{key, text(v), v.Kind() == reflect.Slice, v.Kind() == reflect.Bool})
 	})
 	return all
+}
+
+// Unset returns what the value of a key stands for if it is 0 or empty, "" where that is plain or it is neither.
+func (c *Config) Unset(key string) (says string) {
+	eachKey(reflect.ValueOf(c).Elem(), "", func(k string, v reflect.Value) {
+		if k == key && v.IsZero() {
+			says = keys()[key].Unset
+		}
+	})
+	return says
 }
 
 // InForce gives c with defaults in the place of what stands for them: no home network, a size of 0. What only a run knows,
@@ -139,6 +151,7 @@ func yamlText(s string) string {
 
 // Set gives a key the values that a command line has for it, of which a key that is no list takes the last.
 func (c *Config) Set(key string, values ...string) error {
+	c.Sections = c.Sections.Clone() // a copy of c keeps its own
 	var found reflect.Value
 	eachKey(reflect.ValueOf(c).Elem(), "", func(k string, v reflect.Value) {
 		if k == key {
@@ -200,9 +213,9 @@ func setText(v reflect.Value, key, s string) error {
 	return nil
 }
 
-// reloadable are the keys that take effect while a run goes on.
-var reloadable = []string{
-	"home", "rules", "intel", "campaign", "egress", "model", "payload", "assets", "secrets", "sensor", "beacon", "dns_tunnel", "oast", "scan", "shell", "tunnel", "flood",
+// reloadable reports whether a key takes effect while a run goes on: networks, rules, indicators, and what detectors have.
+func (c *Config) reloadable(key string) bool {
+	return key == "home" || key == "rules" || key == "intel" || slices.ContainsFunc(c.Sections, func(s detectors.SectionOf) bool { return s.Name == key })
 }
 
 // Changes lists the keys whose values differ in a new configuration: those that Reload brings into effect, and those
@@ -213,7 +226,7 @@ func (c *Config) Changes(next *Config) (now, later []string) {
 	eachField(reflect.ValueOf(c).Elem(), func(key string, v reflect.Value) {
 		switch {
 		case reflect.DeepEqual(v.Interface(), values[key].Interface()):
-		case slices.Contains(reloadable, key):
+		case c.reloadable(key):
 			now = append(now, key)
 		default:
 			later = append(later, key)
@@ -225,10 +238,11 @@ func (c *Config) Changes(next *Config) (now, later []string) {
 // Adopt gives c with what Reload brings into effect of next.
 func (c *Config) Adopt(next *Config) *Config {
 	adopted := *c
+	adopted.Sections = c.Sections.Clone()
 	values := map[string]reflect.Value{}
 	eachField(reflect.ValueOf(next).Elem(), func(key string, v reflect.Value) { values[key] = v })
 	eachField(reflect.ValueOf(&adopted).Elem(), func(key string, v reflect.Value) {
-		if slices.Contains(reloadable, key) {
+		if c.reloadable(key) {
 			v.Set(values[key])
 		}
 	})

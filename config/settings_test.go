@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/egress"
 	"github.com/raytap/raytap/feeds"
 	"github.com/raytap/raytap/registry"
 )
@@ -87,7 +88,7 @@ func TestSet(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(c.Home) != 2 || c.Workers != 2 || !c.Quiet || c.Egress.Window != time.Hour || c.Rotate.Size != 64<<20 || c.Rotate.Interval != 0 || c.Syslog.Address == "" {
+	if len(c.Home) != 2 || c.Workers != 2 || !c.Quiet || detectors.In[egress.Config](c.Sections).Window != time.Hour || c.Rotate.Size != 64<<20 || c.Rotate.Interval != 0 || c.Syslog.Address == "" {
 		t.Errorf("%+v", c)
 	}
 	if err := c.Check(); err != nil {
@@ -96,8 +97,8 @@ func TestSet(t *testing.T) {
 	for _, s := range []struct{ key, value, want string }{
 		{"nothing", "1", "unknown key nothing"}, {"egress", "1", "unknown key egress"},
 		{"home", "x", "home: "}, {"workers", "many", "workers: "}, {"quiet", "perhaps", "quiet: "},
-		{"rotate.interval", "1s", "rotate.interval: is shorter"}, {"rotate.interval", "-1h", "is not a duration"},
-		{"rotate.size", "1kB", "rotate.size: 1000 is less"}, {"rotate.compress", "rar", `"rar" is not one of none, gzip, zstd`},
+		{"rotate.interval", "1s", "rotate.interval: 1s is neither 0 nor"}, {"rotate.interval", "-1h", "is not a duration"},
+		{"rotate.size", "1kB", "rotate.size: 1000 is neither 0 nor"}, {"rotate.compress", "rar", `"rar" is not one of none, gzip, zstd`},
 		{"rotate.fsync", "always", "rotate.fsync: "}, {"rotate.reserve", "2GB", "rotate.reserve: "},
 		{"syslog.address", "localhost:514", "syslog.address: "}, {"syslog.facility", "local8", "syslog.facility: "},
 		{"syslog.severity", "all", "syslog.severity: unknown severity"}, {"syslog.message", "xml", "syslog.message: "},
@@ -129,11 +130,16 @@ func TestReloaded(t *testing.T) {
 	for _, d := range registry.Detectors() {
 		d.New(&detectors.Env{Home: &detectors.Networks{}}, bus)
 	}
-	if got := append([]string{"home", "rules", "intel"}, bus.Configured()...); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(reloadable))) {
-		t.Errorf("detectors take %q, said is %q", got, reloadable)
-	}
 	a, b := Default(), Default()
-	b.Home, b.Egress.Bytes, b.Workers = []string{"10.0.0.0/8"}, 1, 3
+	var sections []string
+	for _, s := range a.Sections {
+		sections = append(sections, s.Name)
+	}
+	if got := bus.Configured(); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(sections))) {
+		t.Errorf("detectors take %q, the configuration has %q", got, sections)
+	}
+	b.Home, b.Workers = []string{"10.0.0.0/8"}, 3
+	detectors.Change(&b.Sections, func(s *egress.Config) { s.Bytes = 1 })
 	if now, later := a.Changes(&b); !slices.Equal(now, []string{"home", "egress"}) || !slices.Equal(later, []string{"workers"}) {
 		t.Errorf("%q now, %q later", now, later)
 	}

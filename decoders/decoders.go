@@ -135,17 +135,24 @@ type Again struct {
 	Probe func(orig, resp []byte, turn bool) Verdict
 }
 
-// Spec registers a decoder. The first Spec of the registry whose probe says Yes gets the flow.
+// Spec registers a decoder. The first Spec whose probe says Yes gets the flow, in the order that Order makes of what Specs
+// declare: Preface, then those whose bytes are nothing else's, then Any, and within these by After.
 type Spec struct {
 	Name     string // as the service column has it: http, dns
 	Stream   Probe  // for TCP and nested streams; nil: not over streams
 	Datagram Probe  // for UDP, resp is always empty when orig is not; nil: not over datagrams
 	New      func(ctx Context) Decoder
 	Again    Again
-	// Any says that the probe takes bytes which may be anything else too: text of any kind, a file as it is. Such Specs come
-	// after all others; the registry's test holds that.
+	// Preface says that it stands before another protocol in the same stream.
+	Preface bool
+	// Any says that the probe takes bytes which may be anything else too: text of any kind, a file as it is.
 	Any bool
+	// After has those that must be asked before, with the reason: bytes that both say Yes to.
+	After []After
 }
+
+// After is a reason for an order.
+type After struct{ Name, Why string }
 
 // Set is a list of Specs, at most 64, made ready for Muxes of any number of flows.
 type Set struct {
@@ -159,8 +166,11 @@ type Set struct {
 	Admits func(service string) bool
 }
 
-// NewSet makes a Set; it keeps specs.
+// NewSet makes a Set; it keeps specs, which are asked in their order.
 func NewSet(specs []Spec) *Set {
+	if len(specs) > maxSpecs {
+		panic("decoders: more than 64 Specs")
+	}
 	s := &Set{specs: specs}
 	for i := range specs {
 		a := &specs[i].Again

@@ -8,8 +8,10 @@ package detectors
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/raytap/raytap/capture"
@@ -112,9 +114,10 @@ type Rule struct {
 
 // Spec registers a detector.
 type Spec struct {
-	Name  string
-	Rules []Rule
-	New   func(env *Env, bus *Bus)
+	Name     string
+	Settings *Settings // its section of the configuration; nil: it has none
+	Rules    []Rule
+	New      func(env *Env, bus *Bus)
 }
 
 // Env is what all detectors share.
@@ -266,6 +269,9 @@ func (b *Bus) Publish(ev any) {
 		f(ev)
 	}
 }
+
+// Topics lists the types that anyone asked for.
+func (b *Bus) Topics() []reflect.Type { return slices.Collect(maps.Keys(b.subs)) }
 
 // Wants says whether anyone asked for events of ev's type.
 func (b *Bus) Wants(ev any) bool { return len(b.subs[reflect.TypeOf(ev)]) > 0 }

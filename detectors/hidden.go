@@ -101,25 +101,39 @@ func PlainShell(s string) string {
 		})
 	}
 	b := make([]byte, 0, len(out))
-	for i := 0; i < len(out); i++ {
-		c := out[i]
-		switch {
-		case (c == '\'' || c == '"') && i+1 < len(out) && out[i+1] == c && (i == 0 || letter(out[i-1])) && i+2 < len(out) && letter(out[i+2]):
-			i++ // cu''rl
-			continue
-		case (c == '\'' || c == '"') && i > 0 && letter(out[i-1]) && i+2 < len(out) && letter(out[i+1]) && out[i+2] == c:
-			continue // c"u"rl, the opening; the closing falls to the next case
-		case (c == '\'' || c == '"') && i > 2 && out[i-2] == c && letter(out[i-3]) && letter(out[i-1]) && i+1 < len(out) && letter(out[i+1]):
-			continue
-		case c == '\\' && i+1 < len(out) && letter(out[i+1]) && i > 0 && letter(out[i-1]) && out[i+1] != 'n' && out[i+1] != 't' && out[i+1] != 'x':
-			continue // cu\rl
-		case c == '\\' && i+1 < len(out) && out[i+1] == '\n':
-			i++
-			continue
+	for i := 0; i < len(out); {
+		n := idle(out, i)
+		if n == 0 {
+			b = append(b, out[i])
+			n = 1
 		}
-		b = append(b, c)
+		i += n
 	}
 	return string(b)
+}
+
+// idle returns how many bytes at s[i] a shell removes from the middle of a word: quotes and backslashes that change nothing.
+func idle(s string, i int) int {
+	letterAt := func(i int) bool { return i >= 0 && i < len(s) && letter(s[i]) }
+	switch c := s[i]; c {
+	case '\'', '"':
+		switch {
+		case i+2 < len(s) && s[i+1] == c && (i == 0 || letterAt(i-1)) && letterAt(i+2):
+			return 2 // cu''rl
+		case letterAt(i-1) && letterAt(i+1) && i+2 < len(s) && s[i+2] == c:
+			return 1 // c"u"rl, the opening; the closing falls to the next case
+		case letterAt(i-1) && letterAt(i+1) && letterAt(i-3) && s[i-2] == c:
+			return 1
+		}
+	case '\\':
+		switch {
+		case letterAt(i-1) && letterAt(i+1) && s[i+1] != 'n' && s[i+1] != 't' && s[i+1] != 'x':
+			return 1 // cu\rl
+		case i+1 < len(s) && s[i+1] == '\n':
+			return 2
+		}
+	}
+	return 0
 }
 
 func letter(c byte) bool {

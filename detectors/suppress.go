@@ -107,7 +107,9 @@ func (s *Suppressor) Flush() {
 	clear(s.before)
 }
 
-// same is what two findings have in common that are one.
+// Same is what two findings have in common of which the second is a repetition.
+func (f *Finding) Same() string { return f.same() }
+
 func (f *Finding) same() string {
 	if f.Key != "" {
 		return f.Rule + " " + f.Key

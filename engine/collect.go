@@ -6,7 +6,6 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/file"
-	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/engine/zeekview"
 	"github.com/raytap/raytap/record"
@@ -23,7 +22,7 @@ type collector struct {
 	env      *detectors.Env
 	repeat   *detectors.Suppressor
 	tune     *detectors.Tuning
-	arranged services.Expectations
+	expected capture.Expectations
 	zeek     *zeekview.View
 	joined   *file.Joined
 	kept     *keeping // nil: no files are
@@ -41,6 +40,7 @@ type collector struct {
 	findings, weirds, rows uint64
 	told                   uint64     // findings, and what tells of them
 	doubt                  *homeDoubt // nil: home was said
+	seen                   *observing // nil: nobody observes
 
 	clock, flushed capture.Time
 	flushedAt      uint64 // told, when that was
@@ -93,7 +93,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.bus.Rows = func(r capture.Record) {
 		if x, ok := r.(*detectors.Incident); ok {
 			x.Mask()
-			x.Peer = e.cfg.Sensor.Name
+			x.Peer = e.cfg.Peer()
 			if e.rec != nil {
 				e.rec.Incident(x)
 			}
@@ -105,8 +105,9 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		d.New(c.env, c.bus)
 	}
 	c.doubt = newHomeDoubt(&e.cfg, e.home, c.bus)
+	c.seen = newObserving(e.cfg.Observer, c.bus, func(r capture.Record) { c.say(r) })
 	c.zeek = zeekview.New(zeekview.Options{More: e.cfg.LogMore}, func(r capture.Record) { c.say(r) })
-	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()}), func(ev any, aside, begun bool) { c.event(&event{ev: ev, aside: aside, begun: begun}) })
+	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()}), func(ev any, from capture.Provenance) { c.event(&event{ev: ev, from: from}) })
 	return c
 }
 
@@ -125,14 +126,14 @@ func (c *collector) say(ev any) {
 
 // show hands a row to the sinks, formatted where the worker did that.
 func (c *collector) show(x *event, r capture.Record) {
-	if x.to == x.from {
+	if x.end == x.begin {
 		c.say(r)
 		return
 	}
 	c.rows++
 	for _, s := range c.sinks {
 		if s == Sink(c.texts) {
-			c.texts.Formatted(r, int(x.log), c.text[x.worker][x.from:x.to])
+			c.texts.Formatted(r, int(x.log), c.text[x.worker][x.begin:x.end])
 		} else {
 			s.Event(r)
 		}
@@ -143,24 +144,22 @@ func (c *collector) show(x *event, r capture.Record) {
 func (c *collector) event(x *event) {
 	ev := x.ev
 	if p, ok := ev.(*file.Piece); ok {
-		c.joined.Take(p, x.aside, x.begun)
+		c.joined.Take(p, x.from)
 		return
 	}
 	if conn, ok := ev.(*capture.Conn); ok {
 		n := len(conn.Services)
-		if c.arranged.Event(ev); len(conn.Services) != n { // the data connection that FTP has announced has its name
-			x.from = x.to
+		if c.expected.Event(ev); len(conn.Services) != n { // an announced connection has its name, which its row has to say
+			x.end = x.begin
 		}
 	} else {
-		c.arranged.Event(ev)
+		c.expected.Event(ev)
 	}
-	if t, ok := ev.(*services.Transfer); ok {
-		f := c.arranged.File(t)
-		if f == nil {
-			c.kept.drop(t.File)
+	if a, ok := ev.(*capture.Awaited); ok {
+		if ev = a.Event; !c.expected.Announced(a) {
+			c.kept.drop(fileOf(ev))
 			return
 		}
-		ev = f
 	}
 	c.zeek.Tunnels(ev)
 	if weird, ok := ev.(*capture.Weird); ok {
@@ -179,13 +178,14 @@ func (c *collector) event(x *event) {
 		waits = c.kept.take(fileOf(ev))
 		c.kept.call(ev)
 	}
+	c.seen.event(ev)
 	c.bus.Publish(ev)
 	if conn, ok := ev.(*capture.Conn); ok && c.e.rec != nil {
 		c.e.rec.Conn(conn)
 	}
 	r := x.row
 	if !x.decided {
-		if r = c.zeek.Row(ev, zeekview.Provenance{Doubted: x.aside, Begun: x.begun}); x.over {
+		if r = c.zeek.Row(ev, x.from); x.over {
 			r = nil
 		}
 	}
@@ -219,6 +219,7 @@ func (c *collector) take(b *batch) {
 		c.joined.End()
 	}
 	c.kept.settle(0, c.say)
+	c.seen.batch(b.clock)
 	if b.counted {
 		c.sums.sum(b.counts)
 	}
@@ -236,7 +237,7 @@ func (c *collector) take(b *batch) {
 	c.err = b.err
 	if b.report {
 		row, loss := c.span.end(c.stats, b.clock)
-		row.peer = e.cfg.Sensor.Name
+		row.peer = e.cfg.Peer()
 		c.say(row)
 		c.bus.Publish(loss)
 		c.say(loss)
@@ -267,6 +268,7 @@ func (c *collector) merge(b *batch) {
 		x := &lists[best][c.at[best]]
 		c.kept.settle(x.pos, c.say)
 		c.bus.Reading = x.reading
+		c.seen.place(b, x.pos)
 		c.event(x)
 		c.stood(x)
 		c.at[best]++
@@ -287,6 +289,7 @@ func (c *collector) stood(x *event) {
 func (c *collector) end() (Stats, error) {
 	c.bus.End(capture.At{Time: c.stats.Last, Packet: c.stats.Packets})
 	c.repeat.Flush()
+	c.seen.end()
 	c.stats.Findings, c.stats.Weirds, c.stats.RowsLost = c.findings, c.weirds, rowsLost(c.sinks)
 	c.stats.Bundled, c.stats.LooksCut, c.stats.LookWork, c.stats.Written = c.bus.Bundled(), c.bus.LooksCut, c.bus.LookWork, c.bus.Written
 	c.stats.Outsiders = c.doubt.outsiders()
@@ -296,7 +299,7 @@ func (c *collector) end() (Stats, error) {
 	if c.e.live {
 		rest, _ = c.span.end(c.stats, c.clock)
 	}
-	rest.peer = c.e.cfg.Sensor.Name
+	rest.peer = c.e.cfg.Peer()
 	c.say(rest)
 	c.stats.Rows = c.rows
 	return c.stats, c.err

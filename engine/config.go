@@ -6,22 +6,11 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/detectors"
-	"github.com/raytap/raytap/detectors/assets"
-	"github.com/raytap/raytap/detectors/beacon"
 	"github.com/raytap/raytap/detectors/campaign"
-	"github.com/raytap/raytap/detectors/dnstunnel"
-	"github.com/raytap/raytap/detectors/egress"
-	"github.com/raytap/raytap/detectors/flood"
 	"github.com/raytap/raytap/detectors/intel"
-	"github.com/raytap/raytap/detectors/model"
-	"github.com/raytap/raytap/detectors/oast"
-	"github.com/raytap/raytap/detectors/payload"
-	"github.com/raytap/raytap/detectors/scan"
-	"github.com/raytap/raytap/detectors/secrets"
 	"github.com/raytap/raytap/detectors/sensor"
-	"github.com/raytap/raytap/detectors/shell"
-	"github.com/raytap/raytap/detectors/tunnel"
 	"github.com/raytap/raytap/record"
+	"github.com/raytap/raytap/registry"
 )
 
 // Config says how to read, decode and detect. Default gives the defaults; the zero value runs too. The tags are the keys of
@@ -46,22 +35,10 @@ type Config struct {
 	Order         Order         `yaml:"order"`
 	ProxyProtocol ProxyProtocol `yaml:"proxy_protocol"`
 
-	// Rules are switched off, rated and suppressed by this. The sections after it are the detectors'.
-	Rules     detectors.RulesConfig `yaml:"rules"`
-	Campaign  campaign.Config       `yaml:"campaign"`
-	Egress    egress.Config         `yaml:"egress"`
-	Model     model.Config          `yaml:"model"`
-	Payload   payload.Config        `yaml:"payload"`
-	Assets    assets.Config         `yaml:"assets"`
-	Secrets   secrets.Config        `yaml:"secrets"`
-	Sensor    sensor.Config         `yaml:"sensor"`
-	Beacon    beacon.Config         `yaml:"beacon"`
-	DNSTunnel dnstunnel.Config      `yaml:"dns_tunnel"`
-	OAST      oast.Config           `yaml:"oast"`
-	Scan      scan.Config           `yaml:"scan"`
-	Shell     shell.Config          `yaml:"shell"`
-	Tunnel    tunnel.Config         `yaml:"tunnel"`
-	Flood     flood.Config          `yaml:"flood"`
+	// Rules are switched off, rated and suppressed by this.
+	Rules detectors.RulesConfig `yaml:"rules"`
+	// Sections are the settings of detectors: detectors.In[campaign.Config](c.Sections).Quiet. Default has all of them.
+	Sections detectors.Sections `yaml:",inline"`
 
 	// Files are kept out of the traffic in Store, if both are set. Who made the store closes it after the run.
 	Files Files     `yaml:"files"`
@@ -71,6 +48,9 @@ type Config struct {
 	Recorder *record.Recorder `yaml:"-"`
 	// SavedAs, if set and nothing is recorded, names the file that will have the packets of a finding; "": none will.
 	SavedAs func(*detectors.Finding) string `yaml:"-"`
+
+	// Observer, if set, sees what the detectors see.
+	Observer Observer `yaml:"-"`
 
 	// Detectors run besides those of the registry, after them and before the one that makes incidents of findings.
 	Detectors []detectors.Spec `yaml:"-"`
@@ -96,19 +76,7 @@ func Default() Config {
 		MaxFlows:  capture.DefaultMaxFlows,
 		Checksums: "auto",
 		Order:     Order{Wait: capture.DefaultWait, Packets: capture.DefaultWaitPackets},
-		Campaign:  campaign.Default(),
-		Egress:    egress.Default(),
-		Model:     model.Default(),
-		Payload:   payload.Default(),
-		Secrets:   secrets.Default(),
-		Sensor:    sensor.Default(),
-		Beacon:    beacon.Default(),
-		DNSTunnel: dnstunnel.Default(),
-		OAST:      oast.Default(),
-		Scan:      scan.Default(),
-		Shell:     shell.Default(),
-		Tunnel:    tunnel.Default(),
-		Flood:     flood.Default(),
+		Sections:  detectors.DefaultSections(registry.Detectors()),
 		Files:     Files{MaxFile: 256 << 20, MaxMemory: 64 << 20, Size: 10e9, Free: 512 << 20},
 	}
 }
@@ -121,26 +89,17 @@ type ProxyProtocol struct {
 	Trust []string `yaml:"trust"`
 }
 
-// settings gives each detector its section, by its name. A section is a field of Config and a line here.
+// settings gives each detector its section, by its name.
 func (c *Config) settings() map[string]any {
-	return map[string]any{
-		"campaign":   &c.Campaign,
-		"egress":     &c.Egress,
-		"model":      &c.Model,
-		"payload":    &c.Payload,
-		"assets":     &c.Assets,
-		"secrets":    &c.Secrets,
-		"beacon":     &c.Beacon,
-		"dns_tunnel": &c.DNSTunnel,
-		"oast":       &c.OAST,
-		"scan":       &c.Scan,
-		"shell":      &c.Shell,
-		"tunnel":     &c.Tunnel,
-		"flood":      &c.Flood,
-		"intel":      c.Indicators,
-		"sensor":     &c.Sensor,
+	all := map[string]any{"intel": c.Indicators}
+	for _, s := range c.Sections {
+		all[s.Name] = s.Value
 	}
+	return all
 }
+
+// Peer is the sensor's name, "" if it has none.
+func (c *Config) Peer() string { return detectors.In[sensor.Config](c.Sections).Name }
 
 // Order says how long packets of TCP that came too early wait for what they acknowledge: see capture.FlowConfig.
 type Order struct {
@@ -169,7 +128,7 @@ func (c *Config) home() (*detectors.Networks, error) {
 
 // users gives those outside whose jobs count as jobs from inside.
 func (c *Config) users() *detectors.Networks {
-	users, err := detectors.ParseNetworks(c.Campaign.Allow)
+	users, err := detectors.ParseNetworks(detectors.In[campaign.Config](c.Sections).Allow)
 	if err != nil { // it was checked
 		users = &detectors.Networks{}
 	}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/egress"
 )
 
@@ -26,7 +27,7 @@ func TestHomeDecidesWhatIsLocal(t *testing.T) {
 // TestDetectorsAreToldTheirSections: each has its own under its name.
 func TestDetectorsAreToldTheirSections(t *testing.T) {
 	c := Default()
-	c.Egress.Bytes = 1
+	detectors.Change(&c.Sections, func(s *egress.Config) { s.Bytes = 1 })
 	if s, ok := c.settings()["egress"].(*egress.Config); !ok || s.Bytes != 1 {
 		t.Error("the detector is not told")
 	}

@@ -47,15 +47,14 @@ const keepText = 4 << 20
 type event struct {
 	pos   uint64
 	shard uint32
-	aside bool // read out of packets that Zeek does not read
-	begun bool // aside: Zeek sees the flow begin
+	from  capture.Provenance
 	// 1 or 2: of a flow with two readings, see capture.Aside.
 	reading uint8
 	over    bool // of a flow that makes more than it is worth: it has no row
 	decided bool // the worker has decided on the row
 	// Of a row that the worker formatted: its log and its place in the worker's text.
 	log, worker uint8
-	from, to    uint32
+	begin, end  uint32
 	row         capture.Record // if decided; nil: none
 	ev          any
 }
@@ -83,7 +82,7 @@ type batch struct {
 	done    sync.WaitGroup
 	apart   bool          // workers and collector are goroutines of their own: rows are formatted by the workers
 	begins  *capture.Seed // of the flow hash, with the first frames
-	ftp     bool          // data connections were arranged lately
+	expects bool          // connections were announced lately: see decoders.Expect
 	closes  int           // no frames: the shard of this number, from 1, ends
 	// used is how many flows were in the table of each shard behind the batch, usedAt the packets up to there. A batch
 	// comes back when all are done with it, and the batches in turn, so the next one that it is knows of the same one in

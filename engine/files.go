@@ -6,7 +6,6 @@ import (
 
 	"github.com/raytap/raytap/decoders/bare"
 	"github.com/raytap/raytap/decoders/file"
-	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/interpreters/ray"
 )
@@ -101,8 +100,6 @@ func fileOf(ev any) *file.File {
 	switch ev := ev.(type) {
 	case *file.File:
 		return ev
-	case *services.Transfer:
-		return ev.File
 	case *bare.Transfer:
 		return ev.File
 	}

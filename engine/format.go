@@ -3,8 +3,6 @@ package engine
 import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/file"
-	"github.com/raytap/raytap/decoders/services"
-	"github.com/raytap/raytap/engine/zeekview"
 )
 
 // Formatter is a Sink whose rows are formatted by the workers, in parallel, and only put in order by the collector. A run
@@ -29,11 +27,11 @@ func (w *worker) row(x *event) {
 		if w.e.collect.kept != nil || ev.Unnamed {
 			return // the row waits for the name of the copy, or for other pieces
 		}
-	case *services.Transfer:
-		return // a file or nothing, which the collector knows
+	case *capture.Awaited:
+		return // an event or nothing, which the collector knows
 	}
 	var alone bool
-	if x.row, alone = w.view.Alone(x.ev, zeekview.Provenance{Doubted: x.aside, Begun: x.begun}); !alone {
+	if x.row, alone = w.view.Alone(x.ev, x.from); !alone {
 		return
 	}
 	if x.decided = true; x.over {
@@ -49,7 +47,7 @@ func (w *worker) row(x *event) {
 		return
 	}
 	w.batch.text[w.id] = text
-	x.worker, x.log, x.from, x.to = uint8(w.id), uint8(log), uint32(from), uint32(len(text))
+	x.worker, x.log, x.begin, x.end = uint8(w.id), uint8(log), uint32(from), uint32(len(text))
 }
 
 // placed says whether the sender of a file is in the local networks.

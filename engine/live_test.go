@@ -13,7 +13,12 @@ import (
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/beacon"
+	"github.com/raytap/raytap/detectors/dnstunnel"
 	"github.com/raytap/raytap/detectors/intel"
+	"github.com/raytap/raytap/detectors/oast"
+	"github.com/raytap/raytap/detectors/scan"
+	"github.com/raytap/raytap/detectors/shell"
 	"github.com/raytap/raytap/interpreters"
 	"github.com/raytap/raytap/registry"
 )
@@ -335,11 +340,21 @@ func TestReloadedSettingsHold(t *testing.T) {
 		capture, rule string
 		allow         func(*Config)
 	}{
-		{"attack-shell", "shell/interactive", func(c *Config) { c.Shell.Allow = []string{"198.51.100.77"} }},
-		{"attack-job-blind", "oast/callback", func(c *Config) { c.OAST.Allow = []string{"10.20.0.0/24"} }},
-		{"egress-dns", "egress/dns_tunnel", func(c *Config) { c.DNSTunnel.Allow = []string{"tunnel.example"} }},
-		{"beacon-http", "beacon/regular", func(c *Config) { c.Beacon.Allow = []string{"198.51.100.77"} }},
-		{"attack-scan", "scan/hosts", func(c *Config) { c.Scan.Allow = []string{"203.0.113.90"} }},
+		{"attack-shell", "shell/interactive", func(c *Config) {
+			detectors.Change(&c.Sections, func(s *shell.Config) { s.Allow = []string{"198.51.100.77"} })
+		}},
+		{"attack-job-blind", "oast/callback", func(c *Config) {
+			detectors.Change(&c.Sections, func(s *oast.Config) { s.Allow = []string{"10.20.0.0/24"} })
+		}},
+		{"egress-dns", "egress/dns_tunnel", func(c *Config) {
+			detectors.Change(&c.Sections, func(s *dnstunnel.Config) { s.Allow = []string{"tunnel.example"} })
+		}},
+		{"beacon-http", "beacon/regular", func(c *Config) {
+			detectors.Change(&c.Sections, func(s *beacon.Config) { s.Allow = []string{"198.51.100.77"} })
+		}},
+		{"attack-scan", "scan/hosts", func(c *Config) {
+			detectors.Change(&c.Sections, func(s *scan.Config) { s.Allow = []string{"203.0.113.90"} })
+		}},
 	} {
 		frames := allFrames(t, c.capture)
 		reload := make(chan *Config, 1)

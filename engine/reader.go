@@ -10,7 +10,7 @@ import (
 	"slices"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/services"
+	"github.com/raytap/raytap/registry"
 )
 
 const (
@@ -33,7 +33,8 @@ type reader struct {
 	stats           Stats
 	clock           capture.Time // the latest time that is known
 	tickAt          capture.Time
-	ftpAt           capture.Time // when data connections were arranged last
+	hints           []func(*capture.Packet) bool
+	hintAt          capture.Time // when one of them told of an announced connection last
 	apart           bool
 	seed            capture.Seed // of the flow hash
 	seeded          bool
@@ -45,7 +46,10 @@ type reader struct {
 }
 
 func newReader(e *engine) *reader {
-	r := &reader{e: e, filter: map[uint16]*capture.Filter{}, ftpAt: math.MinInt64 / 2}
+	r := &reader{e: e, filter: map[uint16]*capture.Filter{}, hintAt: math.MinInt64 / 2}
+	for _, x := range registry.Expects(nil) {
+		r.hints = append(r.hints, x.Hint)
+	}
 	r.dissect = capture.NewDissector(capture.DissectConfig{
 		IgnoreChecksums: e.cfg.checksums() == capture.ChecksumsIgnore,
 		Weird:           func(w capture.Weird) { r.weird(&w) },
@@ -94,7 +98,7 @@ func (r *reader) run(ctx context.Context) {
 				continue
 			}
 		}
-		b.ftp = r.clock.Sub(r.ftpAt) <= services.ExpectFor
+		b.expects = r.clock.Sub(r.hintAt) <= capture.ExpectFor
 		b.clock = r.clock
 		r.pos += uint64(len(b.packets))
 		capture.Limits(&b.limit, &b.used, e.cfg.MaxFlows, int(r.pos-b.usedAt))
@@ -150,8 +154,10 @@ func (r *reader) frames(b *batch) error {
 		b.packets = r.dissect.Dissect(f, b.packets)
 		for i := before; i < len(b.packets); i++ { // while they are in the cache
 			b.deal(i, &r.seed)
-			if services.Arranges(&b.packets[i]) {
-				r.ftpAt = r.clock
+			for _, hint := range r.hints {
+				if hint(&b.packets[i]) {
+					r.hintAt = r.clock
+				}
 			}
 		}
 	}

@@ -5,10 +5,8 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
-	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/decoders/http"
-	"github.com/raytap/raytap/decoders/services"
 	"github.com/raytap/raytap/engine/zeekview"
 	"github.com/raytap/raytap/interpreters"
 	"github.com/raytap/raytap/record"
@@ -50,34 +48,29 @@ func newWorker(e *engine, id, n int) *worker {
 		},
 		Dear: callsRay,
 	}
-	if !e.cfg.LogMore {
-		fc.Admits = zeekview.Admits
-	}
 	w.label = registry.Labels(e.cfg.copies())
 	kit := registry.NewKit(registry.Options{Home: e.home, Balancers: e.balancers, Shed: w.shedding, Copies: e.cfg.copies()})
 	w.interp = kit.Interpreters
 	if e.rec != nil {
 		w.judge = e.rec.Policy().Judge()
 	}
-	specs := kit.Decoders
-	set, names := decoders.NewSet(specs), decoders.NewSet(append(specs[:len(specs):len(specs)], dns.AnySpec()))
-	if !e.cfg.LogMore {
-		admits := func(service string) bool { return zeekview.Admits(nil, true, service) }
-		set.Admits, names.Admits = admits, admits
-	}
+	streams := zeekview.NewStreams(kit.Decoders, kit.HTTP, zeekview.Options{More: e.cfg.LogMore})
+	fc.Admits = streams.Admits()
+	expects := registry.Expects(kit.Files)
 	for s := id; s < capture.ShardCount; s += n {
-		transfers := services.NewTransfers(kit.Files)
+		watchers := make([]decoders.Watcher, len(expects))
+		for i := range expects {
+			watchers[i] = expects[i].Open()
+		}
 		fc.Open = func(h capture.Host, mid bool) capture.Stream {
-			_, port := h.Ports()
-			list := set
-			if dns.Port(0, port) || dns.Port(capture.ProtoUDP, port) {
-				list = names
+			mux, stream := streams.Open(h, mid)
+			for i := 0; i < len(watchers) && stream == nil; i++ {
+				stream = watchers[i](h, mux, mid, w.batch.expects)
 			}
-			mux := list.Mux(h, mid)
-			if http.Port(port) && !mid {
-				return http.Beside(h, mux, &kit.HTTP)
+			if stream == nil {
+				return mux
 			}
-			return transfers.Watch(h, mux, mid, w.batch.ftp)
+			return stream
 		}
 		w.shards[s] = capture.NewShard(fc)
 	}
@@ -249,7 +242,7 @@ func (w *worker) emit(ev any) {
 	at := event{pos: w.pos, shard: w.shard}
 	if x, ok := ev.(*capture.Aside); ok {
 		ev = x.Event
-		at.aside, at.begun, at.reading, at.over = x.Doubted, x.Begun, x.Reading, x.Over
+		at.from, at.reading, at.over = x.From, x.Reading, x.Over
 	}
 	at.ev = ev
 	*out = append(*out, at)

@@ -572,7 +572,7 @@ func TestKeeperDoesNotHangOnAServer(t *testing.T) {
 func TestSourcesAreChecked(t *testing.T) {
 	for want, s := range map[string]Source{
 		"is empty":                      {},
-		"names no source":                 {Interval: time.Hour},
+		"names no source":               {Interval: time.Hour},
 		"not several":                   {File: "a", URL: "https://x/"},
 		"no settings of its own":        {File: "a", Interval: time.Hour},
 		"taxii: not a URL":              {TAXII: "ftp://x"},

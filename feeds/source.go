@@ -148,6 +148,22 @@ func (s *Source) Check() error {
 		return fmt.Errorf("%s: a URL with #", kind)
 	case s.Collection != "" && kind != "taxii":
 		return errors.New("collection: only a server of TAXII has any")
+	}
+	if err := s.checkCredentials(kind); err != nil {
+		return err
+	}
+	if err := s.checkLimits(kind); err != nil {
+		return err
+	}
+	if u.Scheme == "http" && !s.PlainToken && s.credentials() && !loopback(u.Hostname()) {
+		return fmt.Errorf("%s: credentials would be sent in clear text over http: use https, or allow it with plain_token", kind)
+	}
+	return nil
+}
+
+// checkCredentials says what is wrong with user, password and token for a server of this kind.
+func (s *Source) checkCredentials(kind string) error {
+	switch {
 	case kind == "misp" && s.TokenFile == "":
 		return errors.New("misp: takes token_file with a key; a published feed, which takes none, is misp_feed")
 	case kind == "misp" && s.User != "":
@@ -158,6 +174,13 @@ func (s *Source) Check() error {
 		return errors.New("user and password_file need each other")
 	case strings.Contains(s.User, ":"):
 		return errors.New("user: a colon cannot be in it")
+	}
+	return nil
+}
+
+// checkLimits says what is wrong with the settings of how much is asked for, how often, and as what it is shown.
+func (s *Source) checkLimits(kind string) error {
+	switch {
 	case s.Interval != 0 && (s.Interval < minInterval || s.Interval > maxInterval):
 		return fmt.Errorf("interval: %v is not between %v and %v", s.Interval, minInterval, maxInterval)
 	case s.Since < 0 || s.Since != 0 && kind == "url":
@@ -166,8 +189,6 @@ func (s *Source) Check() error {
 		return fmt.Errorf("size: %d is not between %d and %d", s.Size, minSize, maxSize)
 	case len(s.Name) > maxName || strings.ContainsFunc(s.Name, func(r rune) bool { return r < ' ' || r > '~' }):
 		return fmt.Errorf("name: up to %d letters, digits and signs of ASCII", maxName)
-	case u.Scheme == "http" && !s.PlainToken && s.credentials() && !loopback(u.Hostname()):
-		return fmt.Errorf("%s: credentials would be sent in clear text over http: use https, or allow it with plain_token", kind)
 	}
 	return nil
 }

@@ -100,12 +100,19 @@ func (c *client) find(ctx context.Context) (string, error) {
 	} else if at.Path == "/" {
 		at.Path = "/taxii2/" // (4.1)
 	}
-	t, err := c.tell(ctx, at.String())
+	roots, err := c.roots(ctx, at)
 	if err != nil {
 		return "", err
 	}
-	var roots []*url.URL
+	return c.collection(ctx, roots)
+}
+
+// roots returns the API roots that the server at this URL has, which may be one itself, the default first.
+func (c *client) roots(ctx context.Context, at *url.URL) (roots []*url.URL, err error) {
+	t, err := c.tell(ctx, at.String())
 	switch {
+	case err != nil:
+		return nil, err
 	case len(t.Roots) > 0:
 		for _, r := range append([]string{t.Default}, t.Roots...) {
 			u, err := at.Parse(r)
@@ -116,11 +123,15 @@ func (c *client) find(ctx context.Context) (string, error) {
 				roots = append(roots, u)
 			}
 		}
+		return roots, nil
 	case len(t.Versions) > 0:
-		roots = []*url.URL{at}
-	default:
-		return "", errors.New("is neither a discovery nor an API root of TAXII 2.1")
+		return []*url.URL{at}, nil
 	}
+	return nil, errors.New("is neither a discovery nor an API root of TAXII 2.1")
+}
+
+// collection looks through API roots for the collection that was asked for, or, if none was, for the only one there is.
+func (c *client) collection(ctx context.Context, roots []*url.URL) (string, error) {
 	var names []string
 	var failed error
 	var only string

@@ -4,7 +4,9 @@ package registry
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders"
@@ -113,7 +115,8 @@ func NewKit(opt Options) *Kit {
 		return http2.Upgraded(ctx, two, exchangesOf(c), first)
 	}
 	k.HTTP = http.Spec(one)
-	k.Decoders = []decoders.Spec{
+	var err error
+	k.Decoders, err = decoders.Order([]decoders.Spec{
 		proxy.Spec(proxy.Options{Trusts: func(from, to netip.Addr) bool { return balancers.Contains(from) && home.Contains(to) }}),
 		k.HTTP,
 		http2.Spec(two),
@@ -135,8 +138,16 @@ func NewKit(opt Options) *Kit {
 			services.Text: both(secrets.Text(), shell.Text()),
 		}}),
 		secrets.Spec(),
+	})
+	if err != nil {
+		panic(err) // what the list declares; every test comes by here
 	}
 	return k
+}
+
+// Expects lists what reads connections that others announce.
+func Expects(files *file.Cache) []decoders.Expect {
+	return []decoders.Expect{services.Expect(files)}
 }
 
 // Labels gives what tells a package of Ray by the place that it is sent to, nil if none is wanted.
@@ -249,11 +260,20 @@ func Detectors(more ...detectors.Spec) []detectors.Spec {
 	return append(append(all, more...), campaign.Spec())
 }
 
-// Rules lists every rule of every detector, in the order of Detectors.
+// Rules lists every rule of every detector, in the order of Detectors. Who asks must not change it.
 func Rules(more ...detectors.Spec) []detectors.Rule {
-	var all []detectors.Rule
-	for _, d := range Detectors(more...) {
-		all = append(all, d.Rules...)
+	if len(more) == 0 {
+		return ownRules()
+	}
+	return rulesOf(Detectors(more...))
+}
+
+// ownRules are made once: who checks a configuration asks for each pattern in it.
+var ownRules = sync.OnceValue(func() []detectors.Rule { return slices.Clip(rulesOf(Detectors())) })
+
+func rulesOf(specs []detectors.Spec) (all []detectors.Rule) {
+	for i := range specs {
+		all = append(all, specs[i].Rules...)
 	}
 	return all
 }

@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,13 @@ import (
 
 // This is the example of docs/adding.md, whose blocks of code stand here word for word: a decoder of finger (RFC 1288)
 // and a detector of those who answer it to outsiders.
+
+// settingsDoc is settings.yaml of its folder.
+const settingsDoc = `
+# Who may ask for users.
+finger:
+  allow: []                 # networks or addresses that may ask
+`
 
 // maxQuery is the longest query that is read. RFC 1288 gives no bound; names of users and hosts fit.
 const maxQuery = 512
@@ -95,9 +103,44 @@ func (d *finger) End(dir capture.Dir) {
 	}
 }
 
+// Log implements capture.Record.
+func (q *Query) Log() string { return "finger" }
+
+// Row implements capture.Record.
+func (q *Query) Row(w capture.Fields) {
+	w.Time("ts", q.Time, true)
+	q.Flow.ID(w)
+	w.String("user", q.User, true)
+	w.Bool("verbose", q.Verbose, true)
+	w.Count("answer_len", q.Answer, true)
+}
+
+// Logs tells of the log of this package.
+func Logs() []capture.LogSpec {
+	return []capture.LogSpec{{
+		Name: "finger", When: "When a finger server has answered.", Row: &Query{},
+		Columns: slices.Concat([]capture.Column{{Name: "ts", Doc: "Time of the end of the query."}}, capture.FlowColumns(), []capture.Column{
+			{Name: "user", Doc: "Who was asked for; empty: all."},
+			{Name: "verbose", Doc: "Details were asked for."},
+			{Name: "answer_len", Doc: "Bytes of the answer."},
+		}),
+	}}
+}
+
+// Config is the section `finger` of the configuration.
+type Config struct {
+	Allow []string `yaml:"allow"` // networks or addresses that may ask
+}
+
+func settings() *detectors.Settings {
+	return detectors.Section("finger", func() Config { return Config{} }, settingsDoc, map[string]detectors.Key{
+		"allow": {Nets: true},
+	})
+}
+
 func fingerDetector() detectors.Spec {
 	return detectors.Spec{
-		Name: "finger",
+		Name: "finger", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: "finger/exposed", Note: "Finger_Exposed", Severity: detectors.Low,
 			Says:           "A machine inside told somebody outside about its users.",
@@ -107,9 +150,11 @@ func fingerDetector() detectors.Spec {
 			Story:          detectors.Story{Role: detectors.RoleBefore, Group: detectors.GroupLook, Does: "asked % about its users"},
 		}},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
+			var allow *detectors.Networks
+			detectors.Configure(env, bus, "finger", Config{}, func(c Config) { allow, _ = detectors.ParseNetworks(c.Allow) })
 			detectors.On(bus, func(q *Query) {
 				src, dst := q.Flow.Orig.Addr(), q.Flow.Resp.Addr()
-				if q.Answer == 0 || env.Home.Contains(src) || !env.Home.Contains(dst) {
+				if q.Answer == 0 || env.Home.Contains(src) || !env.Home.Contains(dst) || allow.Contains(src) {
 					return
 				}
 				bus.Report(&detectors.Finding{
@@ -159,8 +204,9 @@ func TestAddingADetector(t *testing.T) {
 		{"near miss: nobody answered", "203.0.113.66", "10.0.0.5", 0, 0},
 		{"near miss: a neighbour asks", "10.0.0.6", "10.0.0.5", 100, 0},
 		{"near miss: we ask an outsider", "10.0.0.6", "203.0.113.66", 100, 0},
+		{"near miss: who may ask", "198.51.100.7", "10.0.0.5", 100, 0},
 	} {
-		bench := detectortest.New(fingerDetector(), nil)
+		bench := detectortest.New(fingerDetector(), &detectors.Env{Settings: map[string]any{"finger": &Config{Allow: []string{"198.51.100.0/24"}}}})
 		bench.Publish(&Query{User: "root", Answer: x.answer, Flow: detectortest.Flow(x.src, x.dst, 79)})
 		if len(bench.Found) != x.findings {
 			t.Errorf("%s: %d findings", x.says, len(bench.Found))

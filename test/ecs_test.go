@@ -18,6 +18,7 @@ import (
 	"github.com/dop251/goja"
 	"github.com/goccy/go-yaml"
 
+	"github.com/raytap/raytap/fleet/observe"
 	"github.com/raytap/raytap/sinks/zeek"
 	"github.com/raytap/raytap/test/logspec"
 )
@@ -196,6 +197,9 @@ func readECS(t *testing.T) *schemaOf {
 		}
 	}
 	for _, l := range logspec.All() {
+		if l.Name == observe.Log { // for hubs alone: neither Filebeat nor Vector ships it
+			continue
+		}
 		if s.constants[l.Name] == nil {
 			t.Errorf("docs/ecs.md: nothing of %s", l.Name)
 		}

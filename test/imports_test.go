@@ -20,6 +20,11 @@ func rank(path string) (int, string) {
 		return 7, p
 	case "config", "":
 		return 6, p
+	case "fleet": // what sensors and hubs share is words; joining runs the detectors; the rest stands between cmd and everything
+		if rest == "" {
+			return 0, p
+		}
+		return 6, p
 	case "record": // a stage of a run: it sees packets, flows and findings
 		return 3, p
 	case "registry":

@@ -9,6 +9,8 @@ import (
 
 	"github.com/raytap/raytap/config"
 	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/campaign"
+	"github.com/raytap/raytap/detectors/sensor"
 	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/zeek"
@@ -90,7 +92,7 @@ func TestUsersOutside(t *testing.T) {
 	plain, _ := listen(t, cfg, shadowray)
 	for _, f := range plain.findings {
 		if f.Rule == "jobsubmit/external" {
-			cfg.Campaign.Allow = []string{f.Src.String()}
+			detectors.Change(&cfg.Sections, func(s *campaign.Config) { s.Allow = []string{f.Src.String()} })
 		}
 	}
 	h, _ := listen(t, cfg, shadowray)
@@ -98,7 +100,7 @@ func TestUsersOutside(t *testing.T) {
 	if n["jobsubmit/external"]+n["rayapi/exposed"] > 0 || most["jobsubmit/dropper"] == detectors.Critical || n["jobsubmit/dropper"] == 0 {
 		t.Errorf("%v, %v", n, most)
 	}
-	cfg.Campaign.Allow = []string{"192.0.2.200"} // somebody else
+	detectors.Change(&cfg.Sections, func(s *campaign.Config) { s.Allow = []string{"192.0.2.200"} }) // somebody else
 	h, _ = listen(t, cfg, shadowray)
 	if again, _ := said(h); again["jobsubmit/external"] == 0 || again["rayapi/exposed"] == 0 {
 		t.Errorf("%v", again)
@@ -151,7 +153,7 @@ func TestRulesSectionMistakes(t *testing.T) {
 func TestSensorName(t *testing.T) {
 	for _, name := range []string{"", "node-17"} {
 		cfg := engine.Default()
-		cfg.Sensor.Name = name
+		detectors.Change(&cfg.Sections, func(s *sensor.Config) { s.Name = name })
 		h, _ := listen(t, cfg, shadowray)
 		peer := cmp.Or(name, "raytap")
 		if got := h.rows["stats"][0]["peer"]; got != peer {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/config"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/assets"
 	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/sinks/inventory"
 	"github.com/raytap/raytap/sinks/logs"
@@ -107,7 +109,7 @@ func listAssets(args []string, stdout, stderr *os.File) int {
 		complain(stderr, err)
 		return exitInput
 	}
-	cfg.Assets.Known = store.Known()
+	detectors.Change(&cfg.Sections, func(s *assets.Config) { s.Known = store.Known() })
 	srcs := openFiles(files, fail, func(text string) { complain(stderr, errors.New(text)) })
 	for _, src := range srcs {
 		defer src.Close()

@@ -50,70 +50,95 @@ usage.
 
 `
 
-func extract(args []string, stdout, stderr *os.File) int {
+// extractFlags are what raytap extract is told.
+type extractFlags struct {
+	*flags
+	wanted               *wanted
+	home, hosts, folders []string
+	asked                *window
+	filter, out, config  *string
+	names                int // how many of finding, incident, uid and community-id
+}
+
+// newExtractFlags declares the flags of raytap extract, which say what w is.
+func newExtractFlags(w *wanted) *extractFlags {
 	f := newFlags("extract", extractSynopsis)
-	var home, hosts, folders []string
-	w := wanted{flows: map[ends][]span{}, pairs: map[[2]netip.Addr]span{}, notes: map[uint64][]string{}, evidence: map[uint64]bool{}}
+	o := &extractFlags{flags: f, wanted: w}
 	f.StringVar(&w.id, "finding", "", "packets of the finding `ID`")
 	f.StringVar(&w.story, "incident", "", "packets of the incident `ID`")
 	f.StringVar(&w.uid, "uid", "", "packets of the flow `UID`")
 	f.StringVar(&w.community, "community-id", "", "packets of flows with the Community ID `CID`")
-	f.Func("host", "only packets to or from `ADDR`; two of them, or ADDR,ADDR: between these; NET/BITS is a network", list(&hosts))
-	asked := f.window("from", "to", "packets")
-	filter := f.String("filter", "", "only packets that match `BPF`, in tcpdump's language")
-	f.Func("logs", "look up the finding, incident or flow in the logs in `DIR`, such as a sensor's; may be repeated", list(&folders))
-	out := f.String("o", "", "write to `FILE` (default: the ID, with .pcapng, or raytap-extract.pcapng)")
-	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas", list(&home))
+	f.Func("host", "only packets to or from `ADDR`; two of them, or ADDR,ADDR: between these; NET/BITS is a network", list(&o.hosts))
+	o.asked = f.window("from", "to", "packets")
+	o.filter = f.String("filter", "", "only packets that match `BPF`, in tcpdump's language")
+	f.Func("logs", "look up the finding, incident or flow in the logs in `DIR`, such as a sensor's; may be repeated", list(&o.folders))
+	o.out = f.String("o", "", "write to `FILE` (default: the ID, with .pcapng, or raytap-extract.pcapng)")
+	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas", list(&o.home))
 	f.Int("workers", 0, "decode on `N` goroutines (default: GOMAXPROCS)")
 	f.String("checksums", "auto", "how to treat wrong checksums: `MODE` auto, strict (as Zeek) or ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
-	configFile := f.String("config", "", "read settings from `FILE` (YAML)")
-	files, err := f.parse(args)
-	names := 0
+	o.config = f.String("config", "", "read settings from `FILE` (YAML)")
+	return o
+}
+
+// check reports what is wrong with the command line, whose arguments are files, and reads the networks on it.
+func (o *extractFlags) check(files []string) (err error) {
+	w, hosts := o.wanted, o.hosts
 	for _, name := range [...]string{w.id, w.story, w.uid, w.community} {
 		if name != "" {
-			names++
+			o.names++
 		}
 	}
 	switch {
-	case err != nil:
-	case names > 1 || names == 0 && len(hosts) == 0 && *filter == "" && asked.String() == "":
-		err = errors.New("one of --finding, --incident, --uid and --community-id is needed, or --host, --from, --to or --filter")
+	case o.names > 1 || o.names == 0 && len(hosts) == 0 && *o.filter == "" && o.asked.String() == "":
+		return errors.New("one of --finding, --incident, --uid and --community-id is needed, or --host, --from, --to or --filter")
 	case len(hosts) > 2:
-		err = errors.New("--host takes one address or two")
-	case len(folders) > 0 && names == 0:
-		err = errors.New("--logs is for --finding, --incident, --uid and --community-id")
+		return errors.New("--host takes one address or two")
+	case len(o.folders) > 0 && o.names == 0:
+		return errors.New("--logs is for --finding, --incident, --uid and --community-id")
 	case len(files) == 0:
-		err = errors.New("no capture given")
+		return errors.New("no capture given")
 	case slices.Contains(files, "-"):
-		err = errors.New("standard input cannot be read twice")
+		return errors.New("standard input cannot be read twice")
 	}
-	if err == nil {
-		w.hosts, err = detectors.ParseNetworks(hosts[:min(1, len(hosts))])
+	if w.hosts, err = detectors.ParseNetworks(hosts[:min(1, len(hosts))]); err != nil {
+		return err
 	}
-	if err == nil && len(hosts) > 1 {
-		w.peers, err = detectors.ParseNetworks(hosts[1:])
+	if len(hosts) > 1 {
+		if w.peers, err = detectors.ParseNetworks(hosts[1:]); err != nil {
+			return err
+		}
 	}
-	if err == nil && *filter != "" {
-		_, err = capture.CompileFilter(*filter, 1)
-	}
-	if err != nil {
-		return f.fail(err, stdout, stderr)
+	if *o.filter != "" {
+		if _, err = capture.CompileFilter(*o.filter, 1); err != nil {
+			return err
+		}
 	}
 	if len(hosts) == 0 {
 		w.hosts = nil
 	}
 	// The filter is for what is written: what is found takes all packets.
-	w.all, w.window, w.filter = names == 0, *asked, *filter
-	cfg, err := f.settings(*configFile, home)
+	w.all, w.window, w.filter = o.names == 0, *o.asked, *o.filter
+	return nil
+}
+
+func extract(args []string, stdout, stderr *os.File) int {
+	w := wanted{flows: map[ends][]span{}, pairs: map[[2]netip.Addr]span{}, notes: map[uint64][]string{}, evidence: map[uint64]bool{}}
+	f := newExtractFlags(&w)
+	files, err := f.parse(args)
+	if err == nil {
+		err = f.check(files)
+	}
+	if err != nil {
+		return f.fail(err, stdout, stderr)
+	}
+	cfg, err := f.settings(*f.config, f.home)
 	if err != nil {
 		complain(stderr, err)
 		return exitUsage
 	}
 	cfg.Filter = ""
-	if *out == "" {
-		*out = cmp.Or(w.id, w.story, w.uid, strings.NewReplacer("/", "_", "+", "-", ":", "-").Replace(w.community), "raytap-extract") + ".pcapng"
-	}
+	out := cmp.Or(*f.out, cmp.Or(w.id, w.story, w.uid, strings.NewReplacer("/", "_", "+", "-", ":", "-").Replace(w.community), "raytap-extract")+".pcapng")
 
 	guard(&cfg, stderr)
 	recs := 0
@@ -124,46 +149,20 @@ func extract(args []string, stdout, stderr *os.File) int {
 	}
 	switch {
 	case recs == len(files):
-		return extractRecorded(&w, files, hosts, folders, *out, cfg, stdout, stderr)
+		return extractRecorded(&w, files, f.hosts, f.folders, out, cfg, stdout, stderr)
 	case recs > 0:
 		return f.fail(errors.New("captures and folders of a recorder at once cannot be"), stdout, stderr)
 	}
 	code := exitOK
-	where := strings.Join(files, ", ") + " with these settings"
-	switch {
-	case w.all:
-	case len(folders) > 0:
-		where = strings.Join(folders, ", ")
-		unread, err := w.lookUp(folders)
+	if !w.all {
+		all, err := w.find(files, f.folders, cfg, stderr)
 		if err != nil {
 			complain(stderr, err)
 			return exitInput
 		}
-		if tellUnread(unread, stderr) {
+		if !all {
 			code = exitInput
 		}
-	default:
-		run, err := cfg.Engine()
-		if err == nil {
-			err = eachSource(files, func(src capture.Source) error {
-				_, err := engine.Run(context.Background(), run, src, &w)
-				return err
-			})
-		}
-		if err != nil {
-			complain(stderr, err)
-			code = exitInput
-		}
-		w.settle()
-	}
-	if !w.found() {
-		what := w.what()
-		hint := ""
-		if len(folders) == 0 {
-			hint = "; --logs DIR takes it from the logs of who found it"
-		}
-		fmt.Fprintf(stderr, "raytap: there is no %s in %s%s\n", what, where, hint)
-		return exitInput
 	}
 	if len(w.steps) > 0 { // of which flows the packets are that the steps of an incident name
 		if err := eachSource(files, func(src capture.Source) error { return w.follow(src, cfg) }); err != nil {
@@ -172,7 +171,7 @@ func extract(args []string, stdout, stderr *os.File) int {
 		}
 	}
 	var n uint64
-	err = disk.Private().Replace(*out, func(file io.Writer) error {
+	err = disk.Private().Replace(out, func(file io.Writer) error {
 		return eachSource(files, func(src capture.Source) error {
 			n, err = w.copy(src, file, cfg)
 			return err
@@ -182,12 +181,45 @@ func extract(args []string, stdout, stderr *os.File) int {
 		complain(stderr, err)
 		return exitInput
 	}
-	fmt.Fprintf(stdout, "%s: %s packets\n", terminal.Clean(*out), terminal.Number(n))
+	fmt.Fprintf(stdout, "%s: %s packets\n", terminal.Clean(out), terminal.Number(n))
 	if n == 0 {
 		complain(stderr, errors.New("no packet of these captures belongs to it"))
 		return exitInput
 	}
 	return code
+}
+
+// find finds what is wanted in the logs in folders or, if there are none, by a run over the captures. It is not all if
+// something could not be read, which has been said then.
+func (w *wanted) find(files, folders []string, cfg config.Config, stderr *os.File) (all bool, err error) {
+	all = true
+	where, hint := strings.Join(folders, ", "), ""
+	if len(folders) > 0 {
+		unread, err := w.lookUp(folders)
+		if err != nil {
+			return false, err
+		}
+		all = !tellUnread(unread, stderr)
+	} else {
+		where = strings.Join(files, ", ") + " with these settings"
+		hint = "; --logs DIR takes it from the logs of who found it"
+		run, err := cfg.Engine()
+		if err == nil {
+			err = eachSource(files, func(src capture.Source) error {
+				_, err := engine.Run(context.Background(), run, src, w)
+				return err
+			})
+		}
+		if err != nil {
+			complain(stderr, err)
+			all = false
+		}
+		w.settle()
+	}
+	if !w.found() {
+		return false, fmt.Errorf("there is no %s in %s%s", w.what(), where, hint)
+	}
+	return all, nil
 }
 
 // what names what is looked for.

@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/raytap/raytap/capture"
 )
@@ -78,4 +82,46 @@ func (a *abandoned) Close() error {
 		return nil
 	}
 	return a.Source.Close()
+}
+
+// interruption is what a signal does to a run: the first one cancels ctx.
+type interruption struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	signal os.Signal     // of done: the one that came; nil if none did
+	done   chan struct{} // closed when ctx is
+}
+
+func onInterrupt() *interruption {
+	i := &interruption{done: make(chan struct{})}
+	i.ctx, i.cancel = context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		defer close(i.done)
+		select {
+		case i.signal = <-signals:
+			signal.Stop(signals) // a second one kills
+			i.cancel()
+		case <-i.ctx.Done():
+		}
+	}()
+	return i
+}
+
+// caught ends the wait for a signal, and reports whether one came.
+func (i *interruption) caught() bool {
+	i.cancel()
+	<-i.done
+	return i.signal != nil
+}
+
+// end says that the run was interrupted, and returns its exit status.
+func (i *interruption) end(stderr io.Writer) int {
+	<-i.done
+	fmt.Fprintln(stderr, "raytap: interrupted; everything read so far has been written")
+	if s, ok := i.signal.(syscall.Signal); ok {
+		return exitSignal + int(s)
+	}
+	return exitSignal
 }

@@ -9,6 +9,7 @@
 //	raytap tail [flags] DIR         follow the findings of a sensor
 //	raytap extract --finding ID ... write the packets of a finding to a file
 //	raytap record ls DIR            tell what a sensor has recorded
+//	raytap hub --data DIR           take the rows of many sensors, by the program raytap-hub
 //	raytap intel FILE...            check and describe feeds of indicators
 //	raytap rules [--json] [RULE]    list what it can find
 //	raytap health [HOST:PORT]       ask a running sensor whether it works
@@ -53,6 +54,7 @@ func commands() []command {
 		{"tail", "follow the findings of a sensor", follow},
 		{"extract", "write the packets of a finding to a file", extract},
 		{"record", "tell what a sensor has recorded", aboutRecord},
+		{"hub", "run the hub of a fleet of sensors, or a command about it", runHub},
 		{"intel", "check and describe feeds of indicators", describeIntel},
 		{"rules", "list what raytap can find", listRules},
 		{"health", "ask a running sensor whether it works", askHealth},

@@ -56,7 +56,7 @@ func openOutputs(cfg *config.Config, h health, say func(string), now time.Time) 
 	rules := registry.Rules()
 	r := &cfg.Rotate
 	o.logs, err = zeek.NewLive(cfg.Out, zeek.LiveOptions{
-		Options:  zeek.Options{Format: cfg.Format, Rules: rules, Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Sensor.Name},
+		Options:  zeek.Options{Format: cfg.Format, Rules: rules, Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Peer()},
 		Interval: r.Interval, Size: r.Size, Compress: r.Compress, Names: r.Names, Keep: r.Keep, KeepFindings: r.KeepFindings, KeepSize: r.KeepSize, Fsync: r.Fsync, Reserve: r.Reserve, Say: say,
 	}, now)
 	if err != nil {
@@ -66,7 +66,7 @@ func openOutputs(cfg *config.Config, h health, say func(string), now time.Time) 
 	if c := &cfg.Syslog; c.Address != "" {
 		least, _ := detectors.ParseSeverity(c.Severity)
 		o.syslog, err = syslog.New(syslog.Options{
-			Address: c.Address, CA: c.CA, Enterprise: c.Enterprise, Facility: c.Facility, Severity: least, JSON: c.Message == "json", CEF: c.Format == "cef", Version: buildVersion(), Host: cfg.Sensor.Name, Rules: rules, Say: say,
+			Address: c.Address, CA: c.CA, Enterprise: c.Enterprise, Facility: c.Facility, Severity: least, JSON: c.Message == "json", CEF: c.Format == "cef", Version: buildVersion(), Host: cfg.Peer(), Rules: rules, Say: say,
 		})
 		if err != nil {
 			return o, err
@@ -75,7 +75,7 @@ func openOutputs(cfg *config.Config, h health, say func(string), now time.Time) 
 	if c := &cfg.Webhook; c.URL != "" {
 		least, _ := detectors.ParseSeverity(c.Severity)
 		o.webhook, err = webhook.New(webhook.Options{
-			URL: c.URL, Peer: cfg.Sensor.Name, TokenFile: c.TokenFile, Headers: c.Headers, CA: c.CA, Cert: c.Cert, Key: c.Key, Plain: c.PlainToken, Template: c.Template, Severity: least, Spool: spoolOf(cfg), MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
+			URL: c.URL, Peer: cfg.Peer(), TokenFile: c.TokenFile, Headers: c.Headers, CA: c.CA, Cert: c.Cert, Key: c.Key, Plain: c.PlainToken, Template: c.Template, Severity: least, Spool: spoolOf(cfg), MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
 		})
 		if err != nil {
 			return o, err

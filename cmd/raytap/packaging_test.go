@@ -85,7 +85,7 @@ func TestPackageList(t *testing.T) {
 	if len(list.Scripts) != 3 || at["/etc/raytap/raytap.yaml"] != "config|noreplace" {
 		t.Errorf("scripts %v, contents %v", list.Scripts, at)
 	}
-	for _, path := range []string{"/usr/bin/raytap", "/usr/lib/systemd/system/raytap.service", "/usr/lib/sysusers.d/raytap.conf", "/usr/share/doc/raytap/copyright", "/usr/share/doc/raytap/changelog.gz", "/usr/share/doc/raytap",
+	for _, path := range []string{"/usr/bin/raytap", "/usr/bin/raytap-hub", "/usr/lib/systemd/system/raytap.service", "/usr/lib/systemd/system/raytap-hub.service", "/usr/lib/sysusers.d/raytap.conf", "/usr/share/doc/raytap/copyright", "/usr/share/doc/raytap/changelog.gz", "/usr/share/doc/raytap",
 		"/usr/share/man/man1/", "/usr/share/man/man5/", "/usr/share/bash-completion/completions/raytap", "/usr/share/zsh/vendor-completions/_raytap", "/usr/share/fish/vendor_completions.d/raytap.fish"} {
 		if _, ok := at[path]; !ok {
 			t.Errorf("%s is not in the package", path)

@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
 	"runtime/trace"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/raytap/raytap/capture"
@@ -21,6 +19,7 @@ import (
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/intel"
 	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/record"
 	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/disk"
 	"github.com/raytap/raytap/sinks/terminal"
@@ -206,144 +205,70 @@ func (f *flags) override(cfg *config.Config, home []string) {
 	})
 }
 
-func replayFiles(cfg config.Config, files []string, html, exports string, force bool, stdout, stderr *os.File) int {
-	code := exitOK
-	fail := func(err error) {
-		complain(stderr, err)
-		code = exitInput
-	}
-	say := func(text string) { complain(stderr, errors.New(text)) }
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	var caught os.Signal
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		select {
-		case caught = <-signals:
-			signal.Stop(signals) // a second one kills
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+// replayRun is a run over files.
+type replayRun struct {
+	cfg            config.Config
+	files          []string
+	stdout, stderr *os.File
+	code           int
 
-	end := func() int { // of a run that was interrupted
-		fmt.Fprintln(stderr, "raytap: interrupted; everything read so far has been written")
-		if s, ok := caught.(syscall.Signal); ok {
-			return exitSignal + int(s)
-		}
-		return exitSignal
-	}
-	srcs, err := openUntil(ctx, files, fail, say)
+	logs     *zeek.Sink
+	rec      *record.Recorder // nil without
+	saves    *savedEvidence   // nil without
+	people   *terminal.Sink
+	progress *terminal.Progress // nil if nobody watches it
+}
+
+func (r *replayRun) fail(err error) {
+	complain(r.stderr, err)
+	r.code = exitInput
+}
+
+func (r *replayRun) say(text string) { complain(r.stderr, errors.New(text)) }
+
+func replayFiles(cfg config.Config, files []string, html, exports string, force bool, stdout, stderr *os.File) int {
+	r := &replayRun{cfg: cfg, files: files, stdout: stdout, stderr: stderr, code: exitOK}
+	until := onInterrupt()
+	defer until.cancel()
+	srcs, err := openUntil(until.ctx, files, r.fail, r.say)
 	if err != nil {
-		<-done
-		return end()
+		return until.end(stderr)
 	}
 	if len(srcs) == 0 {
-		return code
+		return r.code
 	}
 	together := capture.Merge(srcs...)
-	src := untilDone(ctx, files, together)
+	src := untilDone(until.ctx, files, together)
 	defer src.Close()
-
-	logs, err := zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: registry.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Sensor.Name, Force: force})
-	if err != nil {
-		fail(err)
-		return code
+	if err := r.open(force); err != nil {
+		r.fail(err)
+		return r.code
 	}
-	if err := openStore(&cfg, true, say); err != nil {
-		fail(err)
-		if err := logs.Close(0); err != nil {
-			fail(err)
-		}
-		return code
-	}
-	rec, err := cfg.OpenRecorder("raytap "+buildVersion(), false, say)
-	if err != nil {
-		fail(err)
-		return code
-	}
-	cfg.Recorder = rec
-	var saves *savedEvidence
-	if dir := cfg.Evidence.Folder; dir != "" && rec == nil {
-		if slices.Contains(files, "-") {
-			fail(errors.New("--evidence reads captures again, which standard input cannot be; with --record it need not"))
-			return code
-		}
-		if saves, err = newSavedEvidence(dir, &cfg); err != nil {
-			fail(err)
-			return code
-		}
-		cfg.SavedAs = saves.name
-	}
-	people := terminal.New(terminalOptions(stdout))
-
 	start := time.Now()
-	var progress *terminal.Progress
-	if !cfg.Quiet && terminal.Width(stderr) > 0 {
-		progress = terminal.NewProgress(stderr, start)
-		cfg.Progress = func(s engine.Stats) { progress.Show(time.Now(), s.Packets, s.Bytes) }
-	}
-	links := newLinkNotice(func(text string) {
-		if progress != nil {
-			progress.Clear()
-		}
-		complain(stderr, errors.New(text))
-	})
-	sinks := []engine.Sink{logs, people, links}
-	if saves != nil {
-		sinks = append(sinks, saves)
-	}
-	stats, err := engine.Run(ctx, cfg.Config, src, sinks...)
+	stats, err := r.run(until.ctx, src, start)
 	elapsed := time.Since(start)
-	cancel()
-	<-done
-	if progress != nil {
-		progress.Clear()
+	caught := until.caught()
+	if r.progress != nil {
+		r.progress.Clear()
 	}
-	sayRepeated(together, say)
-	interrupted := caught != nil && errors.Is(err, context.Canceled)
+	sayRepeated(together, r.say)
+	interrupted := caught && errors.Is(err, context.Canceled)
 	if err != nil && !interrupted {
-		fail(err)
+		r.fail(err)
 	}
-	if rec != nil {
-		if err := rec.Close(); err != nil {
-			fail(err)
-		}
-		sayRecorded(rec, say)
-	}
-	if err := logs.Close(stats.Last); err != nil {
-		fail(err)
-	}
-	kept, all, err := closeStore(&cfg)
-	if err != nil {
-		fail(err)
-	} else if !all {
-		code = exitInput
-	}
-	if saves != nil {
-		says, err := saves.write(files, cfg)
-		for _, s := range says {
-			say(s)
-		}
-		if err != nil {
-			fail(err)
-		}
-	}
+	kept := r.close(stats.Last)
 	if html != "" || exports != "" {
-		unread, err := tellLogs([]string{cfg.Out}, sourceOf(files), window{}, cfg, html, exports)
+		unread, err := tellLogs([]string{r.cfg.Out}, sourceOf(files), window{}, r.cfg, html, exports)
 		if err != nil {
-			fail(err)
+			r.fail(err)
 		}
 		if tellUnread(unread, stderr) {
-			code = exitInput
+			r.code = exitInput
 		}
 	}
-	if !cfg.Quiet {
-		if err := people.Report(stdout, totals(&stats, cfg.Checksums, elapsed)); err != nil {
-			fail(fmt.Errorf("cannot print the findings: %w", err))
+	if !r.cfg.Quiet {
+		if err := r.people.Report(stdout, totals(&stats, r.cfg.Checksums, elapsed)); err != nil {
+			r.fail(fmt.Errorf("cannot print the findings: %w", err))
 		}
 		if kept != "" {
 			fmt.Fprintln(stdout, kept)
@@ -353,14 +278,89 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 		fmt.Fprint(stdout, stageTimes(cfg.Stages, stats.Packets))
 	}
 	if interrupted {
-		code = end()
+		r.code = until.end(stderr)
 	}
-	if cfg.FailOn != "" {
-		if at, err := detectors.ParseSeverity(cfg.FailOn); err == nil && people.Reached(at) {
-			code = exitFinding
+	if r.cfg.FailOn != "" {
+		if at, err := detectors.ParseSeverity(r.cfg.FailOn); err == nil && r.people.Reached(at) {
+			r.code = exitFinding
 		}
 	}
-	return code
+	return r.code
+}
+
+// open opens the outputs.
+func (r *replayRun) open(force bool) (err error) {
+	cfg := &r.cfg
+	r.logs, err = zeek.New(cfg.Out, zeek.Options{Format: cfg.Format, Rules: registry.Rules(), Logs: cfg.Logs, Mask: cfg.MaskLogs, Modes: cfg.Modes(), Peer: cfg.Peer(), Force: force})
+	if err != nil {
+		return err
+	}
+	if err := openStore(cfg, true, r.say); err != nil {
+		return errors.Join(err, r.logs.Close(0))
+	}
+	if r.rec, err = cfg.OpenRecorder("raytap "+buildVersion(), false, r.say); err != nil {
+		return err
+	}
+	cfg.Recorder = r.rec
+	if dir := cfg.Evidence.Folder; dir != "" && r.rec == nil {
+		if slices.Contains(r.files, "-") {
+			return errors.New("--evidence reads captures again, which standard input cannot be; with --record it need not")
+		}
+		if r.saves, err = newSavedEvidence(dir, cfg); err != nil {
+			return err
+		}
+		cfg.SavedAs = r.saves.name
+	}
+	return nil
+}
+
+// run runs the engine over src.
+func (r *replayRun) run(ctx context.Context, src capture.Source, start time.Time) (engine.Stats, error) {
+	r.people = terminal.New(terminalOptions(r.stdout))
+	if !r.cfg.Quiet && terminal.Width(r.stderr) > 0 {
+		r.progress = terminal.NewProgress(r.stderr, start)
+		r.cfg.Progress = func(s engine.Stats) { r.progress.Show(time.Now(), s.Packets, s.Bytes) }
+	}
+	links := newLinkNotice(func(text string) {
+		if r.progress != nil {
+			r.progress.Clear()
+		}
+		r.say(text)
+	})
+	sinks := []engine.Sink{r.logs, r.people, links}
+	if r.saves != nil {
+		sinks = append(sinks, r.saves)
+	}
+	return engine.Run(ctx, r.cfg.Config, src, sinks...)
+}
+
+// close ends the outputs of a run whose last packet was at last. It returns what to say of files that were kept.
+func (r *replayRun) close(last capture.Time) (kept string) {
+	if r.rec != nil {
+		if err := r.rec.Close(); err != nil {
+			r.fail(err)
+		}
+		sayRecorded(r.rec, r.say)
+	}
+	if err := r.logs.Close(last); err != nil {
+		r.fail(err)
+	}
+	kept, all, err := closeStore(&r.cfg)
+	if err != nil {
+		r.fail(err)
+	} else if !all {
+		r.code = exitInput
+	}
+	if r.saves != nil {
+		says, err := r.saves.write(r.files, r.cfg)
+		for _, s := range says {
+			r.say(s)
+		}
+		if err != nil {
+			r.fail(err)
+		}
+	}
+	return kept
 }
 
 // stageTimes tells what the stages of a run took for each packet, and how many packets a second that allows.

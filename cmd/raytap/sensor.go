@@ -16,8 +16,12 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/config"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/assets"
 	"github.com/raytap/raytap/detectors/intel"
+	watcher "github.com/raytap/raytap/detectors/sensor"
 	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/record"
 	"github.com/raytap/raytap/sinks/inventory"
 	"github.com/raytap/raytap/sinks/metrics"
 	"github.com/raytap/raytap/sinks/terminal"
@@ -65,15 +69,26 @@ func watchFolder(args []string, stdout, stderr *os.File) int {
 	return sense(newFlags("watch", watchSynopsis), args, stdout, stderr)
 }
 
-func sense(f *flags, args []string, stdout, stderr *os.File) int {
-	isWatch := f.Name() == "watch"
+// sensorFlags are the settings of a sensor: what stands on the command line, over those of the configuration file.
+type sensorFlags struct {
+	*flags
+	keys                      *keyFlags
+	home, interfaces, extract []string
+	folder                    *string // --files
+	configFile, cpuprofile    *string
+	follow                    *bool  // --watch-config
+	dir                       string // the folder of raytap watch
+}
+
+// newSensorFlags declares the flags of raytap sensor and raytap watch.
+func newSensorFlags(f *flags, isWatch bool) *sensorFlags {
+	o := &sensorFlags{flags: f}
 	def := config.Default()
-	var home, interfaces []string
-	f.Func("i", "capture from `IFACE`; may be repeated, or several with commas; veth*, any and default (of the default route) are resolved while it runs, and -lo excludes one", list(&interfaces))
+	f.Func("i", "capture from `IFACE`; may be repeated, or several with commas; veth*, any and default (of the default route) are resolved while it runs, and -lo excludes one", list(&o.interfaces))
 	f.String("read-fifo", "", "read pcap or pcapng from `PIPE` instead; a named pipe is reopened when its writer closes it")
 	f.String("out", def.Out, "write logs to `DIR` (default "+def.Out+")")
 	f.String("format", def.Format, "`FORMAT` of the logs: zeek (tab-separated) or json (default "+def.Format+")")
-	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas (default: private, loopback, link-local, CGNAT, ULA)", list(&home))
+	f.Func("home", "a network or address that counts as inside, `CIDR`; may be repeated, or several with commas (default: private, loopback, link-local, CGNAT, ULA)", list(&o.home))
 	f.Int("workers", def.Workers, "decode on `N` goroutines (default: GOMAXPROCS); the output is the same for any number")
 	f.String("filter", def.Filter, "only packets that match `BPF`, in tcpdump's language")
 	f.Int("snaplen", def.SnapLen, "keep `N` bytes of each frame (default: all)")
@@ -85,14 +100,13 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	f.Bool("quiet", false, "print only errors")
 	f.String("checksums", "auto", "how to treat wrong checksums: `MODE` auto, strict (as Zeek) or ignore")
 	f.Bool("ignore-checksums", false, "the same as --checksums ignore")
-	var extract []string
-	folder := f.String("files", "", "keep files from the traffic in `DIR`, by SHA-256")
-	f.Func("extract", "which files to keep: `TYPES` executable, script, archive, pickle, ray_package (these are the default with --files), model, notebook, all", list(&extract))
-	configFile := f.String("config", "", "read settings from `FILE` (YAML)")
-	follow := f.Bool("watch-config", false, "reload the configuration file and indicators when they change, as on SIGHUP")
-	cpuprofile := f.String("cpuprofile", "", "")
+	o.folder = f.String("files", "", "keep files from the traffic in `DIR`, by SHA-256")
+	f.Func("extract", "which files to keep: `TYPES` executable, script, archive, pickle, ray_package (these are the default with --files), model, notebook, all", list(&o.extract))
+	o.configFile = f.String("config", "", "read settings from `FILE` (YAML)")
+	o.follow = f.Bool("watch-config", false, "reload the configuration file and indicators when they change, as on SIGHUP")
+	o.cpuprofile = f.String("cpuprofile", "", "")
 	f.hidden["cpuprofile"] = true
-	keys := f.keys(func(key string) bool { return key != "fail_on" })
+	o.keys = f.keys(func(key string) bool { return key != "fail_on" })
 	f.show("intel", "a `FILE` with indicators, a directory or a pattern of files, in addition to the built-in ones; may be repeated")
 	f.show("logs", "write only these logs, `NAMES`; may be repeated (default: all)")
 	f.show("state", "keep the inventory of assets from one run to the next in `FILE`")
@@ -102,54 +116,71 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 		}
 	}
 	f.show("metrics-listen", "answer /metrics, /healthz and /readyz at `HOST:PORT`")
+	return o
+}
 
-	rest, err := f.parse(args)
-	dir := ""
-	if err == nil && isWatch {
-		if len(rest) != 1 || interfaces != nil {
-			err = errors.New("takes one folder")
-		} else if info, serr := os.Stat(rest[0]); serr != nil || !info.IsDir() {
-			err = fmt.Errorf("%s is not a directory", rest[0])
-		} else {
-			dir = rest[0]
+// read takes the command line.
+func (o *sensorFlags) read(args []string, isWatch bool) error {
+	rest, err := o.parse(args)
+	switch {
+	case err != nil:
+		return err
+	case isWatch && (len(rest) != 1 || o.interfaces != nil):
+		return errors.New("takes one folder")
+	case isWatch:
+		if info, err := os.Stat(rest[0]); err != nil || !info.IsDir() {
+			return fmt.Errorf("%s is not a directory", rest[0])
 		}
-	} else if err == nil && len(rest) > 0 {
-		err = fmt.Errorf("unexpected argument %s; use 'raytap replay' to read capture files", rest[0])
+		o.dir = rest[0]
+	case len(rest) > 0:
+		return fmt.Errorf("unexpected argument %s; use 'raytap replay' to read capture files", rest[0])
 	}
-	if err == nil && *follow && *configFile == "" {
-		err = errors.New("--watch-config goes with --config")
+	if *o.follow && *o.configFile == "" {
+		return errors.New("--watch-config goes with --config")
 	}
-	if err != nil {
-		return f.fail(err, stdout, stderr)
-	}
-	load := func() (*config.Config, error) {
-		cfg := config.Default()
-		if *configFile != "" {
-			var err error
-			if cfg, err = config.Load(*configFile); err != nil {
-				return nil, err
-			}
-		}
-		f.override(&cfg, home)
-		if interfaces != nil {
-			cfg.Interfaces = interfaces
-		}
-		if err := keys.apply(&cfg); err != nil {
+	return nil
+}
+
+// load reads the configuration file, if there is one, and puts the flags over it.
+func (o *sensorFlags) load() (*config.Config, error) {
+	cfg := config.Default()
+	if *o.configFile != "" {
+		var err error
+		if cfg, err = config.Load(*o.configFile); err != nil {
 			return nil, err
 		}
-		keepFiles(&cfg, *folder, extract)
-		if dir != "" {
-			cfg.ReadFIFO, cfg.Interfaces = dir, nil
-		}
-		if cfg.Assets.Refresh == 0 {
-			cfg.Assets.Refresh = assetsEvery // its end may be a year away
-		}
-		if cfg.Sensor.Name == "" {
-			cfg.Sensor.Name = sensorName()
-		}
-		return &cfg, cfg.Check()
 	}
-	cfg, err := load()
+	o.override(&cfg, o.home)
+	if o.interfaces != nil {
+		cfg.Interfaces = o.interfaces
+	}
+	if err := o.keys.apply(&cfg); err != nil {
+		return nil, err
+	}
+	keepFiles(&cfg, *o.folder, o.extract)
+	if o.dir != "" {
+		cfg.ReadFIFO, cfg.Interfaces = o.dir, nil
+	}
+	detectors.Change(&cfg.Sections, func(a *assets.Config) {
+		if a.Refresh == 0 {
+			a.Refresh = assetsEvery // its end may be a year away
+		}
+	})
+	detectors.Change(&cfg.Sections, func(s *watcher.Config) {
+		if s.Name == "" {
+			s.Name = sensorName()
+		}
+	})
+	return &cfg, cfg.Check()
+}
+
+func sense(f *flags, args []string, stdout, stderr *os.File) int {
+	isWatch := f.Name() == "watch"
+	o := newSensorFlags(f, isWatch)
+	if err := o.read(args, isWatch); err != nil {
+		return f.fail(err, stdout, stderr)
+	}
+	cfg, err := o.load()
 	if err != nil {
 		complain(stderr, err)
 		return exitUsage
@@ -162,12 +193,12 @@ func sense(f *flags, args []string, stdout, stderr *os.File) int {
 	case len(cfg.Interfaces) > 0 && cfg.ReadFIFO != "":
 		return f.fail(errors.New("-i and --read-fifo are mutually exclusive"), stdout, stderr)
 	}
-	stop, err := profile(*cpuprofile, "", "")
+	stop, err := profile(*o.cpuprofile, "", "")
 	if err != nil {
 		complain(stderr, err)
 		return exitInput
 	}
-	code := watch(cfg, *configFile, *follow, load, stdout, stderr)
+	code := watch(cfg, *o.configFile, *o.follow, o.load, stdout, stderr)
 	if err := stop(); err != nil {
 		complain(stderr, err)
 		return exitInput
@@ -196,196 +227,252 @@ func sensorName() string {
 // assetsEvery is how often a sensor tells of each asset that it sees, if nothing else is said. News comes at once.
 const assetsEvery = time.Hour
 
+// sensorRun is a sensor from its start to its end.
+type sensorRun struct {
+	configFile string
+	load       func() (*config.Config, error) // the configuration again, from the file and flags
+	stderr     *os.File
+	code       int
+
+	src        capture.LiveSource
+	health     health
+	indicators *intel.Live
+	servers    *feedKeeper
+	known      *inventory.Store
+	rec        *record.Recorder // nil without
+	logs       *outputs
+	out        *printer
+	people     *terminal.Sink
+	links      *linkNotice
+	manager    *manager
+
+	inForce atomic.Pointer[config.Config]
+	reload  chan *engine.Config
+	up      atomic.Bool // a link is
+	unsaved error       // why the inventory is not kept
+	doubted bool        // that home is right, which is said once
+}
+
+func (s *sensorRun) fail(err error) {
+	complain(s.stderr, err)
+	s.code = exitInput
+}
+
+func (s *sensorRun) notice(text string) { complain(s.stderr, errors.New(text)) }
+
 // watch runs the sensor. load reads the configuration again, from the file config, if there is one, and flags; follow says
 // that it is to be read when it changes.
 func watch(cfg *config.Config, configFile string, follow bool, load func() (*config.Config, error), stdout, stderr *os.File) int {
-	code := exitOK
-	fail := func(err error) int {
-		complain(stderr, err)
-		code = exitInput
-		return code
-	}
 	signal.Ignore(syscall.SIGPIPE) // that nobody reads what is printed must not end it
-	notice := func(text string) { complain(stderr, errors.New(text)) }
-	set, read, err := cfg.LoadIntel()
-	if err != nil {
-		return fail(err)
+	s := &sensorRun{configFile: configFile, load: load, stderr: stderr, code: exitOK, reload: make(chan *engine.Config, 1)}
+	defer s.release()
+	if err := s.open(cfg); err != nil {
+		s.fail(err)
+		return s.code
 	}
-	noteEmpty(read, notice)
-	indicators := intel.NewLive(set)
-	var src capture.LiveSource
-	if cfg.ReadFIFO != "" {
-		src, err = capture.FollowPipe(cfg.ReadFIFO, notice)
-	} else {
-		src, err = capture.OpenLive(capture.LiveConfig{
-			Interfaces: cfg.Interfaces, Filter: cfg.Filter, SnapLen: cfg.SnapLen, Ring: int(cfg.Ring), Block: int(cfg.Block),
-			Rings: cfg.Rings, NoPromisc: cfg.NoPromisc, Hardware: cfg.HardwareTS, Notice: notice,
-		})
-	}
-	if err != nil {
-		return fail(err)
-	}
-	defer src.Close()
-	if err := dropPrivileges(cfg); err != nil {
-		return fail(err)
-	}
-	var up atomic.Bool
-	up.Store(true)
-	h := health{up: up.Load}
-	if s, ok := src.(interface{ Interfaces() []capture.Interface }); ok {
-		h.interfaces = func() (all []metrics.Interface) {
-			for _, i := range s.Interfaces() {
-				all = append(all, metrics.Interface{Name: i.Name, Packets: i.Received - i.Dropped, Drops: i.Dropped, Freezes: i.Freezes, Up: i.Up})
-			}
-			return all
-		}
-	}
-	servers, err := newFeedKeeper(cfg, indicators, notice)
-	if err != nil {
-		return fail(err)
-	}
-	defer servers.close()
-	h.feeds = servers.status
-	known, err := inventory.Open(cfg.State)
-	if err != nil {
-		return fail(err)
-	}
-	rec, err := cfg.OpenRecorder("raytap "+buildVersion(), true, notice)
-	if err != nil {
-		return fail(err)
-	}
-	if rec != nil {
-		h.recorder = rec.Failing
-		sayKept(rec, notice)
-	}
-	logs, err := openOutputs(cfg, h, notice, time.Now())
-	if err != nil {
-		return fail(err)
-	}
-	if err := openStore(cfg, false, notice); err != nil {
-		return fail(err)
-	}
-	if says, err := protect(cfg, configFile); err != nil {
-		return fail(err)
-	} else if says != "" {
-		notice(says)
-	}
-	out := newPrinter(stdout)
-	opt := terminal.Options{Width: terminal.Width(stdout), Live: out}
+	s.out = newPrinter(stdout)
+	opt := terminal.Options{Width: terminal.Width(stdout), Live: s.out}
 	opt.Color = opt.Width > 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	if cfg.Quiet {
 		opt.Live = io.Discard
 	}
-	people := terminal.New(opt)
-	links := newLinkNotice(notice)
+	s.people = terminal.New(opt)
+	s.links = newLinkNotice(s.notice)
+	s.manager = newManager()
+	s.inForce.Store(cfg)
 
-	reload := make(chan *engine.Config, 1)
-	manager := newManager()
-	var unsaved error
-	doubted := false
-	progress := func(s engine.Stats) {
-		now := time.Now()
-		if len(s.Outsiders) > 0 && !doubted {
-			doubted = true
-			notice(s.Outsiders[0].String())
-		}
-		up.Store(s.Live.Down < s.Live.Links)
-		logs.tick(now, &s)
-		manager.alive(now)
-		err := known.Err()
-		if err != nil && unsaved == nil {
-			complain(stderr, err)
-		} else if err == nil && unsaved != nil {
-			notice("the inventory is kept again")
-		}
-		unsaved = err
-	}
-	var inForce atomic.Pointer[config.Config]
-	inForce.Store(cfg)
-	run := func() (engine.Stats, error) {
-		c := *inForce.Load()
-		c.Reload, c.Progress, c.Indicators, c.Assets.Known = reload, progress, indicators, known.Known()
-		c.Recorder = rec
-		return engine.Run(context.Background(), c.Config, src, logs, known, people, links)
-	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	done := make(chan struct{})
 	var changed <-chan struct{} // nil: never
 	if follow {
-		changed = changes(func() string { return lookAt(configFile, filesOfIntel(inForce.Load())) }, done)
+		changed = changes(func() string { return lookAt(configFile, filesOfIntel(s.inForce.Load())) }, done)
 	}
-	go func() {
-		for {
-			select {
-			case s := <-signals:
-				if s != syscall.SIGHUP {
-					manager.say("STOPPING=1")
-					signal.Stop(signals) // a second one kills
-					src.Stop()
-					return
-				}
-				logs.reopenLogs()
-			case <-changed:
-			case <-done:
-				return
-			}
-			manager.reloading()
-			if next := again(inForce.Load(), configFile, load, servers, notice); next != nil {
-				inForce.Store(next)
-				select {
-				case <-reload: // one that the run has not come to yet
-				default:
-				}
-				reload <- &next.Config
-			}
-			manager.say("READY=1")
-		}
-	}()
+	go s.obey(signals, changed, done)
 	if len(cfg.Interfaces) > 0 {
-		notice(capturing(cfg.Interfaces, h.interfaces))
+		s.notice(capturing(cfg.Interfaces, s.health.interfaces))
 	} else {
-		notice("reading " + cfg.ReadFIFO)
+		s.notice("reading " + cfg.ReadFIFO)
 	}
-	manager.say("READY=1")
-	servers.start()
+	s.manager.say("READY=1")
+	s.servers.start()
 	start := time.Now()
-	stats, err := run()
+	stats, err := s.run()
 	for errors.Is(err, capture.ErrClockStep) {
 		// Flows and what detectors remember are by a time that is no more. What is known of them has been written.
-		notice("flows and detectors start over")
-		stats, err = run()
+		s.notice("flows and detectors start over")
+		stats, err = s.run()
 	}
 	close(done)
 	if err != nil {
-		fail(err)
+		s.fail(err)
 	}
-	if rec != nil {
-		if err := rec.Close(); err != nil {
-			fail(err)
+	s.finish(cfg, &stats, time.Since(start))
+	return s.code
+}
+
+// open opens the source, drops what privileges it took, and opens the outputs.
+func (s *sensorRun) open(cfg *config.Config) error {
+	set, read, err := cfg.LoadIntel()
+	if err != nil {
+		return err
+	}
+	noteEmpty(read, s.notice)
+	s.indicators = intel.NewLive(set)
+	if err := s.openSource(cfg); err != nil {
+		return err
+	}
+	if err := dropPrivileges(cfg); err != nil {
+		return err
+	}
+	if s.servers, err = newFeedKeeper(cfg, s.indicators, s.notice); err != nil {
+		return err
+	}
+	s.health.feeds = s.servers.status
+	if s.known, err = inventory.Open(cfg.State); err != nil {
+		return err
+	}
+	if s.rec, err = cfg.OpenRecorder("raytap "+buildVersion(), true, s.notice); err != nil {
+		return err
+	}
+	if s.rec != nil {
+		s.health.recorder = s.rec.Failing
+		sayKept(s.rec, s.notice)
+	}
+	if s.logs, err = openOutputs(cfg, s.health, s.notice, time.Now()); err != nil {
+		return err
+	}
+	if err := openStore(cfg, false, s.notice); err != nil {
+		return err
+	}
+	says, err := protect(cfg, s.configFile)
+	if err == nil && says != "" {
+		s.notice(says)
+	}
+	return err
+}
+
+// openSource opens the interfaces, or the pipe or folder that is read instead.
+func (s *sensorRun) openSource(cfg *config.Config) (err error) {
+	if cfg.ReadFIFO != "" {
+		s.src, err = capture.FollowPipe(cfg.ReadFIFO, s.notice)
+	} else {
+		s.src, err = capture.OpenLive(capture.LiveConfig{
+			Interfaces: cfg.Interfaces, Filter: cfg.Filter, SnapLen: cfg.SnapLen, Ring: int(cfg.Ring), Block: int(cfg.Block),
+			Rings: cfg.Rings, NoPromisc: cfg.NoPromisc, Hardware: cfg.HardwareTS, Notice: s.notice,
+		})
+	}
+	if err != nil {
+		s.src = nil
+		return err
+	}
+	s.up.Store(true)
+	s.health.up = s.up.Load
+	if src, ok := s.src.(interface{ Interfaces() []capture.Interface }); ok {
+		s.health.interfaces = func() (all []metrics.Interface) {
+			for _, i := range src.Interfaces() {
+				all = append(all, metrics.Interface{Name: i.Name, Packets: i.Received - i.Dropped, Drops: i.Dropped, Freezes: i.Freezes, Up: i.Up})
+			}
+			return all
 		}
-		sayRecorded(rec, notice)
 	}
-	if err := errors.Join(logs.close(time.Now()), known.Close()); err != nil {
-		fail(err)
+	return nil
+}
+
+// release closes what has no output to lose.
+func (s *sensorRun) release() {
+	if s.servers != nil {
+		s.servers.close()
+	}
+	if s.src != nil {
+		s.src.Close()
+	}
+}
+
+// run runs the engine with the configuration in force.
+func (s *sensorRun) run() (engine.Stats, error) {
+	c := *s.inForce.Load()
+	c.Reload, c.Progress, c.Indicators = s.reload, s.progress, s.indicators
+	detectors.Change(&c.Sections, func(a *assets.Config) { a.Known = s.known.Known() })
+	c.Recorder = s.rec
+	return engine.Run(context.Background(), c.Config, s.src, s.logs, s.known, s.people, s.links)
+}
+
+// progress is called by the engine now and then.
+func (s *sensorRun) progress(stats engine.Stats) {
+	now := time.Now()
+	if len(stats.Outsiders) > 0 && !s.doubted {
+		s.doubted = true
+		s.notice(stats.Outsiders[0].String())
+	}
+	s.up.Store(stats.Live.Down < stats.Live.Links)
+	s.logs.tick(now, &stats)
+	s.manager.alive(now)
+	err := s.known.Err()
+	if err != nil && s.unsaved == nil {
+		complain(s.stderr, err)
+	} else if err == nil && s.unsaved != nil {
+		s.notice("the inventory is kept again")
+	}
+	s.unsaved = err
+}
+
+// obey stops the source, or reloads the configuration, as signals and changed files ask for, until done.
+func (s *sensorRun) obey(signals chan os.Signal, changed, done <-chan struct{}) {
+	for {
+		select {
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				s.manager.say("STOPPING=1")
+				signal.Stop(signals) // a second one kills
+				s.src.Stop()
+				return
+			}
+			s.logs.reopenLogs()
+		case <-changed:
+		case <-done:
+			return
+		}
+		s.manager.reloading()
+		if next := again(s.inForce.Load(), s.configFile, s.load, s.servers, s.notice); next != nil {
+			s.inForce.Store(next)
+			select {
+			case <-s.reload: // one that the run has not come to yet
+			default:
+			}
+			s.reload <- &next.Config
+		}
+		s.manager.say("READY=1")
+	}
+}
+
+// finish closes the outputs and prints the summary.
+func (s *sensorRun) finish(cfg *config.Config, stats *engine.Stats, elapsed time.Duration) {
+	if s.rec != nil {
+		if err := s.rec.Close(); err != nil {
+			s.fail(err)
+		}
+		sayRecorded(s.rec, s.notice)
+	}
+	if err := errors.Join(s.logs.close(time.Now()), s.known.Close()); err != nil {
+		s.fail(err)
 	}
 	kept, _, err := closeStore(cfg)
 	if err != nil {
-		fail(err)
+		s.fail(err)
 	}
 	if !cfg.Quiet {
-		if err := people.Report(out, totals(&stats, cfg.Checksums, time.Since(start))); err != nil {
-			fail(fmt.Errorf("cannot print the findings: %w", err))
+		if err := s.people.Report(s.out, totals(stats, cfg.Checksums, elapsed)); err != nil {
+			s.fail(fmt.Errorf("cannot print the findings: %w", err))
 		}
 	}
 	if kept != "" {
-		notice(kept)
+		s.notice(kept)
 	}
-	out.close()
-	if n := out.dropped.Load(); n > 0 {
-		notice(fmt.Sprintf("%d findings were not printed because nothing read the output; notice.log has them", n))
+	s.out.close()
+	if n := s.out.dropped.Load(); n > 0 {
+		s.notice(fmt.Sprintf("%d findings were not printed because nothing read the output; notice.log has them", n))
 	}
-	return code
 }
 
 // capturing says what is captured from, of what was asked for.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/config"
+	"github.com/raytap/raytap/detectors"
+	"github.com/raytap/raytap/detectors/assets"
 	"github.com/raytap/raytap/sinks/terminal"
 )
 
@@ -180,11 +182,9 @@ func standsFor(c *config.Config, key string) string {
 	case "proxy_protocol.trust":
 		return none(len(c.ProxyProtocol.Trust) == 0, "the home networks")
 	case "assets.refresh":
-		return none(c.Assets.Refresh == 0, "at the end, of a sensor every "+assetsEvery.String())
+		return none(detectors.In[assets.Config](c.Sections).Refresh == 0, "at the end, of a sensor every "+assetsEvery.String())
 	case "sensor.name":
-		return none(c.Sensor.Name == "", "of a sensor "+sensorName()+", of a replay none")
-	case "egress.day":
-		return none(c.Egress.Day == 0, "not looked at")
+		return none(c.Peer() == "", "of a sensor "+sensorName()+", of a replay none")
 	case "rotate.interval":
 		return none(c.Rotate.Interval == 0, "not by time")
 	case "rotate.size":
@@ -210,7 +210,7 @@ func standsFor(c *config.Config, key string) string {
 	case "metrics.quiet":
 		return none(c.Metrics.Quiet == 0, "for ever")
 	}
-	return ""
+	return c.Unset(key)
 }
 
 // flagOf is the flag of a key.

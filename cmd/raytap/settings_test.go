@@ -18,7 +18,7 @@ func TestConfigCheck(t *testing.T) {
 	}
 	invoke(t, dir, nil, "config", "check", "good.yaml").expect(t, exitOK, "good.yaml: fine\n", "")
 	r := invoke(t, dir, nil, "config", "check", "bad.yaml", "good.yaml", "worse.yaml")
-	r.expect(t, exitUsage, "good.yaml: fine\n", "bad.yaml:3: rotate.interval: is shorter than 1m0s\n")
+	r.expect(t, exitUsage, "good.yaml: fine\n", "bad.yaml:3: rotate.interval: 1s is neither 0 nor between 1m0s and 720h0m0s: there would be too many files\n")
 	r.expect(t, exitUsage, "good.yaml: fine\n", "worse.yaml:1: rotated: unknown key")
 	invoke(t, dir, nil, "config", "check", "none.yaml").expect(t, exitUsage, "", "none.yaml")
 	invoke(t, dir, nil, "config", "check").expect(t, exitUsage, "", "check needs a file")

@@ -43,106 +43,39 @@ func follow(args []string, stdout, stderr *os.File) int {
 	least := f.String("severity", "info", "print only findings of at least `SEVERITY`: info, low, medium, high, critical")
 	asked := f.window("since", "until", "what was")
 	rest, err := f.parse(args)
-	var from detectors.Severity
+	t := teller{stdout: stdout, most: 10, hold: true, known: map[string]*detectors.Finding{}}
 	if err == nil {
-		from, err = detectors.ParseSeverity(*least)
+		t.from, err = detectors.ParseSeverity(*least)
 	}
-	most := 10
 	if asked.since != 0 || asked.until != 0 {
-		most = maxTold
+		t.most = maxTold
 	}
 	f.given(func(name, _ string, _ any) {
 		if name == "n" {
-			most = *last
+			t.most = *last
 		}
 	})
-	if err == nil && (len(rest) == 0 || most < 0) {
+	if err == nil && (len(rest) == 0 || t.most < 0) {
 		err = errors.New("takes folders of logs")
 	}
 	if err != nil {
 		return f.fail(err, stdout, stderr)
 	}
-	folder, err := logs.Open(asked.options(), rest...)
-	if err != nil {
+	if t.folder, err = logs.Open(asked.options(), rest...); err != nil {
 		complain(stderr, err)
 		return exitInput
 	}
-	defer folder.Close()
-	notices, incidents := folder.Follow("notice"), folder.Follow("incidents")
-	for _, w := range append(slices.Clone(notices), incidents...) {
+	defer t.folder.Close()
+	t.notices, t.incidents = t.folder.Follow("notice"), t.folder.Follow("incidents")
+	for _, w := range slices.Concat(t.notices, t.incidents) {
 		defer w.Close()
 	}
-	people := terminal.New(terminalOptions(stdout))
-	var held []told
-	var failed error
-	show := func(ev any) {
-		if err := people.Print(stdout, ev); err != nil && failed == nil {
-			failed = err
-		}
-	}
-	hold := true
-	prune := func() {
-		slices.SortStableFunc(held, func(a, b told) int { return cmp.Compare(a.at, b.at) })
-		held = held[max(0, len(held)-most):]
-	}
-	take := func(r *logs.Row, ev any) {
-		if !hold {
-			show(ev)
-			return
-		}
-		if !folder.Wants(r) {
-			return
-		}
-		if held = append(held, told{r.Time("ts"), ev}); len(held) >= 2*most+1000 {
-			prune()
-		}
-	}
-	known := map[string]*detectors.Finding{}
-	finding := func(r *logs.Row) {
-		f := r.Finding()
-		if f == nil || f.Severity < from {
-			return
-		}
-		if old := known[f.ID()]; f.Revision > 1 && old != nil { // news of it is for those who have not read it
-			worse := f.Severity > old.Severity
-			f.Time = old.Time
-			if *old = *f; !worse {
-				return
-			}
-		}
-		if len(known) >= maxTold {
-			clear(known)
-		}
-		known[f.ID()] = f
-		take(r, f)
-	}
-	incident := func(r *logs.Row) {
-		x := r.Incident()
-		if x == nil || x.Severity < from {
-			return
-		}
-		if hold { // of the past the last word is enough
-			held = slices.DeleteFunc(held, func(t told) bool {
-				y, ok := t.ev.(*detectors.Incident)
-				return ok && y.ID == x.ID && y.Revision < x.Revision
-			})
-		}
-		take(r, x)
-	}
-	read := func() (err error) {
-		for _, w := range notices {
-			err = errors.Join(err, w.Read(finding))
-		}
-		for _, w := range incidents {
-			err = errors.Join(err, w.Read(incident))
-		}
-		return err
-	}
+	t.people = terminal.New(terminalOptions(stdout))
 	code := exitOK
-	if most > 0 {
-		folder.Rotated("notice", finding)
-		folder.Rotated("incidents", incident)
-		if tellUnread(folder.Unread(), stderr) {
+	if t.most > 0 {
+		t.folder.Rotated("notice", t.finding)
+		t.folder.Rotated("incidents", t.incident)
+		if tellUnread(t.folder.Unread(), stderr) {
 			code = exitInput
 		}
 	}
@@ -152,18 +85,10 @@ func follow(args []string, stdout, stderr *os.File) int {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	for {
-		if err := read(); err != nil && failed == nil {
-			failed = err
-		}
-		if hold {
-			prune()
-			for _, t := range held {
-				show(t.ev)
-			}
-			held, hold = nil, false
-		}
-		if failed != nil {
-			complain(stderr, failed)
+		t.read()
+		t.tellHeld()
+		if t.failed != nil {
+			complain(stderr, t.failed)
 			return exitInput
 		}
 		if *once {
@@ -177,6 +102,105 @@ func follow(args []string, stdout, stderr *os.File) int {
 			}
 			return exitSignal
 		}
+	}
+}
+
+// teller prints findings and incidents as they stand in logs: of the past the last ones, and then each as it comes.
+type teller struct {
+	folder             *logs.Folder
+	notices, incidents []*logs.Follower
+	people             *terminal.Sink
+	stdout             *os.File
+	from               detectors.Severity
+	most               int // of the past
+	hold               bool
+	held               []told                        // the past, while hold
+	known              map[string]*detectors.Finding // by ID
+	failed             error                         // the first failure
+}
+
+// read takes what the logs have more.
+func (t *teller) read() {
+	var err error
+	for _, w := range t.notices {
+		err = errors.Join(err, w.Read(t.finding))
+	}
+	for _, w := range t.incidents {
+		err = errors.Join(err, w.Read(t.incident))
+	}
+	if err != nil && t.failed == nil {
+		t.failed = err
+	}
+}
+
+func (t *teller) finding(r *logs.Row) {
+	f := r.Finding()
+	if f == nil || f.Severity < t.from {
+		return
+	}
+	if old := t.known[f.ID()]; f.Revision > 1 && old != nil { // news of it is for those who have not read it
+		worse := f.Severity > old.Severity
+		f.Time = old.Time
+		if *old = *f; !worse {
+			return
+		}
+	}
+	if len(t.known) >= maxTold {
+		clear(t.known)
+	}
+	t.known[f.ID()] = f
+	t.take(r, f)
+}
+
+func (t *teller) incident(r *logs.Row) {
+	x := r.Incident()
+	if x == nil || x.Severity < t.from {
+		return
+	}
+	if t.hold { // of the past the last word is enough
+		t.held = slices.DeleteFunc(t.held, func(old told) bool {
+			y, ok := old.ev.(*detectors.Incident)
+			return ok && y.ID == x.ID && y.Revision < x.Revision
+		})
+	}
+	t.take(r, x)
+}
+
+// take prints a row, or holds it if it is of the past.
+func (t *teller) take(r *logs.Row, ev any) {
+	if !t.hold {
+		t.show(ev)
+		return
+	}
+	if !t.folder.Wants(r) {
+		return
+	}
+	if t.held = append(t.held, told{r.Time("ts"), ev}); len(t.held) >= 2*t.most+1000 {
+		t.prune()
+	}
+}
+
+// prune drops what is too old of what is held.
+func (t *teller) prune() {
+	slices.SortStableFunc(t.held, func(a, b told) int { return cmp.Compare(a.at, b.at) })
+	t.held = t.held[max(0, len(t.held)-t.most):]
+}
+
+// tellHeld prints the past, once.
+func (t *teller) tellHeld() {
+	if !t.hold {
+		return
+	}
+	t.prune()
+	for _, x := range t.held {
+		t.show(x.ev)
+	}
+	t.held, t.hold = nil, false
+}
+
+func (t *teller) show(ev any) {
+	if err := t.people.Print(t.stdout, ev); err != nil && t.failed == nil {
+		t.failed = err
 	}
 }
 

@@ -136,7 +136,7 @@ func (d *decoder) start() {
 	d.started = true
 	d.datagrams = f.Proto == capture.ProtoUDP
 	d.multicast = f.Resp.Addr().IsMulticast()
-	d.lookups = d.datagrams && !d.multicast && Port(f.Proto, f.Resp.Port()) && !Port(f.Proto, f.Orig.Port())
+	d.lookups = d.datagrams && !d.multicast && ServicePort(f.Proto, f.Resp.Port()) && !ServicePort(f.Proto, f.Orig.Port())
 	d.toNetBIOS = f.Resp.Port() == netbiosPort
 	d.netbios = d.toNetBIOS || f.Orig.Port() == netbiosPort
 }
@@ -186,12 +186,12 @@ func (d *decoder) doubt(m *message) {
 	waited := tx.Asked || tx.Answered
 	switch {
 	case doubted:
-		if waited && !tx.Doubted {
+		if waited && !tx.From.Has(capture.Doubted) {
 			other := *tx
 			tx.checked = &other
 		}
-		tx.Doubted = true
-	case tx.Doubted:
+		tx.From |= capture.Doubted
+	case tx.From.Has(capture.Doubted):
 		alone := message{d: d, b: m.b, h: m.h, nsaid: weirdLimit, tx: d.begin(m.h.id)}
 		alone.header()
 		alone.read()
@@ -223,7 +223,7 @@ func (d *decoder) session(m *message) *Transaction {
 
 func (d *decoder) begin(id uint16) *Transaction {
 	return &Transaction{
-		At: d.ctx.At(), Flow: d.ctx.Flow(), ID: id, NetBIOS: d.netbios, Multicast: d.multicast, Unlogged: d.refuted,
+		At: d.ctx.At(), Flow: d.ctx.Flow(), ID: id, NetBIOS: d.netbios, Multicast: d.multicast, From: capture.OtherProtocol.When(d.refuted),
 	}
 }
 

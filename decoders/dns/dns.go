@@ -31,20 +31,19 @@ func Spec() decoders.Spec {
 	return decoders.Spec{Name: "dns", Stream: probeStream, Datagram: probeDatagram, New: newDecoder}
 }
 
-// AnySpec takes every datagram for DNS. It is for the flows that Zeek takes for it by their port, and stands behind all
-// specs that go by bytes: what is no DNS there is worth a row of dns.log and a weird.
-func AnySpec() decoders.Spec {
+// ServicePort reports whether a name service has this port: DNS, NetBIOS names, mDNS, LLMNR.
+func ServicePort(proto uint8, port uint16) bool {
+	return port == 53 || proto == capture.ProtoUDP && (port == 137 || port == 5353 || port == 5355)
+}
+
+// Forced takes every datagram for DNS, where something else than the bytes says that it is.
+func Forced() decoders.Spec {
 	return decoders.Spec{Name: "dns", New: newDecoder, Datagram: func(orig, resp []byte, _ bool) decoders.Verdict {
 		if len(orig) >= headerLen && response(orig) && known(readHeader(orig).opcode()) {
 			return decoders.Flipped
 		}
 		return decoders.Yes
 	}}
-}
-
-// Port says whether Zeek takes a flow to this port for DNS: names, NetBIOS names, mDNS, LLMNR.
-func Port(proto uint8, port uint16) bool {
-	return port == 53 || proto == capture.ProtoUDP && (port == 137 || port == 5353 || port == 5355)
 }
 
 // Transaction is one exchange: a query with its answer, or either alone.
@@ -71,8 +70,8 @@ type Transaction struct {
 	Multicast bool // sent to a group: paired with nothing
 	NetBIOS   bool // port 137
 	Rejected  bool // Zeek's notion: the answer carries no record at all
-	Unlogged  bool // behind a message with more questions than any has, where Zeek stops
-	Doubted   bool // a datagram of it has a wrong checksum and was believed all the same: see Checked
+	// From: Doubted if a datagram of it was, see Checked; OtherProtocol behind a message with more questions than any has.
+	From capture.Provenance
 
 	RCode  uint16 // with the upper bits of EDNS, if the answer has them
 	AA, RA bool   // of the answer
@@ -100,7 +99,7 @@ type Transaction struct {
 
 // Checked gives what of t was in datagrams with right checksums: t itself, its query or its answer alone, or nil.
 func (t *Transaction) Checked() *Transaction {
-	if t.Doubted {
+	if t.From.Has(capture.Doubted) {
 		return t.checked
 	}
 	return t

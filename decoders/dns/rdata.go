@@ -20,6 +20,7 @@ const (
 )
 
 // rdata reads the data of one record, msg[off:end], into a, and says whether the rest of the message can be trusted.
+// It is whole because it is one table of the types.
 func (m *message) rdata(a *Answer, off, end int) bool {
 	b := m.b
 	size := end - off

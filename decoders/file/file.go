@@ -36,13 +36,14 @@ type File struct {
 	Kind       Kind   // by its first bytes, for detectors
 	Name       string
 	HasName    bool
-	Seen       int64   // bytes
-	Total      int64   // announced; 0 if it was not
-	Missing    int64   // bytes lost to gaps
-	Overflow   int64   // of these, bytes that were not waited for any longer
-	TimedOut   bool    // its end was never seen
-	Resumed    bool    // it came behind a loss after which Zeek reads no more
-	Checked    bool    // it began in a packet with a right checksum, as far as the decoder says so
+	Seen       int64 // bytes
+	Total      int64 // announced; 0 if it was not
+	Missing    int64 // bytes lost to gaps
+	Overflow   int64 // of these, bytes that were not waited for any longer
+	TimedOut   bool  // its end was never seen
+	// From is what is known of the packets that it began in, of HTTP and data connections of FTP; elsewhere nothing says so.
+	From       capture.Provenance
+	Inner      bool    // it is a part of another file of the same message
 	Unnamed    bool    // what it looks like is not known yet when the message that it came in is logged, as Zeek has it
 	Head       []byte  // the beginning, of files with a Kind only, or with Lines
 	Lines      bool    // a text without a Kind that begins with a word that scripts of a shell begin with

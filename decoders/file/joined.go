@@ -42,7 +42,7 @@ const Beginning = sniffLen
 // for a while, or at the end. The zero value is not ready.
 type Joined struct {
 	cache *Cache
-	tell  func(ev any, aside, begun bool)
+	tell  func(ev any, from capture.Provenance)
 	files map[string]*joint
 	order []*joint // by age
 	all   Scattered
@@ -64,28 +64,28 @@ type joint struct {
 }
 
 type jointFlow struct {
-	of           File
-	message      uint32
-	aside, begun bool
+	of      File
+	message uint32
+	from    capture.Provenance
 }
 
 // NewJoined makes one, which gives tell the files and the weirds that say when they are too many, with what was said of
 // the piece that first came over their connection.
-func NewJoined(c *Cache, tell func(ev any, aside, begun bool)) *Joined {
+func NewJoined(c *Cache, tell func(ev any, from capture.Provenance)) *Joined {
 	return &Joined{cache: c, tell: tell, files: map[string]*joint{}, all: Scattered{limit: maxJoinedBytes}}
 }
 
-// Take adds a piece. Zeek does not see a piece that is aside, so it belongs to a file of its own.
-func (j *Joined) Take(p *Piece, aside, begun bool) {
+// Take adds a piece. A piece that is doubted belongs to a file of its own.
+func (j *Joined) Take(p *Piece, from capture.Provenance) {
 	j.Advance(p.Time)
 	key := p.Key
-	if aside {
-		key += " aside"
+	if from.Has(capture.Doubted) {
+		key += " doubted"
 	}
 	f := j.files[key]
 	if f == nil {
 		if len(j.order) >= maxJoined {
-			j.tell(&capture.Weird{At: p.At, Flow: p.Of.Flow, Name: "files_in_pieces_limit"}, false, false)
+			j.tell(&capture.Weird{At: p.At, Flow: p.Of.Flow, Name: "files_in_pieces_limit"}, 0)
 			j.close(j.order[0])
 		}
 		f = &joint{key: key, first: p.At, look: p.Time.Add(joinFor)}
@@ -96,7 +96,7 @@ func (j *Joined) Take(p *Piece, aside, begun bool) {
 			j.due = f.look
 		}
 	}
-	f.over(j, p, aside, begun)
+	f.over(j, p, from)
 	if p.Of.HasName {
 		f.name, f.named = p.Of.Name, true
 	}
@@ -125,7 +125,7 @@ func (j *Joined) Take(p *Piece, aside, begun bool) {
 }
 
 // over notes the connection that a piece came over.
-func (f *joint) over(j *Joined, p *Piece, aside, begun bool) {
+func (f *joint) over(j *Joined, p *Piece, from capture.Provenance) {
 	for i := len(f.flows) - 1; i >= 0; i-- {
 		if f.flows[i].of.Flow == p.Of.Flow {
 			return
@@ -133,9 +133,9 @@ func (f *joint) over(j *Joined, p *Piece, aside, begun bool) {
 	}
 	switch {
 	case len(f.flows) < maxJoinedFlows:
-		f.flows = append(f.flows, jointFlow{p.Of, p.Message, aside, begun})
+		f.flows = append(f.flows, jointFlow{p.Of, p.Message, from})
 	default:
-		j.tell(&capture.Weird{At: p.At, Flow: p.Of.Flow, Name: "files_in_pieces_limit", Addl: "connections"}, false, false)
+		j.tell(&capture.Weird{At: p.At, Flow: p.Of.Flow, Name: "files_in_pieces_limit", Addl: "connections"}, 0)
 	}
 }
 
@@ -183,8 +183,8 @@ func (j *Joined) close(f *joint) {
 		c := &f.flows[i]
 		row := *list[0]
 		row.At, row.Last = f.first, f.last.Time
-		row.Flow, row.ID, row.Source, row.Sender, row.Depth, row.Resumed = c.of.Flow, c.of.ID, c.of.Source, c.of.Sender, c.of.Depth, c.of.Resumed
+		row.Flow, row.ID, row.Source, row.Sender, row.Depth, row.From = c.of.Flow, c.of.ID, c.of.Source, c.of.Sender, c.of.Depth, c.of.From|c.from&capture.Doubted
 		row.Total, row.Name, row.HasName, row.TimedOut, row.Unfinished = f.total, f.name, f.named, !whole, !whole
-		j.tell(&row, c.aside, c.begun)
+		j.tell(&row, c.from)
 	}
 }

@@ -19,7 +19,7 @@ type joinedRows struct {
 
 func newJoinedRows() *joinedRows {
 	r := &joinedRows{}
-	r.Joined = NewJoined(NewCache(Options{HashLimit: 1 << 20}), func(ev any, _, _ bool) {
+	r.Joined = NewJoined(NewCache(Options{HashLimit: 1 << 20}), func(ev any, _ capture.Provenance) {
 		switch ev := ev.(type) {
 		case *File:
 			r.files = append(r.files, ev)
@@ -31,7 +31,7 @@ func newJoinedRows() *joinedRows {
 }
 
 func (r *joinedRows) piece(at capture.Time, flow int, key string, off, total int64, data string) {
-	r.Take(&Piece{At: capture.At{Time: at}, Last: at, Key: key, Of: File{Flow: &r.flows[flow], ID: "F" + key, Total: total}, Off: off, Data: []byte(data)}, false, false)
+	r.Take(&Piece{At: capture.At{Time: at}, Last: at, Key: key, Of: File{Flow: &r.flows[flow], ID: "F" + key, Total: total}, Off: off, Data: []byte(data)}, 0)
 }
 
 const second = capture.Time(1e9)
@@ -92,7 +92,7 @@ func TestJoinedIsBounded(t *testing.T) {
 	r.files, r.weird = nil, 0
 	flows := make([]capture.Flow, 2*maxJoinedFlows)
 	for i := range flows {
-		r.Take(&Piece{Key: "a", Of: File{Flow: &flows[i], Total: 1 << 30}, Off: int64(i), Data: []byte("a")}, false, false)
+		r.Take(&Piece{Key: "a", Of: File{Flow: &flows[i], Total: 1 << 30}, Off: int64(i), Data: []byte("a")}, 0)
 	}
 	r.End()
 	if len(r.files) != maxJoinedFlows || r.weird != maxJoinedFlows {
@@ -101,7 +101,7 @@ func TestJoinedIsBounded(t *testing.T) {
 	r.files = nil
 	hole := make([]byte, 32<<10)
 	for i := range 4000 { // one mebibyte of each file waits for its first byte
-		r.Take(&Piece{Key: fmt.Sprint(i % 100), Of: File{Flow: &r.flows[0], Total: 1 << 30}, Off: 1 + int64(i/100)<<15, Data: append([]byte(nil), hole...)}, false, false)
+		r.Take(&Piece{Key: fmt.Sprint(i % 100), Of: File{Flow: &r.flows[0], Total: 1 << 30}, Off: 1 + int64(i/100)<<15, Data: append([]byte(nil), hole...)}, 0)
 		if r.all.bytes > maxJoinedBytes+len(hole) {
 			t.Fatalf("%d bytes wait", r.all.bytes)
 		}
@@ -156,7 +156,7 @@ func TestJoinedNamesTheMessage(t *testing.T) {
 		r, got := newJoinedRows(), ""
 		for _, p := range tt.parts {
 			row := &File{Unnamed: true}
-			r.Take(&Piece{Key: "a", Of: File{Flow: &r.flows[p.flow], Total: int64(len(long))}, Message: p.message, Row: row, Off: int64(p.from), Data: []byte(long[p.from:p.to])}, false, false)
+			r.Take(&Piece{Key: "a", Of: File{Flow: &r.flows[p.flow], Total: int64(len(long))}, Message: p.message, Row: row, Off: int64(p.from), Data: []byte(long[p.from:p.to])}, 0)
 			if row.MIME == "text/x-shellscript" && !row.Unnamed {
 				got += fmt.Sprintf("%d.%d", p.flow, p.message)
 			}

@@ -384,16 +384,7 @@ func json(t []byte) (int, string) {
 		if len(rest) == 1 && rest[0] == '}' {
 			return 0, name
 		}
-		n := keyLen(rest)
-		v := bytes.TrimLeft(rest[n:], " \t\r\n")
-		if n == 0 || len(v) == 0 || v[0] != ':' {
-			return 0, ""
-		}
-		if v = bytes.TrimLeft(v[1:], " \t\r\n"); len(v) > 0 && (strings.IndexByte(`"[{`, v[0]) >= 0 || digit(v[0]) ||
-			bytes.HasPrefix(v, []byte("true")) || bytes.HasPrefix(v, []byte("false"))) {
-			return 1, name
-		}
-		return 0, ""
+		return jsonObject(rest, name)
 	}
 	if line, _, ok := bytes.Cut(t, []byte("\n")); ok {
 		line = bytes.TrimRight(line, "\r \t\x00")
@@ -423,6 +414,20 @@ func json(t []byte) (int, string) {
 		}
 	}
 	if v := bytes.TrimLeft(rest[n:], " \t\r\n"); n > 0 && len(v) > 0 && v[0] == ',' {
+		return 1, name
+	}
+	return 0, ""
+}
+
+// jsonObject tells an object, rest of which follows the brace, by its first key and the beginning of that one's value.
+func jsonObject(rest []byte, name string) (int, string) {
+	n := keyLen(rest)
+	v := bytes.TrimLeft(rest[n:], " \t\r\n")
+	if n == 0 || len(v) == 0 || v[0] != ':' {
+		return 0, ""
+	}
+	if v = bytes.TrimLeft(v[1:], " \t\r\n"); len(v) > 0 && (strings.IndexByte(`"[{`, v[0]) >= 0 || digit(v[0]) ||
+		bytes.HasPrefix(v, []byte("true")) || bytes.HasPrefix(v, []byte("false"))) {
 		return 1, name
 	}
 	return 0, ""

@@ -143,7 +143,7 @@ func TestVersionsThatServersTake(t *testing.T) {
 		answer := "HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok"
 		txs, _ := run(t, all(), c("POST / "+v+"\r\nContent-Length: 2\r\n\r\nhi"), s(answer))
 		if len(txs) != 1 || string(txs[0].Request.Body.Data) != "hi" || txs[0].Response == nil || string(txs[0].Response.Body.Data) != "ok" ||
-			txs[0].Request.Resumed != (v[0] == 'R') || txs[0].Response.Resumed != (v[0] == 'R') {
+			txs[0].Request.From.Has(apart) != (v[0] == 'R') || txs[0].Response.From.Has(apart) != (v[0] == 'R') {
 			t.Errorf("%s: %s", v, decodertest.Snapshot(txs))
 		}
 	}

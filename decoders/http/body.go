@@ -274,7 +274,7 @@ func (s *sink) inflating() bool { return s.count }
 func (s *sink) raw(body *Body, b []byte, whole bool) {
 	first := body.Len == 0
 	if first {
-		body.Unseen = s.d.doubted()
+		body.From = capture.Doubted.When(s.d.doubted())
 	}
 	body.Len += int64(len(b))
 	if s.holed {
@@ -526,7 +526,7 @@ func (s *sink) seeLines(at capture.At, b []byte) {
 
 // gap says that n bytes of the body are missing.
 func (s *sink) gap(body *Body, n int64) {
-	body.Unseen = body.Unseen || body.Len == 0
+	body.From |= capture.AfterGap.When(body.Len == 0)
 	body.Len += n
 	body.Missing += n
 	if s.tx != nil && (len(s.stages) == 0 || s.rowOnly) {
@@ -598,6 +598,30 @@ func (s *sink) close(d *decoder, body *Body) {
 		}
 	}
 	s.letGo(d.pools)
+	s.settle(body)
+	if s.asked && s.decoded > expandFree && s.decoded > s.coded*maxRatio {
+		d.expanded += s.decoded
+	}
+	body.rowLen = body.Len
+	if s.count {
+		if body.rowLen = s.row + body.Missing; s.broken && !s.holed && !s.expands && s.row <= zeekInflate {
+			// Zeek drops what the call gave in which the mistake was found.
+			body.rowLen = 0
+			s.file.Drop()
+		}
+	}
+	if s.tail && !s.shut {
+		s.file.Write(d.ctx.At(), crlf)
+	}
+	s.closeFiles(d, body)
+	if s.shut {
+		body.rowLen = s.cut
+	}
+	s.empty()
+}
+
+// settle gives the body the bytes that were kept, and says what they are of the whole.
+func (s *sink) settle(body *Body) {
 	body.Decoded = body.Len
 	switch {
 	case s.same != nil:
@@ -627,20 +651,10 @@ func (s *sink) close(d *decoder, body *Body) {
 	if s.want > 0 {
 		body.Truncated = int64(len(body.Data)) < body.Decoded || s.holed || s.broken || s.yielded
 	}
-	if s.asked && s.decoded > expandFree && s.decoded > s.coded*maxRatio {
-		d.expanded += s.decoded
-	}
-	body.rowLen = body.Len
-	if s.count {
-		if body.rowLen = s.row + body.Missing; s.broken && !s.holed && !s.expands && s.row <= zeekInflate {
-			// Zeek drops what the call gave in which the mistake was found.
-			body.rowLen = 0
-			s.file.Drop()
-		}
-	}
-	if s.tail && !s.shut {
-		s.file.Write(d.ctx.At(), crlf)
-	}
+}
+
+// closeFiles ends the file in the body, or those of its parts.
+func (s *sink) closeFiles(d *decoder, body *Body) {
 	switch {
 	case s.multi != nil:
 		body.Files = s.multi.close(d.ctx.At())
@@ -666,10 +680,6 @@ func (s *sink) close(d *decoder, body *Body) {
 			}
 		}
 	}
-	if s.shut {
-		body.rowLen = s.cut
-	}
-	s.empty()
 }
 
 // object says whether b begins like JSON's, which no coding does.

@@ -15,12 +15,9 @@ type Transaction struct {
 	Depth      int           // 1 for the first transaction of the flow
 	Request    *Request
 	Response   *Response
-
-	late int64 // length of a request whose row this is not
 }
 
-// Late is the end of a request whose answer was complete before. Zeek writes the row of the transaction when it has the
-// answer, with a request that has no body yet, and another one, for what is left, which counts as a transaction.
+// Late is the end of a request whose answer was complete before: its body was not over when the transaction was emitted.
 type Late struct {
 	capture.At
 	Flow  *capture.Flow
@@ -38,10 +35,9 @@ type Request struct {
 	Header     Header
 	Trailer    Header
 	Body       Body
-	Beyond     Follower // what Options.Follow has for a body that is longer than Body.Data or has a hole; nil otherwise
-	Resumed    bool     // found behind a loss or something else in this direction, or none that Zeek recognises: it reads neither
-	Doubted    bool     // its head ended in a packet with a wrong checksum that was believed: Zeek does not
-	Partial    bool     // of HTTP/2: what was said before the capture began is unknown, fields are missing; Method and Target may be ""
+	Beyond     Follower           // what Options.Follow has for a body that is longer than Body.Data or has a hole; nil otherwise
+	From       capture.Provenance // Doubted: where the head ended
+	Partial    bool               // of HTTP/2: what was said before the capture began is unknown, fields are missing; Method and Target may be ""
 
 	block *block // what Header says, read once for all requests that have the same; nil: look at Header
 }
@@ -116,9 +112,9 @@ type Response struct {
 	// Informational is the last 1xx answer before this one, 0 if none.
 	Informational       int
 	InformationalReason string
-	// Raw is what Zeek makes of an answer to a request without a version: all of it is a body.
-	Raw              *Response
-	Resumed, Doubted bool // as for a request
+	// Simple is an answer to a request without a version as HTTP/0.9 has it (RFC 1945 section 6): head and body are one body.
+	Simple *Response
+	From   capture.Provenance // as for a request
 
 	hasReason bool // there was a reason phrase, if only an empty one
 	block     *block
@@ -126,19 +122,19 @@ type Response struct {
 
 // Body is the entity of a message.
 type Body struct {
-	Len       int64  // bytes after transfer coding was removed (chunk framing), before content coding was
-	Data      []byte // the beginning after content coding was removed, as long as the bound allows; nil if not wanted
-	Truncated bool   // Data is shorter than the decoded body, by the bound
-	Cut       bool   // some of it was neither kept nor given to Beyond, by a bound on what is decoded
-	Missing   int64  // bytes lost to gaps inside the body
-	Encoding  string // content codings that were removed, as sent ("gzip"); "" if none
-	Undecoded bool   // a content coding could not be removed (unknown, broken): Data is as sent
-	Chunked   bool   // came in chunks
-	Chunks    int    // how many of them held data
-	TinyChunk int    // length of the largest chunk when every chunk but the last was the same small size; 0 otherwise
-	Conflict  bool   // framing was ambiguous: Content-Length against Transfer-Encoding or itself
-	Complete  bool   // the whole body was seen
-	Unseen    bool   // Zeek sees none of it: it began with a loss, or in a packet with a wrong checksum that was believed
+	Len       int64              // bytes after transfer coding was removed (chunk framing), before content coding was
+	Data      []byte             // the beginning after content coding was removed, as long as the bound allows; nil if not wanted
+	Truncated bool               // Data is shorter than the decoded body, by the bound
+	Cut       bool               // some of it was neither kept nor given to Beyond, by a bound on what is decoded
+	Missing   int64              // bytes lost to gaps inside the body
+	Encoding  string             // content codings that were removed, as sent ("gzip"); "" if none
+	Undecoded bool               // a content coding could not be removed (unknown, broken): Data is as sent
+	Chunked   bool               // came in chunks
+	Chunks    int                // how many of them held data
+	TinyChunk int                // length of the largest chunk when every chunk but the last was the same small size; 0 otherwise
+	Conflict  bool               // framing was ambiguous: Content-Length against Transfer-Encoding or itself
+	Complete  bool               // the whole body was seen
+	From      capture.Provenance // of its beginning: Doubted, AfterGap if that is missing
 	// Decoded is how many bytes the body has without its content coding: counted for gzip and deflate (unless
 	// Options.SkipCodings) and for bodies that were wanted, otherwise the same as Len.
 	Decoded int64

@@ -224,7 +224,7 @@ func clip(s string) string { return s[:min(len(s), maxAddl)] }
 func (x *Exchange) request(h Header, p pseudo, f *framing, end bool) {
 	d, q := x.d, &x.ex.req
 	x.ex.tx.Request = q
-	q.At, q.Version, q.Doubted = d.ctx.At(), version2, d.doubted()
+	q.At, q.Version, q.From = d.ctx.At(), version2, capture.Doubted.When(d.doubted())
 	if q.Method = knownMethod([]byte(p.method)); q.Method == "" {
 		if q.Method = p.method; q.Method != "" {
 			d.weird("unknown_HTTP_method", q.Method)
@@ -269,7 +269,7 @@ func (x *Exchange) request(h Header, p pseudo, f *framing, end bool) {
 func (x *Exchange) response(h Header, p pseudo, f *framing, end bool) {
 	d, a := x.d, &x.ex.resp
 	interim, interimReason := a.Status, a.Reason
-	*a = Response{At: d.ctx.At(), Version: version2, Status: p.status, Header: h, Doubted: d.doubted()}
+	*a = Response{At: d.ctx.At(), Version: version2, Status: p.status, Header: h, From: capture.Doubted.When(d.doubted())}
 	if interim >= 100 {
 		a.Informational, a.InformationalReason = interim, interimReason
 	}

@@ -278,30 +278,14 @@ func parseRequestLine(line []byte) (r requestLine, ok bool) {
 	v := len(line) - len("HTTP/1.1")
 	if (v < i || !isVersion(line[v:])) && !isRTSP(r.method, line) {
 		// Blanks or more behind the version, or "http/": look for it.
-		v = -1
-		for j := len(line) - len("HTTP/1.1"); j >= i; j-- {
-			if (j == i || line[j-1] == ' ' || line[j-1] == '\t') && line[j+6] == '.' && bytes.EqualFold(line[j:j+5], []byte("HTTP/")) &&
-				digit(line[j+5]) && digit(line[j+7]) {
-				v = j
-				r.lower = line[j] != 'H'
-				break
-			}
+		if v = findVersion(line, i); v >= 0 {
+			r.lower = line[v] != 'H'
 		}
 	} else if v > i && line[v-1] != ' ' && line[v-1] != '\t' {
 		v = -1
 	}
 	if v < i {
-		// What says that it is a version and is none counts as one: servers refuse it.
-		for j := i + 1; j+len("HTTP/") <= len(line); j++ {
-			if line[j] == 'H' && (line[j-1] == ' ' || line[j-1] == '\t') && string(line[j:j+5]) == "HTTP/" && !bytes.ContainsAny(bytes.TrimRight(line[j:], " \t"), " \t") {
-				r.target, r.major, r.minor = bytes.TrimRight(line[i:j], " \t"), '1', '0'
-				return r, true
-			}
-		}
-		r.target = line[i:]
-		r.major, r.minor, r.http09 = '0', '9', true
-		// Zeek: three letters of method and a target, or it is something else.
-		return r, len(r.method) >= 3 && len(r.target) > 0
+		return withoutVersion(r, line)
 	}
 	for end := v; ; end-- {
 		if end == i || line[end-1] != ' ' && line[end-1] != '\t' {
@@ -312,6 +296,33 @@ func parseRequestLine(line []byte) (r requestLine, ok bool) {
 	r.major, r.minor = line[v+5], line[v+7]
 	r.rtsp = line[v] == 'R'
 	return r, true
+}
+
+// findVersion finds the last version in a request line whose target begins at i; -1 if there is none.
+func findVersion(line []byte, i int) int {
+	for j := len(line) - len("HTTP/1.1"); j >= i; j-- {
+		if (j == i || line[j-1] == ' ' || line[j-1] == '\t') && line[j+6] == '.' && bytes.EqualFold(line[j:j+5], []byte("HTTP/")) &&
+			digit(line[j+5]) && digit(line[j+7]) {
+			return j
+		}
+	}
+	return -1
+}
+
+// withoutVersion reads the rest of a request line that has no version, of which r has the method.
+func withoutVersion(r requestLine, line []byte) (requestLine, bool) {
+	i := r.targetAt
+	// What says that it is a version and is none counts as one: servers refuse it.
+	for j := i + 1; j+len("HTTP/") <= len(line); j++ {
+		if line[j] == 'H' && (line[j-1] == ' ' || line[j-1] == '\t') && string(line[j:j+5]) == "HTTP/" && !bytes.ContainsAny(bytes.TrimRight(line[j:], " \t"), " \t") {
+			r.target, r.major, r.minor = bytes.TrimRight(line[i:j], " \t"), '1', '0'
+			return r, true
+		}
+	}
+	r.target = line[i:]
+	r.major, r.minor, r.http09 = '0', '9', true
+	// Zeek: three letters of method and a target, or it is something else.
+	return r, len(r.method) >= 3 && len(r.target) > 0
 }
 
 func isVersion(b []byte) bool {

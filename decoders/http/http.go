@@ -149,7 +149,7 @@ type exchange struct {
 	answered bool // a final response has begun
 	reqDone  bool // no more of the request will come
 	respDone bool
-	rtsp     bool    // it was asked in the name of RTSP: Zeek reads neither
+	rtsp     bool    // it was asked in the name of RTSP
 	ranged   *ranged // the answer is a piece of this
 }
 
@@ -791,7 +791,7 @@ func (d *decoder) request(h *half, b []byte, same *block) (ok bool, err error) {
 	ex := d.newExchange(h.at)
 	q := &ex.req
 	ex.tx.Request, ex.rtsp = q, r.rtsp
-	q.At, q.Resumed, q.Doubted = h.at, h.resumed || d.refuted || r.rtsp, d.doubted()
+	q.At, q.From = h.at, d.from(h, r.rtsp)|capture.Doubted.When(d.doubted())
 	if r.http09 {
 		q.Method, q.Target, q.Version = string(r.method), string(r.target), "0.9"
 		if q.Method != "GET" {
@@ -909,6 +909,7 @@ func (d *decoder) openBody(h *half, ex *exchange, body *Body, f *framing, resp b
 	}
 }
 
+// response reads the head of a response.
 func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) {
 	line, rest := cutLine(b)
 	r, ok := parseStatusLine(line)
@@ -919,7 +920,7 @@ func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) 
 	ex := d.answers(h.at)
 	p := &ex.resp
 	interim, interimReason := p.Status, p.Reason
-	*p = Response{At: h.at, Version: version(r.major, r.minor), Status: r.status, Resumed: h.resumed || d.refuted || ex.rtsp, Doubted: d.doubted()}
+	*p = Response{At: h.at, Version: version(r.major, r.minor), Status: r.status, From: d.from(h, ex.rtsp) | capture.Doubted.When(d.doubted())}
 	if interim >= 100 {
 		p.Informational, p.InformationalReason = interim, interimReason
 	}
@@ -938,7 +939,6 @@ func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) 
 	h.begun = false
 	d.closing = d.closing || f.close
 
-	method := ex.req.Method
 	if r.status/100 == 1 && !(r.status == 101 && f.upgrade != "") {
 		return true, nil // the answer itself is still to come
 	}
@@ -946,41 +946,11 @@ func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) 
 	ex.tx.Response = p
 	p.Body.Conflict = f.conflict
 	h.ex, h.body = ex, &p.Body
-	if r.status == 101 || method == "CONNECT" && r.status/100 == 2 {
-		if r.status == 101 && strings.EqualFold(f.upgrade, "websocket") {
-			d.ctx.Confirm("websocket") // agreed on, whatever follows
-		}
-		if r.status == 101 && d.opt.Upgrade != nil && ex.tx.Request != nil && strings.EqualFold(firstToken(f.upgrade), "h2c") {
-			d.passOn(h, ex)
-			return true, nil
-		}
-		d.finish(capture.Resp, h, true)
-		d.flush(true)
-		return true, decoders.ErrSwitch
+	if r.status == 101 || ex.req.Method == "CONNECT" && r.status/100 == 2 {
+		return true, d.switches(h, ex, f)
 	}
 	d.connecting, d.upgrading = false, false
-	if f.te && f.hasLength {
-		p.Body.Conflict = true
-		d.weird("HTTP_content_length_and_chunked", "")
-	}
-	if f.te && !f.chunked {
-		d.weird("HTTP_transfer_encoding_not_chunked", "")
-	}
-	h.remain = 0
-	// Clients do not take chunks from a server that does not speak 1.1; servers do not care (RFC 9112 section 6.1).
-	chunked := (f.chunked || f.loose) && p.Version == "1.1"
-	p.Body.Conflict = p.Body.Conflict || f.te && !(chunked && f.chunked)
-	switch {
-	case method == "HEAD" || r.status == 204 || r.status == 304:
-	case chunked:
-		h.state, p.Body.Chunked = inChunkSize, true
-	case f.hasLength:
-		if f.length > 0 {
-			h.state, h.remain = inBody, f.length
-		}
-	default:
-		h.state = inClose
-	}
+	d.delimit(h, ex, f)
 	if h.state == inHead {
 		d.finish(capture.Resp, h, true)
 		return true, nil
@@ -1003,11 +973,52 @@ func (d *decoder) response(h *half, b []byte, same *block) (ok bool, err error) 
 	return true, nil
 }
 
+// switches ends HTTP after a response that leads to another protocol: 101, or success of CONNECT.
+func (d *decoder) switches(h *half, ex *exchange, f *framing) error {
+	if ex.resp.Status == 101 && strings.EqualFold(f.upgrade, "websocket") {
+		d.ctx.Confirm("websocket") // agreed on, whatever follows
+	}
+	if ex.resp.Status == 101 && d.opt.Upgrade != nil && ex.tx.Request != nil && strings.EqualFold(firstToken(f.upgrade), "h2c") {
+		d.passOn(h, ex)
+		return nil
+	}
+	d.finish(capture.Resp, h, true)
+	d.flush(true)
+	return decoders.ErrSwitch
+}
+
+// delimit decides how the body of a response ends, and that there is none, where h stays inHead (RFC 9112 section 6.3).
+func (d *decoder) delimit(h *half, ex *exchange, f *framing) {
+	p := &ex.resp
+	if f.te && f.hasLength {
+		p.Body.Conflict = true
+		d.weird("HTTP_content_length_and_chunked", "")
+	}
+	if f.te && !f.chunked {
+		d.weird("HTTP_transfer_encoding_not_chunked", "")
+	}
+	h.remain = 0
+	// Clients do not take chunks from a server that does not speak 1.1; servers do not care (RFC 9112 section 6.1).
+	chunked := (f.chunked || f.loose) && p.Version == "1.1"
+	p.Body.Conflict = p.Body.Conflict || f.te && !(chunked && f.chunked)
+	switch {
+	case ex.req.Method == "HEAD" || p.Status == 204 || p.Status == 304:
+	case chunked:
+		h.state, p.Body.Chunked = inChunkSize, true
+	case f.hasLength:
+		if f.length > 0 {
+			h.state, h.remain = inBody, f.length
+		}
+	default:
+		h.state = inClose
+	}
+}
+
 // oldResponse begins an HTTP/0.9 answer: a body and nothing else.
 func (d *decoder) oldResponse(h *half) {
 	d.old, d.seen = false, true
 	ex := d.answers(h.at)
-	ex.resp = Response{At: h.at, Version: "0.9", Resumed: h.resumed || d.refuted}
+	ex.resp = Response{At: h.at, Version: "0.9", From: d.from(h, false)}
 	ex.answered, ex.tx.Response = true, &ex.resp
 	h.state = inClose
 	d.openBody(h, ex, &ex.resp.Body, &framing{}, true)
@@ -1083,7 +1094,7 @@ func (d *decoder) finish(dir capture.Dir, h *half, complete bool) {
 		ex.respDone = true
 	}
 	if ex.reqDone && (ex.respDone || !ex.answered && d.half[capture.Resp].ended) {
-		late := dir == capture.Orig && ex.respDone && !ex.req.Resumed && !ex.resp.Resumed && !(body.Unseen && body.Missing > 0)
+		late := dir == capture.Orig && ex.respDone && !(ex.req.From | ex.resp.From).Has(apart) && !(body.From != 0 && body.Missing > 0)
 		n := ex.req.Body.rowLen
 		if late {
 			ex.req.Body.rowLen = 0
@@ -1117,11 +1128,9 @@ func (d *decoder) hand(ex *exchange) {
 		ex.tx.Response = &ex.resp
 	}
 	ex.tx.Flow = d.ctx.Flow()
-	if d.foreign && !Port(ex.tx.Flow.Resp.Port()) {
-		ex.req.Resumed = true
-	}
-	ex.tx.describe(capture.Orig, ex.req.block, &ex.req.Body, ex.req.Resumed)
-	ex.tx.describe(capture.Resp, ex.resp.block, &ex.resp.Body, ex.resp.Resumed)
+	ex.req.From |= capture.Unconfirmed.When(d.foreign)
+	ex.tx.describe(capture.Orig, ex.req.block, &ex.req.Body, ex.req.From)
+	ex.tx.describe(capture.Resp, ex.resp.block, &ex.resp.Body, ex.resp.From)
 	if d.raw != nil && ex.answered && ex.req.Version == "0.9" {
 		d.rawly(ex)
 	}
@@ -1292,6 +1301,14 @@ func (d *decoder) End(dir capture.Dir) {
 		d.flush(true)
 		d.close()
 	}
+}
+
+// apart is what sets a message apart from those before it in the flow.
+const apart = capture.AfterGap | capture.OtherProtocol
+
+// from tells of a message that begins in h; rtsp: in the name of RTSP.
+func (d *decoder) from(h *half, rtsp bool) capture.Provenance {
+	return capture.AfterGap.When(h.resumed) | capture.OtherProtocol.When(d.refuted || rtsp)
 }
 
 func (d *decoder) doubted() bool { return d.doubter != nil && d.doubter.Doubted() }

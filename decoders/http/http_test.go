@@ -505,7 +505,7 @@ func TestResumedBehindALoss(t *testing.T) {
 	get := func(n string) decodertest.Step { return c("GET /" + n + " HTTP/1.1\r\n\r\n") }
 	evs := transactions(decodertest.RunAll(t, []decoders.Spec{all()},
 		get("1"), s(ok), get("2"), decodertest.Step{Dir: capture.Resp, Gap: 40}, get("3"), s(ok)))
-	if len(evs) != 3 || evs[0].Response.Resumed || evs[2].Response == nil || !evs[2].Response.Resumed || evs[2].Request.Resumed {
+	if len(evs) != 3 || evs[0].Response.From != 0 || evs[2].Response == nil || evs[2].Response.From == 0 || evs[2].Request.From != 0 {
 		t.Errorf("%d transactions, %+v", len(evs), evs)
 	}
 }
@@ -646,7 +646,7 @@ func TestRow(t *testing.T) {
 		{"ALossBeforeTheClose", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabcdef"), {Dir: capture.Resp, Gap: 10}, s("ghi")}, "response_body_len=6"},
 		{"VersionThatIsNone", []decodertest.Step{c("GET /x  HTTP/1. \r\nHost: h\r\n\r\n"), s(ok)}, "host=h|uri=/x|version=1.1|status_code=200"},
 		{"NoVersion", []decodertest.Step{c("GET /x\r\n")}, "method=GET|uri=/x"},
-		{"AnswerBeforeTheRequestEnds", []decodertest.Step{c("POST /x HTTP/1.0\r\nContent-Length: 9\r\n\r\nabc"), s(ok), c("def"), c("ghi")}, "trans_depth=2|method-|uri-|request_body_len=9|response_body_len=0|status_code-"},
+		{"AnswerBeforeTheRequestEnds", []decodertest.Step{c("POST /x HTTP/1.0\r\nContent-Length: 9\r\n\r\nabc"), s(ok), c("def"), c("ghi")}, "trans_depth=1|method=POST|request_body_len=0|response_body_len=2"},
 		{"PieceWithoutAPlace", []decodertest.Step{c(get + "Range: bytes=0-1\r\n\r\n"), s("HTTP/1.1 206 Partial\r\nContent-Range: x\r\nConnection: close\r\n\r\n#!/bin/sh")}, "status_code=206|resp_mime_types-"},
 		{"PartsBehindALoss", []decodertest.Step{c(get + "\r\n"), s("HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary=XX\r\nContent-Length: 80\r\n\r\n--XX\r\n\r\n#!/bin/sh\r\n"),
 			{Dir: capture.Resp, Gap: 20}, s("x\r\n--XX\r\n\r\n%PDF-1.4 and so on\r\n--XX--\r\n")}, "resp_mime_types=[text/x-shellscript application/pdf]"},
@@ -706,13 +706,13 @@ func TestConnectWithoutAnswer(t *testing.T) {
 func told(t *testing.T, steps ...decodertest.Step) (files []*file.File) {
 	t.Helper()
 	cache := file.NewCache(file.Options{HashLimit: 1 << 20})
-	joined := file.NewJoined(cache, func(ev any, _, _ bool) { files = append(files, ev.(*file.File)) })
+	joined := file.NewJoined(cache, func(ev any, _ capture.Provenance) { files = append(files, ev.(*file.File)) })
 	for _, ev := range decodertest.Run(t, Spec(Options{Files: cache}), steps...) {
 		switch ev := ev.(type) {
 		case *file.File:
 			files = append(files, ev)
 		case *file.Piece:
-			joined.Take(ev, false, false)
+			joined.Take(ev, 0)
 		}
 	}
 	joined.End()
@@ -898,8 +898,8 @@ func TestWhatZeekDoesNotRecognise(t *testing.T) {
 		n := 0
 		for _, ev := range decodertest.Run(t, Spec(Options{}), tt.steps...) {
 			if tx, is := ev.(*Transaction); is && tx.Request != nil {
-				if n++; tx.Request.Resumed == tt.want {
-					t.Errorf("%s: Zeek reads it: %v", tt.name, !tx.Request.Resumed)
+				if n++; (tx.Request.From != 0) == tt.want {
+					t.Errorf("%s: it is known to everybody: %v", tt.name, tx.Request.From)
 				}
 			}
 		}
@@ -937,13 +937,13 @@ func TestRawReply(t *testing.T) {
 				files = append(files, ev)
 			}
 		}
-		if tx == nil || tx.Response.Status != 403 || tx.Response.Body.Len != 9 || tx.Response.Raw == nil || tx.Response.Raw.Status != 0 || tx.Response.Raw.Body.rowLen != int64(len(answer)) {
+		if tx == nil || tx.Response.Status != 403 || tx.Response.Body.Len != 9 || tx.Response.Simple == nil || tx.Response.Simple.Status != 0 || tx.Response.Simple.Body.rowLen != int64(len(answer)) {
 			t.Fatalf("cut at %d: %+v", cut, tx)
 		}
 		n := 0
 		for _, f := range files {
-			if !f.Resumed {
-				if n++; f.Seen != int64(len(answer)) || f.ID != tx.Response.Raw.Body.Files[0].ID {
+			if !f.Inner {
+				if n++; f.Seen != int64(len(answer)) || f.ID != tx.Response.Simple.Body.Files[0].ID {
 					t.Errorf("cut at %d: %+v", cut, f)
 				}
 			}

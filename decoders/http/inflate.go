@@ -620,7 +620,6 @@ func (z *inflater) readTrailer(b []byte) (rest []byte, more bool, err error) {
 }
 
 // data decodes symbols of a block until its end; more says that it needs more bits.
-//
 // It is whole because it runs once a symbol: a call for each half of a match costs more than the copy.
 func (z *inflater) data(b []byte) (rest []byte, more bool, err error) {
 	for {

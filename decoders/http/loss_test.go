@@ -27,8 +27,8 @@ func TestBodyThatBeginsWithALoss(t *testing.T) {
 				txs = append(txs, ev)
 			}
 		}
-		if len(txs) != 2 || txs[0].Request.Resumed || txs[0].Response == nil || txs[0].Response.Resumed ||
-			!txs[1].Request.Resumed || txs[1].Response == nil || txs[1].Response.Resumed {
+		if len(txs) != 2 || txs[0].Request.From != 0 || txs[0].Response == nil || txs[0].Response.From != 0 ||
+			txs[1].Request.From == 0 || txs[1].Response == nil || txs[1].Response.From != 0 {
 			t.Errorf("%s: %s", name, decodertest.Snapshot(txs))
 		}
 	}
@@ -131,7 +131,7 @@ func TestLongAfterConnect(t *testing.T) {
 // TestCutRequestLine: method and target of a line that a short snap length cuts.
 func TestCutRequestLine(t *testing.T) {
 	txs, _ := run(t, all(), c("POST /api/jobs/ HT"), decodertest.Step{Dir: capture.Orig, Gap: 200}, s(ok))
-	if len(txs) != 1 || txs[0].Request == nil || txs[0].Request.Target != "/api/jobs/" || txs[0].Request.Body.Complete || !txs[0].Request.Resumed {
+	if len(txs) != 1 || txs[0].Request == nil || txs[0].Request.Target != "/api/jobs/" || txs[0].Request.Body.Complete || !txs[0].Request.From.Has(capture.AfterGap) {
 		t.Errorf("%s", decodertest.Snapshot(txs))
 	}
 }

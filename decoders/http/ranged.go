@@ -92,7 +92,7 @@ func (d *decoder) openRange(ex *exchange) *ranged {
 // Zeek does not see it, or it is not to be looked into.
 func (d *decoder) joins(ex *exchange, r *ranged, total int64) bool {
 	f := d.ctx.Flow()
-	if total == 0 || total > maxJoined || r.open && !r.joined || ex.resp.Resumed || f == nil || f.Mid || !d.half[capture.Resp].sink.file.Digests() {
+	if total == 0 || total > maxJoined || r.open && !r.joined || ex.resp.From.Has(apart) || f == nil || f.Mid || !d.half[capture.Resp].sink.file.Digests() {
 		return false
 	}
 	if !r.open {
@@ -199,7 +199,7 @@ func (r *ranged) piece(d *decoder, body *Body) []*file.File {
 		return nil
 	}
 	f := list[0]
-	f.Flow, f.ID, f.Source, f.Sender, f.Checked = d.ctx.Flow(), r.id, "HTTP", capture.Resp, !body.Unseen
+	f.Flow, f.ID, f.Source, f.Sender, f.From = d.ctx.Flow(), r.id, "HTTP", capture.Resp, capture.Doubted.When(body.From != 0)
 	f.Name, f.HasName = r.name.Name, r.name.HasName
 	// The row of a message that is cut off comes late enough.
 	f.Unnamed = body.Complete && (r.joined || f.Seen < file.Beginning && (r.holes || r.next < r.total || r.total == 0))

@@ -6,7 +6,7 @@ import (
 )
 
 // rawReply is an answer with a head to a request without a version (RFC 1945 section 4.1), which servers give all the
-// same. It is read for what it is; Zeek takes the head for a part of the body, and so do its logs.
+// same. It is read for what it is, and as what the protocol makes of it: then the head is a part of the body.
 type rawReply struct {
 	file file.Reader
 	n    int64
@@ -32,20 +32,20 @@ func (d *decoder) tee(b []byte) (int, error) {
 	return used, err
 }
 
-// rawly adds the answer as Zeek has it to an exchange; the files that it holds are not logged.
+// rawly adds the answer as HTTP/0.9 has it to an exchange; the files that it holds are parts of that.
 func (d *decoder) rawly(ex *exchange) {
 	for _, f := range ex.resp.Body.Files {
-		f.Resumed = true
+		f.Inner = true
 	}
-	raw := &Response{At: ex.resp.At, Version: "0.9", Resumed: ex.resp.Resumed, Doubted: ex.resp.Doubted}
+	raw := &Response{At: ex.resp.At, Version: "0.9", From: ex.resp.From}
 	raw.Body.rowLen, raw.Body.Files = d.raw.n, d.raw.file.Close()
 	d.raw = nil
-	ex.resp.Raw = raw
+	ex.resp.Simple = raw
 	if meant := ex.resp.Body.Files; len(meant) == 1 && len(raw.Body.Files) == 1 {
 		raw.Body.Files[0].Copy, raw.Body.Files[0].Unfinished = meant[0].Copy, meant[0].Unfinished
 	}
 	for _, f := range raw.Body.Files {
-		f.Flow, f.Source, f.Sender, f.Resumed, f.Checked = ex.tx.Flow, "HTTP", capture.Resp, raw.Resumed, true
+		f.Flow, f.Source, f.Sender, f.From = ex.tx.Flow, "HTTP", capture.Resp, raw.From&apart
 		f.ID = file.NewID(f.Flow, uint32(ex.tx.Depth), byte(capture.Resp), 'r')
 		d.ctx.Emit(f)
 	}

@@ -19,7 +19,7 @@ func (t *Transaction) Repeats(earlier any) bool {
 	}
 	r, s := t.Response, o.Response
 	return r == nil || r.Status == s.Status && r.Reason == s.Reason && slices.Equal(r.Header, s.Header) &&
-		slices.Equal(r.Trailer, s.Trailer) && r.Raw == nil && s.Raw == nil && r.Body.repeats(&s.Body)
+		slices.Equal(r.Trailer, s.Trailer) && r.Simple == nil && s.Simple == nil && r.Body.repeats(&s.Body)
 }
 
 // repeats reports whether both bodies are the same. Of one that was not kept that cannot be told.

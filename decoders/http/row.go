@@ -12,14 +12,6 @@ import (
 // Log implements capture.Record.
 func (t *Transaction) Log() string { return "http" }
 
-// Log implements capture.Record.
-func (l *Late) Log() string { return "http" }
-
-// Row implements capture.Record with the columns of Zeek's http.log.
-func (l *Late) Row(w capture.Fields) {
-	(&Transaction{At: l.At, Flow: l.Flow, Depth: l.Depth, late: l.Len}).Row(w)
-}
-
 // Row implements capture.Record with the columns of Zeek's http.log.
 func (t *Transaction) Row(w capture.Fields) {
 	w.Time("ts", t.Time, t.Time != 0)
@@ -49,7 +41,7 @@ func (t *Transaction) Row(w capture.Fields) {
 	}
 	w.String("user_agent", f.agent.s, f.agent.set)
 	w.String("origin", f.origin.s, f.origin.set)
-	w.Count("request_body_len", uint64(q.Body.rowLen+t.late), true)
+	w.Count("request_body_len", uint64(q.Body.rowLen), true)
 	w.Count("response_body_len", uint64(p.Body.rowLen), true)
 	w.Count("status_code", uint64(p.Status), answered)
 	reason := p.Reason
@@ -123,9 +115,10 @@ func files(w capture.Fields, fuids, filenames, mimes string, b *Body) {
 }
 
 // describe tells the files of a body what only the message around it knows.
-func (t *Transaction) describe(dir capture.Dir, k *block, b *Body, resumed bool) {
+func (t *Transaction) describe(dir capture.Dir, k *block, b *Body, from capture.Provenance) {
 	for i, f := range b.Files {
-		f.Flow, f.Source, f.Sender, f.Resumed, f.Checked = t.Flow, t.source(dir), dir, resumed || b.Unseen && b.Missing > 0, !b.Unseen
+		f.Flow, f.Source, f.Sender = t.Flow, t.source(dir), dir
+		f.From = from&^capture.Doubted | capture.Doubted.When(b.From != 0) | capture.AfterGap.When(b.From != 0 && b.Missing > 0)
 		f.ID = file.NewID(t.Flow, uint32(t.Depth), byte(dir), byte(i))
 		if len(b.Files) == 1 && !f.HasName && k != nil {
 			f.Name, f.HasName = k.facts.file.s, k.facts.file.set

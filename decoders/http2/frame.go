@@ -118,24 +118,17 @@ func chain(b []byte) (chainState, role) {
 			return moreChain, who
 		}
 		f := parseHeader(b)
-		if !f.fits() || f.flags&^flagsOf(f.kind) != 0 || f.sid > 1<<28 {
+		if !f.likely() {
 			return noChain, who
 		}
 		rest := b[frameHeader:]
 		body := rest[:min(len(rest), f.length)]
-		if f.kind != frameData && f.length > maxCandidate || f.length > maxFrameMid {
-			return noChain, who
-		}
 		if f.kind != frameData && len(body) < f.length {
 			return moreChain, who
 		}
 		switch f.kind {
 		case frameHeaders:
-			block, ok := unpad(body, f.flags, frameHeaders)
-			if !ok || len(block) == 0 || f.flags&flagEndHeaders == 0 || f.sid&1 == 0 {
-				return noChain, who
-			}
-			w, r := looksHPACK(block)
+			w, r := headersWeight(f, body)
 			if w == 0 {
 				return noChain, who
 			}
@@ -177,6 +170,23 @@ func chain(b []byte) (chainState, role) {
 		}
 		b = rest[f.length:]
 	}
+}
+
+// likely reports whether a header is one that frames of a connection in the middle have.
+func (f header) likely() bool {
+	if !f.fits() || f.flags&^flagsOf(f.kind) != 0 || f.sid > 1<<28 {
+		return false
+	}
+	return f.length <= maxFrameMid && (f.kind == frameData || f.length <= maxCandidate)
+}
+
+// headersWeight weighs the body of a HEADERS frame, and says which side sends it; 0 is none.
+func headersWeight(f header, body []byte) (int, role) {
+	block, ok := unpad(body, f.flags, frameHeaders)
+	if !ok || len(block) == 0 || f.flags&flagEndHeaders == 0 || f.sid&1 == 0 {
+		return 0, isUnknown
+	}
+	return looksHPACK(block)
 }
 
 // controlWeight gives the weight of a whole frame without a header block and without data; 0 if its body is not as an
@@ -374,22 +384,12 @@ func (d *decoder) frame(dir capture.Dir, h *half, b []byte) (int, error) {
 	}
 	f := parseHeader(b)
 	first := !h.read
-	bad := !f.fits()
-	if !d.fresh {
-		bad = bad || f.r || f.kind >= frameKnown || f.length > maxFrameMid
-		if first && !bad {
-			// The direction's first bytes may be the middle of a frame: believe a chain only.
-			switch s, _ := chain(b); s {
-			case moreChain:
-				return 0, nil
-			case noChain:
-				bad = true
-			}
-		}
-	} else if first && dir != d.client && f.kind != frameSettings {
-		return 0, errNotHTTP2 // RFC 9113 section 3.4: the server's first frame; this one answers in something else
-	}
-	if bad {
+	switch state, err := d.credible(dir, first, f, b); {
+	case err != nil:
+		return 0, err
+	case state == moreChain:
+		return 0, nil
+	case state == noChain:
 		if !first {
 			d.say(badFrame)
 		}
@@ -424,23 +424,47 @@ func (d *decoder) frame(dir capture.Dir, h *half, b []byte) (int, error) {
 		}
 		d.reset(dir, f.sid, binary.BigEndian.Uint32(b[frameHeader:]))
 		return frameHeader + 4, nil
-	case frameSettings:
-		if d.setting++; d.setting > maxSettings {
-			d.say(settingsFlood)
-		}
-	case framePing:
-		if d.pings++; d.pings > maxPings {
-			d.say(pingFlood)
-		}
-	default:
-		if f.kind >= frameKnown {
-			d.say(unknownFrame) // RFC 9113 section 4.1: to be ignored
-		}
 	}
+	d.passed(f.kind)
 	if h.remain = f.length; h.remain > 0 {
 		h.state = inSkip
 	}
 	return frameHeader, nil
+}
+
+// credible judges whether f, the header that b begins with, is that of a frame; first says that it is the direction's first.
+// It returns an error if the server answers in something else.
+func (d *decoder) credible(dir capture.Dir, first bool, f header, b []byte) (chainState, error) {
+	switch {
+	case d.fresh && first && dir != d.client && f.kind != frameSettings:
+		return noChain, errNotHTTP2 // RFC 9113 section 3.4: the server's first frame
+	case !f.fits():
+		return noChain, nil
+	case d.fresh:
+	case f.r || f.kind >= frameKnown || f.length > maxFrameMid:
+		return noChain, nil
+	case first:
+		// The direction's first bytes may be the middle of a frame: believe a chain only.
+		s, _ := chain(b)
+		return s, nil
+	}
+	return yesChain, nil
+}
+
+// passed counts a frame whose payload is not read.
+func (d *decoder) passed(kind uint8) {
+	switch {
+	case kind == frameSettings:
+		if d.setting++; d.setting > maxSettings {
+			d.say(settingsFlood)
+		}
+	case kind == framePing:
+		if d.pings++; d.pings > maxPings {
+			d.say(pingFlood)
+		}
+	case kind >= frameKnown:
+		d.say(unknownFrame) // RFC 9113 section 4.1: to be ignored
+	}
 }
 
 func (d *decoder) beginData(dir capture.Dir, h *half, f header, b []byte) (int, error) {

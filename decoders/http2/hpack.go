@@ -208,19 +208,7 @@ func rawText(b []byte) (raw, rest []byte, ok bool) {
 // looksHPACK weighs a complete header block without reading its strings, and says whose it is by the pseudo-headers
 // of the static table. 0 is no header block.
 func looksHPACK(b []byte) (weight int, who role) {
-	asks := 0 // pseudo-headers of a request
-	seen := func(i int) {
-		if i > 0 && i <= 7 {
-			asks++
-		}
-		switch {
-		case i == 0 || i >= firstDynamic || who != isUnknown:
-		case i <= 7:
-			who = isClient
-		case i <= 14:
-			who = isServer
-		}
-	}
+	var p pseudo
 	first, fields := true, 0
 	for len(b) > 0 {
 		c := b[0]
@@ -232,7 +220,7 @@ func looksHPACK(b []byte) (weight int, who role) {
 				return 0, isUnknown
 			}
 			b = rest
-			seen(i)
+			p.seen(i)
 		case c&0xe0 == 0x20:
 			if _, rest, ok := integer(b, 5); ok && first {
 				b = rest
@@ -240,46 +228,75 @@ func looksHPACK(b []byte) (weight int, who role) {
 			}
 			return 0, isUnknown
 		default:
-			bits := uint(4)
-			if c&0x40 != 0 {
-				bits = 6
-			}
-			i, rest, ok := integer(b, bits)
-			if !ok || i >= firstDynamic+maxTable/entryCost {
+			rest, ok := p.literal(b)
+			if !ok {
 				return 0, isUnknown
 			}
-			if i == 0 {
-				name, r, ok := rawText(rest)
-				if !ok || len(name) == 0 || rest[0]&0x80 == 0 && !token(name) {
-					return 0, isUnknown
-				}
-				switch string(name) {
-				case ":path", ":method", ":authority", ":scheme":
-					seen(1)
-				case ":status":
-					seen(8)
-				}
-				rest = r
-			}
-			value, r, ok := rawText(rest)
-			if !ok || rest[0]&0x80 == 0 && !printable(value) {
-				return 0, isUnknown
-			}
-			b = r
-			seen(i)
+			b = rest
 		}
 		first = false
 		fields++
 	}
 	switch {
-	case who == isClient && asks >= 2:
-		return enough, who // a method and a scheme, at least: nothing else has them between such lengths
-	case who != isUnknown:
-		return headers, who
+	case p.who == isClient && p.asks >= 2:
+		return enough, p.who // a method and a scheme, at least: nothing else has them between such lengths
+	case p.who != isUnknown:
+		return headers, p.who
 	case fields > 0:
-		return weak, who
+		return weak, p.who
 	}
-	return 0, who
+	return 0, p.who
+}
+
+// pseudo is what pseudo-headers say of who sends a block.
+type pseudo struct {
+	who  role
+	asks int // pseudo-headers of a request
+}
+
+// seen takes a field with the name of entry i of the static table.
+func (p *pseudo) seen(i int) {
+	if i > 0 && i <= 7 {
+		p.asks++
+	}
+	switch {
+	case i == 0 || i >= firstDynamic || p.who != isUnknown:
+	case i <= 7:
+		p.who = isClient
+	case i <= 14:
+		p.who = isServer
+	}
+}
+
+// literal takes a field whose value is in the block, and returns what follows it.
+func (p *pseudo) literal(b []byte) (rest []byte, ok bool) {
+	bits := uint(4)
+	if b[0]&0x40 != 0 {
+		bits = 6
+	}
+	i, rest, ok := integer(b, bits)
+	if !ok || i >= firstDynamic+maxTable/entryCost {
+		return nil, false
+	}
+	if i == 0 {
+		name, r, ok := rawText(rest)
+		if !ok || len(name) == 0 || rest[0]&0x80 == 0 && !token(name) {
+			return nil, false
+		}
+		switch string(name) {
+		case ":path", ":method", ":authority", ":scheme":
+			p.seen(1)
+		case ":status":
+			p.seen(8)
+		}
+		rest = r
+	}
+	value, r, ok := rawText(rest)
+	if !ok || rest[0]&0x80 == 0 && !printable(value) {
+		return nil, false
+	}
+	p.seen(i)
+	return r, true
 }
 
 // token says that b can be a field's name: lower case (RFC 9113 section 8.2.1), with the pseudo-header's colon.

@@ -47,7 +47,7 @@ type Options struct {
 
 // Spec registers the decoder. It belongs before all others: anything may follow.
 func Spec(opt Options) decoders.Spec {
-	return decoders.Spec{Name: "proxy", Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
+	return decoders.Spec{Name: "proxy", Preface: true, Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
 		return &decoder{ctx: ctx, opt: opt}
 	}}
 }

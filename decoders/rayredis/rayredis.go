@@ -366,16 +366,8 @@ func (p *part) reset() {
 // read takes the next piece of a message. done says that the message is whole.
 func (p *part) read(b []byte) (n int, done bool, err error) {
 	if p.bulk > 0 {
-		n = min(p.bulk, len(b))
-		if i := p.n; i < keepArgs {
-			text := b[:min(n, max(p.bulk-2, 0))]
-			p.args[i] = append(p.args[i], text[:min(len(text), keepBytes-len(p.args[i]))]...)
-		}
-		if p.bulk -= n; p.bulk > 0 {
-			return n, false, nil
-		}
-		p.n++
-		return n, p.value(), nil
+		n, done = p.text(b)
+		return n, done, nil
 	}
 	if p.first == 0 {
 		p.first = b[0]
@@ -412,12 +404,9 @@ func (p *part) read(b []byte) (n int, done bool, err error) {
 		p.open = append(p.open, k)
 		return n, false, nil
 	case '+', '-', ':', '_', '#', ',', '(': // one line
-		i := bytes.IndexByte(b[:min(len(b), 4*keepBytes)], '\n')
+		i, err := lineEnd(b, 4*keepBytes)
 		if i < 0 {
-			if len(b) >= 4*keepBytes {
-				return 0, false, errNotRESP
-			}
-			return 0, false, nil
+			return 0, false, err
 		}
 		if len(p.open) == 0 {
 			p.line = append(p.line, b[:min(i, keepBytes)]...)
@@ -425,12 +414,9 @@ func (p *part) read(b []byte) (n int, done bool, err error) {
 		return i + 1, p.value(), nil
 	}
 	if c := b[0]; p.words && len(p.open) == 0 && (c|0x20 >= 'a' && c|0x20 <= 'z' || c == '\r' || c == '\n' || c == ' ') {
-		i := bytes.IndexByte(b[:min(len(b), maxInline)], '\n')
+		i, err := lineEnd(b, maxInline)
 		if i < 0 {
-			if len(b) >= maxInline {
-				return 0, false, errNotRESP
-			}
-			return 0, false, nil
+			return 0, false, err
 		}
 		if p.split(b[:i]); p.n == 0 {
 			p.first = 0
@@ -440,6 +426,29 @@ func (p *part) read(b []byte) (n int, done bool, err error) {
 		return i + 1, true, nil
 	}
 	return 0, false, errNotRESP
+}
+
+// text takes the next bytes of a text of known length.
+func (p *part) text(b []byte) (n int, done bool) {
+	n = min(p.bulk, len(b))
+	if i := p.n; i < keepArgs {
+		text := b[:min(n, max(p.bulk-2, 0))]
+		p.args[i] = append(p.args[i], text[:min(len(text), keepBytes-len(p.args[i]))]...)
+	}
+	if p.bulk -= n; p.bulk > 0 {
+		return n, false
+	}
+	p.n++
+	return n, p.value()
+}
+
+// lineEnd finds the end of a line of fewer than most bytes; -1 if it is not there yet, or with an error if the line is longer.
+func lineEnd(b []byte, most int) (int, error) {
+	i := bytes.IndexByte(b[:min(len(b), most)], '\n')
+	if i < 0 && len(b) >= most {
+		return i, errNotRESP
+	}
+	return i, nil
 }
 
 // value notes that one value is whole, and says whether the message is.

@@ -106,25 +106,12 @@ func (m *masker) commands() {
 	if len(s) < 4 {
 		return
 	}
-	var has, before programs // of this command, and of the one before the pipe
-	var said [2]int          // what that one says
-	argument := 0            // of the words behind the command that are no options
-	verb := 0                // the argument where login or set stood
-	batch := false
+	var x commandState
 	for i := 0; i < len(s); {
 		c := s[i]
 		switch class := commandBytes[c]; {
 		case class == ends:
-			before = 0
-			if c == '|' {
-				before = has
-			}
-			if c != '(' && c != ')' || i > 0 && s[i-1] == '$' {
-				if has&talker == 0 || c != '|' {
-					said = [2]int{}
-				}
-				has, argument, verb, batch = 0, 0, 0, false
-			}
+			x.ends(c, i > 0 && s[i-1] == '$')
 			i++
 			continue
 		case class == between:
@@ -136,51 +123,94 @@ func (m *masker) commands() {
 			i++
 		}
 		w := s[from:i]
-		if w[0] == '-' || has&slashP != 0 && w[0] == '/' {
-			if w == "-b" || len(w) < 8 && strings.HasPrefix(w, "-") && strings.Contains(w, "b") {
-				batch = true
-			}
-			if has&feeder != 0 && before&talker != 0 && (w == "-S" || w == "--stdin" || w == "--password-stdin" || w == "-s" || w == "-" || w == "--passphrase-fd") {
-				m.hide(said[0], said[1])
-			}
-			if has&(loginer|logsIn) == loginer|logsIn && before&talker != 0 && w == "--password-stdin" {
-				m.hide(said[0], said[1])
-			}
-			to, took := m.option(from, i, has)
-			i = max(i, to)
-			has &^= took
-			continue
-		}
-		if n, ok := commandOf(w); ok {
-			if n&(talker) != 0 && has == 0 {
-				said = m.rest(i)
-			}
-			if n == logsIn {
-				verb = argument
-			}
-			if n&chpasswd != 0 && has&chpasswd == 0 {
-				m.userPass(said[0], said[1])
-				m.userPass(i, min(len(s), i+256))
-			}
-			if has == 0 || n == logsIn || has&feeder != 0 {
-				has |= n
-				argument = 0
-				continue
-			}
-			has |= n &^ (talker | feeder)
-		}
-		argument++
 		switch {
-		case has&htpasswd != 0 && batch && argument == 3,
-			has&(wandb|logsIn) == wandb|logsIn && argument == 1 && len(w) >= 8,
-			has&minio != 0 && verb > 0 && argument == verb+4:
-			if !masked(w) && !variable(w) {
-				m.hide(from, i)
-			}
-		case has&minio != 0 && w == "set":
-			verb = argument
+		case w[0] == '-' || x.has&slashP != 0 && w[0] == '/':
+			i = m.commandOption(&x, from, i)
+		case m.commandName(&x, w, i):
+		default:
+			m.commandArgument(&x, w, from, i)
 		}
-		_ = verb
+	}
+}
+
+// commandState is what is known of the command at hand.
+type commandState struct {
+	has, before programs // of this command, and of the one before the pipe
+	said        [2]int   // what that one says
+	argument    int      // of the words behind the command that are no options
+	verb        int      // the argument where login or set stood
+	batch       bool
+}
+
+// ends takes c, which ends the command. A parenthesis does only where it opens a substitution.
+func (x *commandState) ends(c byte, dollar bool) {
+	x.before = 0
+	if c == '|' {
+		x.before = x.has
+	}
+	if c != '(' && c != ')' || dollar {
+		if x.has&talker == 0 || c != '|' {
+			x.said = [2]int{}
+		}
+		x.has, x.argument, x.verb, x.batch = 0, 0, 0, false
+	}
+}
+
+// commandOption takes the option at [from, i), and returns where what belongs to it ends.
+func (m *masker) commandOption(x *commandState, from, i int) int {
+	w := m.s[from:i]
+	if w == "-b" || len(w) < 8 && strings.HasPrefix(w, "-") && strings.Contains(w, "b") {
+		x.batch = true
+	}
+	if x.has&feeder != 0 && x.before&talker != 0 && (w == "-S" || w == "--stdin" || w == "--password-stdin" || w == "-s" || w == "-" || w == "--passphrase-fd") {
+		m.hide(x.said[0], x.said[1])
+	}
+	if x.has&(loginer|logsIn) == loginer|logsIn && x.before&talker != 0 && w == "--password-stdin" {
+		m.hide(x.said[0], x.said[1])
+	}
+	to, took := m.option(from, i, x.has)
+	x.has &^= took
+	return max(i, to)
+}
+
+// commandName takes the word w, which ends at i, if it names a command, or what a command does; false if it is also an
+// argument, or that alone.
+func (m *masker) commandName(x *commandState, w string, i int) bool {
+	n, ok := commandOf(w)
+	if !ok {
+		return false
+	}
+	if n&talker != 0 && x.has == 0 {
+		x.said = m.rest(i)
+	}
+	if n == logsIn {
+		x.verb = x.argument
+	}
+	if n&chpasswd != 0 && x.has&chpasswd == 0 {
+		m.userPass(x.said[0], x.said[1])
+		m.userPass(i, min(len(m.s), i+256))
+	}
+	if x.has == 0 || n == logsIn || x.has&feeder != 0 {
+		x.has |= n
+		x.argument = 0
+		return true
+	}
+	x.has |= n &^ (talker | feeder)
+	return false
+}
+
+// commandArgument masks the word w at [from, i) if it is the argument that is a password.
+func (m *masker) commandArgument(x *commandState, w string, from, i int) {
+	x.argument++
+	switch {
+	case x.has&htpasswd != 0 && x.batch && x.argument == 3,
+		x.has&(wandb|logsIn) == wandb|logsIn && x.argument == 1 && len(w) >= 8,
+		x.has&minio != 0 && x.verb > 0 && x.argument == x.verb+4:
+		if !masked(w) && !variable(w) {
+			m.hide(from, i)
+		}
+	case x.has&minio != 0 && w == "set":
+		x.verb = x.argument
 	}
 }
 

@@ -327,31 +327,20 @@ func (m *masker) prefix(p string, start, end int) {
 	if start < m.run || m.s[start:end] != p || !m.begins(start) {
 		return
 	}
-	to, digits, upper, lower, joints := end, false, false, false, false
+	var k keyKinds
+	to := end
 	dots := p == "eyJ" || strings.HasSuffix(p, ".")
 	likely := func() bool {
-		return upper && lower || digits && (upper || lower) && (!joints || to-end >= 2*least) || p == "AKIA" || p == "ASIA"
+		return k.upper && k.lower || k.digits && (k.upper || k.lower) && (!k.joints || to-end >= 2*least) || p == "AKIA" || p == "ASIA"
 	}
 	for ; to < len(m.s); to++ {
-		c := m.s[to]
 		if to-end == defaultMax && !likely() {
 			return
 		}
-		switch {
-		case c >= '0' && c <= '9':
-			digits = true
-		case c >= 'A' && c <= 'Z':
-			upper = true
-		case c >= 'a' && c <= 'z':
-			lower = true
-		case c == '_' || c == '-':
-			joints = true
-		case dots && c == '.':
-		default:
-			goto end
+		if c := m.s[to]; !k.take(c) && (c != '.' || !dots) {
+			break
 		}
 	}
-end:
 	if to-end < least || !likely() {
 		return
 	}
@@ -360,6 +349,26 @@ end:
 	}
 	m.hide(start, to)
 	m.run = to
+}
+
+// keyKinds is which kinds of bytes a key has.
+type keyKinds struct{ digits, upper, lower, joints bool }
+
+// take notes c, and reports whether keys consist of such.
+func (k *keyKinds) take(c byte) bool {
+	switch {
+	case c >= '0' && c <= '9':
+		k.digits = true
+	case c >= 'A' && c <= 'Z':
+		k.upper = true
+	case c >= 'a' && c <= 'z':
+		k.lower = true
+	case c == '_' || c == '-':
+		k.joints = true
+	default:
+		return false
+	}
+	return true
 }
 
 // scheme masks what stands behind Bearer and Basic, wherever that is.
@@ -395,7 +404,7 @@ func (m *masker) url(start, end int) {
 		if c == '@' {
 			at = to
 		}
-		if c <= ' ' || c == '/' || c == '?' || c == '#' || c == '"' || c == '\'' || c == '<' || c == '>' || c == '`' || c == '\\' || c == '|' {
+		if c <= ' ' || strings.IndexByte("/?#\"'<>`\\|", c) >= 0 {
 			break
 		}
 	}
@@ -496,31 +505,7 @@ var (
 
 // nameKind judges a name by its parts: DB_PASSWORD, apiKey, x-auth-token, client.secret.
 func nameKind(name string) nameOf {
-	var parts [8]string
-	n := 0
-	low := strings.ToLower(name)
-	begin := 0
-	put := func(to int) {
-		if to > begin {
-			p := strings.TrimRight(low[begin:to], "0123456789")
-			if p != "" && n < len(parts) {
-				parts[n] = p
-				n++
-			}
-		}
-	}
-	for i := range len(name) {
-		c := name[i]
-		switch {
-		case c == '_' || c == '-' || c == '.':
-			put(i)
-			begin = i + 1
-		case c >= 'A' && c <= 'Z' && i > begin && name[i-1] >= 'a' && name[i-1] <= 'z':
-			put(i)
-			begin = i
-		}
-	}
-	put(len(name))
+	parts, n := partsOf(name)
 	if n == 0 {
 		return nothing
 	}
@@ -566,6 +551,34 @@ func nameKind(name string) nameOf {
 		}
 	}
 	return best
+}
+
+// partsOf cuts a name into its words, in lower case and without digits at their ends; n of them, the first eight.
+func partsOf(name string) (parts [8]string, n int) {
+	low := strings.ToLower(name)
+	begin := 0
+	put := func(to int) {
+		if to > begin {
+			p := strings.TrimRight(low[begin:to], "0123456789")
+			if p != "" && n < len(parts) {
+				parts[n] = p
+				n++
+			}
+		}
+	}
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c == '_' || c == '-' || c == '.':
+			put(i)
+			begin = i + 1
+		case c >= 'A' && c <= 'Z' && i > begin && name[i-1] >= 'a' && name[i-1] <= 'z':
+			put(i)
+			begin = i
+		}
+	}
+	put(len(name))
+	return parts, n
 }
 
 func nameByte(c byte) bool { return wordByte(c) || c == '-' || c == '.' }
@@ -722,23 +735,13 @@ func (m *masker) value(i int, encoded bool) (v string, from int, quote byte) {
 	for i+slashes < len(s) && slashes < 4 && s[i+slashes] == '\\' {
 		slashes++
 	}
+	from = i
 	if q := i + slashes; q < len(s) && (s[q] == '"' || s[q] == '\'') {
 		from, quote = q+1, s[q]
 		part := s[from:min(len(s), from+maxValue)]
-		for at := 0; at < len(part); at++ {
-			if part[at] == quote {
-				back := 0
-				for back < at && part[at-1-back] == '\\' {
-					back++
-				}
-				if quote == '\'' && slashes == 0 || back <= slashes && (back == slashes || slashes == 0 && back%2 == 0) {
-					return part[:at-min(back, slashes)], from, quote
-				}
-			}
-		}
-		i = from // no end: up to the next blank
-	} else {
-		from = i
+		if n := quotedLen(part, quote, slashes); n >= 0 {
+			return part[:n], from, quote
+		} // no end: up to the next blank
 	}
 	if !encoded && from >= m.plain[0] && from < m.plain[1] {
 		return s[from:m.plain[1]], from, quote
@@ -767,6 +770,24 @@ func (m *masker) value(i int, encoded bool) (v string, from int, quote byte) {
 	return s[from:i], from, quote
 }
 
+// quotedLen returns the length of the value at the beginning of s that ends with a quote like the one before it, which had
+// so many backslashes; -1 if none does.
+func quotedLen(s string, quote byte, slashes int) int {
+	for at := 0; at < len(s); at++ {
+		if s[at] != quote {
+			continue
+		}
+		back := 0
+		for back < at && s[at-1-back] == '\\' {
+			back++
+		}
+		if quote == '\'' && slashes == 0 || back <= slashes && (back == slashes || slashes == 0 && back%2 == 0) {
+			return at - min(back, slashes)
+		}
+	}
+	return -1
+}
+
 // variable says that a value is one of the shell, which is no secret.
 func variable(v string) bool {
 	return len(v) > 1 && v[0] == '$' && (wordByte(v[1]) || v[1] == '{' || v[1] == '(') || strings.HasPrefix(v, "`")
@@ -786,47 +807,21 @@ func (m *masker) valueOf(i int, k nameOf, query, encoded, strict, option bool) {
 	if masked(v) || v == "" || len(v) < 12 && empties[strings.ToLower(v)] {
 		return
 	}
-	least := 1
-	switch {
-	case k == keyed:
-		least = 6
-	case k == queried:
-		least = 4
-	case !strict:
-		least = 3
-	}
 	if option {
-		source, rest, ok := strings.Cut(v[:min(len(v), 8)], ":") // of openssl: pass:x, env:NAME, file:NAME
-		switch {
-		case ok && source == "pass":
-			from, v = from+len("pass:"), v[len("pass:"):]
-			if v == "" || masked(v) {
-				return
-			}
-		case ok && (source == "env" || source == "file" || source == "fd") && rest != "":
+		n, elsewhere := passSource(v)
+		from, v = from+n, v[n:]
+		if elsewhere || n > 0 && (v == "" || masked(v)) {
 			return
 		}
 	}
-	if len(v) < least {
+	if len(v) < shortest(k, strict) {
 		return
 	}
 	if quote != '\'' && !query && variable(v) || strings.HasPrefix(v, "$(") || strings.HasPrefix(v, "${") || v[0] == '`' {
 		return
 	}
-	if quote == 0 && !query {
-		if v[0] == '/' && (k == keyed || strings.HasSuffix(strings.ToLower(m.s[max(0, i-4):i]), "pwd=")) || v[0] == '(' || v[0] == '{' || v[0] == '[' || v[0] == '%' && len(v) <= 3 {
-			return
-		}
-		short := v[:min(len(v), 2*maxName)]
-		if n := strings.IndexAny(short, "(["); n > 0 && identifier(v[:n]) { // code: get_token(), os.environ["TOKEN"]
-			return
-		}
-		if n := strings.LastIndexByte(short, '.'); n > 0 && len(v) < 2*maxName && identifier(v) && nameKind(v[n+1:]) != nothing { // args.password
-			return
-		}
-		if k != secret && len(v) < 6 && strings.Trim(v, "0123456789") == "" {
-			return
-		}
+	if quote == 0 && !query && m.isCode(i, k, v) {
+		return
 	}
 	// A URL has its own rules, and what runs is for the analyst.
 	if n := strings.Index(v[:min(len(v), maxName)], "://"); n > 0 && identifier(strings.NewReplacer("+", "", "-", "").Replace(v[:n])) {
@@ -841,6 +836,48 @@ func (m *masker) valueOf(i int, k nameOf, query, encoded, strict, option bool) {
 		}
 	}
 	m.hideValue(from, from+len(v))
+}
+
+// shortest is how long the value of a name of kind k must be to be masked.
+func shortest(k nameOf, strict bool) int {
+	switch {
+	case k == keyed:
+		return 6
+	case k == queried:
+		return 4
+	case !strict:
+		return 3
+	}
+	return 1
+}
+
+// passSource reads the value of an option that says where the password is, as openssl's do: pass:x, env:NAME, file:NAME.
+// With pass it is what follows, from n on.
+func passSource(v string) (n int, elsewhere bool) {
+	source, rest, ok := strings.Cut(v[:min(len(v), 8)], ":")
+	switch {
+	case !ok:
+	case source == "pass":
+		return len("pass:"), false
+	case (source == "env" || source == "file" || source == "fd") && rest != "":
+		return 0, true
+	}
+	return 0, false
+}
+
+// isCode reports whether the value v, which stands without quotes at i, is a path, an expression or a reference and no secret.
+func (m *masker) isCode(i int, k nameOf, v string) bool {
+	if v[0] == '/' && (k == keyed || strings.HasSuffix(strings.ToLower(m.s[max(0, i-4):i]), "pwd=")) || v[0] == '(' || v[0] == '{' || v[0] == '[' || v[0] == '%' && len(v) <= 3 {
+		return true
+	}
+	short := v[:min(len(v), 2*maxName)]
+	if n := strings.IndexAny(short, "(["); n > 0 && identifier(v[:n]) { // get_token(), os.environ["TOKEN"]
+		return true
+	}
+	if n := strings.LastIndexByte(short, '.'); n > 0 && len(v) < 2*maxName && identifier(v) && nameKind(v[n+1:]) != nothing { // args.password
+		return true
+	}
+	return k != secret && len(v) < 6 && strings.Trim(v, "0123456789") == ""
 }
 
 // runs says that a value of several words is a command rather than a phrase to remember.

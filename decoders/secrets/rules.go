@@ -38,6 +38,17 @@ type Rule struct {
 	inner    bool // keywords may follow a letter or digit
 }
 
+// RuleOf returns the rule with an ID, nil if there is none.
+func RuleOf(id string) *Rule {
+	rules := builtin().rules
+	for i := range rules {
+		if rules[i].ID == id {
+			return &rules[i]
+		}
+	}
+	return nil
+}
+
 // Version is that of the data file.
 func Version() string {
 	_, v, _ := strings.Cut(rulesTSV, "version ")

@@ -335,7 +335,8 @@ func telling(b []byte) bool {
 // Spec registers the decoder of bare streams that begin like no line: with a byte order mark, with an archive's zeros. It
 // belongs behind all others, services with Text as its follower included.
 func Spec() decoders.Spec {
-	return decoders.Spec{Name: "secrets", Any: true, Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
+	after := []decoders.After{{Name: "services", Why: "lines of a protocol that has a name may hold the names of variables"}}
+	return decoders.Spec{Name: "secrets", Any: true, After: after, Stream: probe, New: func(ctx decoders.Context) decoders.Decoder {
 		return &decoder{ctx: ctx}
 	}}
 }

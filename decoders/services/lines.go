@@ -367,7 +367,7 @@ func (t *ftp) end(c *conversation) {
 
 func (t *ftp) expect(c *conversation, orig netip.Addr, resp netip.AddrPort) {
 	if t.sure {
-		c.ctx.Emit(&Expected{At: c.ctx.At(), Flow: c.id(), Orig: orig, Resp: resp, Service: "ftp-data"})
+		c.ctx.Emit(&capture.Expected{At: c.ctx.At(), Flow: c.id(), Orig: orig, Resp: resp, Service: ftpData})
 	}
 }
 

@@ -1,10 +1,10 @@
 // Package services names, for the service column of conn.log, the protocols that raytap does not decode.
 //
-// In: the streams and datagrams that no decoder wanted, so its Spec is the last of the registry. Out: names, said
+// In: the streams and datagrams that no decoder wanted. Out: names, said
 // through Context.Confirm; no log of their own. What carries files is also read by the Options.Follow of its name, which
-// gets what is used here from the message on that made the name likely, to the end of the stream. A conversation of FTP also says which data connections it arranged
-// (*Expected), and Expectations gives those the name ftp-data, and lets what they carried (*Transfer, of which Transfers
-// reads at most 1 MiB unless it comes from port 20) into files.log.
+// gets what is used here from the message on that made the name likely, to the end of the stream. A conversation of FTP also announces its data connections
+// (*capture.Expected); what they carried is a *capture.Awaited, of which at most 1 MiB is read unless it comes from port 20
+// (Expect).
 //
 // A protocol is one line in the tables streams or datagrams. The bytes decide, and they are believed when Zeek's
 // analyzer of the same name would confirm itself, so that the column says the same: SSH when keys were agreed, SMTP
@@ -90,6 +90,7 @@ const Text = "text"
 func Spec(opt Options) decoders.Spec {
 	return decoders.Spec{
 		Name: "services", Stream: probeStream, Datagram: probeDatagram, Any: true,
+		After: []decoders.After{{Name: "bare", Why: "a file may begin with a line"}, {Name: "shell", Why: "a prompt is a line"}},
 		New: func(ctx decoders.Context) decoders.Decoder {
 			return &decoder{c: conversation{ctx: ctx, follow: opt.Follow}}
 		},

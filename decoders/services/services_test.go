@@ -454,67 +454,13 @@ func TestDataConnections(t *testing.T) {
 				if len(got) != 1 {
 					t.Fatalf("%d events", len(got))
 				}
-				e := got[0].(*Expected)
+				e := got[0].(*capture.Expected)
 				if e.Orig.String() != tc.orig || e.Resp.String() != tc.resp || e.Service != "ftp-data" {
 					t.Fatalf("arranged %s to %s as %s", e.Orig, e.Resp, e.Service)
 				}
 			}
 		})
 	}
-}
-
-func TestExpectations(t *testing.T) {
-	orig, resp := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddrPort("10.0.0.2:1234")
-	at := func(sec capture.Time) capture.At { return capture.At{Time: sec * 1e9} }
-	conn := func(start capture.Time, to netip.AddrPort) *capture.Conn {
-		return &capture.Conn{Flow: &capture.Flow{Start: start * 1e9, Orig: netip.AddrPortFrom(orig, 999), Resp: to, Proto: capture.ProtoTCP}}
-	}
-	for _, tc := range []struct {
-		name string
-		conn *capture.Conn
-		want bool
-	}{
-		{"arranged", conn(101, resp), true},
-		{"at the last moment", conn(400, resp), true},
-		{"too late", conn(401, resp), false},
-		{"long before", conn(90, resp), false},
-		{"another port", conn(101, netip.MustParseAddrPort("10.0.0.2:1235")), false},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			var x Expectations
-			x.Event(conn(1, resp)) // before anything was arranged
-			x.Event(&Expected{At: at(100), Orig: orig, Resp: resp, Service: "ftp-data"})
-			x.Event(tc.conn)
-			x.Event(tc.conn)
-			if got := slices.Equal(tc.conn.Services, []string{"ftp-data"}); got != tc.want {
-				t.Error(tc.conn.Services)
-			}
-		})
-	}
-	t.Run("arranged twice, told of late", func(t *testing.T) {
-		var x Expectations
-		for _, sec := range []capture.Time{100, 300} {
-			x.Event(&Expected{At: at(sec), Orig: orig, Resp: resp, Service: "ftp-data"})
-		}
-		first := conn(101, resp)
-		x.Event(first)
-		if len(first.Services) != 1 {
-			t.Error("the second arrangement took the first one's place")
-		}
-	})
-	t.Run("the oldest gives way", func(t *testing.T) {
-		var x Expectations
-		for i := range maxExpected + 10 {
-			to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 1)
-			x.Event(&Expected{At: at(100), Orig: orig, Resp: to, Service: "ftp-data"})
-		}
-		if len(x.waiting) != maxExpected || len(x.order) != maxExpected {
-			t.Errorf("%d waiting, %d in order", len(x.waiting), len(x.order))
-		}
-		if _, ok := x.waiting[expectation{orig, netip.MustParseAddrPort("10.0.0.9:1")}]; ok {
-			t.Error("the oldest is still there")
-		}
-	})
 }
 
 func TestDatagrams(t *testing.T) {

@@ -39,16 +39,8 @@ func foreign(b []byte) bool {
 	if inJSON(b) {
 		return false
 	}
-	high := 0
-	for i, c := range b[:min(len(b), textHead)] {
-		switch {
-		case c >= 0x80:
-			if high++; high > maxHigh || c == 0xff && i+1 < len(b) && b[i+1] >= 0xf0 {
-				return true // telnet's negotiation begins with 0xff
-			}
-		case c < 0x20 && c != '\t' && c != '\r' && c != '\n' && c != 0x1b && c != 0x07 && c != 0x08 && c != 0x03 && c != 0x04:
-			return true
-		}
+	if binary(b) {
+		return true
 	}
 next:
 	for _, s := range starts {
@@ -82,6 +74,22 @@ next:
 	}
 	// Later it may be su that asks.
 	return bytes.Contains(head[:min(len(head), passwordHead)], []byte("assword:"))
+}
+
+// binary reports whether the beginning has bytes that a terminal's text does not have, or too many that are not of ASCII.
+func binary(b []byte) bool {
+	high := 0
+	for i, c := range b[:min(len(b), textHead)] {
+		switch {
+		case c >= 0x80:
+			if high++; high > maxHigh || c == 0xff && i+1 < len(b) && b[i+1] >= 0xf0 {
+				return true // telnet's negotiation begins with 0xff
+			}
+		case c < 0x20 && c != '\t' && c != '\r' && c != '\n' && c != 0x1b && c != 0x07 && c != 0x08 && c != 0x03 && c != 0x04:
+			return true
+		}
+	}
+	return false
 }
 
 // certain judges what one side, out, would have answered as a shell to the other's lines. With final nothing more comes, and
@@ -546,6 +554,7 @@ func command(cmds []string, names ...string) string {
 }
 
 // answers finds the command that a line answers. bit tells kinds of answers apart; sure ones need no second.
+// It is whole because it is one table of lines and the commands that print them.
 func answers(l string, cmds []string) (cmd string, bit uint32, sure bool) {
 	if len(cmds) == 0 {
 		return "", 0, false

@@ -72,7 +72,8 @@ type Evidence struct {
 // Spec registers the decoder. It belongs behind all that have a grammar and, since it waits with text that it does not
 // know, before those that take any text: its probe refuses the beginnings of the usual text protocols at once.
 func Spec() decoders.Spec {
-	return decoders.Spec{Name: "shell", Any: true, Stream: probe, Datagram: probeDatagram, New: func(ctx decoders.Context) decoders.Decoder {
+	after := []decoders.After{{Name: "bare", Why: "a script that is sent as a file reads like a session"}}
+	return decoders.Spec{Name: "shell", Any: true, After: after, Stream: probe, Datagram: probeDatagram, New: func(ctx decoders.Context) decoders.Decoder {
 		return &decoder{ctx: ctx}
 	}}
 }

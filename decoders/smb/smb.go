@@ -10,7 +10,7 @@
 //
 // It does not see what is encrypted or compressed, files over several connections (SMB 3 multichannel) as one, raw and
 // multiplexed reads of SMB 1, nor SMB over UDP or QUIC. Behind a loss it goes on at the next segment that begins with a
-// message; a file of which all pieces came in messages with a hole, of which Zeek reads nothing, is marked as Resumed.
+// message; a file of which all pieces came in messages with a hole, of which Zeek reads nothing, is marked as AfterGap.
 package smb
 
 import (
@@ -293,7 +293,7 @@ func (r *reader) close(i int, late bool) {
 	f := list[0]
 	f.Flow = r.ctx.Flow()
 	f.ID, f.Source, f.Sender, f.TimedOut = file.NewID(f.Flow, t.n, 's'), "SMB", t.from, late
-	f.Name, f.HasName, f.Total, f.Resumed = t.name, t.named, t.total, !t.whole
+	f.Name, f.HasName, f.Total, f.From = t.name, t.named, t.total, capture.AfterGap.When(!t.whole)
 	if t.begun {
 		f.At, f.Last = t.first, t.last.Time
 	}

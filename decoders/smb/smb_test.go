@@ -111,7 +111,7 @@ func short(events []any) string {
 			if f.TimedOut {
 				t += " late"
 			}
-			if f.Resumed {
+			if f.From != 0 {
 				t += " unlogged"
 			}
 			if f.Hashed() {

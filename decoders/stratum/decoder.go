@@ -382,16 +382,8 @@ func (d *decoder) accept(m *message) {
 
 // answer takes a result or an error.
 func (d *decoder) answer(m *message, v sight, asked act) {
-	b := m.b
 	alone := !d.s.Sides[d.s.Client] // only the pool's side was captured, so far
-	refused := m.err.some() && m.err.kind != no || m.result.kind == no
-	if m.err.kind == number && string(m.err.raw(b)) == "0" {
-		refused = false
-	}
-	status := value{}
-	if m.result.kind == object {
-		status, _ = m.member(m.result, "status")
-	}
+	refused := m.refuses()
 	if refused {
 		if text := d.reason(m); text != "" {
 			d.s.Reason = text
@@ -413,14 +405,31 @@ func (d *decoder) answer(m *message, v sight, asked act) {
 	case asked == actSubscribe || asked == actGetWork || v.sure:
 		d.keepSure(v, m)
 	case refused:
-	case status.kind == text && (alone || !d.hello):
+	case m.status().kind == text && (alone || !d.hello):
 		// {"status":"OK"} without work answers a share and nothing else.
-		if s := status.raw(b); len(s) == 2 && (s[0]|0x20) == 'o' && (s[1]|0x20) == 'k' {
+		if s := m.status().raw(m.b); len(s) == 2 && (s[0]|0x20) == 'o' && (s[1]|0x20) == 'k' {
 			d.accept(m)
 		}
 	case m.result.kind == yes && alone && d.s.Jobs > 0:
 		d.accept(m)
 	}
+}
+
+// refuses reports whether a message is an error or a no.
+func (m *message) refuses() bool {
+	if m.err.kind == number && string(m.err.raw(m.b)) == "0" {
+		return false
+	}
+	return m.err.some() && m.err.kind != no || m.result.kind == no
+}
+
+// status is the member of that name of a result.
+func (m *message) status() value {
+	if m.result.kind != object {
+		return value{}
+	}
+	v, _ := m.member(m.result, "status")
+	return v
 }
 
 // reason is the pool's error text: a string, {"message":...}, or [code, "text", ...].

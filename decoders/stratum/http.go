@@ -96,37 +96,7 @@ func (s *Session) request(r *http.Request) (found, asks bool) {
 			break
 		}
 		b = b[n:]
-		var buf [maxName]byte
-		method := string(name(m.b, m.method, &buf))
-		list := elementsOf(m.b, m.params)
-		any := list.next()
-		d, submit := Dialect(""), false
-		switch method {
-		case "getwork":
-			d, submit = GetWork, any && isHex(m.b, list.val, 200, maxLine)
-		case "getblocktemplate", "get_block_template", "getminerdata", "get_miner_data":
-			d = GetBlockTemplate
-			if w, ok := m.member(m.params, "wallet_address"); ok && w.kind == text {
-				s.login(string(w.raw(m.b)))
-			}
-		case "submitblock", "submit_block":
-			if any && isHex(m.b, list.val, 160, len(m.b)) {
-				d, submit = GetBlockTemplate, true
-			}
-		default:
-			v := m.view()
-			if !v.sure || v.from != client {
-				continue
-			}
-			d, submit = v.dialect, v.act == actSubmit
-			if v.act == actLogin {
-				x := decoder{}
-				x.login(&m)
-				s.Agent, s.Worker, s.Algos = x.s.Agent, x.s.Worker, x.s.Algos
-				s.Password = x.s.Password
-				s.login(x.s.Login)
-			}
-		}
+		d, submit := s.call(&m)
 		if d == "" {
 			continue
 		}
@@ -146,6 +116,46 @@ func (s *Session) request(r *http.Request) (found, asks bool) {
 	if !found {
 		return false, false
 	}
+	s.miner(r)
+	return found, asks
+}
+
+// call reads one call of mining, and the login in it. The dialect is empty if it is none.
+func (s *Session) call(m *message) (d Dialect, submit bool) {
+	var buf [maxName]byte
+	method := string(name(m.b, m.method, &buf))
+	list := elementsOf(m.b, m.params)
+	any := list.next()
+	switch method {
+	case "getwork":
+		return GetWork, any && isHex(m.b, list.val, 200, maxLine)
+	case "getblocktemplate", "get_block_template", "getminerdata", "get_miner_data":
+		if w, ok := m.member(m.params, "wallet_address"); ok && w.kind == text {
+			s.login(string(w.raw(m.b)))
+		}
+		return GetBlockTemplate, false
+	case "submitblock", "submit_block":
+		if any && isHex(m.b, list.val, 160, len(m.b)) {
+			return GetBlockTemplate, true
+		}
+		return "", false
+	}
+	v := m.view()
+	if !v.sure || v.from != client {
+		return "", false
+	}
+	if v.act == actLogin {
+		x := decoder{}
+		x.login(m)
+		s.Agent, s.Worker, s.Algos = x.s.Agent, x.s.Worker, x.s.Algos
+		s.Password = x.s.Password
+		s.login(x.s.Login)
+	}
+	return v.dialect, v.act == actSubmit
+}
+
+// miner takes what headers and target tell of the miner that the calls do not.
+func (s *Session) miner(r *http.Request) {
 	if s.Agent == "" {
 		s.Agent = cut(r.Header.Get("User-Agent"))
 	}
@@ -170,7 +180,6 @@ func (s *Session) request(r *http.Request) (found, asks bool) {
 			}
 		}
 	}
-	return found, asks
 }
 
 func (s *Session) login(l string) {

@@ -122,6 +122,8 @@ func (m *message) view() sight {
 	return sight{}
 }
 
+// viewMethod judges a message by its method.
+// It is whole because it is one table of the methods.
 func (m *message) viewMethod(method []byte) sight {
 	b := m.b
 	list := m.params.kind == array
@@ -398,6 +400,7 @@ const (
 )
 
 // fields reads the members of an object that matter.
+// It is whole because it is one table of the members.
 func (m *message) fields(v value) uint32 {
 	b := m.b
 	var buf [maxName]byte

@@ -65,6 +65,8 @@ func splitLogin(s string) (addr, worker string) {
 	return s[:i], w
 }
 
+// shape tells the coin of an address by its length and letters.
+// It is whole because it is one table of the shapes, the surer ones first.
 func shape(s string) Address {
 	n := len(s)
 	switch {

@@ -90,8 +90,8 @@ func TestCheckedSide(t *testing.T) {
 				t.Errorf("%s, cut at %d: %q, want %q", tt.name, cut, got, tt.want)
 			}
 			for _, x := range certs {
-				if strings.Contains(tt.want, "certificate") == x.Doubted {
-					t.Errorf("%s, cut at %d: the certificate is doubted: %v", tt.name, cut, x.Doubted)
+				if strings.Contains(tt.want, "certificate") == x.From.Has(capture.Doubted) {
+					t.Errorf("%s, cut at %d: the certificate is doubted: %v", tt.name, cut, x.From)
 				}
 			}
 		}

@@ -56,13 +56,13 @@ type Session struct {
 
 	JA3, JA3S, JA4 string // "" if the hello was not seen
 
-	Doubted bool // a part of it came in packets with wrong checksums that were believed
+	From    capture.Provenance // Doubted if a part of it was: see Checked
 	checked *Session
 }
 
 // Checked gives what of s came in packets with right checksums: s itself, what one side said, or nil.
 func (s *Session) Checked() *Session {
-	if s.Doubted {
+	if s.From.Has(capture.Doubted) {
 		return s.checked
 	}
 	return s
@@ -109,7 +109,7 @@ type Certificate struct {
 	*X509
 	Host       bool // the first of its chain
 	FromClient bool
-	Doubted    bool // it came in a packet with a wrong checksum that was believed
+	From       capture.Provenance
 }
 
 // X509 is what a certificate says. Values are shared between events and immutable.

@@ -106,7 +106,7 @@ func (h *Handshake) Finish() {
 	h.buf = [2][]byte{}
 	if c := h.checked; c != nil {
 		c.Finish()
-		s.Doubted, s.checked = true, c.s
+		s.From, s.checked = s.From|capture.Doubted, c.s
 	}
 	h.emit(s)
 }
@@ -448,7 +448,7 @@ func (h *Handshake) certificate(client, host bool, der []byte) {
 	if !h.silent {
 		h.ctx.Emit(&Certificate{
 			At: h.ctx.At(), Flow: h.ctx.Flow(), X509: x, Host: host, FromClient: client,
-			Doubted: h.checked != nil && h.doubter.Doubted(),
+			From: capture.Doubted.When(h.checked != nil && h.doubter.Doubted()),
 		})
 	}
 }

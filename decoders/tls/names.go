@@ -129,6 +129,7 @@ func GroupName(v uint16) string {
 }
 
 // AlertName is the name of an alert's description.
+// It is whole because it is one table.
 func AlertName(d uint8) string {
 	switch d {
 	case 0:

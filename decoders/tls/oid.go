@@ -37,6 +37,7 @@ func dotted(b []byte) string {
 }
 
 // attributeName is OpenSSL's short name of a name attribute, "" if it has none.
+// It is whole because it is one table.
 func attributeName(oid []byte) string {
 	switch string(oid) {
 	case oidCommonName:
@@ -120,6 +121,7 @@ func attributeName(oid []byte) string {
 }
 
 // algorithmName is OpenSSL's long name of a key or signature algorithm, "" if it has none.
+// It is whole because it is one table.
 func algorithmName(oid []byte) string {
 	switch string(oid) {
 	case "\x2A\x86\x48\x86\xF7\x0D\x01\x01\x01":

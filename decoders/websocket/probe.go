@@ -56,8 +56,28 @@ func look(b []byte, client bool) belief {
 	if h.size == 0 {
 		return maybe
 	}
-	n := int(min(int64(len(b)-h.size), h.length, probeText))
-	p := append(make([]byte, 0, probeText), b[h.size:h.size+n]...)
+	if is := lookInside(&h, b[h.size:]); is != sure {
+		return is
+	}
+	// What follows must be a frame too.
+	if rest := b[h.size:]; int64(len(rest)) > h.length {
+		rest = rest[h.length:]
+		if _, err := parse(rest); err != nil || len(rest) > 1 && (rest[1]&0x80 != 0) != client {
+			return never
+		}
+		return sure
+	}
+	if h.op != opText && !h.rsv1 && !client {
+		return maybe // an unmasked binary frame alone is two bytes of evidence
+	}
+	return sure
+}
+
+// lookInside judges what there is of a frame's payload, which b begins with, by the frame's kind. It is sure if nothing speaks
+// against it.
+func lookInside(h *header, b []byte) belief {
+	n := int(min(int64(len(b)), h.length, probeText))
+	p := append(make([]byte, 0, probeText), b[:n]...)
 	if h.masked {
 		for i := range p {
 			p[i] ^= h.key[i&3]
@@ -94,17 +114,6 @@ func look(b []byte, client bool) belief {
 		if !whole && n < probeText {
 			return maybe
 		}
-	}
-	// What follows must be a frame too.
-	if rest := b[h.size:]; int64(len(rest)) > h.length {
-		rest = rest[h.length:]
-		if _, err := parse(rest); err != nil || len(rest) > 1 && (rest[1]&0x80 != 0) != client {
-			return never
-		}
-		return sure
-	}
-	if h.op != opText && !h.rsv1 && !client {
-		return maybe // an unmasked binary frame alone is two bytes of evidence
 	}
 	return sure
 }

@@ -68,7 +68,7 @@ type Config struct {
 
 // Spec is the detector.
 func Spec() detectors.Spec {
-	return detectors.Spec{Name: "assets", New: newDetector}
+	return detectors.Spec{Name: "assets", Settings: settings(), New: newDetector}
 }
 
 // Kinds of clients beside those that decoders tell.
@@ -630,20 +630,9 @@ func (d *detector) grpc(c *raygrpc.Call) {
 		return
 	}
 	good := c.Outcome != raygrpc.NoToken
-	inside := c.Service == raygrpc.Raylet || c.Service == raygrpc.Worker || c.Service == raygrpc.Objects
 	s := &sight{at: c.At, server: dst}
 	if good {
-		s.session = sessionName(c.Session)
-		// Clients name the cluster that they mean. Only the GCS compares it, and not before 2.6, so what an outsider says
-		// counts for nothing but where it is the answer.
-		asked := c.Method == "NodeInfoGcsService/GetClusterId"
-		if c.Service == raygrpc.GCS && chars.IsHex(c.ClusterID, 56) && (asked || d.home.Contains(src)) {
-			s.id = c.ClusterID
-		}
-		// What goes on between raylets and workers goes on inside one cluster.
-		if x := d.live(d.hosts.Get(src)); inside && x != nil && x.has(src) && x.Local && d.live(d.hosts.Get(dst.Addr())) == nil {
-			s.inner = x
-		}
+		d.cluster(s, c, src)
 	}
 	e, n := d.machine(d.find(s), dst.Addr(), c.Time, false)
 	if n == nil {
@@ -669,6 +658,32 @@ func (d *detector) grpc(c *raygrpc.Call) {
 	if open {
 		e.door(role, false, c.Time)
 	}
+	e = d.named(e, c)
+	e = d.caller(e, c, src)
+	if !e.has(src) {
+		e.client(src, kindOf(c), open, c.Time)
+	}
+}
+
+// cluster notes in s what the call of src tells about the cluster that it belongs to.
+func (d *detector) cluster(s *sight, c *raygrpc.Call, src netip.Addr) {
+	s.session = sessionName(c.Session)
+	// Clients name the cluster that they mean. Only the GCS compares it, and not before 2.6, so what an outsider says
+	// counts for nothing but where it is the answer.
+	asked := c.Method == "NodeInfoGcsService/GetClusterId"
+	if c.Service == raygrpc.GCS && chars.IsHex(c.ClusterID, 56) && (asked || d.home.Contains(src)) {
+		s.id = c.ClusterID
+	}
+	// What goes on between raylets and workers goes on inside one cluster.
+	inside := c.Service == raygrpc.Raylet || c.Service == raygrpc.Worker || c.Service == raygrpc.Objects
+	if x := d.live(d.hosts.Get(src)); inside && x != nil && x.has(src) && x.Local && d.live(d.hosts.Get(s.server.Addr())) == nil {
+		s.inner = x
+	}
+}
+
+// named takes the machines that the call names as the cluster's. The entry that it returns has e's place: two clusters may
+// turn out to be one.
+func (d *detector) named(e *entry, c *raygrpc.Call) *entry {
 	for _, n := range c.Nodes {
 		if n.Dead {
 			continue
@@ -689,17 +704,21 @@ func (d *detector) grpc(c *raygrpc.Call) {
 			m.Head = true
 		}
 	}
-	// Who calls is a machine of the cluster's, too, if it does what only those do; or perhaps, if it was there before.
+	return e
+}
+
+// caller takes src, which calls, as a machine of the cluster's, too, if it does what only those do; or perhaps, if it was
+// there before. It returns the entry that has e's place.
+func (d *detector) caller(e *entry, c *raygrpc.Call, src netip.Addr) *entry {
 	asks := c.Method == "NodeManagerService/GetResourceLoad" && c.GRPC.Mid // only the GCS does
-	if does := c.Service == raygrpc.GCS && nodeMethods[c.Method]; does || asks || c.GRPC.Mid && c.Service != raygrpc.Client {
+	does := c.Service == raygrpc.GCS && nodeMethods[c.Method]
+	if does || asks || c.GRPC.Mid && c.Service != raygrpc.Client {
 		var m *Node
 		if e, m = d.machine(e, src, c.Time, true); m != nil {
 			m.Member, m.Head = m.Member || does || asks, m.Head || asks
 		}
 	}
-	if !e.has(src) {
-		e.client(src, kindOf(c), open, c.Time)
-	}
+	return e
 }
 
 // redis takes a command to the GCS of a Ray before 1.11.

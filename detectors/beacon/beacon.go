@@ -85,14 +85,6 @@ func Default() Config {
 	}
 }
 
-// Check says what is wrong with the settings.
-func (c *Config) Check() error {
-	if c.Calls < minCalls || c.Calls > maxCalls/2 {
-		return fmt.Errorf("calls: %d is not between %d and %d", c.Calls, minCalls, maxCalls/2)
-	}
-	return nil
-}
-
 const (
 	// maxPairs bounds the series. One costs 24 bytes a call: 24 kB when it is full, 100 MB for all of them full, which
 	// takes four million calls.
@@ -128,7 +120,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "beacon",
+		Name: "beacon", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Beacon_Regular", Severity: detectors.Medium,
 			Says: "A home machine contacts one destination outside at regular intervals with nearly the same message, as " +

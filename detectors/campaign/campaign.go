@@ -84,7 +84,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "campaign",
+		Name: "campaign", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Campaign_Chain", Severity: detectors.Critical,
 			Says: "Several steps, each the cause of the next, form one intrusion: an attacker got in, and the machine then " +

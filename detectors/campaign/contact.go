@@ -90,28 +90,12 @@ func (d *detector) contact(c contact) {
 	}
 	d.now = max(d.now, c.at.Time)
 	refs := d.refs(c.to)
-	var j *job
-	weak, common := false, false
-	for i := len(refs) - 1; i >= 0; i-- {
-		r := refs[i]
-		if live(&r.job.inc) == nil || c.at.Time < r.job.at.Time || c.flow.UID == r.job.uid || who == r.job.attacker {
-			continue
-		}
-		after := c.at.Time.Sub(r.job.at.Time)
-		own := slices.Contains(r.job.hosts, who)
-		// Another machine may have run it, a worker; but not one that asks for others, as resolvers and proxies do.
-		if !own && (r.shared || c.lookup || after > soon || c.to.addr == metadata || d.relays.Get(who) != nil) {
-			continue
-		}
-		if c.to.addr == r.job.attacker && c.flow.Proto != capture.ProtoTCP {
-			continue // it may answer
-		}
-		j, common, weak = r.job, r.shared, r.shared && (!r.job.dropper || after > soon)
-		break
-	}
-	if j == nil {
+	r := d.namer(&c, who, refs)
+	if r == nil {
 		return
 	}
+	j, common := r.job, r.shared
+	weak := r.shared && (!r.job.dropper || c.at.Time.Sub(r.job.at.Time) > soon)
 	x := live(&j.inc)
 	if !common && c.to.addr != metadata {
 		for _, r := range refs {
@@ -120,20 +104,8 @@ func (d *detector) contact(c contact) {
 			}
 		}
 	}
-	what := c.what
-	if what == "" {
-		switch {
-		case c.to.name == "":
-			what = c.to.addr.String()
-		default:
-			what = detectors.Clip(c.to.name, 120)
-		}
-		if c.rank == rankFlow && c.flow.Proto != capture.ProtoICMP && c.flow.Proto != capture.ProtoICMPv6 {
-			what += fmt.Sprintf(":%d", c.flow.Resp.Port())
-		}
-	}
 	s := step{
-		Step: detectors.Step{At: c.at, Who: who, What: c.does + what, UID: c.flow.UID, Count: 1},
+		Step: detectors.Step{At: c.at, Who: who, What: c.does + c.host(), UID: c.flow.UID, Count: 1},
 		rank: c.rank, link: !weak, groups: 1 << detectors.GroupLink, port: c.flow.Resp.Port(),
 		named: " (named in the job)", ids: strings.Fields(c.ids), other: c.flow.Resp.Addr().Unmap(),
 		name: c.to.name,
@@ -165,6 +137,44 @@ func (d *detector) contact(c contact) {
 		role = ""
 	}
 	d.took(x, s, s.other, role, g)
+}
+
+// namer returns the last of refs, the jobs that name the host, whose job who ran; nil if there is none.
+func (d *detector) namer(c *contact, who netip.Addr, refs []ref) *ref {
+	for i := len(refs) - 1; i >= 0; i-- {
+		r := &refs[i]
+		if live(&r.job.inc) == nil || c.at.Time < r.job.at.Time || c.flow.UID == r.job.uid || who == r.job.attacker {
+			continue
+		}
+		after := c.at.Time.Sub(r.job.at.Time)
+		own := slices.Contains(r.job.hosts, who)
+		// Another machine may have run it, a worker; but not one that asks for others, as resolvers and proxies do.
+		if !own && (r.shared || c.lookup || after > soon || c.to.addr == metadata || d.relays.Get(who) != nil) {
+			continue
+		}
+		if c.to.addr == r.job.attacker && c.flow.Proto != capture.ProtoTCP {
+			continue // it may answer
+		}
+		return r
+	}
+	return nil
+}
+
+// host is what the step calls the host.
+func (c *contact) host() string {
+	if c.what != "" {
+		return c.what
+	}
+	what := ""
+	if c.to.name == "" {
+		what = c.to.addr.String()
+	} else {
+		what = detectors.Clip(c.to.name, 120)
+	}
+	if c.rank == rankFlow && c.flow.Proto != capture.ProtoICMP && c.flow.Proto != capture.ProtoICMPv6 {
+		what += fmt.Sprintf(":%d", c.flow.Resp.Port())
+	}
+	return what
 }
 
 // geo reports whether machines ask h for the address that they are seen with, and its country: ShadowRay chooses its payload

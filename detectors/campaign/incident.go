@@ -432,29 +432,7 @@ func (x *incident) fresh() bool { return x.said > 0 && x.tactics&^x.saidTactics 
 // judge makes severity, score and tactics of what is known.
 func (x *incident) judge(d *detector) {
 	groups := x.groups
-	var tactics uint32
-	pass := func(ids []string, only ...string) {
-		for _, id := range ids {
-			for _, t := range d.tech[id] {
-				if len(only) == 0 || slices.Contains(only, tacticNames[t].Name) {
-					tactics |= 1 << t
-				}
-			}
-		}
-	}
-	var doubtful [4]uint32 // by state: groups of what may be honest
-	var best detectors.Severity
-	accuse := func(sev detectors.Severity, j *job) {
-		if sev > best {
-			best = sev
-			if sev > x.severity {
-				x.src, x.dst, x.port = j.attacker, j.victim, 0
-				if e := x.entryOf(j); e != nil {
-					x.port = e.port
-				}
-			}
-		}
-	}
+	v := verdict{d: d, x: x}
 	sort.SliceStable(x.steps, func(i, j int) bool {
 		a, b := &x.steps[i], &x.steps[j]
 		return a.Time < b.Time || a.Time == b.Time && a.Packet < b.Packet
@@ -463,14 +441,10 @@ func (x *incident) judge(d *detector) {
 	for i := range x.steps {
 		s := &x.steps[i]
 		groups |= s.groups
-		if s.entry {
-			if s.state == tried {
-				pass(s.ids, "Initial Access")
-			} else {
-				pass(s.ids)
-			}
+		if s.entry && s.state == tried {
+			v.pass(s.ids, "Initial Access")
 		} else {
-			pass(s.ids)
+			v.pass(s.ids)
 		}
 		if s.look || s.entry && !s.grave {
 			continue
@@ -478,54 +452,91 @@ func (x *incident) judge(d *detector) {
 		if s.grave && s.sev >= detectors.High {
 			graves = append(graves, s)
 		}
-		j := x.before(s.Who, s.until)
-		if j == nil {
-			continue
-		}
-		began := s.Time
-		if began < j.at.Time {
-			began = s.until
-		}
-		near := began.Sub(j.at.Time) <= d.cfg.Follow
-		medium := s.sev >= detectors.Medium
-		switch j.state {
-		case accepted:
-			if s.link || s.sure && medium {
-				accuse(detectors.Critical, j)
-			} else if medium && near {
-				doubtful[accepted] |= s.groups
-				accuse(detectors.High, j)
-			}
-		case unseen:
-			if s.link {
-				accuse(detectors.Critical, j)
-			} else if s.sure && medium {
-				accuse(detectors.High, j)
-			} else if medium && near {
-				doubtful[unseen] |= s.groups
-			}
-		case tried:
-			if s.link || s.sure && s.grave && s.sev >= detectors.High && near {
-				accuse(detectors.High, j)
-			}
-		case insider:
-			if s.grave && s.sev >= detectors.High {
-				accuse(detectors.High, j)
-			}
-		}
-		if n := bits.OnesCount32(doubtful[j.state]); n > 1 {
-			accuse(detectors.High+detectors.Severity(j.state-unseen), j)
+		if j := x.before(s.Who, s.until); j != nil {
+			v.step(s, j)
 		}
 	}
-	if best == 0 && len(x.jobs) == 0 && len(graves) > 1 {
-		best = detectors.Medium
+	if v.best == 0 && len(x.jobs) == 0 && len(graves) > 1 {
+		v.best = detectors.Medium
 		if x.severity == 0 {
 			x.src, x.dst = graves[0].Who, graves[1].other
 		}
 	}
-	pass(x.extraIDs)
-	x.severity, x.tactics = max(x.severity, best), tactics
+	v.pass(x.extraIDs)
+	x.severity, x.tactics = max(x.severity, v.best), v.tactics
 	x.rate(groups)
+}
+
+// verdict is what the steps of an incident amount to.
+type verdict struct {
+	d        *detector
+	x        *incident
+	best     detectors.Severity
+	tactics  uint32
+	doubtful [4]uint32 // by state: groups of what may be honest
+}
+
+// pass adds the tactics of techniques; with only, those of these names.
+func (v *verdict) pass(ids []string, only ...string) {
+	for _, id := range ids {
+		for _, t := range v.d.tech[id] {
+			if len(only) == 0 || slices.Contains(only, tacticNames[t].Name) {
+				v.tactics |= 1 << t
+			}
+		}
+	}
+}
+
+// accuse raises the severity to that of what followed job j, whose two sides the incident is between then.
+func (v *verdict) accuse(sev detectors.Severity, j *job) {
+	if sev <= v.best {
+		return
+	}
+	v.best = sev
+	if x := v.x; sev > x.severity {
+		x.src, x.dst, x.port = j.attacker, j.victim, 0
+		if e := x.entryOf(j); e != nil {
+			x.port = e.port
+		}
+	}
+}
+
+// step weighs s by the state of the job j that came before it.
+func (v *verdict) step(s *step, j *job) {
+	began := s.Time
+	if began < j.at.Time {
+		began = s.until
+	}
+	near := began.Sub(j.at.Time) <= v.d.cfg.Follow
+	medium := s.sev >= detectors.Medium
+	switch j.state {
+	case accepted:
+		if s.link || s.sure && medium {
+			v.accuse(detectors.Critical, j)
+		} else if medium && near {
+			v.doubtful[accepted] |= s.groups
+			v.accuse(detectors.High, j)
+		}
+	case unseen:
+		if s.link {
+			v.accuse(detectors.Critical, j)
+		} else if s.sure && medium {
+			v.accuse(detectors.High, j)
+		} else if medium && near {
+			v.doubtful[unseen] |= s.groups
+		}
+	case tried:
+		if s.link || s.sure && s.grave && s.sev >= detectors.High && near {
+			v.accuse(detectors.High, j)
+		}
+	case insider:
+		if s.grave && s.sev >= detectors.High {
+			v.accuse(detectors.High, j)
+		}
+	}
+	if n := bits.OnesCount32(v.doubtful[j.state]); n > 1 {
+		v.accuse(detectors.High+detectors.Severity(j.state-unseen), j)
+	}
 }
 
 // rate adds the score up.

@@ -531,55 +531,12 @@ func (w *walk) find(c *call) value {
 
 // unpack judges tar and unzip.
 func (w *walk) unpack(c *call) value {
-	create := false
+	create := c.name == "zip"
 	if c.name == "tar" || c.name == "bsdtar" {
-		if m := c.arg(0).s; m != "" {
-			create = strings.Contains(strings.TrimLeft(m, "-")[:min(len(strings.TrimLeft(m, "-")), 6)], "c") && !strings.HasPrefix(m, "--") || m == "--create"
-		}
-		create = create || c.has("-c", "--create")
-		for i, a := range c.args {
-			v, ok := strings.CutPrefix(a.s, "--checkpoint-action=")
-			if a.s == "--checkpoint-action" {
-				v, ok = c.arg(i+1).s, true
-			}
-			if cmd, isExec := strings.CutPrefix(v, "exec="); ok && isExec {
-				w.add("gtfo", 60, "runs a command through an option", c.src)
-				w.run("shell", text(cmd), "runs", c.src)
-			}
-			if cmd, ok := strings.CutPrefix(a.s, "--to-command="); ok {
-				w.run("shell", text(cmd), "runs", c.src)
-			}
-		}
-	}
-	if c.name == "zip" {
-		create = true
+		create = w.tar(c)
 	}
 	if create {
-		var v value
-		out := ""
-		for i, a := range c.plain() {
-			if i == 0 && c.name != "zip" && !strings.HasPrefix(c.arg(0).s, "-") {
-				continue
-			}
-			if s := w.read(a); s.from&fromSecret != 0 {
-				v = w.r.join(v, s)
-			} else if a.s == "~/.ssh" || strings.HasSuffix(a.s, "/.ssh") || strings.HasSuffix(a.s, "/.aws") || strings.HasSuffix(a.s, "/.kube") || a.s == "/etc" {
-				v = w.r.join(v, value{s: hole, from: fromSecret, what: "credentials"})
-			}
-			if out == "" && (strings.HasSuffix(a.s, "gz") || strings.HasSuffix(a.s, ".tar") || strings.HasSuffix(a.s, ".zip")) {
-				out = a.s
-			}
-		}
-		if v.from&fromSecret != 0 {
-			w.add("steal", 45, "packs "+v.what, c.src)
-		}
-		if v.s == "" {
-			v = value{s: hole, from: fromFile}
-		}
-		if out != "" {
-			w.write(out, v.blur(), false)
-		}
-		return v.blur()
+		return w.pack(c)
 	}
 	if c.io.set && c.io.in.from&fromNet != 0 {
 		w.packed = worse(w.packed, c.io.in.at)
@@ -600,6 +557,57 @@ func (w *walk) unpack(c *call) value {
 		return v.blur()
 	}
 	return value{}
+}
+
+// tar judges the commands that tar runs through its options, and reports whether it makes an archive.
+func (w *walk) tar(c *call) (creates bool) {
+	if m := c.arg(0).s; m != "" {
+		mode := strings.TrimLeft(m, "-")
+		creates = strings.Contains(mode[:min(len(mode), 6)], "c") && !strings.HasPrefix(m, "--") || m == "--create"
+	}
+	for i, a := range c.args {
+		v, ok := strings.CutPrefix(a.s, "--checkpoint-action=")
+		if a.s == "--checkpoint-action" {
+			v, ok = c.arg(i+1).s, true
+		}
+		if cmd, isExec := strings.CutPrefix(v, "exec="); ok && isExec {
+			w.add("gtfo", 60, "runs a command through an option", c.src)
+			w.run("shell", text(cmd), "runs", c.src)
+		}
+		if cmd, ok := strings.CutPrefix(a.s, "--to-command="); ok {
+			w.run("shell", text(cmd), "runs", c.src)
+		}
+	}
+	return creates || c.has("-c", "--create")
+}
+
+// pack judges what goes into an archive, and returns the archive.
+func (w *walk) pack(c *call) value {
+	var v value
+	out := ""
+	for i, a := range c.plain() {
+		if i == 0 && c.name != "zip" && !strings.HasPrefix(c.arg(0).s, "-") {
+			continue
+		}
+		if s := w.read(a); s.from&fromSecret != 0 {
+			v = w.r.join(v, s)
+		} else if a.s == "~/.ssh" || strings.HasSuffix(a.s, "/.ssh") || strings.HasSuffix(a.s, "/.aws") || strings.HasSuffix(a.s, "/.kube") || a.s == "/etc" {
+			v = w.r.join(v, value{s: hole, from: fromSecret, what: "credentials"})
+		}
+		if out == "" && (strings.HasSuffix(a.s, "gz") || strings.HasSuffix(a.s, ".tar") || strings.HasSuffix(a.s, ".zip")) {
+			out = a.s
+		}
+	}
+	if v.from&fromSecret != 0 {
+		w.add("steal", 45, "packs "+v.what, c.src)
+	}
+	if v.s == "" {
+		v = value{s: hole, from: fromFile}
+	}
+	if out != "" {
+		w.write(out, v.blur(), false)
+	}
+	return v.blur()
 }
 
 func worse(a, b *Place) *Place {
@@ -653,6 +661,7 @@ func (w *walk) system(c *call) (value, bool) {
 }
 
 // persistent tells what starts what is written into a file; "" if nothing does.
+// It is whole because it is one table of places, each matched in its own way.
 func persistent(p string) string {
 	base := path.Base(p)
 	switch {
@@ -826,13 +835,9 @@ func nextCommand(s string) (cmd []value, sep byte, rest string) {
 	have := false
 	flush := func() {
 		if have && len(cmd) < 256 {
-			w := strings.TrimLeft(string(cur), "({")
-			w = strings.TrimRight(w, "`")
-			if w == "then" || w == "do" || w == "else" || w == "if" || w == "while" || w == "!" || w == "" {
-				cur, have = nil, false
-				return
+			if w := strings.TrimRight(strings.TrimLeft(string(cur), "({"), "`"); !beforeCommand(w) {
+				cmd = append(cmd, text(w))
 			}
-			cmd = append(cmd, text(w))
 		}
 		cur, have = nil, false
 	}
@@ -887,6 +892,11 @@ func nextCommand(s string) (cmd []value, sep byte, rest string) {
 	}
 	flush()
 	return cmd, 0, ""
+}
+
+// beforeCommand reports whether a word is one that the shell's grammar has before a command.
+func beforeCommand(w string) bool {
+	return w == "then" || w == "do" || w == "else" || w == "if" || w == "while" || w == "!" || w == ""
 }
 
 // number reads a constant of Python or shell.

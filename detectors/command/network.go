@@ -36,61 +36,9 @@ type fetched struct {
 	post    bool
 }
 
-// options reads the words of a downloader.
+// fetchWords reads the words of a downloader.
 func (w *walk) fetchWords(c *call) (f fetched) {
-	short := curlShort
-	wget := c.name != "curl" && c.name != "curlie"
-	if wget {
-		short = wgetShort
-	}
-	if c.name == "aria2c" || c.name == "axel" {
-		short = "doxsjkinU"
-	}
-	if c.name == "http" || c.name == "https" {
-		short = "doaAp"
-	}
-	take := func(name string, v value) {
-		switch name {
-		case "o", "output", "out":
-			if !wget || c.name == "aria2c" || c.name == "axel" || c.name == "http" || c.name == "https" || c.name == "fetch" {
-				f.output = v.s
-			}
-		case "O", "output-document":
-			if wget {
-				f.output = v.s
-			}
-		case "d", "data", "data-ascii", "data-binary", "data-raw", "data-urlencode", "form", "F", "json", "post-data", "body-data", "form-string":
-			if name == "d" && wget {
-				f.dir = v.s
-				return
-			}
-			if name == "O" && wget {
-				return
-			}
-			f.sends, f.post = true, true
-			f.send = f.send.plus(w.posted(v, c.io)).plus(text(" "))
-		case "T", "upload-file", "post-file", "body-file":
-			if name == "T" && wget {
-				return
-			}
-			f.sends, f.post = true, true
-			if v.s == "-" {
-				f.send = w.r.join(f.send, c.io.in)
-			} else {
-				f.send = w.r.join(f.send, w.read(v))
-			}
-		case "H", "header", "user-agent", "A", "U", "cookie", "b", "referer", "e", "u", "user":
-			f.headers = f.headers.plus(v).plus(text("\n"))
-		case "url", "i", "input-file":
-			if name == "url" {
-				f.urls = append(f.urls, v)
-			}
-		case "X", "request", "method":
-			f.post = f.post || strings.EqualFold(v.s, "POST") || strings.EqualFold(v.s, "PUT")
-		case "P", "directory-prefix", "output-dir", "dir":
-			f.dir = v.s
-		}
-	}
+	short := fetchShort(c.name)
 	for i := 0; i < len(c.args); i++ {
 		a := c.args[i]
 		s := a.s
@@ -98,49 +46,109 @@ func (w *walk) fetchWords(c *call) (f fetched) {
 		case strings.HasPrefix(s, "--"):
 			n, v, eq := strings.Cut(s[2:], "=")
 			if eq {
-				take(n, a.with(v))
+				w.fetchOption(c, &f, n, a.with(v))
 			} else if n == "remote-name" || n == "remote-name-all" {
 				f.named = true
 			} else if fetchLong[n] {
 				i++
-				take(n, c.arg(i))
+				w.fetchOption(c, &f, n, c.arg(i))
 			}
 		case len(s) > 1 && s[0] == '-':
-			for k := 1; k < len(s); k++ {
-				ch := s[k : k+1]
-				if ch == "O" && !wget {
-					f.named = true
-				}
-				if ch == "L" && !wget || strings.IndexByte(short, s[k]) < 0 {
-					continue
-				}
-				if k+1 < len(s) {
-					take(ch, a.with(s[k+1:]))
-				} else {
-					i++
-					take(ch, c.arg(i))
-				}
-				break
-			}
+			i = w.fetchCluster(c, &f, i, short)
 		case s == "":
 			if a.at != nil || a.from != 0 {
 				f.urls = append(f.urls, a)
 			}
-		default:
-			if (c.name == "http" || c.name == "https") && strings.Contains(s, "=") && !isURL(s) {
-				f.sends, f.post = true, true
-				f.send = f.send.plus(a).plus(text(" "))
-				continue
-			}
-			if (c.name == "http" || c.name == "https") && (s == "POST" || s == "GET" || s == "PUT") {
-				continue
-			}
-			if len(f.urls) < 16 {
-				f.urls = append(f.urls, a)
-			}
+		case httpie(c.name) && strings.Contains(s, "=") && !isURL(s):
+			f.sends, f.post = true, true
+			f.send = f.send.plus(a).plus(text(" "))
+		case httpie(c.name) && (s == "POST" || s == "GET" || s == "PUT"):
+		case len(f.urls) < 16:
+			f.urls = append(f.urls, a)
 		}
 	}
 	return f
+}
+
+// fetchShort returns the short options of a downloader that take a value.
+func fetchShort(name string) string {
+	switch name {
+	case "curl", "curlie":
+		return curlShort
+	case "aria2c", "axel":
+		return "doxsjkinU"
+	case "http", "https":
+		return "doaAp"
+	}
+	return wgetShort
+}
+
+// likeWget reports whether a downloader's options mean what they mean to wget and not what they mean to curl.
+func likeWget(name string) bool { return name != "curl" && name != "curlie" }
+
+// httpie reports whether a downloader is HTTPie, which takes a method and the body's fields as words.
+func httpie(name string) bool { return name == "http" || name == "https" }
+
+// fetchCluster reads the short options in word i, and returns the index of the last word that they take.
+func (w *walk) fetchCluster(c *call, f *fetched, i int, short string) int {
+	a := c.args[i]
+	s := a.s
+	for k := 1; k < len(s); k++ {
+		ch := s[k : k+1]
+		if ch == "O" && !likeWget(c.name) {
+			f.named = true
+		}
+		if ch == "L" && !likeWget(c.name) || strings.IndexByte(short, s[k]) < 0 {
+			continue
+		}
+		if k+1 < len(s) {
+			w.fetchOption(c, f, ch, a.with(s[k+1:]))
+			return i
+		}
+		w.fetchOption(c, f, ch, c.arg(i+1))
+		return i + 1
+	}
+	return i
+}
+
+// fetchOption takes an option, by its short or long name, with its value.
+func (w *walk) fetchOption(c *call, f *fetched, name string, v value) {
+	wget := likeWget(c.name)
+	switch name {
+	case "o", "output", "out":
+		if !wget || c.name == "aria2c" || c.name == "axel" || httpie(c.name) || c.name == "fetch" {
+			f.output = v.s
+		}
+	case "O", "output-document":
+		if wget {
+			f.output = v.s
+		}
+	case "d", "data", "data-ascii", "data-binary", "data-raw", "data-urlencode", "form", "F", "json", "post-data", "body-data", "form-string":
+		if name == "d" && wget {
+			f.dir = v.s
+			return
+		}
+		f.sends, f.post = true, true
+		f.send = f.send.plus(w.posted(v, c.io)).plus(text(" "))
+	case "T", "upload-file", "post-file", "body-file":
+		if name == "T" && wget {
+			return
+		}
+		f.sends, f.post = true, true
+		if v.s == "-" {
+			f.send = w.r.join(f.send, c.io.in)
+		} else {
+			f.send = w.r.join(f.send, w.read(v))
+		}
+	case "H", "header", "user-agent", "A", "U", "cookie", "b", "referer", "e", "u", "user":
+		f.headers = f.headers.plus(v).plus(text("\n"))
+	case "url":
+		f.urls = append(f.urls, v)
+	case "X", "request", "method":
+		f.post = f.post || strings.EqualFold(v.s, "POST") || strings.EqualFold(v.s, "PUT")
+	case "P", "directory-prefix", "output-dir", "dir":
+		f.dir = v.s
+	}
 }
 
 // posted is what an argument of -d or -F sends: text, a file behind @, standard input behind @-.
@@ -167,15 +175,7 @@ func (w *walk) fetch(c *call) value {
 		f = trivialFetch(c)
 	}
 	if c.name == "certutil" || c.name == "bitsadmin" || c.name == "lwp-download" {
-		for i, u := range f.urls {
-			if isURL(u.s) || i == 0 && c.name != "certutil" && c.name != "bitsadmin" {
-				if i+1 < len(f.urls) {
-					f.output = f.urls[len(f.urls)-1].s
-				}
-				f.urls = []value{u}
-				break
-			}
-		}
+		f.urlAndFile(c.name == "lwp-download")
 	}
 	for _, u := range f.urls {
 		if u.s == "" || strings.HasPrefix(u.s, "file:") {
@@ -188,23 +188,9 @@ func (w *walk) fetch(c *call) value {
 			got.from, got.at, got.what = got.from&^fromNet|fromSecret, nil, what
 			w.add("metadata", 45, "asks the cloud for "+what, c.src)
 		}
-		body := f.send
-		if f.headers.from&fromSecret != 0 && body.from&fromSecret == 0 {
-			w.presents(f.headers, p, c.src)
-		} else {
-			body = w.r.join(body, f.headers)
-		}
-		if u.from&(fromSecret|fromRecon) != 0 {
-			body = w.r.join(body, value{from: u.from & (fromSecret | fromRecon), what: u.what})
-		}
-		if f.sends || body.from&(fromSecret|fromRecon) != 0 {
-			w.send(body, p, c.src, f.sends)
-		}
-		if f.post || f.sends {
-			w.spread(p, f.send, c.src)
-		}
+		w.fetchSends(c, &f, u, p)
 		name := f.output
-		if name == "" && (f.named || c.name != "curl" && c.name != "curlie" && c.name != "lynx" && c.name != "links" && c.name != "lwp-request" && c.name != "lwp-dump" && c.name != "http" && c.name != "https" && c.name != "GET" && c.name != "w3m" && c.name != "elinks") {
+		if name == "" && (f.named || !toStdout(c.name)) {
 			if name = path.Base(p.Path); p.Path == "" || name == "/" || strings.HasSuffix(p.Path, "/") {
 				name = "index.html"
 			}
@@ -219,6 +205,48 @@ func (w *walk) fetch(c *call) value {
 		w.write(name, got, false)
 	}
 	return out
+}
+
+// urlAndFile is for programs that take one URL, and after it the name of the file. The first word of all may be a URL
+// without a scheme.
+func (f *fetched) urlAndFile(first bool) {
+	for i, u := range f.urls {
+		if isURL(u.s) || i == 0 && first {
+			if i+1 < len(f.urls) {
+				f.output = f.urls[len(f.urls)-1].s
+			}
+			f.urls = []value{u}
+			return
+		}
+	}
+}
+
+// fetchSends judges what the request for u, at p, takes along.
+func (w *walk) fetchSends(c *call, f *fetched, u value, p *Place) {
+	body := f.send
+	if f.headers.from&fromSecret != 0 && body.from&fromSecret == 0 {
+		w.presents(f.headers, p, c.src)
+	} else {
+		body = w.r.join(body, f.headers)
+	}
+	if u.from&(fromSecret|fromRecon) != 0 {
+		body = w.r.join(body, value{from: u.from & (fromSecret | fromRecon), what: u.what})
+	}
+	if f.sends || body.from&(fromSecret|fromRecon) != 0 {
+		w.send(body, p, c.src, f.sends)
+	}
+	if f.post || f.sends {
+		w.spread(p, f.send, c.src)
+	}
+}
+
+// toStdout reports whether a downloader writes to its standard output if it is not told otherwise.
+func toStdout(name string) bool {
+	switch name {
+	case "curl", "curlie", "lynx", "links", "lwp-request", "lwp-dump", "http", "https", "GET", "w3m", "elinks":
+		return true
+	}
+	return false
 }
 
 // trivialFetch reads the words of Busybox's tftp (-g -r FILE [-l FILE] HOST) and ftpget (HOST LOCAL [REMOTE]).
@@ -355,78 +383,103 @@ func (w *walk) spread(p *Place, body value, src string) {
 
 // netcat judges nc in its kinds.
 func (w *walk) netcat(c *call) value {
-	var host, port, run string
-	sh, listen, zero := false, false, false
-	for i := 0; i < len(c.args); i++ {
-		s := c.args[i].s
-		switch {
-		case s == "--exec" || s == "--sh-exec" || s == "--lua-exec":
-			run, sh = c.arg(i+1).s, s == "--sh-exec"
-			i++
-		case strings.HasPrefix(s, "--exec=") || strings.HasPrefix(s, "--sh-exec="):
-			_, run, _ = strings.Cut(s, "=")
-		case strings.HasPrefix(s, "--"):
-			if s == "--listen" {
-				listen = true
-			}
-		case len(s) > 1 && s[0] == '-':
-			for k := 1; k < len(s); k++ {
-				switch s[k] {
-				case 'z':
-					zero = true
-				case 'l':
-					listen = true
-				case 'e', 'c':
-					if k+1 < len(s) && (s[k+1] == '/' || s[k] == 'e' && strings.HasPrefix(s[k+1:], "sh")) {
-						run = s[k+1:]
-						k = len(s)
-					} else if k+1 == len(s) && i+1 < len(c.args) {
-						i++
-						run = c.args[i].s
-					}
-				case 'p', 'w', 'q', 's', 'i', 'x', 'X', 'g', 'G', 'o', 'T', 'I', 'O', 'm':
-					if k+1 == len(s) {
-						i++
-						if s[k] == 'p' {
-							port = c.arg(i).s
-						}
-					}
-					k = len(s)
-				}
-			}
-		case host == "":
-			host = s
-		case port == "":
-			port = s
-		}
-	}
-	if run != "" {
-		f := strings.Fields(run)
-		name := ""
-		if len(f) > 0 {
-			name = programName(f[0])
-		}
-		if sh || interpreterOf(name) != "" || name == "cmd.exe" || name == "cmd" || name == "busybox" || name == "powershell.exe" {
-			w.add("netcat_exec", 85, "opens a shell with netcat", c.src)
-		} else {
-			w.add("netcat_exec", 45, "lets netcat run a program", c.src)
-		}
+	o := netcatWords(c)
+	if o.run != "" {
+		w.netcatRuns(c, &o)
 		return value{}
 	}
-	if zero {
+	if o.zero {
 		return value{}
 	}
-	if listen {
+	if o.listen {
 		return value{s: hole, from: fromSocket, at: &Place{Kind: Unclear}}
 	}
-	p := w.r.judge.Place(host + ":" + port)
-	if host == "" {
+	p := w.r.judge.Place(o.host + ":" + o.port)
+	if o.host == "" {
 		p.Kind = Unclear
 	}
 	if c.io.set {
 		w.connected(c, p)
 	}
 	return value{s: hole, from: fromSocket, at: p}
+}
+
+// netcatOptions is what netcat was told.
+type netcatOptions struct {
+	host, port string
+	run        string // the program on the connection
+	sh         bool   // run is for a shell
+	listen     bool
+	zero       bool // it only looks whether the port is open
+}
+
+// netcatWords reads the words of nc, ncat and the like.
+func netcatWords(c *call) (o netcatOptions) {
+	for i := 0; i < len(c.args); i++ {
+		s := c.args[i].s
+		switch {
+		case s == "--exec" || s == "--sh-exec" || s == "--lua-exec":
+			o.run, o.sh = c.arg(i+1).s, s == "--sh-exec"
+			i++
+		case strings.HasPrefix(s, "--exec=") || strings.HasPrefix(s, "--sh-exec="):
+			_, o.run, _ = strings.Cut(s, "=")
+		case strings.HasPrefix(s, "--"):
+			if s == "--listen" {
+				o.listen = true
+			}
+		case len(s) > 1 && s[0] == '-':
+			i = o.cluster(c, i)
+		case o.host == "":
+			o.host = s
+		case o.port == "":
+			o.port = s
+		}
+	}
+	return o
+}
+
+// cluster reads the short options in word i, and returns the index of the last word that they take.
+func (o *netcatOptions) cluster(c *call, i int) int {
+	s := c.args[i].s
+	for k := 1; k < len(s); k++ {
+		switch s[k] {
+		case 'z':
+			o.zero = true
+		case 'l':
+			o.listen = true
+		case 'e', 'c':
+			if k+1 < len(s) && (s[k+1] == '/' || s[k] == 'e' && strings.HasPrefix(s[k+1:], "sh")) {
+				o.run = s[k+1:]
+				return i
+			}
+			if k+1 == len(s) && i+1 < len(c.args) {
+				i++
+				o.run = c.args[i].s
+			}
+		case 'p', 'w', 'q', 's', 'i', 'x', 'X', 'g', 'G', 'o', 'T', 'I', 'O', 'm':
+			if k+1 < len(s) { // the rest is its value
+				return i
+			}
+			i++
+			if s[k] == 'p' {
+				o.port = c.arg(i).s
+			}
+		}
+	}
+	return i
+}
+
+// netcatRuns judges the program that netcat starts on the connection.
+func (w *walk) netcatRuns(c *call, o *netcatOptions) {
+	name := ""
+	if f := strings.Fields(o.run); len(f) > 0 {
+		name = programName(f[0])
+	}
+	if o.sh || interpreterOf(name) != "" || name == "cmd.exe" || name == "cmd" || name == "busybox" || name == "powershell.exe" {
+		w.add("netcat_exec", 85, "opens a shell with netcat", c.src)
+	} else {
+		w.add("netcat_exec", 45, "lets netcat run a program", c.src)
+	}
 }
 
 // connected judges what goes into a connection.
@@ -530,9 +583,9 @@ func (w *walk) openssl(c *call) value {
 
 // ssh judges what is run on another machine, and tunnels.
 func (w *walk) ssh(c *call) value {
-	i := 0
 	args := c.args
 	if c.name == "sshpass" {
+		i := 0
 		for i < len(args) && programName(args[i].s) != "ssh" && programName(args[i].s) != "scp" {
 			i++
 		}
@@ -542,58 +595,24 @@ func (w *walk) ssh(c *call) value {
 		}
 		return value{}
 	}
-	var host value
-	reverse, loose := false, false
-	for ; i < len(args); i++ {
-		s := args[i].s
-		if len(s) > 1 && s[0] == '-' {
-			if strings.Contains(s, "R") && !strings.HasPrefix(s, "-o") {
-				reverse = true
-			}
-			o := ""
-			if s == "-o" {
-				o = c.arg(i + 1).s
-			} else {
-				o, _ = strings.CutPrefix(s, "-o")
-			}
-			if cmd, ok := cutFold(o, "ProxyCommand="); ok {
-				if strings.HasPrefix(strings.TrimSpace(cmd), ";") {
-					w.add("gtfo", 60, "runs a command through an option", c.src)
-				}
-				w.run("shell", text(cmd), "runs", c.src)
-			}
-			loose = loose || strings.EqualFold(o, "StrictHostKeyChecking=no")
-			if len(s) == 2 && strings.IndexByte("bcDEeFIiJLlmOopQRSWw", s[1]) >= 0 {
-				i++
-			}
-			continue
-		}
-		if host.s == "" {
-			host = args[i]
-			if host.s == "" {
-				break
-			}
-			continue
-		}
-		break
-	}
-	name := host.s
+	o := w.sshWords(c)
+	name := o.host.s
 	if j := strings.LastIndexByte(name, '@'); j >= 0 {
 		name = name[j+1:]
 	}
 	p := w.r.judge.Place(strings.TrimPrefix(name, "ssh://"))
-	if reverse && p.outside() {
+	if o.reverse && p.outside() {
 		points := 45
 		if p.Kind == Bare || data.SiteOf(p.Host) == data.Tunnel {
 			points = 60
 		}
 		w.add("tunnel", points, "makes something inside reachable from outside", c.src)
 	}
-	if i < len(args) {
+	if i := o.command; i < len(args) {
 		v := (&call{args: args[i:]}).joined()
 		before := w.r.Score()
 		w.run("shell", v, "runs", c.src)
-		if w.r.Score()-before >= 60 && (loose || !host.known()) {
+		if w.r.Score()-before >= 60 && (o.loose || !o.host.known()) {
 			w.add("ssh_spread", 25, "runs it on other machines over SSH", c.src)
 		}
 		if c.io.set && interpreterOf(programName(args[i].s)) == "shell" && len(args) == i+1 {
@@ -604,6 +623,51 @@ func (w *walk) ssh(c *call) value {
 		w.send(c.io.in, p, c.src, false)
 	}
 	return value{s: hole, from: fromFile}
+}
+
+// sshOptions is what ssh was told.
+type sshOptions struct {
+	host    value
+	command int  // the index of the command's first word
+	reverse bool // -R: a port there leads here
+	loose   bool // any host key will do
+}
+
+// sshWords reads the words of ssh up to the command, and judges options that run one here.
+func (w *walk) sshWords(c *call) (o sshOptions) {
+	for ; o.command < len(c.args); o.command++ {
+		a := c.args[o.command]
+		s := a.s
+		if len(s) < 2 || s[0] != '-' {
+			if o.host.s != "" {
+				break
+			}
+			if o.host = a; s == "" {
+				break
+			}
+			continue
+		}
+		if strings.Contains(s, "R") && !strings.HasPrefix(s, "-o") {
+			o.reverse = true
+		}
+		set := ""
+		if s == "-o" {
+			set = c.arg(o.command + 1).s
+		} else {
+			set, _ = strings.CutPrefix(s, "-o")
+		}
+		if cmd, ok := cutFold(set, "ProxyCommand="); ok {
+			if strings.HasPrefix(strings.TrimSpace(cmd), ";") {
+				w.add("gtfo", 60, "runs a command through an option", c.src)
+			}
+			w.run("shell", text(cmd), "runs", c.src)
+		}
+		o.loose = o.loose || strings.EqualFold(set, "StrictHostKeyChecking=no")
+		if len(s) == 2 && strings.IndexByte("bcDEeFIiJLlmOopQRSWw", s[1]) >= 0 {
+			o.command++
+		}
+	}
+	return o
 }
 
 func cutFold(s, prefix string) (string, bool) {
@@ -755,7 +819,7 @@ func (w *walk) container(c *call) value {
 	privileged, root := false, false
 	img := -1
 	run := c.has("run", "exec", "create")
-	for i := 0; i < len(c.args) && run; i++ {
+	for i := 0; i < len(c.args) && run && img < 0; i++ {
 		s := c.args[i].s
 		switch {
 		case s == "--privileged" || s == "--pid=host" || s == "--cap-add=ALL":
@@ -766,15 +830,12 @@ func (w *walk) container(c *call) value {
 			i++
 		case strings.HasPrefix(s, "-v/:"):
 			root = true
-		case s == "-e" || s == "--env" || s == "-p" || s == "--name" || s == "-w" || s == "--network" || s == "--net" || s == "--entrypoint" || s == "-u" || s == "--gpus" || s == "--shm-size" || s == "--ipc" || s == "--user" || s == "--env-file" || s == "-m" || s == "--cpus" || s == "--memory" || s == "-H" || s == "--pid" || s == "--ulimit" || s == "--platform" || s == "--runtime":
+		case containerValued(s):
 			i++
 		case strings.HasPrefix(s, "-"):
 		case s == "run" || s == "exec" || s == "create" || s == "container":
 		default:
 			img = i
-		}
-		if img >= 0 {
-			break
 		}
 	}
 	if root {
@@ -788,6 +849,16 @@ func (w *walk) container(c *call) value {
 		return w.command(c.args[img+1:], c.io, c.src)
 	}
 	return value{s: hole}
+}
+
+// containerValued reports whether an option of docker run takes the next word.
+func containerValued(s string) bool {
+	switch s {
+	case "-e", "--env", "-p", "--name", "-w", "--network", "--net", "--entrypoint", "-u", "--gpus", "--shm-size", "--ipc", "--user", "--env-file",
+		"-m", "--cpus", "--memory", "-H", "--pid", "--ulimit", "--platform", "--runtime":
+		return true
+	}
+	return false
 }
 
 func (w *walk) kubectl(c *call) value {

@@ -13,9 +13,15 @@ type piece struct {
 // gives the rest as code.
 func literals(s, lang string) (code string, out []piece) {
 	var b strings.Builder
+	take := func(text string, quote byte) {
+		if len(out) < 512 {
+			head := b.String()
+			out = append(out, piece{text, head[max(0, len(head)-48):], quote})
+		}
+	}
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c == '#' && lang != "javascript" && (i == 0 || s[i-1] == '\n' || s[i-1] == ' ') && (i+1 >= len(s) || s[i+1] == ' ' || s[i+1] == '!') || c == '/' && i+1 < len(s) && s[i+1] == '/' && (lang == "javascript" || lang == "php") && (i == 0 || s[i-1] != ':') {
+		if beginsComment(s, i, lang) {
 			j := strings.IndexByte(s[i:], '\n')
 			if j < 0 {
 				break
@@ -32,45 +38,62 @@ func literals(s, lang string) (code string, out []piece) {
 				j++
 			}
 			end := min(j, len(s))
-			if len(out) < 512 {
-				t := s[i+1 : max(end, i+1)]
-				if c != '\'' {
-					t = ansiC(t)
-				}
-				head := b.String()
-				out = append(out, piece{t, head[max(0, len(head)-48):], c})
+			t := s[i+1 : max(end, i+1)]
+			if c != '\'' && len(out) < 512 {
+				t = ansiC(t)
 			}
+			take(t, c)
 			b.WriteString("\x02")
 			i = end + 1
 			continue
 		}
-		if c == 'q' && (lang == "perl" || lang == "ruby") && i+2 < len(s) && (i == 0 || !alphanumeric(s[i-1])) {
-			// q{...}, qq{...}, qx{...}
-			j := i + 1
-			for j < len(s) && j < i+3 && (s[j] == 'q' || s[j] == 'x' || s[j] == 'w') {
-				j++
-			}
-			if j < len(s) {
-				if k := strings.IndexByte("{([/|", s[j]); k >= 0 {
-					end := strings.IndexByte(s[j+1:], "})]/|"[k])
-					if end > 0 && len(out) < 512 {
-						quote := byte('"')
-						if strings.Contains(s[i:j], "x") {
-							quote = '`'
-						}
-						head := b.String()
-						out = append(out, piece{s[j+1 : j+1+end], head[max(0, len(head)-48):], quote})
-						b.WriteString("\x02")
-						i = j + end + 2
-						continue
-					}
-				}
+		if c == 'q' && (lang == "perl" || lang == "ruby") && (i == 0 || !alphanumeric(s[i-1])) && len(out) < 512 {
+			if text, quote, n := quoteLike(s[i:]); n > 0 {
+				take(text, quote)
+				b.WriteString("\x02")
+				i += n
+				continue
 			}
 		}
 		b.WriteByte(c)
 		i++
 	}
 	return b.String(), out
+}
+
+// beginsComment reports whether a comment goes from s[i] to the end of its line. In a URL // begins none.
+func beginsComment(s string, i int, lang string) bool {
+	switch {
+	case s[i] == '#' && lang != "javascript":
+		return (i == 0 || s[i-1] == '\n' || s[i-1] == ' ') && (i+1 >= len(s) || s[i+1] == ' ' || s[i+1] == '!')
+	case s[i] == '/' && i+1 < len(s) && s[i+1] == '/':
+		return (lang == "javascript" || lang == "php") && (i == 0 || s[i-1] != ':')
+	}
+	return false
+}
+
+// quoteLike reads q{...}, qq{...} or qx{...} of Perl and Ruby, n bytes; n is 0 if s does not begin with one.
+func quoteLike(s string) (text string, quote byte, n int) {
+	j := 1
+	for j < len(s) && j < 3 && (s[j] == 'q' || s[j] == 'x' || s[j] == 'w') {
+		j++
+	}
+	if len(s) < 3 || j >= len(s) {
+		return "", 0, 0
+	}
+	k := strings.IndexByte("{([/|", s[j])
+	if k < 0 {
+		return "", 0, 0
+	}
+	end := strings.IndexByte(s[j+1:], "})]/|"[k])
+	if end <= 0 {
+		return "", 0, 0
+	}
+	quote = '"'
+	if strings.Contains(s[:j], "x") {
+		quote = '`'
+	}
+	return s[j+1 : j+1+end], quote, j + end + 2
 }
 
 // word says whether a word stands in a text with borders on both sides.
@@ -175,15 +198,25 @@ func (f *foreign) sockets() {
 		f.shell = f.shell || shellPath(l.s)
 		sockLit = sockLit || strings.Contains(l.s, "/inet/tcp/") || strings.Contains(l.s, "/inet/udp/") || l.s == "net" || l.s == "socket" || l.s == "node:net" || l.s == "tls"
 	}
-	f.connects = hasAny(f.code, "Socket", "TCPSocket", "UNIXSocket", "fsockopen", "pfsockopen", "socket_create", "stream_socket_client", "PeerAddr", "IO::Socket::INET", "java.net.Socket", "make.socket", "TcpStream") ||
-		sockLit && (hasAny(f.low, "connect", "socket", "tcp", "createconnection", "getline") || f.lang == "awk") || hasWord(f.low, "gen_tcp") || hasAny(f.low, "socketpair") && hasWord(f.low, "connect") || f.lang == "other" && hasWord(f.low, "socket")
+	f.connects = f.opensSocket(sockLit)
 	starts := hasAny(f.low, "exec", "spawn", "popen", "system", "passthru", "proc_open", "shell_exec", "processbuilder", "fork", "execute", "getline", "open", "child_process", "port_open", "open_port") || strings.ContainsRune(f.code, '|') && f.lang == "awk"
 	if f.connects && f.shell && starts || f.lang == "awk" && sockLit && strings.Contains(f.low, "getline") {
 		f.w.add("socket_shell", 85, "opens a shell on a socket", f.excerpt)
 	}
-	if f.connects && hasAny(f.low, "exec", "system", "popen", "eval", "shell_exec") && (strings.Contains(f.low, "<$") || strings.Contains(f.low, "<>") || hasAny(f.low, "gets", "fgets", "readline", "receive", "recv")) && (strings.Contains(f.src, "while") || strings.Contains(f.src, "loop")) && !f.shell {
+	reads := strings.Contains(f.low, "<$") || strings.Contains(f.low, "<>") || hasAny(f.low, "gets", "fgets", "readline", "receive", "recv")
+	loops := strings.Contains(f.src, "while") || strings.Contains(f.src, "loop")
+	if f.connects && hasAny(f.low, "exec", "system", "popen", "eval", "shell_exec") && reads && loops && !f.shell {
 		f.w.add("socket_shell", 85, "runs what comes over a connection", f.excerpt)
 	}
+}
+
+// opensSocket reports whether the code makes a connection. sockLit says that a string of it names sockets.
+func (f *foreign) opensSocket(sockLit bool) bool {
+	return hasAny(f.code, "Socket", "TCPSocket", "UNIXSocket", "fsockopen", "pfsockopen", "socket_create", "stream_socket_client", "PeerAddr", "IO::Socket::INET", "java.net.Socket", "make.socket", "TcpStream") ||
+		sockLit && (hasAny(f.low, "connect", "socket", "tcp", "createconnection", "getline") || f.lang == "awk") ||
+		hasWord(f.low, "gen_tcp") ||
+		hasAny(f.low, "socketpair") && hasWord(f.low, "connect") ||
+		f.lang == "other" && hasWord(f.low, "socket")
 }
 
 // loaders looks for what decodes or fetches a text and runs it.

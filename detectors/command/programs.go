@@ -170,30 +170,10 @@ func (w *walk) command(args []value, io stdio, src string) value {
 // unwrap removes a wrapper's own words; nil if nothing is left to run.
 func (w *walk) unwrap(name string, words int, opts string, args []value, io stdio, src string) []value {
 	switch name {
-	case "nsenter":
-		for i, a := range args {
-			if a.s == "--target" || a.s == "-t" || strings.HasPrefix(a.s, "-t1") || a.s == "--target=1" {
-				if i+1 < len(args) && args[i+1].s == "1" || strings.HasSuffix(a.s, "1") {
-					w.add("escape", 70, "leaves its container", src)
-				}
-			}
-		}
-	case "chroot":
-		for _, a := range args {
-			if strings.HasPrefix(a.s, "/host") || strings.HasPrefix(a.s, "/mnt") || strings.HasPrefix(a.s, "/proc/1/root") {
-				w.add("escape", 60, "leaves its container", src)
-			}
-		}
+	case "nsenter", "chroot":
+		w.leaves(name, args, src)
 	case "script":
-		for i, a := range args {
-			if (a.s == "-c" || strings.HasPrefix(a.s, "-") && !strings.HasPrefix(a.s, "--") && strings.HasSuffix(a.s, "c")) && i+1 < len(args) {
-				w.run("shell", args[i+1], "runs", src)
-				return nil
-			}
-		}
-		if io.inSock != nil || io.out != nil {
-			w.add("socket_shell", 85, "opens a shell on a socket", src)
-		}
+		w.typescript(args, io, src)
 		return nil
 	case "uv", "poetry", "pdm", "hatch", "pipenv", "conda", "mamba", "micromamba", "pixi", "singularity", "apptainer":
 		i := 0
@@ -226,6 +206,41 @@ func (w *walk) unwrap(name string, words int, opts string, args []value, io stdi
 			return nil
 		}
 	}
+	return w.wrapped(name, words, opts, args, src)
+}
+
+// leaves judges the words of nsenter and chroot, which may lead out of a container.
+func (w *walk) leaves(name string, args []value, src string) {
+	for i, a := range args {
+		if name == "chroot" {
+			if strings.HasPrefix(a.s, "/host") || strings.HasPrefix(a.s, "/mnt") || strings.HasPrefix(a.s, "/proc/1/root") {
+				w.add("escape", 60, "leaves its container", src)
+			}
+			continue
+		}
+		if a.s == "--target" || a.s == "-t" || strings.HasPrefix(a.s, "-t1") || a.s == "--target=1" {
+			if i+1 < len(args) && args[i+1].s == "1" || strings.HasSuffix(a.s, "1") {
+				w.add("escape", 70, "leaves its container", src)
+			}
+		}
+	}
+}
+
+// typescript judges script(1): it runs the command after -c, or else a shell.
+func (w *walk) typescript(args []value, io stdio, src string) {
+	for i, a := range args {
+		if (a.s == "-c" || strings.HasPrefix(a.s, "-") && !strings.HasPrefix(a.s, "--") && strings.HasSuffix(a.s, "c")) && i+1 < len(args) {
+			w.run("shell", args[i+1], "runs", src)
+			return
+		}
+	}
+	if io.inSock != nil || io.out != nil {
+		w.add("socket_shell", 85, "opens a shell on a socket", src)
+	}
+}
+
+// wrapped skips a wrapper's options and as many words as it takes itself, and returns the command that it runs.
+func (w *walk) wrapped(name string, words int, opts string, args []value, src string) []value {
 	for len(args) > 0 {
 		s := args[0].s
 		switch {
@@ -240,28 +255,21 @@ func (w *walk) unwrap(name string, words int, opts string, args []value, io stdi
 				list = append(list, args[1].with(f))
 			}
 			return append(list, args[2:]...)
-		case name == "flock" && s == "-c" && len(args) > 1:
-			w.run("shell", args[1], "runs", src)
+		case w.locked(name, args, src):
 			return nil
 		case len(s) > 1 && s[0] == '-':
-			args = args[1:]
-			if len(s) == 2 && strings.IndexByte(opts, s[1]) >= 0 && len(args) > 0 {
-				args = args[1:]
-			} else if strings.HasPrefix(s, "--") && !strings.Contains(s, "=") && len(args) > 1 && valued(name, s) {
-				args = args[1:]
-			}
+			args = skipOption(name, opts, args)
 			if name == "command" && (s == "-v" || s == "-V") {
 				return nil
 			}
-		case (name == "env" || name == "sudo" || name == "doas" || name == "srun") && strings.Contains(s, "=") && identifier(s[:strings.IndexByte(s, '=')]):
+		case setsVariables(name) && strings.Contains(s, "=") && identifier(s[:strings.IndexByte(s, '=')]):
 			n, v, _ := strings.Cut(s, "=")
 			w.set(n, args[0].with(v))
 			args = args[1:]
 		case words > 0:
 			words--
 			args = args[1:]
-			if name == "flock" && len(args) > 1 && args[0].s == "-c" {
-				w.run("shell", args[1], "runs", src)
+			if w.locked(name, args, src) {
 				return nil
 			}
 		default:
@@ -272,6 +280,33 @@ func (w *walk) unwrap(name string, words int, opts string, args []value, io stdi
 		return []value{text("printenv")}
 	}
 	return nil
+}
+
+// locked runs the command of flock -c, and reports whether it was one.
+func (w *walk) locked(name string, args []value, src string) bool {
+	if name != "flock" || len(args) < 2 || args[0].s != "-c" {
+		return false
+	}
+	w.run("shell", args[1], "runs", src)
+	return true
+}
+
+// skipOption removes the option that args begin with, and its value if that is a word of its own.
+func skipOption(name, opts string, args []value) []value {
+	s := args[0].s
+	args = args[1:]
+	if len(s) == 2 && strings.IndexByte(opts, s[1]) >= 0 && len(args) > 0 {
+		return args[1:]
+	}
+	if strings.HasPrefix(s, "--") && !strings.Contains(s, "=") && len(args) > 1 && valued(name, s) {
+		return args[1:]
+	}
+	return args
+}
+
+// setsVariables reports whether a wrapper takes NAME=value before the command.
+func setsVariables(name string) bool {
+	return name == "env" || name == "sudo" || name == "doas" || name == "srun"
 }
 
 // valued says that a long option of a wrapper takes the next word.
@@ -659,25 +694,29 @@ func (w *walk) operands(c *call) {
 		if !hostName(p.Host) {
 			continue
 		}
-		if entry, g := j.pools.Name(p.Host); g == data.Pool && entry != "" {
-			opt := ""
-			if i > 0 {
-				opt = c.args[i-1].s
-			}
-			switch {
-			case web && isURL(s): // its page: prices, statistics
-				w.add("pool_page", 20, "reads the page of a mining pool", s)
-			case p.Port != "" || opt == "-o" || opt == "--url" || opt == "--pool" || opt == "-P" || opt == "--server":
-				w.add("pool", 80, "connects to a mining pool", s)
-			case !isURL(s) && p.Path == "" && resolves(c.name):
-				w.add("pool_page", 30, "asks for a mining pool", s)
-			}
-		} else if p.Port != "" && strings.HasPrefix(p.Host, "pool.") && (opt(c, i) == "-o" || opt(c, i) == "--url") {
-			w.add("pool_like", 25, "connects to something called a pool", s)
-		}
+		w.pool(c, i, s, p, web)
 		if web || resolves(c.name) || isURL(s) {
 			w.calls(p, s)
 		}
+	}
+}
+
+// pool judges operand i of c, the place p written as s, where it is a mining pool.
+func (w *walk) pool(c *call, i int, s string, p *Place, web bool) {
+	before := opt(c, i)
+	if entry, g := w.r.judge.pools.Name(p.Host); g == data.Pool && entry != "" {
+		switch {
+		case web && isURL(s): // its page: prices, statistics
+			w.add("pool_page", 20, "reads the page of a mining pool", s)
+		case p.Port != "" || before == "-o" || before == "--url" || before == "--pool" || before == "-P" || before == "--server":
+			w.add("pool", 80, "connects to a mining pool", s)
+		case !isURL(s) && p.Path == "" && resolves(c.name):
+			w.add("pool_page", 30, "asks for a mining pool", s)
+		}
+		return
+	}
+	if p.Port != "" && strings.HasPrefix(p.Host, "pool.") && (before == "-o" || before == "--url") {
+		w.add("pool_like", 25, "connects to something called a pool", s)
 	}
 }
 

@@ -111,65 +111,8 @@ func (p *py) statement(end int) {
 			return
 		}
 	}
-	if t.kind == 'n' {
-		switch t.s {
-		case "import":
-			p.i++
-			p.imports()
-			return
-		case "from":
-			p.i++
-			p.importFrom()
-			return
-		case "def":
-			p.i++
-			p.def()
-			return
-		case "class":
-			p.i++
-			for !p.ended() && !p.is(":") {
-				p.i++
-			}
-			return
-		case "for":
-			p.i++
-			p.loop()
-			return
-		case "with":
-			p.i++
-			p.with()
-			return
-		case "async", "await", "if", "elif", "while", "else", "try", "except", "finally", "assert", "raise", "yield", "global", "nonlocal", "del", "pass":
-			p.i++
-			if t.s == "global" || t.s == "nonlocal" {
-				for !p.ended() {
-					p.i++
-				}
-			}
-			return
-		case "return":
-			p.i++
-			if !p.ended() {
-				from := p.i
-				p.ret = p.exprs()
-				// What __reduce__ gives is called with what stands beside it when the object is loaded.
-				if l := p.ret.list; p.ret.seq && len(l) > 1 && l[1].seq && runs(canonical(l[0].ref)) != "" {
-					p.call(l[0], l[1].list, nil, from)
-				}
-			}
-			return
-		case "exec", "print": // statements of Python 2
-			if p.i+1 < len(p.t) && (p.t[p.i+1].kind == 's' || p.t[p.i+1].kind == 'n' && p.t[p.i+1].s != "in" && p.t[p.i+1].s != "if") {
-				p.i++
-				v := p.exprs()
-				if t.s == "exec" {
-					p.w.run("python", v.value, "runs", p.w.src)
-				} else {
-					p.w.py.printed = p.w.r.join(p.w.py.printed, v.data())
-				}
-				return
-			}
-		}
+	if t.kind == 'n' && p.keyword(t.s) {
+		return
 	}
 	if t.kind == 'o' && t.s == "@" {
 		p.i++
@@ -183,48 +126,85 @@ func (p *py) statement(end int) {
 	}
 }
 
+// keyword walks the statement that a keyword begins, of compound statements the head, and reports whether it is one.
+func (p *py) keyword(name string) bool {
+	switch name {
+	case "import":
+		p.i++
+		p.imports()
+	case "from":
+		p.i++
+		p.importFrom()
+	case "def":
+		p.i++
+		p.def()
+	case "class":
+		p.i++
+		for !p.ended() && !p.is(":") {
+			p.i++
+		}
+	case "for":
+		p.i++
+		p.loop()
+	case "with":
+		p.i++
+		p.with()
+	case "async", "await", "if", "elif", "while", "else", "try", "except", "finally", "assert", "raise", "yield", "del", "pass":
+		p.i++
+	case "global", "nonlocal":
+		p.i++
+		for !p.ended() {
+			p.i++
+		}
+	case "return":
+		p.i++
+		p.returns()
+	case "exec", "print":
+		return p.statement2(name)
+	default:
+		return false
+	}
+	return true
+}
+
+// returns takes the value after return.
+func (p *py) returns() {
+	if p.ended() {
+		return
+	}
+	from := p.i
+	p.ret = p.exprs()
+	// What __reduce__ gives is called with what stands beside it when the object is loaded.
+	if l := p.ret.list; p.ret.seq && len(l) > 1 && l[1].seq && runs(canonical(l[0].ref)) != "" {
+		p.call(l[0], l[1].list, nil, from)
+	}
+}
+
+// statement2 walks exec and print as Python 2 has them, as statements, and reports whether this is one.
+func (p *py) statement2(name string) bool {
+	if p.i+1 >= len(p.t) {
+		return false
+	}
+	if next := p.t[p.i+1]; next.kind != 's' && (next.kind != 'n' || next.s == "in" || next.s == "if") {
+		return false
+	}
+	p.i++
+	v := p.exprs()
+	if name == "exec" {
+		p.w.run("python", v.value, "runs", p.w.src)
+	} else {
+		p.w.py.printed = p.w.r.join(p.w.py.printed, v.data())
+	}
+	return true
+}
+
 // assignment takes name = value, name += value and a, b = value.
 func (p *py) assignment(end int) bool {
-	eq, depth := -1, 0
-	for j := p.i; j < end && j < p.i+256; j++ {
-		t := p.t[j]
-		if t.kind == 'l' || depth == 0 && t.kind == 'o' && t.s == ";" {
-			break
-		}
-		if t.kind != 'o' {
-			continue
-		}
-		switch t.s {
-		case "(", "[", "{":
-			depth++
-		case ")", "]", "}":
-			depth--
-		case "=", "+=":
-			if depth == 0 {
-				eq = j
-			}
-		}
-		if eq >= 0 {
-			break
-		}
-	}
+	eq := p.equals(end)
 	if eq < 0 {
 		return false
 	}
-	var names []string
-	simple := true
-	for j := p.i; j < eq; j++ {
-		t := p.t[j]
-		switch {
-		case t.kind == 'n':
-			names = append(names, t.s)
-		case t.kind == 'o' && (t.s == "," || t.s == "(" || t.s == ")"):
-		case t.kind == 'o' && t.s == ":" && len(names) == 1: // an annotation
-			j = eq
-		default:
-			simple = false
-		}
-	}
+	names, simple := p.assigned(eq)
 	add := p.t[eq].s == "+="
 	from := p.i
 	p.i = eq + 1
@@ -266,6 +246,49 @@ func (p *py) assignment(end int) bool {
 		p.bind(n, x)
 	}
 	return true
+}
+
+// equals finds the = or += of the statement that begins here; -1 if it is no assignment.
+func (p *py) equals(end int) int {
+	depth := 0
+	for j := p.i; j < end && j < p.i+256; j++ {
+		t := p.t[j]
+		if t.kind == 'l' || depth == 0 && t.kind == 'o' && t.s == ";" {
+			break
+		}
+		if t.kind != 'o' {
+			continue
+		}
+		switch t.s {
+		case "(", "[", "{":
+			depth++
+		case ")", "]", "}":
+			depth--
+		case "=", "+=":
+			if depth == 0 {
+				return j
+			}
+		}
+	}
+	return -1
+}
+
+// assigned returns the names before the = at eq. It is not simple if something else than names is assigned to.
+func (p *py) assigned(eq int) (names []string, simple bool) {
+	simple = true
+	for j := p.i; j < eq; j++ {
+		t := p.t[j]
+		switch {
+		case t.kind == 'n':
+			names = append(names, t.s)
+		case t.kind == 'o' && (t.s == "," || t.s == "(" || t.s == ")"):
+		case t.kind == 'o' && t.s == ":" && len(names) == 1: // an annotation
+			return names, simple
+		default:
+			simple = false
+		}
+	}
+	return names, simple
 }
 
 func (p *py) isAssignmentAgain(end int) bool {

@@ -21,15 +21,7 @@ func pyTokens(s string) (out []token, cut bool) {
 			return out, true
 		}
 		if start && depth == 0 {
-			indent = 0
-			for i < len(s) && (s[i] == ' ' || s[i] == '\t' || s[i] == '\f') {
-				if s[i] == '\t' {
-					indent += 8
-				} else {
-					indent++
-				}
-				i++
-			}
+			indent, i = pyIndent(s, i)
 			start = false
 			continue
 		}
@@ -50,57 +42,84 @@ func pyTokens(s string) (out []token, cut bool) {
 		case c == '#':
 			j := strings.IndexByte(s[i:], '\n')
 			if j < 0 {
-				i = len(s)
-			} else {
-				i += j
+				j = len(s) - i
 			}
+			i += j
 		case c == '"' || c == '\'':
 			t, n := pyString(s[i:], "")
 			t.indent = indent
 			out = append(out, t)
 			i += n
-		case c == '_' || c|0x20 >= 'a' && c|0x20 <= 'z' || c >= 0x80:
-			j := i
-			for j < len(s) && (s[j] == '_' || s[j]|0x20 >= 'a' && s[j]|0x20 <= 'z' || s[j] >= '0' && s[j] <= '9' || s[j] >= 0x80) {
-				j++
-			}
-			w := s[i:j]
-			if j < len(s) && (s[j] == '"' || s[j] == '\'') && len(w) <= 2 && strings.Trim(strings.ToLower(w), "rbuft") == "" {
-				t, n := pyString(s[j:], strings.ToLower(w))
-				t.indent = indent
-				out = append(out, t)
-				i = j + n
-				continue
-			}
-			out = append(out, token{kind: 'n', s: w, indent: indent})
-			i = j
-		case c >= '0' && c <= '9':
-			j := i
-			for j < len(s) && (s[j]|0x20 >= 'a' && s[j]|0x20 <= 'z' || s[j] >= '0' && s[j] <= '9' || s[j] == '_' || s[j] == '.') {
-				j++
-			}
+		case pyNameByte(c) && !isDigit(c):
+			t, n := pyName(s[i:])
+			t.indent = indent
+			out = append(out, t)
+			i += n
+		case isDigit(c):
+			j := pyWord(s, i, func(c byte) bool { return alphanumeric(c) || c == '_' || c == '.' })
 			out = append(out, token{kind: 'd', s: s[i:j], indent: indent})
 			i = j
 		default:
-			n := 1
-			if i+1 < len(s) {
-				switch s[i : i+2] {
-				case "**", "//", "<<", ">>", "==", "!=", "<=", ">=", "->", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", ":=", "@=":
-					n = 2
-				}
-			}
-			op := s[i : i+n]
 			switch c {
 			case '(', '[', '{':
 				depth++
 			case ')', ']', '}':
 				depth = max(depth-1, 0)
 			}
-			out = append(out, token{kind: 'o', s: op, indent: indent})
-			i += n
+			j := i + pyOperator(s[i:])
+			out = append(out, token{kind: 'o', s: s[i:j], indent: indent})
+			i = j
 		}
 	}
 	return append(out, token{kind: 'l', indent: indent}), false
+}
+
+// pyIndent measures the indentation of the line at i, and returns where its text begins.
+func pyIndent(s string, i int) (indent, begin int) {
+	for ; i < len(s) && (s[i] == ' ' || s[i] == '\t' || s[i] == '\f'); i++ {
+		if s[i] == '\t' {
+			indent += 8
+		} else {
+			indent++
+		}
+	}
+	return indent, i
+}
+
+// pyWord returns where the bytes that belong to a token of its kind end.
+func pyWord(s string, i int, belongs func(c byte) bool) int {
+	for i < len(s) && belongs(s[i]) {
+		i++
+	}
+	return i
+}
+
+func pyNameByte(c byte) bool { return c == '_' || alphanumeric(c) || c >= 0x80 }
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// pyName reads a name, or a string with a prefix, n bytes.
+func pyName(s string) (t token, n int) {
+	n = pyWord(s, 0, pyNameByte)
+	if n < len(s) && (s[n] == '"' || s[n] == '\'') && pyPrefix(s[:n]) {
+		t, text := pyString(s[n:], strings.ToLower(s[:n]))
+		return t, n + text
+	}
+	return token{kind: 'n', s: s[:n]}, n
+}
+
+// pyPrefix reports whether a word before a quote is a prefix of the string.
+func pyPrefix(w string) bool { return len(w) <= 2 && strings.Trim(strings.ToLower(w), "rbuft") == "" }
+
+// pyOperator returns the length of the operator that s begins with.
+func pyOperator(s string) int {
+	if len(s) > 1 {
+		switch s[:2] {
+		case "**", "//", "<<", ">>", "==", "!=", "<=", ">=", "->", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", ":=", "@=":
+			return 2
+		}
+	}
+	return 1
 }
 
 // pyString reads a literal that begins with its quotes, and gives its length.

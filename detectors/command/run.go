@@ -143,12 +143,10 @@ func (w *walk) runFile(lang string, name value, c *call, direct bool) {
 		return
 	}
 	base := path.Base(name.s)
-	if direct || lang == "shell" {
-		if tempDir(name.s) && !strings.HasPrefix(name.s, "/tmp/ray/") {
-			w.add("temp_exec", 30, "runs a file from a temporary directory", c.src)
-			if strings.HasPrefix(base, ".") {
-				w.add("hidden_exec", 20, "runs a hidden file", c.src)
-			}
+	if (direct || lang == "shell") && tempDir(name.s) && !strings.HasPrefix(name.s, "/tmp/ray/") {
+		w.add("temp_exec", 30, "runs a file from a temporary directory", c.src)
+		if strings.HasPrefix(base, ".") {
+			w.add("hidden_exec", 20, "runs a hidden file", c.src)
 		}
 	}
 	f := w.files[base]
@@ -156,13 +154,7 @@ func (w *walk) runFile(lang string, name value, c *call, direct bool) {
 		f = w.files[base+"\x01"]
 	}
 	if f == nil {
-		if w.packed != nil && !strings.HasPrefix(name.s, "/usr/") && !strings.HasPrefix(name.s, "/bin/") && !strings.HasPrefix(name.s, "/opt/") && name.s != "" {
-			points := w.packed.kept(lang != "" && lang != "shell", true)
-			if lang == "python" && !w.within { // most likely the job's own
-				points = min(points, 20)
-			}
-			w.add("fetch_run", points, "downloads an archive and runs something of it", w.packed.URL+" ... "+c.src)
-		}
+		w.runUnknown(lang, name.s, c)
 		return
 	}
 	if f.from&fromNet != 0 && f.at != nil {
@@ -187,6 +179,18 @@ func (w *walk) runFile(lang string, name value, c *call, direct bool) {
 	if strings.Trim(g.s, hole) != "" {
 		w.run(lang, g, "runs", c.src)
 	}
+}
+
+// runUnknown judges that a file is run of which nothing is known: after an archive came, it may be out of that.
+func (w *walk) runUnknown(lang, name string, c *call) {
+	if w.packed == nil || name == "" || strings.HasPrefix(name, "/usr/") || strings.HasPrefix(name, "/bin/") || strings.HasPrefix(name, "/opt/") {
+		return
+	}
+	points := w.packed.kept(lang != "" && lang != "shell", true)
+	if lang == "python" && !w.within { // most likely the job's own
+		points = min(points, 20)
+	}
+	w.add("fetch_run", points, "downloads an archive and runs something of it", w.packed.URL+" ... "+c.src)
 }
 
 // shebang tells the language of a script by its first line.
@@ -294,60 +298,40 @@ func (w *walk) shown(lang string, c *call) value {
 func (w *walk) shell(c *call) value {
 	script, interactive := false, false
 	var out value
+words:
 	for i := 0; i < len(c.args); i++ {
 		s := c.args[i].s
-		if s == "--" || s == "-" {
-			continue
-		}
-		if len(s) > 1 && (s[0] == '-' || s[0] == '+') && c.args[i].file == nil {
-			if s == "--rcfile" || s == "--init-file" {
-				w.runFile("shell", c.arg(i+1), c, false)
-				i++
-				continue
-			}
-			if s[1] == '-' {
-				continue
-			}
+		option := len(s) > 1 && (s[0] == '-' || s[0] == '+') && c.args[i].file == nil
+		switch {
+		case s == "--" || s == "-":
+		case !option:
+			w.runFile("shell", c.args[i], c, false)
+			script = true
+			break words
+		case s == "--rcfile" || s == "--init-file":
+			w.runFile("shell", c.arg(i+1), c, false)
+			i++
+		case s[1] == '-':
+		default:
 			if strings.Contains(s, "i") && s[0] == '-' {
 				interactive = true
 			}
 			if strings.Contains(s, "c") && s[0] == '-' {
-				for i++; i < len(c.args) && strings.HasPrefix(c.args[i].s, "-") && c.args[i].file == nil && !strings.ContainsAny(c.args[i].s, " ;|"); i++ {
-				}
+				i = optionsEnd(c.args, i+1)
 				if i < len(c.args) {
-					v := c.args[i]
-					in := *w
-					in.zero = c.arg(i + 1).s
-					if i+2 <= len(c.args) {
-						in.args = c.args[min(i+2, len(c.args)):]
-					}
-					if in.args == nil {
-						in.args = []value{}
-					}
-					base := w.base
-					w.base = c.io
-					in.run("shell", v, "runs", c.src)
-					w.base = base
-					if v.s == "bash" || v.s == "sh" || v.s == "/bin/sh" || v.s == "/bin/bash" {
-						interactive = true
-					} else {
-						script = true
-					}
-					out = value{s: hole, from: v.from & (fromSecret | fromRecon)}
+					out = w.shellText(c, i)
+					script = !namesShell(c.args[i].s)
+					interactive = interactive || !script
 				}
-				break
+				break words
 			}
-			if s == "-s" || strings.Contains(s, "s") && s[0] == '-' {
-				break
+			if strings.Contains(s, "s") && s[0] == '-' {
+				break words
 			}
 			if strings.HasSuffix(s, "o") || strings.HasSuffix(s, "O") {
 				i++
 			}
-			continue
 		}
-		w.runFile("shell", c.args[i], c, false)
-		script = true
-		break
 	}
 	if script {
 		if out.s == "" {
@@ -355,20 +339,49 @@ func (w *walk) shell(c *call) value {
 		}
 		return out
 	}
-	if c.io.inSock != nil || c.io.out != nil {
+	switch {
+	case c.io.inSock != nil || c.io.out != nil:
 		w.add("socket_shell", 85, "opens a shell on a socket", c.src)
 		return value{s: hole}
-	}
-	if c.io.fifo && c.io.in.from&fromSocket == 0 && c.io.in.s == "" {
+	case c.io.fifo && c.io.in.from&fromSocket == 0 && c.io.in.s == "":
 		return value{s: hole}
-	}
-	if c.io.set {
+	case c.io.set:
 		w.run("shell", c.io.in, "pipes", c.src)
 	}
 	if interactive {
 		w.add("interactive_shell", 20, "opens an interactive shell", c.src)
 	}
 	return value{s: hole}
+}
+
+// optionsEnd returns the index of the first word from i on that is no option.
+func optionsEnd(args []value, i int) int {
+	for i < len(args) && strings.HasPrefix(args[i].s, "-") && args[i].file == nil && !strings.ContainsAny(args[i].s, " ;|") {
+		i++
+	}
+	return i
+}
+
+// shellText runs the text that follows -c, word i of the call. The words after it are $0, $1 and so on.
+func (w *walk) shellText(c *call, i int) value {
+	in := *w
+	in.zero = c.arg(i + 1).s
+	if i+2 <= len(c.args) {
+		in.args = c.args[min(i+2, len(c.args)):]
+	}
+	if in.args == nil {
+		in.args = []value{}
+	}
+	base := w.base
+	w.base = c.io
+	in.run("shell", c.args[i], "runs", c.src)
+	w.base = base
+	return value{s: hole, from: c.args[i].from & (fromSecret | fromRecon)}
+}
+
+// namesShell reports whether a text does nothing but start a shell.
+func namesShell(s string) bool {
+	return s == "bash" || s == "sh" || s == "/bin/sh" || s == "/bin/bash"
 }
 
 // pythonCall judges a call of Python.
@@ -386,18 +399,7 @@ func (w *walk) pythonCall(c *call) value {
 			return value{s: hole}
 		case len(s) > 1 && s[0] == '-' && s[1] != '-':
 			if strings.HasSuffix(s, "m") {
-				if c.arg(i+1).s == "timeit" {
-					for _, a := range c.args[min(i+2, len(c.args)):] {
-						if !strings.HasPrefix(a.s, "-") {
-							w.run("python", a, "runs", c.src)
-						}
-					}
-				}
-				if m := c.arg(i + 1).s; m == "pip" || m == "uv" {
-					w.packages(&call{name: "pip", args: c.args[min(i+2, len(c.args)):], io: c.io, src: c.src})
-				} else if m == "http.server" || m == "SimpleHTTPServer" {
-					w.add("serve_files", 15, "serves files", c.src)
-				}
+				w.pythonModule(c, i+1)
 				return value{s: hole}
 			}
 			if j := strings.IndexByte(s, 'c'); j > 0 && strings.Trim(s[1:j], "BbdEhiIOqsSuvVx") == "" {
@@ -415,17 +417,7 @@ func (w *walk) pythonCall(c *call) value {
 		case len(s) > 1 && s[0] == '-':
 		case s == "":
 		default:
-			w.runFile("python", c.args[i], c, false)
-			for _, a := range c.args[i+1:] {
-				if len(a.s) >= 40 && !strings.ContainsAny(a.s, " \n") {
-					w.encoded(c, a.s)
-				}
-				if w.r.judge.stratum(a.s) {
-					w.add("stratum", 85, "connects to a mining pool", a.s)
-				}
-				wallets(a.s, func(x string) { w.add("wallet", 65, "names a Monero wallet", x) })
-			}
-			w.options(&call{name: c.name, args: c.args[i+1:], src: c.src})
+			w.pythonFile(c, i)
 			return value{s: hole}
 		}
 	}
@@ -435,6 +427,38 @@ func (w *walk) pythonCall(c *call) value {
 		w.run("python", c.io.in, "pipes", c.src)
 	}
 	return value{s: hole}
+}
+
+// pythonModule judges python -m with the module that is word i of the call.
+func (w *walk) pythonModule(c *call, i int) {
+	rest := c.args[min(i+1, len(c.args)):]
+	switch c.arg(i).s {
+	case "timeit":
+		for _, a := range rest {
+			if !strings.HasPrefix(a.s, "-") {
+				w.run("python", a, "runs", c.src)
+			}
+		}
+	case "pip", "uv":
+		w.packages(&call{name: "pip", args: rest, io: c.io, src: c.src})
+	case "http.server", "SimpleHTTPServer":
+		w.add("serve_files", 15, "serves files", c.src)
+	}
+}
+
+// pythonFile judges that Python runs the file that is word i of the call, with the words after it.
+func (w *walk) pythonFile(c *call, i int) {
+	w.runFile("python", c.args[i], c, false)
+	for _, a := range c.args[i+1:] {
+		if len(a.s) >= 40 && !strings.ContainsAny(a.s, " \n") {
+			w.encoded(c, a.s)
+		}
+		if w.r.judge.stratum(a.s) {
+			w.add("stratum", 85, "connects to a mining pool", a.s)
+		}
+		wallets(a.s, func(x string) { w.add("wallet", 65, "names a Monero wallet", x) })
+	}
+	w.options(&call{name: c.name, args: c.args[i+1:], src: c.src})
 }
 
 // awk judges a call: its programs may run commands and open connections.

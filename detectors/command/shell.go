@@ -237,11 +237,26 @@ func (w *walk) stmt(s *syntax.Stmt, io stdio) (out value) {
 		w.base = io
 		return value{}
 	}
+	if s.Cmd != nil {
+		out = w.cmd(s, io)
+	} else if len(to) > 0 || io.set {
+		out = io.in.with("")
+	}
+	for _, f := range to {
+		w.write(f.name, out, f.add)
+	}
+	if io.out != nil && out.s != "" {
+		w.send(out, io.out, w.source(s), true)
+	}
+	if len(to) > 0 || io.out != nil {
+		return value{}
+	}
+	return out
+}
+
+// cmd walks the command of a statement whose redirections are in io.
+func (w *walk) cmd(s *syntax.Stmt, io stdio) (out value) {
 	switch c := s.Cmd.(type) {
-	case nil:
-		if len(to) > 0 || io.set {
-			out = io.in.with("")
-		}
 	case *syntax.CallExpr:
 		src := w.source(s)
 		if w.pipe != "" {
@@ -250,21 +265,9 @@ func (w *walk) stmt(s *syntax.Stmt, io stdio) (out value) {
 		out = w.callExpr(c, io, src)
 	case *syntax.BinaryCmd:
 		if c.Op == syntax.Pipe || c.Op == syntax.PipeAll {
-			if w.pipe == "" {
-				w.pipe = w.source(s)
-				defer func() { w.pipe = "" }()
-			}
-		}
-		left := w.stmt(c.X, io)
-		if c.Op == syntax.Pipe || c.Op == syntax.PipeAll {
-			next := io
-			next.in, next.set, next.inSock, next.fifo = left, true, nil, false
-			if left.from&fromSocket != 0 {
-				next.inSock = left.at
-			}
-			out = w.stmt(c.Y, next)
+			out = w.pipeline(s, c, io)
 		} else {
-			out = left.plus(w.stmt(c.Y, io))
+			out = w.stmt(c.X, io).plus(w.stmt(c.Y, io))
 		}
 	case *syntax.Subshell:
 		out = w.stmts(c.Stmts, io)
@@ -297,16 +300,22 @@ func (w *walk) stmt(s *syntax.Stmt, io stdio) (out value) {
 	case *syntax.CoprocClause:
 		out = w.stmt(c.Stmt, io)
 	}
-	for _, f := range to {
-		w.write(f.name, out, f.add)
-	}
-	if io.out != nil && out.s != "" {
-		w.send(out, io.out, w.source(s), true)
-	}
-	if len(to) > 0 || io.out != nil {
-		return value{}
-	}
 	return out
+}
+
+// pipeline walks c.X | c.Y. Commands in it are shown as the whole pipeline.
+func (w *walk) pipeline(s *syntax.Stmt, c *syntax.BinaryCmd, io stdio) value {
+	if w.pipe == "" {
+		w.pipe = w.source(s)
+		defer func() { w.pipe = "" }()
+	}
+	left := w.stmt(c.X, io)
+	next := io
+	next.in, next.set, next.inSock, next.fifo = left, true, nil, false
+	if left.from&fromSocket != 0 {
+		next.inSock = left.at
+	}
+	return w.stmt(c.Y, next)
 }
 
 func (w *walk) loop(c *syntax.ForClause, io stdio) (out value) {
@@ -389,16 +398,18 @@ type target struct {
 	add  bool
 }
 
+// wiring connects the streams of one statement.
+type wiring struct {
+	*walk
+	io    *stdio
+	keep  bool             // the connections stay for the statements that follow, as exec has it
+	local map[string]stdio // by number of the descriptor
+	to    []target
+}
+
 // redirects connects streams. With keep they stay so, as exec does it.
 func (w *walk) redirects(list []*syntax.Redirect, io *stdio, keep bool) (to []target) {
-	local := map[string]stdio{}
-	fd := func(n string) (stdio, bool) {
-		if s, ok := local[n]; ok {
-			return s, true
-		}
-		s, ok := w.fds[n]
-		return s, ok
-	}
+	x := wiring{walk: w, io: io, keep: keep}
 	for _, r := range list {
 		n := ""
 		if r.N != nil {
@@ -410,86 +421,119 @@ func (w *walk) redirects(list []*syntax.Redirect, io *stdio, keep bool) (to []ta
 		} else if r.Word != nil {
 			v = w.word(r.Word)
 		}
-		sock := w.r.judge.device(v.s)
 		switch r.Op {
 		case syntax.Hdoc, syntax.DashHdoc:
 			io.in, io.set, io.inSock = v, true, nil
 		case syntax.WordHdoc:
 			io.in, io.set, io.inSock = v.plus(text("\n")), true, nil
 		case syntax.RdrIn, syntax.RdrInOut, syntax.DplIn:
-			var s stdio
-			switch {
-			case sock != nil:
-				s = stdio{in: value{s: hole, from: fromSocket, at: sock}, set: true, inSock: sock, out: sock}
-			case r.Op == syntax.DplIn:
-				s, _ = fd(v.s)
-			default:
-				s = stdio{in: w.read(v), set: true, fifo: w.fifos[path.Base(v.s)]}
-			}
-			if n == "" || n == "0" {
-				io.in, io.set, io.inSock, io.fifo = s.in, s.set, s.inSock, s.fifo
-				if s.in.from&fromSocket != 0 && io.inSock == nil {
-					io.inSock = s.in.at
-				}
-			} else if r.Op == syntax.DplIn && (n == "1" || n == "2") {
-				io.out = s.out
-			} else if len(w.fds) < 16 {
-				if keep {
-					w.fds[n] = s
-				}
-				local[n] = s
-			}
-		default: // output
-			var p *Place
-			switch {
-			case sock != nil:
-				p = sock
-			case r.Op == syntax.DplOut && v.s != "" && strings.Trim(v.s, "0123456789-") == "":
-				if s, ok := fd(v.s); ok {
-					p = s.out
-				} else if v.s == "1" || v.s == "2" || v.s == "0" {
-					if v.s == "0" && io.inSock != nil {
-						p = io.inSock
-					} else if io.out != nil && n == "2" {
-						p = io.out
-					} else {
-						continue
-					}
-				} else {
-					continue
-				}
-			case v.file != nil || v.s == "/dev/null" || v.s == "/dev/stdout" || v.s == "/dev/stderr" || v.s == "":
-				if v.s == "/dev/null" && n != "2" {
-					to = append(to, target{"/dev/null", false})
-				}
-				continue
-			}
-			if p != nil {
-				if n == "" || n == "1" || n == "2" || r.Op == syntax.RdrAll || r.Op == syntax.AppAll {
-					io.out = p
-				} else if len(w.fds) < 16 {
-					s := stdio{in: value{s: hole, from: fromSocket, at: p}, set: true, inSock: p, out: p}
-					if keep {
-						w.fds[n] = s
-					}
-					local[n] = s
-				}
-				// cmd >& /dev/tcp/... 0>&1: its input is the connection, too.
-				if n == "0" {
-					io.in, io.set, io.inSock = value{s: hole, from: fromSocket, at: p}, true, p
-				}
-				continue
-			}
-			if n == "0" && io.out != nil {
-				io.in, io.set, io.inSock = value{s: hole, from: fromSocket, at: io.out}, true, io.out
-				continue
-			}
-			if n != "2" && (n == "" || n == "1" || r.Op == syntax.RdrAll || r.Op == syntax.AppAll) {
-				to = append(to, target{v.s, r.Op == syntax.AppOut || r.Op == syntax.AppAll})
-			}
+			x.input(r.Op, n, v)
+		default:
+			x.output(r.Op, n, v)
 		}
 	}
-	return to
+	return x.to
+}
+
+// fd returns what descriptor n is connected to.
+func (x *wiring) fd(n string) (stdio, bool) {
+	if s, ok := x.local[n]; ok {
+		return s, true
+	}
+	s, ok := x.fds[n]
+	return s, ok
+}
+
+// open connects descriptor n, one that is not a standard stream.
+func (x *wiring) open(n string, s stdio) {
+	if len(x.fds) >= 16 {
+		return
+	}
+	if x.keep {
+		x.fds[n] = s
+	}
+	if x.local == nil {
+		x.local = map[string]stdio{}
+	}
+	x.local[n] = s
+}
+
+// onSocket is a stream that is connection p in both directions.
+func onSocket(p *Place) stdio {
+	return stdio{in: value{s: hole, from: fromSocket, at: p}, set: true, inSock: p, out: p}
+}
+
+// input connects descriptor n, standard input if it is empty, to read from v.
+func (x *wiring) input(op syntax.RedirOperator, n string, v value) {
+	var s stdio
+	if sock := x.r.judge.device(v.s); sock != nil {
+		s = onSocket(sock)
+	} else if op == syntax.DplIn {
+		s, _ = x.fd(v.s)
+	} else {
+		s = stdio{in: x.read(v), set: true, fifo: x.fifos[path.Base(v.s)]}
+	}
+	switch {
+	case n == "" || n == "0":
+		x.io.in, x.io.set, x.io.inSock, x.io.fifo = s.in, s.set, s.inSock, s.fifo
+		if s.in.from&fromSocket != 0 && x.io.inSock == nil {
+			x.io.inSock = s.in.at
+		}
+	case op == syntax.DplIn && (n == "1" || n == "2"):
+		x.io.out = s.out
+	default:
+		x.open(n, s)
+	}
+}
+
+// output connects descriptor n, standard output if it is empty, to write to v.
+func (x *wiring) output(op syntax.RedirOperator, n string, v value) {
+	both := op == syntax.RdrAll || op == syntax.AppAll
+	p := x.r.judge.device(v.s)
+	switch {
+	case p != nil:
+	case op == syntax.DplOut && v.s != "" && strings.Trim(v.s, "0123456789-") == "":
+		var ok bool
+		if p, ok = x.copied(n, v.s); !ok {
+			return
+		}
+	case v.file != nil || v.s == "/dev/null" || v.s == "/dev/stdout" || v.s == "/dev/stderr" || v.s == "":
+		if v.s == "/dev/null" && n != "2" {
+			x.to = append(x.to, target{"/dev/null", false})
+		}
+		return
+	}
+	switch {
+	case p != nil:
+		if n == "" || n == "1" || n == "2" || both {
+			x.io.out = p
+		} else {
+			x.open(n, onSocket(p))
+		}
+		// cmd >& /dev/tcp/... 0>&1: its input is the connection, too.
+		if n == "0" {
+			x.io.in, x.io.set, x.io.inSock = value{s: hole, from: fromSocket, at: p}, true, p
+		}
+	case n == "0" && x.io.out != nil:
+		x.io.in, x.io.set, x.io.inSock = value{s: hole, from: fromSocket, at: x.io.out}, true, x.io.out
+	case n == "" || n == "1" || n != "2" && both:
+		x.to = append(x.to, target{v.s, op == syntax.AppOut || op == syntax.AppAll})
+	}
+}
+
+// copied returns the connection that n>&from leads to, nil for anything else that from was connected to; false if nothing
+// changes.
+func (x *wiring) copied(n, from string) (*Place, bool) {
+	if s, ok := x.fd(from); ok {
+		return s.out, true
+	}
+	switch {
+	case from == "0" && x.io.inSock != nil:
+		return x.io.inSock, true
+	case (from == "0" || from == "1" || from == "2") && x.io.out != nil && n == "2":
+		return x.io.out, true
+	}
+	return nil, false
 }
 
 // heredoc gives the text of a here-document. With quotes around the word that ends it, it stands for itself.
@@ -881,24 +925,13 @@ func (f *fields) param(p *syntax.ParamExp, more bool) (list bool) {
 
 // param gives the value of a variable: a list of one, or with isList the fields of an array.
 func (w *walk) param(p *syntax.ParamExp) (list []value, isList bool) {
-	if p.Param == nil {
+	if p.Param == nil || p.Length {
 		return []value{unknown}, false
 	}
 	name := p.Param.Value
-	if p.Length {
-		return []value{unknown}, false
-	}
 	if l, ok := w.lists[name]; ok {
 		if i, ok := p.Index.(*syntax.Word); ok {
-			switch s := i.Lit(); s {
-			case "@", "*":
-				return l, true
-			default:
-				if n, err := strconv.Atoi(s); err == nil && n >= 0 && n < len(l) {
-					return l[n : n+1], false
-				}
-			}
-			return []value{unknown}, false
+			return element(l, i.Lit())
 		}
 		if len(l) > 0 {
 			return w.modified(p, l[0], true), false
@@ -906,19 +939,7 @@ func (w *walk) param(p *syntax.ParamExp) (list []value, isList bool) {
 	}
 	switch name {
 	case "@", "*":
-		if w.args == nil {
-			if p.Slice != nil || p.Exp != nil {
-				return []value{{}}, false
-			}
-			if w.nest == 0 && len(w.funcs) == 0 { // a job has no arguments: c$@at is cat
-				return []value{{}}, false
-			}
-			return []value{{s: hole, from: fromEnv}}, false
-		}
-		if len(w.args) == 0 {
-			return []value{{}}, false
-		}
-		return w.args, true
+		return w.allArgs(p)
 	case "IFS":
 		if w.vars[name] == nil {
 			return []value{text(" \t\n").with(" ")}, false
@@ -944,6 +965,32 @@ func (w *walk) param(p *syntax.ParamExp) (list []value, isList bool) {
 		v, set = w.lookup(v.s)
 	}
 	return w.modified(p, v, set), false
+}
+
+// element returns the fields of the array l that an index means.
+func element(l []value, index string) (list []value, isList bool) {
+	if index == "@" || index == "*" {
+		return l, true
+	}
+	if n, err := strconv.Atoi(index); err == nil && n >= 0 && n < len(l) {
+		return l[n : n+1], false
+	}
+	return []value{unknown}, false
+}
+
+// allArgs is the value of $@ and $*.
+func (w *walk) allArgs(p *syntax.ParamExp) (list []value, isList bool) {
+	switch {
+	case w.args == nil && (p.Slice != nil || p.Exp != nil):
+		return []value{{}}, false
+	case w.args == nil && w.nest == 0 && len(w.funcs) == 0: // a job has no arguments: c$@at is cat
+		return []value{{}}, false
+	case w.args == nil:
+		return []value{{s: hole, from: fromEnv}}, false
+	case len(w.args) == 0:
+		return []value{{}}, false
+	}
+	return w.args, true
 }
 
 // lookup gives a variable. What every shell has set is known.

@@ -26,6 +26,9 @@ func TestLicenses(t *testing.T) {
 		}
 		for _, m := range embed.FindAllStringSubmatch(string(b), -1) {
 			for _, name := range strings.Fields(m[1]) {
+				if name == "settings.yaml" {
+					continue // a document of the project's own
+				}
 				n++
 				dir, err := filepath.Rel(root, filepath.Dir(path))
 				if err != nil {

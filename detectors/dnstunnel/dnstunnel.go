@@ -61,14 +61,6 @@ func Default() Config {
 	return Config{Bytes: 1500, Length: 25, Names: 20, Window: 10 * time.Minute}
 }
 
-// Check says what is wrong with the settings.
-func (c *Config) Check() error {
-	if c.Names < 1 || c.Names > maxNames {
-		return fmt.Errorf("names: %d is not between 1 and %d", c.Names, maxNames)
-	}
-	return nil
-}
-
 const (
 	// maxPairs bounds the pairs of client and domain. A pair costs 4 KiB when its names are all remembered, 400 bytes
 	// with the few of normal use.
@@ -103,7 +95,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "dns_tunnel",
+		Name: "dns_tunnel", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Egress_DNS_Tunnel", Severity: detectors.High,
 			Says: "A home machine looked up many different long names below one domain within a window: the names carry " +
@@ -350,27 +342,11 @@ func (d *detector) judge(t *dns.Transaction, k pairKey, p *pair) {
 	if p.said == detectors.High && p.bytes < muchMore*p.saidAt {
 		return
 	}
-	need := d.cfg.Bytes
-	rare := float64(p.rare) >= rareShare*float64(p.queries)
-	if rare {
-		need /= 2
-	}
 	mean := float64(p.bytes) / float64(p.unique)
 	entropy := p.entropy()
-	encoded := mean >= float64(d.cfg.Length) && entropy >= minEntropy
-	sev := detectors.Info
 	why := d.excuse(t, k, p, mean, entropy)
-	switch {
-	case encoded && p.bytes >= high*need && mean >= 1.2*float64(d.cfg.Length):
-		sev = detectors.High
-	case encoded && p.bytes >= need:
-		sev = detectors.Medium
-	case rare && p.down >= downBytes && p.unique >= downNames && entropy >= minEntropy:
-		sev = detectors.Medium
-	default:
-		return
-	}
-	if sev <= p.said && p.bytes < muchMore*p.saidAt {
+	sev := d.severity(p, mean, entropy)
+	if sev == detectors.Info || sev <= p.said && p.bytes < muchMore*p.saidAt {
 		return
 	}
 	relay := d.relays.Get(k.client) != nil
@@ -424,4 +400,24 @@ func (d *detector) judge(t *dns.Transaction, k pairKey, p *pair) {
 	}
 	f.Sub += fmt.Sprintf("%.0f characters in a name, %.1f bits each, %d%% for types that hold data", mean, entropy, 100*p.rare/max(p.queries, 1))
 	d.bus.Report(f)
+}
+
+// severity is how bad the names of a pair look by themselves, with mean characters each of so much entropy; Info if they say
+// nothing.
+func (d *detector) severity(p *pair, mean, entropy float64) detectors.Severity {
+	need := d.cfg.Bytes
+	rare := float64(p.rare) >= rareShare*float64(p.queries)
+	if rare {
+		need /= 2
+	}
+	encoded := mean >= float64(d.cfg.Length) && entropy >= minEntropy
+	switch {
+	case encoded && p.bytes >= high*need && mean >= 1.2*float64(d.cfg.Length):
+		return detectors.High
+	case encoded && p.bytes >= need:
+		return detectors.Medium
+	case rare && p.down >= downBytes && p.unique >= downNames && entropy >= minEntropy:
+		return detectors.Medium
+	}
+	return detectors.Info
 }

@@ -32,7 +32,6 @@
 package egress
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"math/bits"
@@ -63,22 +62,6 @@ type Config struct {
 // by these windows in a day, 1 GB, is more than a node's logs and telemetry are, too.
 func Default() Config {
 	return Config{Bytes: 100e6, Window: 10 * time.Minute, Serving: 10, PublicServing: 100, LongUsed: 5, Day: 1e9, Deviations: 6}
-}
-
-// Check says what is wrong with the settings.
-func (c *Config) Check() error {
-	if c.Bytes == 0 {
-		return errors.New("egress: bytes: must be more than 0")
-	}
-	if c.Window < time.Second {
-		return errors.New("egress: window: must be a second or more")
-	}
-	for _, a := range c.Allow {
-		if _, err := detectors.ParseNetworks([]string{a}); err != nil && !isName(a) {
-			return fmt.Errorf("egress: allow: %q is neither a network nor a name", a)
-		}
-	}
-	return nil
 }
 
 // isName says whether s can be a domain name: labels of letters, digits, hyphens and underscores, and one that is no
@@ -124,7 +107,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "egress",
+		Name: "egress", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: "egress/large", Note: "Egress_Large", Severity: detectors.Medium,
 			Says: "A home machine sent more than a threshold to one destination outside within a window (high at " +

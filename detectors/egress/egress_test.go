@@ -275,7 +275,7 @@ func TestSettingsThatMakeNoSense(t *testing.T) {
 	} {
 		c := Default()
 		tt.set(&c)
-		if err := c.Check(); (err == nil) != tt.ok {
+		if err := settings().Check(&c); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}

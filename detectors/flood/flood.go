@@ -51,7 +51,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "flood",
+		Name: "flood", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Flood_Outbound", Severity: detectors.High,
 			Says: "A home machine opens so many connections to one machine outside, or sends it so many datagrams, " +

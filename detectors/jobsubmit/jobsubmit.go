@@ -209,25 +209,16 @@ func (d *detector) call(c *ray.Call) {
 		return
 	}
 	src, dst := c.Flow.Orig.Addr().Unmap(), c.Flow.Resp.Addr().Unmap()
+	inside := d.env.Home.Contains(src) && d.env.Home.Contains(dst)
 	key := jobKey(sha256.Sum256([]byte(c.Entrypoint)))
-	if c.Job && c.Entrypoint != "" && d.env.Home.Contains(src) && d.env.Home.Contains(dst) {
-		// A worm sends on what it was sent, too; an inner hop bears the marks of one, or the same id.
-		s := d.jobs.Get(key)
-		if s != nil && s.dst == src && c.Time.Sub(s.at) < linkFor &&
-			(c.Proxied || c.Client == ray.Internal || c.SubmissionID != "" && c.SubmissionID == s.id) {
-			d.remember(c, key, src, dst) // what was said already
-			return
-		}
-	}
-	// What a balancer is sent, it sends on, and says for whom (PROXY protocol): one job on two connections, of which
-	// either may be complete first.
+	job := c.Job && c.Entrypoint != ""
+	// What a balancer is sent, it sends on, and says for whom (PROXY protocol).
 	var balancer netip.Addr
 	if via := c.Flow.Via; via != nil && via.Believed {
 		balancer = c.Flow.Wire().Orig.Addr().Unmap()
 	}
-	if s := d.jobs.Get(key); c.Job && c.Entrypoint != "" && s != nil && max(c.Time.Sub(s.at), s.at.Sub(c.Time)) < linkFor &&
-		(balancer.IsValid() && s.dst == balancer || s.via.IsValid() && s.via == dst) {
-		d.remember(c, key, src, dst)
+	if s := d.jobs.Get(key); job && s != nil && (inside && sentOn(c, s, src) || balanced(c, s, dst, balancer)) {
+		d.remember(c, key, src, dst) // what was said already
 		return
 	}
 	v := assess(d.judge, c)
@@ -235,17 +226,11 @@ func (d *detector) call(c *ray.Call) {
 	if v.Short {
 		d.bus.LooksCut++
 	}
-	if c.Job && c.Entrypoint != "" {
-		// The inner hop begins later than the outer one and is complete before it: drop what waited for this.
-		for i := range d.wait {
-			if w := d.wait[i]; w.key == key && w.c.Flow.Orig.Addr().Unmap() == dst && w.c.Time >= c.Time && w.c.Time.Sub(c.Time) < linkFor {
-				d.wait = append(d.wait[:i:i], d.wait[i+1:]...)
-				break
-			}
-		}
+	if job {
+		d.dropInner(c, key, dst)
 		*d.jobs.Put(key) = sent{c.Time, dst, c.SubmissionID, balancer}
 	}
-	if c.Job && d.env.Home.Contains(src) && d.env.Home.Contains(dst) && (v.Score() >= lowest || len(c.Evasions) > 0) {
+	if c.Job && inside && (v.Score() >= lowest || len(c.Evasions) > 0) {
 		// Whoever sent this may be a proxy of ours: wait a moment before it is accused.
 		d.remember(c, key, src, dst)
 		if len(d.wait) >= maxHeld {
@@ -258,6 +243,31 @@ func (d *detector) call(c *ray.Call) {
 	}
 	d.report(c, v, key)
 	d.remember(c, key, src, dst)
+}
+
+// sentOn reports whether src sends on the job s that it was sent. A worm does, too; an inner hop bears the marks of one, or
+// the same id.
+func sentOn(c *ray.Call, s *sent, src netip.Addr) bool {
+	return s.dst == src && c.Time.Sub(s.at) < linkFor &&
+		(c.Proxied || c.Client == ray.Internal || c.SubmissionID != "" && c.SubmissionID == s.id)
+}
+
+// balanced reports whether the call is the job s on the other one of a balancer's two connections, of which either may be
+// complete first.
+func balanced(c *ray.Call, s *sent, dst, balancer netip.Addr) bool {
+	return max(c.Time.Sub(s.at), s.at.Sub(c.Time)) < linkFor &&
+		(balancer.IsValid() && s.dst == balancer || s.via.IsValid() && s.via == dst)
+}
+
+// dropInner drops the inner hop of the job that was sent to dst, where it waits: it begins later than the outer one and is
+// complete before it.
+func (d *detector) dropInner(c *ray.Call, key jobKey, dst netip.Addr) {
+	for i := range d.wait {
+		if w := d.wait[i]; w.key == key && w.c.Flow.Orig.Addr().Unmap() == dst && w.c.Time >= c.Time && w.c.Time.Sub(c.Time) < linkFor {
+			d.wait = append(d.wait[:i:i], d.wait[i+1:]...)
+			return
+		}
+	}
 }
 
 // remember notes that dst took a job.

@@ -32,73 +32,31 @@ func (d *detector) lookup(t *dns.Transaction) {
 		d.resolvers.Store(t.Flow.Resp.Addr(), struct{}{})
 	}
 	name := t.Query
-	var entry string
-	var grade data.Grade
-	if !d.names.Has(t.NameID) {
-		if entry, grade = d.pools.Name(name); entry == "" {
-			d.names.Add(t.NameID)
-		}
-	}
-	alias := ""
-	for i := 0; entry == "" && i < len(t.Answers); i++ {
-		// A name of the attacker's own that is only another name for a pool.
-		a := &t.Answers[i]
-		if alias = a.Name; a.Type == typeCNAME {
-			alias = a.Data
-		}
-		if alias == name {
-			continue // answers mostly repeat it
-		}
-		entry, grade = d.pools.Name(alias)
-	}
+	entry, grade, alias := d.listed(t)
 	if entry == "" {
 		return
 	}
-	var first netip.Addr
-	t.Addresses(func(a netip.Addr, _ time.Duration) bool {
-		if !first.IsValid() {
-			first = a
-		}
-		if !a.IsUnspecified() && !a.IsLoopback() {
-			d.resolved.Store(a, name)
-		}
-		return true
-	})
-	sev, confidence, outcome, end := detectors.Medium, 80, detectors.Succeeded, ""
-	switch out := t.Outcome(); {
-	case out == dns.Unanswered:
-		outcome, confidence, end = detectors.Unknown, 70, ", no answer seen"
-	case out == dns.Sinkholed:
-		sev, outcome, end = detectors.Low, detectors.Attempted, ", blocked with "+first.String()
-	case out == dns.NXDomain || t.RCode == rcodeAbsent:
-		sev, outcome, end = detectors.Low, detectors.Attempted, ", blocked or gone: NXDOMAIN"
-	case out == dns.Failed || out == dns.Empty:
-		if t.Type != typeA {
-			return // AAAA and HTTPS are asked for beside A, whose answer counts
-		}
-		sev, outcome, end = detectors.Low, detectors.Attempted, ", without an answer"
-		if t.RCode != 0 {
-			end = ", refused or failed: " + rcode(t.RCode)
-		}
-	case first.IsValid():
-		end = ", which is " + first.String()
+	first := d.resolve(t)
+	j, ok := judgeAnswer(t, first)
+	if !ok {
+		return
 	}
 	if alias != "" {
-		end = ", another name for " + detectors.Clip(alias, 120) + end
+		j.end = ", another name for " + detectors.Clip(alias, 120) + j.end
 	}
-	if grade != data.Pool && sev > detectors.Low {
-		sev, confidence = detectors.Low, 40
+	if grade != data.Pool && j.severity > detectors.Low {
+		j.severity, j.confidence = detectors.Low, 40
 	}
-	if _, relays := d.resolvers.Load(src); relays && sev > detectors.Low {
-		sev, confidence = detectors.Low, 40
-		end += "; it answers DNS itself and may ask for others"
+	if _, relays := d.resolvers.Load(src); relays && j.severity > detectors.Low {
+		j.severity, j.confidence = detectors.Low, 40
+		j.end += "; it answers DNS itself and may ask for others"
 	}
 	if !d.env.Home.Contains(src) {
-		sev, confidence = detectors.Low, min(confidence, 40)
+		j.severity, j.confidence = detectors.Low, min(j.confidence, 40)
 	}
-	if sev > detectors.Low && first.IsValid() && alias == "" && pages(name) {
-		sev, confidence = detectors.Low, 40
-		end += "; so its pages are called, too"
+	if j.severity > detectors.Low && first.IsValid() && alias == "" && pages(name) {
+		j.severity, j.confidence = detectors.Low, 40
+		j.end += "; so its pages are called, too"
 		t.Addresses(func(a netip.Addr, _ time.Duration) bool {
 			d.asked.Store([2]netip.Addr{src, a}, page{name, entry})
 			return true
@@ -109,14 +67,14 @@ func (d *detector) lookup(t *dns.Transaction) {
 		at = t.Reply
 	}
 	f := &detectors.Finding{
-		At: at, Rule: rulePool, Severity: sev, Confidence: confidence, Outcome: outcome,
-		Msg: fmt.Sprintf("%s looks up mining pool %s%s", src, detectors.Clip(name, 120), end),
+		At: at, Rule: rulePool, Severity: j.severity, Confidence: j.confidence, Outcome: j.outcome,
+		Msg: fmt.Sprintf("%s looks up mining pool %s%s", src, detectors.Clip(name, 120), j.end),
 		Sub: "listed as " + entry + " (" + string(grade) + ")",
 		Src: src, Dst: t.Flow.Resp.Addr(), Port: t.Flow.Resp.Port(), Flow: t.Flow,
 		Evidence: []detectors.Evidence{{Field: "query", Value: detectors.Clip(name, 255), Packet: t.Packet}},
 		Key:      rulePool + "|" + src.String() + "|" + entry,
 	}
-	if sev <= detectors.Low || !first.IsValid() {
+	if j.severity <= detectors.Low || !first.IsValid() {
 		d.bus.Report(f)
 		return
 	}
@@ -125,6 +83,73 @@ func (d *detector) lookup(t *dns.Transaction) {
 		d.wait = slices.Delete(d.wait, 0, 1)
 	}
 	d.wait = append(d.wait, held{f, entry})
+}
+
+// listed returns the pool that the name, or another name in the answer, is listed as; alias is that other name.
+func (d *detector) listed(t *dns.Transaction) (entry string, grade data.Grade, alias string) {
+	if !d.names.Has(t.NameID) {
+		if entry, grade = d.pools.Name(t.Query); entry == "" {
+			d.names.Add(t.NameID)
+		}
+	}
+	for i := 0; entry == "" && i < len(t.Answers); i++ {
+		// A name of the attacker's own that is only another name for a pool.
+		a := &t.Answers[i]
+		if alias = a.Name; a.Type == typeCNAME {
+			alias = a.Data
+		}
+		if alias == t.Query {
+			continue // answers mostly repeat it
+		}
+		entry, grade = d.pools.Name(alias)
+	}
+	return entry, grade, alias
+}
+
+// resolve notes the addresses of a pool, and returns the first.
+func (d *detector) resolve(t *dns.Transaction) (first netip.Addr) {
+	t.Addresses(func(a netip.Addr, _ time.Duration) bool {
+		if !first.IsValid() {
+			first = a
+		}
+		if !a.IsUnspecified() && !a.IsLoopback() {
+			d.resolved.Store(a, t.Query)
+		}
+		return true
+	})
+	return first
+}
+
+// judgement is how bad a lookup is by what was answered.
+type judgement struct {
+	severity   detectors.Severity
+	confidence int
+	outcome    detectors.Outcome
+	end        string // of the sentence
+}
+
+// judgeAnswer weighs the answer to a question for a pool; false if another question's counts.
+func judgeAnswer(t *dns.Transaction, first netip.Addr) (judgement, bool) {
+	j := judgement{detectors.Medium, 80, detectors.Succeeded, ""}
+	switch out := t.Outcome(); {
+	case out == dns.Unanswered:
+		j.outcome, j.confidence, j.end = detectors.Unknown, 70, ", no answer seen"
+	case out == dns.Sinkholed:
+		j.severity, j.outcome, j.end = detectors.Low, detectors.Attempted, ", blocked with "+first.String()
+	case out == dns.NXDomain || t.RCode == rcodeAbsent:
+		j.severity, j.outcome, j.end = detectors.Low, detectors.Attempted, ", blocked or gone: NXDOMAIN"
+	case out == dns.Failed || out == dns.Empty:
+		if t.Type != typeA {
+			return j, false // AAAA and HTTPS are asked for beside A, whose answer counts
+		}
+		j.severity, j.outcome, j.end = detectors.Low, detectors.Attempted, ", without an answer"
+		if t.RCode != 0 {
+			j.end = ", refused or failed: " + rcode(t.RCode)
+		}
+	case first.IsValid():
+		j.end = ", which is " + first.String()
+	}
+	return j, true
 }
 
 // page is what a machine looked up that may be a pool's pages.

@@ -63,6 +63,8 @@ type shape struct {
 	other  int // records that fit nothing
 }
 
+// look reads lengths of records as stratum over TLS.
+// It is whole because it is one state machine over the records, and each case counts on those before it.
 func look(records []tls.Record) (s shape) {
 	var shares, work, targets, polls, given []int
 	asked := 0 // the request that is not answered yet

@@ -58,7 +58,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "model",
+		Name: "model", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Egress_Model", Severity: detectors.High,
 			Says:   "A model or data set left a home machine for a destination outside.",
@@ -159,6 +159,7 @@ func (d *detector) transfer(b *bare.Transfer) {
 	}
 }
 
+// judge weighs that src gives dst the file f, in the body that it served or sent, and reports it if it is a model.
 func (d *detector) judge(t *http.Transaction, f *file.File, src, dst netip.Addr, served bool) {
 	if d.allow.Contains(dst) {
 		return
@@ -177,26 +178,55 @@ func (d *detector) judge(t *http.Transaction, f *file.File, src, dst netip.Addr,
 			return
 		}
 	}
-	site := data.SiteOf(host)
-	if keeps(site) && !d.known.Hold(dst) {
-		site = "" // it only says so
-	}
-	_, err := netip.ParseAddr(host)
-	shady := site.Anybodys() || err == nil || host == ""
-	j, after := d.jobs.Load(src)
-	after = after && f.Time.Sub(j.at.Time) <= jobFor
-
 	out := &detectors.Finding{
-		At: f.At, Rule: rule, Severity: detectors.Medium, Confidence: 80, Outcome: detectors.Succeeded,
+		At: f.At, Rule: rule, Severity: d.byPlace(host, dst, served, named != ""), Confidence: 80, Outcome: detectors.Succeeded,
 		Src: src, Dst: dst, Flow: t.Flow,
 		Key: rule + "|" + src.String() + "|" + dst.String() + "|" + kind.String() + named,
 	}
-	if t.Request != nil {
-		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "request", Value: t.Request.Method + " " + detectors.Clip(host+path, 300), Packet: t.Request.Packet})
+	prove := func(field, value string, packet uint64) {
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: field, Value: value, Packet: packet})
 	}
+	if t.Request != nil {
+		prove("request", t.Request.Method+" "+detectors.Clip(host+path, 300), t.Request.Packet)
+	}
+	what := ""
+	if named != "" {
+		what = "what is named a " + named + " file"
+		out.Confidence = 50
+	} else {
+		what = describe(kind, f)
+		prove("content", fmt.Sprintf("%s, begins %x", kind, f.Head[:min(len(f.Head), 16)]), f.Packet)
+	}
+	why := ""
+	if j, ok := d.jobs.Load(src); ok && f.Time.Sub(j.at.Time) <= jobFor && named == "" {
+		out.Severity = detectors.High
+		why = fmt.Sprintf("; %s had sent it a job", j.by)
+		prove("job", "from "+j.by.String(), j.at.Packet)
+	}
+	if r := t.Response; !served && r != nil && r.Status >= 400 {
+		// The bytes have left all the same; whoever answers may say what he likes.
+		why += fmt.Sprintf("; it was answered %d", r.Status)
+	}
+	if f.Hashed() {
+		prove("sha256", f.SHA256, f.Packet)
+	}
+	to, verb := dst.String(), "served"
 	if !served {
 		out.Port = t.Flow.Resp.Port()
+		verb = "sent"
+		if host != "" && host != to {
+			to = detectors.Clip(host, 120) + " (" + to + ")"
+		}
 	}
+	if t.Request == nil {
+		path = "over a connection of its own"
+	}
+	out.Msg = fmt.Sprintf("%s %s %s of %d bytes to %s: %s%s", src, verb, what, size, to, detectors.Clip(path, 120), why)
+	d.bus.Report(out)
+}
+
+// describe is what the finding calls a file, with the archive that it is in.
+func describe(kind file.Kind, f *file.File) string {
 	what := "a " + kind.String() + " file"
 	if in := f.Inside; in != nil && in.Kind == kind {
 		what += " in " + in.Form
@@ -204,45 +234,27 @@ func (d *detector) judge(t *http.Transaction, f *file.File, src, dst netip.Addr,
 			what += " (" + detectors.Clip(in.Name, 60) + ")"
 		}
 	}
-	if named != "" {
-		what = "what is named a " + named + " file"
-		out.Confidence = 50
-	} else {
-		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "content", Value: fmt.Sprintf("%s, begins %x", kind, f.Head[:min(len(f.Head), 16)]), Packet: f.Packet})
+	return what
+}
+
+// byPlace is how bad it is that a model goes to dst, which is called host. onlyNamed says that nothing but the name of the
+// file tells that it is one.
+func (d *detector) byPlace(host string, dst netip.Addr, served, onlyNamed bool) detectors.Severity {
+	site := data.SiteOf(host)
+	if keeps(site) && !d.known.Hold(dst) {
+		site = "" // it only says so
 	}
-	why := ""
+	_, err := netip.ParseAddr(host)
+	shady := site.Anybodys() || err == nil || host == ""
 	switch {
-	case after && named == "":
-		out.Severity = detectors.High
-		why = fmt.Sprintf("; %s had sent it a job", j.by)
-		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "job", Value: "from " + j.by.String(), Packet: j.at.Packet})
 	case served, keeps(site):
-		out.Severity = detectors.Low
-	case shady && named == "":
-		out.Severity = detectors.High
-	case !shady && named != "":
-		out.Severity = detectors.Low
+		return detectors.Low
+	case shady && !onlyNamed:
+		return detectors.High
+	case !shady && onlyNamed:
+		return detectors.Low
 	}
-	if r := t.Response; !served && r != nil && r.Status >= 400 {
-		// The bytes have left all the same; whoever answers may say what he likes.
-		why += fmt.Sprintf("; it was answered %d", r.Status)
-	}
-	if f.Hashed() {
-		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "sha256", Value: f.SHA256, Packet: f.Packet})
-	}
-	to := dst.String()
-	if host != "" && host != to && !served {
-		to = detectors.Clip(host, 120) + " (" + to + ")"
-	}
-	verb := "sent"
-	if served {
-		verb = "served"
-	}
-	if t.Request == nil {
-		path = "over a connection of its own"
-	}
-	out.Msg = fmt.Sprintf("%s %s %s of %d bytes to %s: %s%s", src, verb, what, size, to, detectors.Clip(path, 120), why)
-	d.bus.Report(out)
+	return detectors.Medium
 }
 
 // worth says what kind of artefact a file is, None if it is none or too small for its kind.

@@ -44,12 +44,6 @@ type Config struct {
 // Default is what holds when nothing is said: the built-in list, and nobody who may.
 func Default() Config { return Config{} }
 
-// Check says what is wrong with the settings.
-func (c *Config) Check() error {
-	_, err := detectors.ParseNetworks(c.Allow)
-	return err
-}
-
 const (
 	// maxPlanted bounds the names that were seen planted; a scanner plants one in each request.
 	maxPlanted = 4096
@@ -66,7 +60,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "oast",
+		Name: "oast", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "OAST_Callback", Severity: detectors.High,
 			Says: "A home machine looked up or contacted a service for out-of-band testing: something made it execute an " +

@@ -90,7 +90,7 @@ func Spec() detectors.Spec {
 		}
 	}
 	return detectors.Spec{
-		Name: "payload",
+		Name: "payload", Settings: settings(),
 		Rules: []detectors.Rule{rule(ruleScript, "Payload_Script", "a script", "a script"), rule(ruleExecutable, "Payload_Executable", "a program", "a program"),
 			rule(ruleArchive, "Payload_Archive", "an archive with a program or script in it, a pickle that runs something, a repository or an image", "code in an archive")},
 		New: func(env *detectors.Env, bus *detectors.Bus) {
@@ -369,22 +369,7 @@ func (d *detector) judge(x *fetch) {
 		Src: server, Dst: victim, Flow: x.flow,
 		Sub: strings.Join(g.why, "; "),
 	}
-	if x.t != nil {
-		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "request", Value: x.t.Request.Method + " " + detectors.Clip(host+path, 300), Packet: x.t.Request.Packet})
-	} else {
-		out.Port = x.flow.Resp.Port()
-	}
-	if !x.done {
-		out.Outcome = detectors.Unknown // begun, but the end was not seen
-	}
-	size := ""
-	if f := x.f; f != nil {
-		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "content", Value: content(f), Packet: f.Packet})
-		if f.Hashed() {
-			out.Evidence = append(out.Evidence, detectors.Evidence{Field: "sha256", Value: f.SHA256, Packet: f.Packet})
-		}
-		size = fmt.Sprintf(" of %d bytes", f.Seen+f.Missing)
-	}
+	size := x.prove(out, host, path)
 	switch {
 	case x.managed && job == nil && entry == nil:
 	case g.points >= highAt && !x.unknown && !x.managed:
@@ -399,6 +384,26 @@ func (d *detector) judge(x *fetch) {
 	}
 	out.Msg = fmt.Sprintf("%s fetched %s%s from %s (%s)", victim, x.what, size, detectors.Clip(host+path, 120), strings.Join(g.why, ", "))
 	d.bus.Report(out)
+}
+
+// prove gives a finding the request and the file as evidence. It returns the size for the sentence; "" without a file.
+func (x *fetch) prove(out *detectors.Finding, host, path string) (size string) {
+	if x.t != nil {
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "request", Value: x.t.Request.Method + " " + detectors.Clip(host+path, 300), Packet: x.t.Request.Packet})
+	} else {
+		out.Port = x.flow.Resp.Port()
+	}
+	if !x.done {
+		out.Outcome = detectors.Unknown // begun, but the end was not seen
+	}
+	if f := x.f; f != nil {
+		out.Evidence = append(out.Evidence, detectors.Evidence{Field: "content", Value: content(f), Packet: f.Packet})
+		if f.Hashed() {
+			out.Evidence = append(out.Evidence, detectors.Evidence{Field: "sha256", Value: f.SHA256, Packet: f.Packet})
+		}
+		size = fmt.Sprintf(" of %d bytes", f.Seen+f.Missing)
+	}
+	return size
 }
 
 // grounds are what speaks for a fetch being an attack's.

@@ -544,7 +544,7 @@ func (d *detector) foreign(c *raygrpc.Call, src, dst netip.Addr, outside bool) b
 	msg := fmt.Sprintf("%s, in another network than the cluster, %s %s at the GCS at %s%s", src, tell(out, "registered", "tried to register"), name, rayfinding.HostPort(c.Flow), rayfinding.RefusedRPC(c))
 	f := d.finding(c, "raynode/foreign", sev, 50, out, msg, "")
 	f.Key = "raynode/foreign|" + dst.String() + "|" + network(src).String() // once for a network
-	d.bus.Report(f)
+	d.say(c, f)
 	d.learn(c, src, dst)
 	return true
 }
@@ -651,6 +651,7 @@ func (d *detector) dropper(c *raygrpc.Call, src, dst netip.Addr, outside bool) {
 	}
 	msg := fmt.Sprintf("%s that %s sent to the Ray cluster at %s %s%s", what, src, rayfinding.HostPort(c.Flow), says, rayfinding.RefusedRPC(c))
 	f := d.finding(c, "rayclient/dropper", sev, conf, out, msg, "")
+	f.Evidence = evidence(c)[:1]
 	at := packet(c)
 	f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: detectors.Clip(value, maxEvidence), Packet: at})
 	if len(c.Uses) > 0 && field != "pickle calls" {
@@ -818,19 +819,28 @@ func packet(c *raygrpc.Call) uint64 {
 	return c.Packet
 }
 
+// report says a finding about a call, and has its evidence written where it stands alone.
 func (d *detector) report(c *raygrpc.Call, rule string, sev detectors.Severity, conf int, out detectors.Outcome, msg, sub string) {
-	d.bus.Report(d.finding(c, rule, sev, conf, out, msg, sub))
+	d.say(c, d.finding(c, rule, sev, conf, out, msg, sub))
+}
+
+func (d *detector) say(c *raygrpc.Call, f *detectors.Finding) {
+	d.bus.Draft(detectors.Draft{Finding: f, Write: func(f *detectors.Finding) { f.Evidence = evidence(c) }})
 }
 
 func (d *detector) finding(c *raygrpc.Call, rule string, sev detectors.Severity, conf int, out detectors.Outcome, msg, sub string) *detectors.Finding {
-	f := &detectors.Finding{
+	return &detectors.Finding{
 		At: c.At, Rule: rule, Severity: sev, Confidence: conf, Outcome: out, Msg: msg, Sub: sub,
 		Src: c.Flow.Orig.Addr().Unmap(), Dst: c.Flow.Resp.Addr().Unmap(), Port: c.Flow.Resp.Port(), Flow: c.Flow, Count: 1,
 	}
+}
+
+// evidence is what a finding about a call rests on: what was called, first.
+func evidence(c *raygrpc.Call) (list []detectors.Evidence) {
 	at := packet(c)
 	add := func(field, value string, at uint64) {
 		if value != "" && at != 0 {
-			f.Evidence = append(f.Evidence, detectors.Evidence{Field: field, Value: detectors.Clip(value, maxEvidence), Packet: at})
+			list = append(list, detectors.Evidence{Field: field, Value: detectors.Clip(value, maxEvidence), Packet: at})
 		}
 	}
 	method := c.Method
@@ -859,10 +869,7 @@ func (d *detector) finding(c *raygrpc.Call, rule string, sev detectors.Severity,
 			add("answer", c.Status, c.GRPC.ResponseMessages[0].Packet)
 		}
 	}
-	if rule == "rayclient/dropper" {
-		f.Evidence = f.Evidence[:1]
-	}
-	return f
+	return list
 }
 
 func what(s raygrpc.Service) string {

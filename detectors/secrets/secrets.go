@@ -16,7 +16,6 @@
 package secrets
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -55,16 +54,6 @@ type Config struct {
 // Default is what holds when nothing is said: nobody may.
 func Default() Config { return Config{} }
 
-// Check says what is wrong with the settings.
-func (c *Config) Check() error {
-	for _, a := range c.Allow {
-		if strings.Trim(a, ".") == "" {
-			return errors.New("secrets: allow: an empty name would allow everything")
-		}
-	}
-	return nil
-}
-
 // owners are the domains of providers to whom their own credentials go every day.
 var owners = map[string][]string{
 	"aws": {"amazonaws.com"}, "google": {"googleapis.com", "google.com", "youtube.com", "youtube-nocookie.com", "firebaseio.com", "gstatic.com"}, "azure": {"windows.net", "azure.com"}, "openai": {"openai.com"},
@@ -76,7 +65,7 @@ var owners = map[string][]string{
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "secrets",
+		Name: "secrets", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Secrets_Leak", Severity: detectors.High,
 			Says:   "Credentials left a home machine in clear text for a machine outside.",

@@ -175,7 +175,7 @@ func TestAllowed(t *testing.T) {
 	if judge(t, Config{Allow: []string{"orp.example", "192.0.2.0/24"}}, m) == nil {
 		t.Error("allowed by a part of a label")
 	}
-	if c := (Config{Allow: []string{"."}}); c.Check() == nil {
+	if c := (Config{Allow: []string{"."}}); settings().Check(&c) == nil {
 		t.Error("everything may be allowed")
 	}
 }

@@ -14,7 +14,6 @@
 package sensor
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/raytap/raytap/capture"
@@ -30,14 +29,6 @@ type Config struct {
 // Default is what holds when nothing is said. One frame in a hundred is a tenth of the HTTP transactions of ten
 // frames: what is not found is then worth knowing. A busy mirror port that loses a frame here and there stays below.
 func Default() Config { return Config{Loss: 1} }
-
-// Check says what is wrong with the settings.
-func (c *Config) Check() error {
-	if c.Loss <= 0 || c.Loss > 100 {
-		return errors.New("sensor: loss: must be above 0 and up to 100 percent")
-	}
-	return nil
-}
 
 const (
 	// A share of fewer acknowledgements than these says nothing: one connection whose other direction takes another
@@ -55,7 +46,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "sensor",
+		Name: "sensor", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Sensor_Loss", Severity: detectors.Medium,
 			Says: "The sensor lost more than the configured share of the packets in a minute: an attack may have " +

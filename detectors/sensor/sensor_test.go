@@ -58,12 +58,12 @@ func TestBoundIsASetting(t *testing.T) {
 		t.Errorf("%d findings below 50%%", len(got))
 	}
 	for _, c := range []Config{{Loss: 0}, {Loss: -1}, {Loss: 101}} {
-		if c.Check() == nil {
+		if settings().Check(&c) == nil {
 			t.Errorf("%v%% is taken", c.Loss)
 		}
 	}
 	d := Default()
-	if err := d.Check(); err != nil {
+	if err := settings().Check(&d); err != nil {
 		t.Error(err)
 	}
 }

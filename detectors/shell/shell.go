@@ -43,16 +43,10 @@ type Config struct {
 // Default is what holds when nothing is said: nobody may.
 func Default() Config { return Config{} }
 
-// Check says what is wrong with the settings.
-func (c *Config) Check() error {
-	_, err := detectors.ParseNetworks(c.Allow)
-	return err
-}
-
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "shell",
+		Name: "shell", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Shell_Interactive", Severity: detectors.High,
 			Says:   "A machine's command shell is used in clear text over a bare connection, as reverse and bind shells are.",

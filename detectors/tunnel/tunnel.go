@@ -65,7 +65,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "tunnel",
+		Name: "tunnel", Settings: settings(),
 		Rules: []detectors.Rule{{
 			Name: ruleRelay, Note: "Tunnel_Relay", Severity: detectors.High,
 			Says:   "A home machine uses a service or program that gives outsiders access through the firewall.",

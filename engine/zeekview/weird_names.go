@@ -9,6 +9,7 @@ type Oddity struct {
 }
 
 // Oddities lists the names in weird.log, in groups: links and tags, IP, tunnels, TCP and UDP, and then by protocol.
+// It is whole because it is one table, a line for each name.
 func Oddities() []Oddity {
 	const (
 		dropped = "The packet is dropped and counted in `malformed`."

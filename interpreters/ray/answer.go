@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
 )
 
@@ -156,7 +157,6 @@ func isAiohttp(p *http.Response) bool {
 
 // judge says what came of the call.
 func (c *Call) judge(a answer) Outcome {
-	q := c.Tx.Request
 	s := a.status
 	switch {
 	case !a.seen:
@@ -176,54 +176,49 @@ func (c *Call) judge(a answer) Outcome {
 		return Rejected
 	case s < 200 && s != 101:
 		return Unknown
-	}
-	if a.failed {
+	case a.failed:
 		return Failed
 	}
-	if c.Service.byObject() {
-		switch {
-		case a.foreign:
-			return NotRay
-		case c.Class == Exec || c.Class == Write || c.Class == Control:
-			return Executed // what is asked for is written down, and done
-		}
+	return c.judgeSuccess(a)
+}
+
+// judgeSuccess says what came of a call that was answered with success, by Ray or by somebody else.
+func (c *Call) judgeSuccess(a answer) Outcome {
+	changes := c.Class == Exec || c.Class == Write || c.Class == Control
+	switch {
+	case c.Service.byObject() && a.foreign:
+		return NotRay
+	case c.Service.byObject() && changes:
+		return Executed // what is asked for is written down, and done
+	case c.Service.byObject():
 		return Answered
-	}
-	switch c.Class {
-	case Exec:
-		if c.Job {
-			if a.submission != "" || a.job != "" || a.decisive {
-				return Executed
-			}
-			// The answer's body may be lost or not kept; what there is of it must not speak against Ray.
-			if len(a.head) == 0 && (a.aiohttp || c.Tx.Response.Body.Missing > 0 || !c.Tx.Response.Body.Complete) {
-				return Executed
-			}
-			if a.aiohttp && !a.foreign && c.Service == Agent {
-				return Executed
-			}
-			if contains(a.head, "Job submitted.") { // 1.4 to 1.8
-				return Executed
-			}
-			return NotRay
+	case c.Class == Exec && c.Job:
+		if c.ranJob(a) {
+			return Executed
 		}
-		if a.foreign {
-			return NotRay
-		}
+		return NotRay
+	case changes && a.foreign:
+		return NotRay
+	case changes:
 		return Executed
-	case Write, Control:
-		if a.foreign {
-			return NotRay
-		}
-		return Executed
-	}
-	if a.foreign && !a.decisive && !a.aiohttp {
+	case a.foreign && !a.decisive && !a.aiohttp:
 		return NotRay
 	}
-	if q.Method == "OPTIONS" {
-		return Answered
-	}
 	return Answered
+}
+
+// ranJob reports whether the answer of success to a job is one of Ray's.
+func (c *Call) ranJob(a answer) bool {
+	switch {
+	case a.submission != "" || a.job != "" || a.decisive:
+		return true
+	// The answer's body may be lost or not kept; what there is of it must not speak against Ray.
+	case len(a.head) == 0 && (a.aiohttp || c.Tx.Response.Body.Missing > 0 || !c.Tx.Response.Body.Complete):
+		return true
+	case a.aiohttp && !a.foreign && c.Service == Agent:
+		return true
+	}
+	return contains(a.head, "Job submitted.") // 1.4 to 1.8
 }
 
 // mayBeReceipt says whether the head of an answer may be that of the answer to a submission.
@@ -268,7 +263,7 @@ func receiptAlone(t *http.Transaction) *Call {
 		return nil
 	}
 	lost := *t
-	lost.Request = &http.Request{At: t.At, Resumed: true}
+	lost.Request = &http.Request{At: t.At, From: capture.AfterGap}
 	c := &Call{
 		At: t.At, Flow: t.Flow, Tx: &lost, Service: Dashboard, Route: "/api/jobs/", Class: Exec, Confirmed: true,
 		Job: true, Unread: "the request was lost", SubmissionID: submission, Status: a.status, Outcome: Executed, Client: Other,

@@ -477,28 +477,15 @@ func (e *escapes) next(b []byte, end bool) (rune, int) {
 		return '\\', 1
 	}
 	switch c {
-	case 'a':
-		return '\a', 2
-	case 'b':
-		return '\b', 2
-	case 'f':
-		return '\f', 2
-	case 'n':
-		return '\n', 2
-	case 't':
-		return '\t', 2
-	case 'r':
-		return '\r', 2
-	case 'v':
-		return '\v', 2
 	case '\n':
 		return -1, 2
-	case '\\', '\'', '"':
-		return rune(c), 2
 	case 'N':
 		if name, _, ok := bytes.Cut(b[2:min(len(b), longest)], []byte("}")); ok && len(name) > 1 && name[0] == '{' {
 			return charNamed(string(name[1:])), 3 + len(name)
 		}
+	}
+	if i := strings.IndexByte(`abfnrtv\'"`, c); i >= 0 {
+		return rune("\a\b\f\n\r\t\v\\'\""[i]), 2
 	}
 	if c < '0' || c > '7' {
 		return '\\', 1

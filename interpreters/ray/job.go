@@ -124,28 +124,7 @@ func parseJob(q *http.Request, charset string) (j jobBody) {
 		seen |= 1 << i
 		null := r.peek() == 'n'
 		j.nulls = j.nulls || null
-		switch jobKeys[i] {
-		case "entrypoint":
-			if r.peek() != '"' {
-				j.has, j.entrypoint = kt.cut || r.cut, ""
-				j.cut = j.has
-				return
-			}
-			head, tail, t := r.ends(maxEntrypoint/2, maxEntrypoint/2)
-			if t.cut && tail != "" {
-				head += " \u2026 "
-			}
-			j.entrypoint, j.cut, j.has = head+tail, t.cut, true
-			j.escaped = t.escaped
-			j.padding = max(j.padding, at)
-		case "submission_id":
-			j.submission, _ = r.str(maxID)
-		case "job_id":
-			j.job, _ = r.str(maxID)
-		case "runtime_env":
-			j.env = Env{}
-			readEnv(r, &j.env, 0)
-		}
+		j.value(r, jobKeys[i], kt.cut, at)
 	})
 	// Some clients send the object as a JSON string within JSON, or an array around it: Ray takes neither.
 	if !isObject {
@@ -157,6 +136,32 @@ func parseJob(q *http.Request, charset string) (j jobBody) {
 	}
 	j.all = j.nulls && j.known >= 8
 	return j
+}
+
+// value reads the value of a key that Ray knows, which begins at byte at. cut says that the key itself was.
+func (j *jobBody) value(r *jsonReader, key string, cut bool, at int) {
+	switch key {
+	case "entrypoint":
+		if r.peek() != '"' {
+			j.has, j.entrypoint = cut || r.cut, ""
+			j.cut = j.has
+			return
+		}
+		head, tail, t := r.ends(maxEntrypoint/2, maxEntrypoint/2)
+		if t.cut && tail != "" {
+			head += " \u2026 "
+		}
+		j.entrypoint, j.cut, j.has = head+tail, t.cut, true
+		j.escaped = t.escaped
+		j.padding = max(j.padding, at)
+	case "submission_id":
+		j.submission, _ = r.str(maxID)
+	case "job_id":
+		j.job, _ = r.str(maxID)
+	case "runtime_env":
+		j.env = Env{}
+		readEnv(r, &j.env, 0)
+	}
 }
 
 // readEnv reads a runtime_env. What is not an object is skipped by the caller.

@@ -215,24 +215,7 @@ func (r *jsonReader) ends(head, tail int) (first, last string, t text) {
 		}
 	}
 	r.i++
-	var front, back []byte
-	dropped := false
-	add := func(p ...byte) {
-		for _, c := range p {
-			if len(front) < head {
-				front = append(front, c)
-				continue
-			}
-			if len(back) >= 2*tail {
-				dropped = true
-				if tail == 0 {
-					continue
-				}
-				back = back[:copy(back, back[len(back)-tail:])]
-			}
-			back = append(back, c)
-		}
-	}
+	k := keptEnds{head: head, tail: tail}
 	for {
 		if r.i >= len(r.b) {
 			r.cut, t.cut = true, true
@@ -244,7 +227,7 @@ func (r *jsonReader) ends(head, tail int) (first, last string, t text) {
 			break
 		}
 		if c != '\\' {
-			add(c)
+			k.add(c)
 			r.i++
 			continue
 		}
@@ -256,44 +239,77 @@ func (r *jsonReader) ends(head, tail int) (first, last string, t text) {
 		r.i += 2
 		switch c {
 		case 'n':
-			add('\n')
+			k.add('\n')
 		case 't':
-			add('\t')
+			k.add('\t')
 		case 'r':
-			add('\r')
+			k.add('\r')
 		case 'b':
-			add('\b')
+			k.add('\b')
 		case 'f':
-			add('\f')
+			k.add('\f')
 		case 'u':
-			u, ok := hex4(r.b, r.i)
+			u, ok := r.unicode()
 			if !ok {
 				continue
-			}
-			r.i += 4
-			if utf16.IsSurrogate(u) && r.i+1 < len(r.b) && r.b[r.i] == '\\' && r.b[r.i+1] == 'u' {
-				if lo, ok := hex4(r.b, r.i+2); ok {
-					if full := utf16.DecodeRune(u, lo); full != utf8.RuneError {
-						u = full
-						r.i += 6
-					}
-				}
 			}
 			if u < 0x80 && alnum(byte(u)) {
 				t.escaped = true
 			}
 			var e [4]byte
-			add(e[:utf8.EncodeRune(e[:], u)]...)
+			k.add(e[:utf8.EncodeRune(e[:], u)]...)
 		default:
-			add(c)
+			k.add(c)
 		}
 	}
-	if len(back) > tail {
-		dropped = true
-		back = back[len(back)-tail:]
+	if len(k.back) > tail {
+		k.dropped = true
+		k.back = k.back[len(k.back)-tail:]
 	}
-	t.cut = t.cut || dropped
-	return validUTF8(front), validUTF8(back), t
+	t.cut = t.cut || k.dropped
+	return validUTF8(k.front), validUTF8(k.back), t
+}
+
+// unicode reads the digits after \u and, of a surrogate, the one that belongs to it.
+func (r *jsonReader) unicode() (rune, bool) {
+	u, ok := hex4(r.b, r.i)
+	if !ok {
+		return 0, false
+	}
+	r.i += 4
+	if utf16.IsSurrogate(u) && r.i+1 < len(r.b) && r.b[r.i] == '\\' && r.b[r.i+1] == 'u' {
+		if lo, ok := hex4(r.b, r.i+2); ok {
+			if full := utf16.DecodeRune(u, lo); full != utf8.RuneError {
+				u = full
+				r.i += 6
+			}
+		}
+	}
+	return u, true
+}
+
+// keptEnds keeps the first head bytes of a text and at least the last tail.
+type keptEnds struct {
+	head, tail  int
+	front, back []byte
+	dropped     bool
+}
+
+func (k *keptEnds) add(p ...byte) {
+	for _, c := range p {
+		if len(k.front) < k.head {
+			k.front = append(k.front, c)
+			continue
+		}
+		if len(k.back) >= 2*k.tail {
+			k.dropped = true
+			if k.tail == 0 {
+				continue
+			}
+			k.back = k.back[:copy(k.back, k.back[len(k.back)-k.tail:])]
+		}
+		k.back = append(k.back, c)
+	}
 }
 
 func alnum(c byte) bool {

@@ -457,19 +457,24 @@ func (c *Call) kube(p place, a answer) bool {
 		c.Class = Read // is judged by the server, and not done
 		return true
 	}
-	job := strings.Contains(c.Route, "jobs") // rayjobs, raycronjobs, jobs, jobsubmissions
-	c.Job = job && (m.has || m.hidden || q.Method == "POST")
-	c.Entrypoint, c.EntrypointCut = m.entrypoint, m.cut
 	c.SubmissionID = m.submission
 	if a.submission != "" {
 		c.SubmissionID = a.submission
 	}
+	c.starts(m, q.Method == "POST")
+	return true
+}
+
+// starts takes from a manifest what it starts; created says that it is a new object's, and no change to one.
+func (c *Call) starts(m *manifest, created bool) {
+	job := strings.Contains(c.Route, "jobs") // rayjobs, raycronjobs, jobs, jobsubmissions
+	c.Job = job && (m.has || m.hidden || created)
+	c.Entrypoint, c.EntrypointCut = m.entrypoint, m.cut
 	c.RuntimeEnv, c.Apps, c.Pods = m.env, m.apps, m.pods
-	c.Cluster = !c.Job && len(c.Apps) == 0 && (m.starts || len(m.pods) > 0 || m.hidden || q.Method == "POST") && strings.Contains(c.Route, "clusters")
-	if !c.Job && !c.Cluster && len(c.Apps) == 0 && len(c.Pods) == 0 && !m.hidden && q.Method != "POST" {
+	c.Cluster = !c.Job && len(c.Apps) == 0 && (m.starts || len(m.pods) > 0 || m.hidden || created) && strings.Contains(c.Route, "clusters")
+	if !c.Job && !c.Cluster && len(c.Apps) == 0 && len(c.Pods) == 0 && !m.hidden && !created {
 		c.Class = Control // a number of replicas, a label
 	}
-	return true
 }
 
 // objectOf names the object of a path: "RayJob default/train".

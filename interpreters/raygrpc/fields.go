@@ -11,6 +11,7 @@ import (
 )
 
 // fields reads the messages. Numbers are those of Ray's .proto files, which have been stable since 1.11.
+// It is whole because it is one table of the methods.
 func (r *Call) fields() {
 	c := r.GRPC
 	var req, resp []byte

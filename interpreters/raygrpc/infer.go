@@ -12,71 +12,77 @@ import (
 // table, and by the shapes of its messages. It names only what nothing else looks like.
 func (r *Call) infer() {
 	c := r.GRPC
-	name := func(s Service, method string, class Class) {
-		r.Service, r.Method, r.Class, r.Inferred = s, method, class, true
-	}
 	client := chars.IsHex(c.Meta("client_id"), 32)
 	if client && c.Meta("reconnecting") != "" || dataRequests(c.RequestMessages) {
-		name(Client, "RayletDataStreamer/Datapath", Exec)
+		r.inferred(Client, "RayletDataStreamer/Datapath", Exec)
 		return
 	}
 	if len(c.RequestMessages) > 0 {
-		m := &c.RequestMessages[0]
-		b := m.Data
-		if s, ok := shapeOf(b, m.Cut); ok && s.fields > 0 {
-			switch {
-			case s.only(bits(3), bits(1, 2, 4)) && s.data&bits(1, 2) == bits(1, 2) && knownKey(bytesAt(b, 4), bytesAt(b, 1)):
-				if client {
-					name(Client, "RayletDriver/KVPut", Write)
-				} else {
-					name(GCS, "InternalKVGcsService/InternalKVPut", Write)
-				}
-				return
-			case s.only(0, bits(1, 2)) && s.data&bits(1) != 0 && knownKey(bytesAt(b, 2), bytesAt(b, 1)):
-				if client {
-					name(Client, "RayletDriver/KVGet", State)
-				} else {
-					name(GCS, "InternalKVGcsService/InternalKVGet", State)
-				}
-				return
-			case s.num == 0 && s.data == bits(1) && len(bytesAt(b, 1, 1)) == 28 && addr(bytesAt(b, 1, 2)).IsValid() && numAt(b, 1, 5) > 0:
-				name(GCS, "NodeInfoGcsService/RegisterNode", Write)
-				return
-			case s.num == 0 && s.data == bits(1) && len(bytesAt(b, 1, 1)) == 4 && addr(bytesAt(b, 1, 4)).IsValid():
-				name(GCS, "JobInfoGcsService/AddJob", Write)
-				return
-			case s.data&bits(1, 2) == bits(1, 2) && len(bytesAt(b, 1)) == 28 && isTask(bytesAt(b, 2)):
-				name(Worker, "CoreWorkerService/PushTask", Exec)
-				return
-			case s.data&bits(1) != 0 && isTask(bytesAt(b, 1)):
-				// A lease, or an actor that is registered: both begin with a TaskSpec. The lease is the commoner.
-				name(Raylet, "NodeManagerService/RequestWorkerLease", Exec)
+		if r.inferRequest(&c.RequestMessages[0], client) {
+			return
+		}
+		if r.reported(bytesAt(c.RequestMessages[0].Data, 1)) {
+			r.inferred(GCS, "GcsPublish", Write) // of one service up to 2.55 and of another one since
+			return
+		}
+		if c.RequestMessages[0].Len == 0 && len(c.ResponseMessages) > 0 {
+			// The GCS asks every raylet each second what it has left.
+			if b := bytesAt(c.ResponseMessages[0].Data, 1); len(bytesAt(b, 1)) == 28 && resource(bytesAt(b, 2, 1)) {
+				r.inferred(Raylet, "NodeManagerService/GetResourceLoad", State)
+				r.NodeID = id(bytesAt(b, 1), 28)
 				return
 			}
 		}
 	}
-	if len(c.RequestMessages) > 0 && r.reported(bytesAt(c.RequestMessages[0].Data, 1)) {
-		name(GCS, "GcsPublish", Write) // of one service up to 2.55 and of another one since
-		return
-	}
-	if len(c.RequestMessages) > 0 && c.RequestMessages[0].Len == 0 && len(c.ResponseMessages) > 0 {
-		// The GCS asks every raylet each second what it has left.
-		if b := bytesAt(c.ResponseMessages[0].Data, 1); len(bytesAt(b, 1)) == 28 && resource(bytesAt(b, 2, 1)) {
-			name(Raylet, "NodeManagerService/GetResourceLoad", State)
-			r.NodeID = id(bytesAt(b, 1), 28)
-			return
-		}
-	}
 	if client {
-		name(Client, "", State)
+		r.inferred(Client, "", State)
 		return
 	}
 	if chars.IsHex(c.Meta("ray_cluster_id"), 56) {
-		name(Unknown, "", State)
+		r.inferred(Unknown, "", State)
 		if c.Flow != nil && c.Flow.Resp.Port() == 6379 {
 			r.Service = GCS
 		}
 	}
+}
+
+func (r *Call) inferred(s Service, method string, class Class) {
+	r.Service, r.Method, r.Class, r.Inferred = s, method, class, true
+}
+
+// inferRequest names the call by its first message, and reports whether it could. client says that it is of a Ray Client.
+func (r *Call) inferRequest(m *http2.Message, client bool) bool {
+	b := m.Data
+	s, ok := shapeOf(b, m.Cut)
+	if !ok || s.fields == 0 {
+		return false
+	}
+	switch {
+	case s.only(bits(3), bits(1, 2, 4)) && s.data&bits(1, 2) == bits(1, 2) && knownKey(bytesAt(b, 4), bytesAt(b, 1)):
+		if client {
+			r.inferred(Client, "RayletDriver/KVPut", Write)
+		} else {
+			r.inferred(GCS, "InternalKVGcsService/InternalKVPut", Write)
+		}
+	case s.only(0, bits(1, 2)) && s.data&bits(1) != 0 && knownKey(bytesAt(b, 2), bytesAt(b, 1)):
+		if client {
+			r.inferred(Client, "RayletDriver/KVGet", State)
+		} else {
+			r.inferred(GCS, "InternalKVGcsService/InternalKVGet", State)
+		}
+	case s.num == 0 && s.data == bits(1) && len(bytesAt(b, 1, 1)) == 28 && addr(bytesAt(b, 1, 2)).IsValid() && numAt(b, 1, 5) > 0:
+		r.inferred(GCS, "NodeInfoGcsService/RegisterNode", Write)
+	case s.num == 0 && s.data == bits(1) && len(bytesAt(b, 1, 1)) == 4 && addr(bytesAt(b, 1, 4)).IsValid():
+		r.inferred(GCS, "JobInfoGcsService/AddJob", Write)
+	case s.data&bits(1, 2) == bits(1, 2) && len(bytesAt(b, 1)) == 28 && isTask(bytesAt(b, 2)):
+		r.inferred(Worker, "CoreWorkerService/PushTask", Exec)
+	case s.data&bits(1) != 0 && isTask(bytesAt(b, 1)):
+		// A lease, or an actor that is registered: both begin with a TaskSpec. The lease is the commoner.
+		r.inferred(Raylet, "NodeManagerService/RequestWorkerLease", Exec)
+	default:
+		return false
+	}
+	return true
 }
 
 // dataRequests says that messages are those of a Ray client: numbered, with one operation each, and at least one of

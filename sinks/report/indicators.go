@@ -135,87 +135,103 @@ func (k *knowledge) learn(r *Report) {
 
 // Indicators lists what to look for, the worst first.
 func (r *Report) Indicators() []Indicator {
-	index := map[string]int{}
-	var all []Indicator
-	put := func(kind, value, role string, f *Finding) {
-		i, ok := index[kind+" "+value]
-		if !ok {
-			if len(all) >= maxIndicators {
-				return
-			}
-			i = len(all)
-			index[kind+" "+value] = i
-			all = append(all, Indicator{Kind: kind, Value: value, Role: role, First: f.Time, Severity: f.Severity, Confidence: f.Confidence, Outcome: f.Outcome})
-		}
-		x := &all[i]
-		x.First = min(x.First, f.Time)
-		if f.Severity > x.Severity || f.Severity == x.Severity && f.Confidence > x.Confidence {
-			x.Severity, x.Confidence, x.Outcome = f.Severity, f.Confidence, f.Outcome
-		}
-		if f.ID != "" {
-			x.Findings, _ = add(x.Findings, f.ID)
-		}
-		for _, t := range slices.Concat(f.ATTACK, f.ATLAS) {
-			x.Techniques, _ = add(x.Techniques, t)
-		}
-	}
-	putAddr := func(a netip.Addr, f *Finding) {
-		if !a.IsValid() || r.inside(a) || detectors.Special(a) {
-			return
-		}
-		as := ""
-		if h := r.hosts[a]; h != nil {
-			as = h.role.String()
-		}
-		put(pick(a.Unmap().Is4(), KindIPv4, KindIPv6), a.Unmap().String(), as, f)
-	}
-	putName := func(n, as string, f *Finding) {
-		n = http.HostOf(n)
-		if a, err := netip.ParseAddr(n); err == nil {
-			putAddr(a, f)
-		} else if len(n) <= 253 && domainName.MatchString(n) {
-			put(KindDomain, n, as, f)
-		}
-	}
+	l := indicatorList{r: r, index: map[string]int{}}
 	for i := range r.Findings {
 		f := &r.Findings[i]
 		if f.Severity < indicatorsFrom {
 			continue
 		}
-		putAddr(f.Src, f)
-		putAddr(f.Dst, f)
+		l.addr(f.Src, f)
+		l.addr(f.Dst, f)
 		for _, a := range [...]netip.Addr{f.Src, f.Dst} {
 			if h := r.hosts[a]; h != nil && !r.inside(a) && h.name != "" {
-				putName(h.name, h.role.String(), f)
+				l.name(h.name, h.role.String(), f)
 			}
 		}
 		for _, e := range f.Evidence {
 			if talk[e.Field] {
 				continue
 			}
-			for _, u := range urls(e.Value) {
-				name := urlHost(u)
-				a, err := netip.ParseAddr(name)
-				if err == nil && (r.inside(a) || detectors.Special(a)) || err != nil && !domainName.MatchString(name) {
-					continue
-				}
-				put(KindURL, unmasked(u), "named in a request", f)
-				if err == nil {
-					putAddr(a, f)
-				}
-			}
+			l.urls(e.Value, f)
 			if nameFields[e.Field] {
-				putName(e.Value, pick(strings.HasPrefix(f.Rule, "mining/"), rolePool.String(), ""), f)
+				l.name(e.Value, pick(strings.HasPrefix(f.Rule, "mining/"), rolePool.String(), ""), f)
 			}
 		}
 		if m := r.miners[f.UID]; m != nil && walletText.MatchString(m.wallet) && strings.HasPrefix(f.Rule, "mining/") {
-			put(KindWallet, m.wallet, pick(m.coin != "", m.coin+" wallet", "wallet"), f)
+			l.put(KindWallet, m.wallet, pick(m.coin != "", m.coin+" wallet", "wallet"), f)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b Indicator) int {
+	slices.SortStableFunc(l.all, func(a, b Indicator) int {
 		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(a.First, b.First), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Value, b.Value))
 	})
-	return all
+	return l.all
+}
+
+// indicatorList collects indicators, each once.
+type indicatorList struct {
+	r     *Report
+	index map[string]int // by kind and value
+	all   []Indicator
+}
+
+// put adds an indicator of the finding f, or adds the finding to it.
+func (l *indicatorList) put(kind, value, role string, f *Finding) {
+	i, ok := l.index[kind+" "+value]
+	if !ok {
+		if len(l.all) >= maxIndicators {
+			return
+		}
+		i = len(l.all)
+		l.index[kind+" "+value] = i
+		l.all = append(l.all, Indicator{Kind: kind, Value: value, Role: role, First: f.Time, Severity: f.Severity, Confidence: f.Confidence, Outcome: f.Outcome})
+	}
+	x := &l.all[i]
+	x.First = min(x.First, f.Time)
+	if f.Severity > x.Severity || f.Severity == x.Severity && f.Confidence > x.Confidence {
+		x.Severity, x.Confidence, x.Outcome = f.Severity, f.Confidence, f.Outcome
+	}
+	if f.ID != "" {
+		x.Findings, _ = add(x.Findings, f.ID)
+	}
+	for _, t := range slices.Concat(f.ATTACK, f.ATLAS) {
+		x.Techniques, _ = add(x.Techniques, t)
+	}
+}
+
+func (l *indicatorList) addr(a netip.Addr, f *Finding) {
+	if !a.IsValid() || l.r.inside(a) || detectors.Special(a) {
+		return
+	}
+	as := ""
+	if h := l.r.hosts[a]; h != nil {
+		as = h.role.String()
+	}
+	l.put(pick(a.Unmap().Is4(), KindIPv4, KindIPv6), a.Unmap().String(), as, f)
+}
+
+// name adds a name of a host, which may be an address.
+func (l *indicatorList) name(n, as string, f *Finding) {
+	n = http.HostOf(n)
+	if a, err := netip.ParseAddr(n); err == nil {
+		l.addr(a, f)
+	} else if len(n) <= 253 && domainName.MatchString(n) {
+		l.put(KindDomain, n, as, f)
+	}
+}
+
+// urls adds the URLs in a text that lead outside.
+func (l *indicatorList) urls(text string, f *Finding) {
+	for _, u := range urls(text) {
+		name := urlHost(u)
+		a, err := netip.ParseAddr(name)
+		if err == nil && (l.r.inside(a) || detectors.Special(a)) || err != nil && !domainName.MatchString(name) {
+			continue
+		}
+		l.put(KindURL, unmasked(u), "named in a request", f)
+		if err == nil {
+			l.addr(a, f)
+		}
+	}
 }
 
 // Defang makes a value harmless to click: hxxp and dots in brackets.

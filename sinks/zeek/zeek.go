@@ -128,7 +128,7 @@ var zeeks = [...]string{"capture_loss", "conn", "dns", "files", "http", "socks",
 // masks says what is masked in a log. In notice.log and incidents.log everything is before it comes here.
 func (o *Options) masks(log string) masks {
 	switch {
-	case log == "notice" || log == "incidents":
+	case log == "notice" || log == "incidents" || log == "observations": // of the latter the text is compressed
 		return maskNothing
 	case o.Mask:
 		return maskColumns
@@ -196,6 +196,7 @@ var ours = [...]string{
 	"http",
 	"incidents",
 	"notice",
+	"observations",
 	"ray",
 	"ray_grpc",
 	"ray_redis",

@@ -18,6 +18,7 @@ import (
 	"github.com/raytap/raytap/detectors/assets"
 	"github.com/raytap/raytap/engine"
 	"github.com/raytap/raytap/engine/zeekview"
+	"github.com/raytap/raytap/fleet/observe"
 	"github.com/raytap/raytap/interpreters/ray"
 	"github.com/raytap/raytap/interpreters/raygrpc"
 	"github.com/raytap/raytap/sinks/zeek"
@@ -26,7 +27,7 @@ import (
 // All tells of every log, by name.
 func All() []capture.LogSpec {
 	all := slices.Concat(capture.Logs(), dns.Logs(), file.Logs(), http.Logs(), http2.Logs(), ray.Logs(), raygrpc.Logs(), rayredis.Logs(),
-		socks.Logs(), stratum.Logs(), tls.Logs(), detectors.Logs(), assets.Logs(), zeekview.Logs(), []capture.LogSpec{zeek.NoticeLog(), engine.StatsLog()})
+		socks.Logs(), stratum.Logs(), tls.Logs(), detectors.Logs(), assets.Logs(), zeekview.Logs(), observe.Logs(), []capture.LogSpec{zeek.NoticeLog(), engine.StatsLog()})
 	slices.SortFunc(all, func(a, b capture.LogSpec) int { return cmp.Compare(a.Name, b.Name) })
 	return all
 }

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Prints the licences of the Go modules that the program has in it, and of Go itself. It fails if one has none.
+# Prints the licences of the Go modules that the programs have in them, and of Go itself. It fails if one has none.
 set -e
 list=$(mktemp)
 trap 'rm -f "$list"' EXIT
 GO=${GO:-go}
-GOOS=linux $GO list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/raytap | sort -u > "$list"
+GOOS=linux $GO list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/raytap ./cmd/raytap-hub | sort -u > "$list"
 echo "Go $($GO env GOVERSION) $($GO env GOROOT)" >> "$list"
 while read -r path version dir; do
 	found=

@@ -12,21 +12,22 @@ const (
 	// As much as is read of a flow that may be a data connection. Digests cost 3 ns a byte, so a flow that is none
 	// costs 3 ms at the most.
 	maxUnannounced = 1 << 20
-	// Flows that are read so at once, of those that a Transfers watches. A flow costs 5 KiB.
+	// Flows that are read so at once, of those that a transfers watches. A flow costs 5 KiB.
 	maxTransfers = 256
 	// RFC 959, 3.2: where servers open data connections from. Whatever does is read to its end.
-	ftpData = 20
+	ftpDataPort = 20
+	// The name of a data connection.
+	ftpData = "ftp-data"
 )
 
-// Transfer is a flow that carried a file, if somebody announced it as a data connection: Expectations knows.
-type Transfer struct {
-	capture.At
-	File *file.File
+// Expect reads files out of the data connections that FTP announces (*capture.Expected). Out: *capture.Awaited with a *file.File.
+func Expect(files *file.Cache) decoders.Expect {
+	return decoders.Expect{Hint: arranges, Open: func() decoders.Watcher { return newTransfers(files).watch }}
 }
 
-// Arranges says whether p looks as if FTP arranged data connections: it is for who sees the packets of all flows in their
-// order. What the packet really says is for the reader of its flow; this is only to tell that there is FTP at all.
-func Arranges(p *capture.Packet) bool {
+// arranges reports whether p looks as if FTP arranged data connections. What the packet really says is for the reader of its
+// flow; this is only to tell that there is FTP at all.
+func arranges(p *capture.Packet) bool {
 	if p.Proto != capture.ProtoTCP {
 		return false
 	}
@@ -50,36 +51,35 @@ func Arranges(p *capture.Packet) bool {
 	return false
 }
 
-// Transfers makes what reads files out of data connections of FTP. They are announced in another flow, which another
+// transfers makes what reads files out of data connections of FTP. They are announced in another flow, which another
 // worker may read, and are bare bytes. So each flow that could be one is read until it turns out not to be: when both
-// sides speak, a decoder knows its bytes, or there are too many of them. Where nothing arranges any (Arranges) that is a
+// sides speak, a decoder knows its bytes, or there are too many of them. Where nothing arranges any (arranges) that is a
 // waste: an eighth of what bulk traffic costs.
-type Transfers struct {
+type transfers struct {
 	files *file.Cache
 	count int
 }
 
-// NewTransfers makes one, for a part of the flows that does not depend on the number of workers: the bound would.
-func NewTransfers(files *file.Cache) *Transfers { return &Transfers{files: files} }
+// newTransfers makes one, for a part of the flows that does not depend on the number of workers: the bound would.
+func newTransfers(files *file.Cache) *transfers { return &transfers{files: files} }
 
-// Watch puts itself before m, if the flow could be a data connection. mid says that its beginning was not seen, arranged
-// that there was one to come lately.
-func (t *Transfers) Watch(h capture.Host, m *decoders.Mux, mid, arranged bool) capture.Stream {
+// watch puts itself before m, if the flow could be a data connection: it is a decoders.Watcher.
+func (t *transfers) watch(h capture.Host, m *decoders.Mux, mid, announced bool) capture.Stream {
 	orig, resp := h.Ports()
-	if mid || resp < 1024 || orig < 1024 && orig != ftpData || !arranged && orig != ftpData {
-		return m
+	if mid || resp < 1024 || orig < 1024 && orig != ftpDataPort || !announced && orig != ftpDataPort {
+		return nil
 	}
-	w := &watch{Mux: m, all: t, host: h, limit: maxUnannounced, on: true}
-	if orig == ftpData {
+	w := &watched{Mux: m, all: t, host: h, limit: maxUnannounced, on: true}
+	if orig == ftpDataPort {
 		w.limit = 1 << 62
 	}
 	return w
 }
 
-// watch is a flow that may be a data connection.
-type watch struct {
+// watched is a flow that may be a data connection.
+type watched struct {
 	*decoders.Mux
-	all   *Transfers
+	all   *transfers
 	host  capture.Host
 	limit int64
 	file  *file.Reader // nil before the first bytes
@@ -89,10 +89,10 @@ type watch struct {
 }
 
 // Idle implements capture.Stream.
-func (w *watch) Idle() bool { return w.file == nil && w.Mux.Idle() }
+func (w *watched) Idle() bool { return w.file == nil && w.Mux.Idle() }
 
 // Data implements capture.Stream.
-func (w *watch) Data(dir capture.Dir, b []byte) {
+func (w *watched) Data(dir capture.Dir, b []byte) {
 	w.Mux.Data(dir, b)
 	if w.goesOn(dir) {
 		w.doubt = w.doubt || w.host.Doubted()
@@ -103,7 +103,7 @@ func (w *watch) Data(dir capture.Dir, b []byte) {
 }
 
 // Gap implements capture.Stream.
-func (w *watch) Gap(dir capture.Dir, n int64) {
+func (w *watched) Gap(dir capture.Dir, n int64) {
 	w.Mux.Gap(dir, n)
 	if w.goesOn(dir) {
 		w.file.Gap(w.host.At(), n)
@@ -111,7 +111,7 @@ func (w *watch) Gap(dir capture.Dir, n int64) {
 }
 
 // goesOn says whether this may still be a data connection.
-func (w *watch) goesOn(dir capture.Dir) bool {
+func (w *watched) goesOn(dir capture.Dir) bool {
 	if !w.on {
 		return false
 	}
@@ -136,7 +136,7 @@ func (w *watch) goesOn(dir capture.Dir) bool {
 	return true
 }
 
-func (w *watch) drop() {
+func (w *watched) drop() {
 	if w.file != nil {
 		w.file.Drop()
 		w.file = nil
@@ -146,7 +146,7 @@ func (w *watch) drop() {
 }
 
 // End implements capture.Stream.
-func (w *watch) End(dir capture.Dir) {
+func (w *watched) End(dir capture.Dir) {
 	w.Mux.End(dir)
 	if w.file != nil && dir == w.dir {
 		w.done(true)
@@ -154,7 +154,7 @@ func (w *watch) End(dir capture.Dir) {
 }
 
 // Finish implements capture.Stream.
-func (w *watch) Finish() {
+func (w *watched) Finish() {
 	w.Mux.Finish()
 	if w.file != nil {
 		w.done(false)
@@ -162,13 +162,13 @@ func (w *watch) Finish() {
 }
 
 // done ends the file; whole says that its end was seen.
-func (w *watch) done(whole bool) {
+func (w *watched) done(whole bool) {
 	if list := w.file.Close(); list != nil {
 		f := list[0]
-		f.Flow, f.Source, f.Sender, f.Checked = w.host.Flow(), "FTP_DATA", w.dir, !w.doubt
+		f.Flow, f.Source, f.Sender, f.From = w.host.Flow(), "FTP_DATA", w.dir, capture.Doubted.When(w.doubt)
 		f.ID = file.NewID(f.Flow, 0, byte(w.dir), 'd')
 		f.Unfinished = !whole
-		w.host.Emit(&Transfer{At: w.host.At(), File: f})
+		w.host.Emit(&capture.Awaited{At: w.host.At(), Flow: f.Flow, Service: ftpData, Event: f})
 	}
 	w.drop()
 }

@@ -1,23 +1,37 @@
-package http
+package zeekview
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders"
+	"github.com/raytap/raytap/decoders/http"
 )
 
-// heard is a flow that remembers rows and weirds.
+// heard is a flow to a port of HTTP that remembers rows and weirds.
 type heard struct {
-	quiet
+	flow capture.Flow
 	said []string
 }
 
+func newHeard() *heard {
+	return &heard{flow: capture.Flow{Proto: capture.ProtoTCP, Orig: netip.MustParseAddrPort("10.0.0.1:40000"), Resp: netip.MustParseAddrPort("192.0.2.2:80")}}
+}
+
+func (h *heard) Flow() *capture.Flow        { return &h.flow }
+func (h *heard) At() capture.At             { return capture.At{Time: 1, Packet: 1} }
+func (h *heard) Service(string)             {}
+func (h *heard) Refute(string)              {}
+func (h *heard) Skip()                      {}
+func (h *heard) Flip() bool                 { return false }
+func (h *heard) Doubted() bool              { return false }
+func (h *heard) Ports() (orig, resp uint16) { return h.flow.Orig.Port(), h.flow.Resp.Port() }
+
 func (h *heard) Emit(ev any) {
 	switch ev := ev.(type) {
-	case *Transaction:
+	case *http.Transaction:
 		status := 0
 		if ev.Response != nil {
 			status = ev.Response.Status
@@ -28,8 +42,18 @@ func (h *heard) Emit(ev any) {
 	}
 }
 
-// TestBeside: what goes to a web port and begins with something else is worth what it is worth to Zeek, no more.
-func TestBeside(t *testing.T) {
+// twiceRead opens h with nothing else that decodes.
+func twiceRead(t *testing.T, h *heard) capture.Stream {
+	t.Helper()
+	_, stream := NewStreams(nil, http.Spec(http.Options{}), Options{}).Open(h, false)
+	if stream == nil {
+		t.Fatal("a port of HTTP is not read twice")
+	}
+	return stream
+}
+
+// TestTwice: what goes to a web port and begins with something else is worth what it is worth to Zeek, no more.
+func TestTwice(t *testing.T) {
 	const bad, cr = "bad_HTTP_request", "line_terminated_with_single_CR"
 	c, s := capture.Orig, capture.Resp
 	type step struct {
@@ -51,8 +75,8 @@ func TestBeside(t *testing.T) {
 		"HTTP":                   {[]step{{c, "GET / HTTP/1.1\r\n\r\n", 0}, {s, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0}}, ""},
 		"a version at its end":   {[]step{{c, "\xdd GET / HTTP/1.1\r\n", 0}}, "bad_HTTP_request_with_version"},
 	} {
-		h := &heard{}
-		stream := Beside(h, decoders.NewMux(h, nil, false), webSpec())
+		h := newHeard()
+		stream := twiceRead(t, h)
 		for _, x := range tt.steps {
 			if stream.Data(x.dir, []byte(x.data)); x.gap > 0 {
 				stream.Gap(x.dir, x.gap)
@@ -68,21 +92,16 @@ func TestBeside(t *testing.T) {
 	}
 }
 
-// TestBesideEnds: what never becomes HTTP is not read for ever.
-func TestBesideEnds(t *testing.T) {
-	h := &heard{}
-	stream := Beside(h, decoders.NewMux(h, nil, false), webSpec())
+// TestTwiceEnds: what never becomes HTTP is not read for ever.
+func TestTwiceEnds(t *testing.T) {
+	h := newHeard()
+	stream := twiceRead(t, h)
 	junk := []byte(strings.Repeat("\x17\x03\x03", 1024))
-	for range maxStrange/len(junk) + 4 {
+	for range 1 << 20 / len(junk) {
 		stream.Data(capture.Orig, junk)
 		stream.Data(capture.Resp, junk)
 	}
 	if !stream.Idle() {
 		t.Error("still listening")
 	}
-}
-
-func webSpec() *decoders.Spec {
-	s := Spec(Options{})
-	return &s
 }

@@ -38,8 +38,12 @@ func recognised() decoders.Spec {
 	}
 }
 
-func watched(t *Transfers, h dataHost, mid bool) capture.Stream {
-	return t.Watch(h, decoders.NewMux(h, []decoders.Spec{recognised(), Spec(Options{})}, mid), mid, true)
+func watching(t *transfers, h dataHost, mid bool) capture.Stream {
+	m := decoders.NewMux(h, []decoders.Spec{recognised(), Spec(Options{})}, mid)
+	if s := t.watch(h, m, mid, true); s != nil {
+		return s
+	}
+	return m
 }
 
 func TestTransfers(t *testing.T) {
@@ -64,17 +68,17 @@ func TestTransfers(t *testing.T) {
 		{"nothing", 20, 50000, false, nil, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			all := NewTransfers(file.NewCache(file.Options{HashLimit: 1 << 30}))
+			all := newTransfers(file.NewCache(file.Options{HashLimit: 1 << 30}))
 			h := newDataHost(tc.orig, tc.resp)
-			st := watched(all, h, tc.mid)
+			st := watching(all, h, tc.mid)
 			for _, x := range tc.steps {
 				st.Data(x.dir, []byte(x.data))
 			}
 			st.Finish()
 			var got []*file.File
 			for _, ev := range h.events {
-				if x, ok := ev.(*Transfer); ok {
-					got = append(got, x.File)
+				if x, ok := ev.(*capture.Awaited); ok {
+					got = append(got, x.Event.(*file.File))
 				}
 			}
 			switch {
@@ -96,22 +100,22 @@ func TestTransferInDoubt(t *testing.T) {
 		doubt := false
 		h := newDataHost(40000, 50000)
 		h.doubt = &doubt
-		st := watched(NewTransfers(file.NewCache(file.Options{HashLimit: 1 << 30})), h, false)
+		st := watching(newTransfers(file.NewCache(file.Options{HashLimit: 1 << 30})), h, false)
 		for i := range 3 {
 			doubt = i == n
 			st.Data(capture.Resp, []byte("\x00\x01\x02"))
 		}
 		doubt = false
 		st.Finish()
-		x, ok := h.events[len(h.events)-1].(*Transfer)
-		if !ok || x.File.Checked != (n == 3) {
+		x, ok := h.events[len(h.events)-1].(*capture.Awaited)
+		if !ok || x.Event.(*file.File).From.Has(capture.Doubted) != (n < 3) {
 			t.Errorf("packet %d in doubt: %+v", n, x)
 		}
 	}
 }
 
 // TestArranges: without FTP no flow is watched but from port 20, and what arranges is told by its beginning or its port.
-func TestArranges(t *testing.T) {
+func TestHint(t *testing.T) {
 	for _, tc := range []struct {
 		text     string
 		src, dst uint16
@@ -128,19 +132,19 @@ func TestArranges(t *testing.T) {
 		{"227", 2100, 40000, false},
 	} {
 		p := &capture.Packet{Proto: capture.ProtoTCP, SrcPort: tc.src, DstPort: tc.dst, L4: append(make([]byte, 20), tc.text...), HdrLen: 20}
-		if got := Arranges(p); got != tc.want {
+		if got := arranges(p); got != tc.want {
 			t.Errorf("%q from %d: %v", tc.text, tc.src, got)
 		}
 		p.Proto = capture.ProtoUDP
-		if Arranges(p) {
+		if arranges(p) {
 			t.Errorf("%q over UDP", tc.text)
 		}
 	}
-	all := NewTransfers(file.NewCache(file.Options{}))
+	all := newTransfers(file.NewCache(file.Options{}))
 	for _, port := range []uint16{20, 40000} {
 		h := newDataHost(port, 50000)
-		_, watches := all.Watch(h, decoders.NewMux(h, nil, false), false, false).(*watch)
-		if watches != (port == ftpData) {
+		_, watches := all.watch(h, decoders.NewMux(h, nil, false), false, false).(*watched)
+		if watches != (port == ftpDataPort) {
 			t.Errorf("from port %d: %v", port, watches)
 		}
 	}
@@ -148,11 +152,11 @@ func TestArranges(t *testing.T) {
 
 // TestTransfersAreBounded: flows of which none ends.
 func TestTransfersAreBounded(t *testing.T) {
-	all := NewTransfers(file.NewCache(file.Options{HashLimit: 1 << 30}))
+	all := newTransfers(file.NewCache(file.Options{HashLimit: 1 << 30}))
 	weird := 0
 	for range 2 * maxTransfers {
 		h := newDataHost(40000, 50000)
-		st := watched(all, h, false)
+		st := watching(all, h, false)
 		st.Data(capture.Orig, []byte("\x00\x01"))
 		st.Data(capture.Orig, []byte("\x02"))
 		weird += len(h.events)
@@ -165,32 +169,11 @@ func TestTransfersAreBounded(t *testing.T) {
 	}
 }
 
-// TestOnlyWhatWasAnnounced: a transfer is a file when FTP said so, in time, for these ends.
-func TestOnlyWhatWasAnnounced(t *testing.T) {
-	flow := capture.Flow{Start: 100e9, Proto: capture.ProtoTCP, Orig: netip.MustParseAddrPort("10.0.0.2:20"), Resp: netip.MustParseAddrPort("10.0.0.1:1234")}
-	later, other := flow, flow
-	later.Start += capture.Time(ExpectFor) + 2e9
-	other.Resp = netip.MustParseAddrPort("10.0.0.1:1235")
-	var x Expectations
-	if x.File(&Transfer{File: &file.File{Flow: &flow}}) != nil {
-		t.Error("nothing was announced")
-	}
-	x.Event(&Expected{At: capture.At{Time: 99e9}, Orig: flow.Orig.Addr(), Resp: flow.Resp, Service: "ftp-data"})
-	for _, tc := range []struct {
-		f    *capture.Flow
-		want bool
-	}{{&flow, true}, {&later, false}, {&other, false}} {
-		if got := x.File(&Transfer{File: &file.File{Flow: tc.f}}) != nil; got != tc.want {
-			t.Errorf("%v at %v: %v", tc.f.Resp, tc.f.Start, got)
-		}
-	}
-}
-
 func FuzzTransfers(f *testing.F) {
 	f.Add([]byte("220 a list\r\n"), []byte("\x16\x03"), uint16(3))
 	f.Fuzz(func(t *testing.T, a, b []byte, gap uint16) {
-		all := NewTransfers(file.NewCache(file.Options{HashLimit: 1 << 20}))
-		st := watched(all, newDataHost(20, 50000), false)
+		all := newTransfers(file.NewCache(file.Options{HashLimit: 1 << 20}))
+		st := watching(all, newDataHost(20, 50000), false)
 		st.Data(capture.Orig, a)
 		st.Gap(capture.Orig, int64(gap))
 		st.Data(capture.Orig, b)

@@ -1,24 +1,30 @@
-package services
+package capture
 
 import (
 	"net/netip"
 	"slices"
 	"time"
-
-	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/file"
 )
 
-// Expected is said by a conversation that arranged another connection.
+// Expected announces a connection that a conversation has arranged, such as a data connection of FTP.
 type Expected struct {
-	capture.At
-	Flow    *capture.Flow // the conversation
-	Orig    netip.Addr    // who will open the connection
+	At
+	Flow    *Flow      // the conversation
+	Orig    netip.Addr // who will open the connection
 	Resp    netip.AddrPort
 	Service string // what it is to be called
 }
 
-// ExpectFor is how long a data connection may be in coming after it was arranged: Zeek waits as long.
+// Awaited is an event of a flow that counts only if the flow was announced as Service: see Expectations. A flow and the
+// conversation that announces it may be in different shards, so whoever reads the flow cannot know.
+type Awaited struct {
+	At
+	Flow    *Flow
+	Service string
+	Event   any
+}
+
+// ExpectFor is how long a connection may be in coming after it was arranged: Zeek waits as long.
 const ExpectFor = 5 * time.Minute
 
 const (
@@ -34,12 +40,14 @@ type expectation struct {
 }
 
 type span struct {
-	from, till capture.Time
+	from, till Time
 	service    string
 }
 
-// Expectations gives connections the names that other conversations announced. It must see the events of all flows in
-// order, *Expected and *capture.Conn, the latter before they are written. The zero value is ready.
+// Expectations is the table of announced connections of a run. It stands where the events of all shards are in the order of
+// their packets, so that it says the same for any number of workers: what is announced counts for flows that began in its time,
+// whichever shard they are in. It must see *Expected and *Conn, the latter before they are written, and gives those the names
+// that were announced. The zero value is ready.
 type Expectations struct {
 	waiting map[expectation]span
 	order   []expectation // by age, from next on, once it is full
@@ -51,8 +59,8 @@ func (x *Expectations) Event(ev any) {
 	switch e := ev.(type) {
 	case *Expected:
 		x.expect(e)
-	case *capture.Conn:
-		if len(x.waiting) == 0 || e.Flow == nil || e.Flow.Proto != capture.ProtoTCP {
+	case *Conn:
+		if len(x.waiting) == 0 || e.Flow == nil || e.Flow.Proto != ProtoTCP {
 			return
 		}
 		if s, ok := x.expected(e.Flow); ok && !slices.Contains(e.Services, s) {
@@ -61,16 +69,14 @@ func (x *Expectations) Event(ev any) {
 	}
 }
 
-// File gives the file of a flow that was announced, or nil.
-func (x *Expectations) File(t *Transfer) *file.File {
-	if s, ok := x.expected(t.File.Flow); !ok || s != "ftp-data" {
-		return nil
-	}
-	return t.File
+// Announced reports whether the flow of an event was announced as the event wants it.
+func (x *Expectations) Announced(a *Awaited) bool {
+	s, ok := x.expected(a.Flow)
+	return ok && s == a.Service
 }
 
 // expected says what a flow is, if it was announced.
-func (x *Expectations) expected(f *capture.Flow) (service string, ok bool) {
+func (x *Expectations) expected(f *Flow) (service string, ok bool) {
 	s, ok := x.waiting[expectation{f.Orig.Addr(), f.Resp}]
 	return s.service, ok && f.Start >= s.from && f.Start <= s.till
 }

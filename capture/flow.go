@@ -496,8 +496,8 @@ func (f *flow) Service(name string) {
 	if len(names) == 0 {
 		f.services = f.sh.only(name)
 	} else {
-		names = append(slices.Clip(names), name)
-		f.services = &names
+		list := append(slices.Clip(names), name)
+		f.services = &list
 	}
 	if x != nil && x.strict != nil && !x.doubt {
 		x.strict.Service(name)
@@ -699,6 +699,17 @@ func (f *flow) deadline() Time {
 	return d
 }
 
+// newProgress gives room for one. They are most of what is allocated for a flow that goes on, and nobody keeps them, so they
+// are made many at once.
+func (s *Shard) newProgress() *Progress {
+	if len(s.told) == 0 {
+		s.told = make([]Progress, 16)
+	}
+	p := &s.told[0]
+	s.told = s.told[1:]
+	return p
+}
+
 // progress tells of new bytes, if there are enough of them or they waited long enough.
 func (f *flow) progress(force bool) {
 	n := [2]uint64{uint64(f.untold[0]), uint64(f.untold[1])}
@@ -708,7 +719,9 @@ func (f *flow) progress(force bool) {
 	}
 	f.untold, f.toldAt = [2]uint32{}, f.sh.now
 	o := f.origSide
-	f.Emit(&Progress{At: f.sh.at, Flow: f.Flow(), Bytes: [2]uint64{n[o], n[o^1]}, Guessed: f.mid})
+	p := f.sh.newProgress()
+	*p = Progress{At: f.sh.at, Flow: f.Flow(), Bytes: [2]uint64{n[o], n[o^1]}, Guessed: f.mid}
+	f.Emit(p)
 	if f.sh.cfg.Shunt.Shunt != nil && !force {
 		f.consider()
 	}

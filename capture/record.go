@@ -31,6 +31,13 @@ type Fields interface {
 	Intervals(name string, v []time.Duration, set bool)
 }
 
+// RowFormatter formats the rows of a sink away from their order, on another goroutine.
+type RowFormatter interface {
+	// Format appends r to b as it is to be written, and gives the number of its log. With log < 0 nothing was appended: the
+	// sink wants r itself.
+	Format(b []byte, r Record) (text []byte, log int)
+}
+
 // ObjectFields is a Fields that can hold structures, as rows of JSON do.
 type ObjectFields interface {
 	Fields

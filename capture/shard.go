@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 )
 
 // ShardCount is how many independent flow tables a run has. A packet's flow hash chooses its shard; flows, limits and
@@ -148,6 +149,7 @@ type Shard struct {
 	slabs    [][]flow
 	free     []int32
 	tcpSlabs [][]tcpConn
+	told     []Progress // room for the next ones
 	tcpFree  []*tcpConn
 	limit    int // flows that there is room for
 	wheels   [ranks]wheel
@@ -700,11 +702,26 @@ func (s *Shard) row(f *flow) {
 
 func (s *Shard) conn(f *flow, id *Flow) *Conn {
 	o := f.origSide
-	c := &Conn{
+	// The texts that a flow has of its own are in the same allocation.
+	row := &struct {
+		Conn
+		community [communityLen]byte
+		history   [len(f.hist)]byte
+	}{}
+	c := &row.Conn
+	*c = Conn{
 		At: s.at, Flow: id, Duration: f.last.Sub(f.start),
 		Pkts: [2]uint64{f.pkts[o], f.pkts[o^1]}, IPBytes: [2]uint64{f.ipBytes[o], f.ipBytes[o^1]},
 		Bytes:   [2]uint64{f.payload[o], f.payload[o^1]},
-		History: f.history(), Guessed: f.mid, Services: f.named(), CommunityID: id.CommunityID(),
+		Guessed: f.mid, Services: f.named(),
+	}
+	if id.community(&row.community) {
+		c.CommunityID = unsafe.String(&row.community[0], communityLen)
+	}
+	if n := copy(row.history[:], f.hist[:f.histLen]); f.more != nil && len(f.more.hist) > 0 {
+		c.History = f.history()
+	} else if n > 0 {
+		c.History = unsafe.String(&row.history[0], n)
 	}
 	if f.more != nil {
 		c.Missed = f.more.missed

@@ -66,15 +66,26 @@ func (k *flowKey) named(start Time) (b [48]byte) {
 // CommunityID is the Community ID v1 of a flow (https://github.com/corelight/community-id-spec), seed 0. ICMP ports
 // are type and counterpart, as the specification wants them. Of a flow without addresses it is "".
 func (f *Flow) CommunityID() string {
-	f = f.Wire()
-	if !f.Orig.IsValid() || !f.Resp.IsValid() {
+	var out [communityLen]byte
+	if !f.community(&out) {
 		return ""
 	}
+	return string(out[:])
+}
+
+// communityLen is how long a Community ID is.
+const communityLen = 2 + 28
+
+// community writes f's Community ID to out, and reports whether there is one.
+func (f *Flow) community(out *[communityLen]byte) bool {
+	f = f.Wire()
+	if !f.Orig.IsValid() || !f.Resp.IsValid() {
+		return false
+	}
 	sum := f.communitySum()
-	var out [2 + 28]byte
 	copy(out[:], "1:")
 	base64.StdEncoding.Encode(out[2:], sum[:])
-	return string(out[:])
+	return true
 }
 
 // communitySum is what a Community ID writes as text.

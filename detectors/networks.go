@@ -87,15 +87,18 @@ func (n *Networks) Contains(a netip.Addr) bool {
 	if all == nil {
 		return false
 	}
-	if a.Is4() || a.Is4In6() {
-		b := a.As16()
-		switch all.first[b[12]] {
+	if a.Is4In6() {
+		a = a.Unmap()
+	}
+	if a.Is4() {
+		b := a.As4()
+		v := binary.BigEndian.Uint32(b[:])
+		switch all.first[v>>24] {
 		case outside:
 			return false
 		case inside:
 			return true
 		}
-		v := binary.BigEndian.Uint32(b[12:])
 		for _, r := range all.v4 {
 			if v&r.mask == r.addr {
 				return true

@@ -17,6 +17,7 @@ import (
 type collector struct {
 	e        *engine
 	sinks    []Sink
+	texts    Formatter // one of sinks; may be nil
 	bus      *detectors.Bus
 	env      *detectors.Env
 	repeat   *detectors.Suppressor
@@ -26,13 +27,14 @@ type collector struct {
 	joined   *file.Joined
 	kept     *keeping // nil: no files are
 	span     spans
-	over     bool  // the event at hand has no row
-	at       []int // by list of events: how many were taken
-	stats    Stats // as told last
-	sums     Stats // what the workers had counted last
+	at       []int    // by list of events: how many were taken
+	text     [][]byte // by worker: formatted rows of the batch at hand
+	stats    Stats    // as told last
+	sums     Stats    // what the workers had counted last
 	err      error
 
 	watch    *watch
+	spent    stopwatch
 	recorded record.Counts
 
 	findings, weirds, rows uint64
@@ -46,6 +48,12 @@ type collector struct {
 
 func newCollector(e *engine, sinks []Sink) *collector {
 	c := &collector{e: e, sinks: sinks, at: make([]int, len(e.workers)+1), watch: e.newWatch()}
+	for _, s := range sinks {
+		if f, ok := s.(Formatter); ok {
+			c.texts = f
+			break
+		}
+	}
 	c.repeat = detectors.NewSuppressor(func(f *detectors.Finding) {
 		c.told++
 		if f.Rule != detectors.ChainRule { // which tells of others
@@ -99,7 +107,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.doubt = newHomeDoubt(&e.cfg, e.home, c.bus)
 	c.seen = newObserving(e.cfg.Observer, c.bus, func(r capture.Record) { c.say(r) })
 	c.zeek = zeekview.New(zeekview.Options{More: e.cfg.LogMore}, func(r capture.Record) { c.say(r) })
-	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()}), c.event)
+	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()}), func(ev any, from capture.Provenance) { c.event(&event{ev: ev, from: from}) })
 	return c
 }
 
@@ -116,30 +124,54 @@ func (c *collector) say(ev any) {
 	}
 }
 
-// event brings one event to detectors and logs.
-func (c *collector) event(ev any, from capture.Provenance) {
-	if p, ok := ev.(*file.Piece); ok {
-		c.joined.Take(p, from)
+// show hands a row to the sinks, formatted where the worker did that.
+func (c *collector) show(x *event, r capture.Record) {
+	if x.end == x.begin {
+		c.say(r)
 		return
 	}
-	c.expected.Event(ev) // names the connections that were announced
-	if x, ok := ev.(*capture.Awaited); ok {
-		if ev = x.Event; !c.expected.Announced(x) {
+	c.rows++
+	for _, s := range c.sinks {
+		if s == Sink(c.texts) {
+			c.texts.Formatted(r, int(x.log), c.text[x.worker][x.begin:x.end])
+		} else {
+			s.Event(r)
+		}
+	}
+}
+
+// event brings one event to detectors and logs.
+func (c *collector) event(x *event) {
+	ev := x.ev
+	if p, ok := ev.(*file.Piece); ok {
+		c.joined.Take(p, x.from)
+		return
+	}
+	if conn, ok := ev.(*capture.Conn); ok {
+		n := len(conn.Services)
+		if c.expected.Event(ev); len(conn.Services) != n { // an announced connection has its name, which its row has to say
+			x.end = x.begin
+		}
+	} else {
+		c.expected.Event(ev)
+	}
+	if a, ok := ev.(*capture.Awaited); ok {
+		if ev = a.Event; !c.expected.Announced(a) {
 			c.kept.drop(fileOf(ev))
 			return
 		}
 	}
 	c.zeek.Tunnels(ev)
-	if x, ok := ev.(*capture.Weird); ok {
+	if weird, ok := ev.(*capture.Weird); ok {
 		c.weirds++
 		c.bus.Publish(ev)
-		if c.zeek.Weird(x) {
+		if c.zeek.Weird(weird) {
 			c.say(ev)
 		}
 		return
 	}
-	if f, ok := ev.(*file.File); ok && f.Flow != nil {
-		f.Local = c.e.local.Contains(f.Flow.Src(f.Sender).Addr())
+	if f, ok := ev.(*file.File); ok && !x.decided { // made here, or changed since
+		c.e.placed(f)
 	}
 	waits := false
 	if c.kept != nil {
@@ -148,15 +180,21 @@ func (c *collector) event(ev any, from capture.Provenance) {
 	}
 	c.seen.event(ev)
 	c.bus.Publish(ev)
-	if x, ok := ev.(*capture.Conn); ok && c.e.rec != nil {
-		c.e.rec.Conn(x)
+	if conn, ok := ev.(*capture.Conn); ok && c.e.rec != nil {
+		c.e.rec.Conn(conn)
 	}
-	if r := c.zeek.Row(ev, from); r != nil && !c.over {
-		if waits {
-			c.kept.row()
-		} else {
-			c.say(r)
+	r := x.row
+	if !x.decided {
+		if r = c.zeek.Row(ev, x.from); x.over {
+			r = nil
 		}
+	}
+	switch {
+	case r == nil:
+	case waits:
+		c.kept.row()
+	default:
+		c.show(x, r)
 	}
 }
 
@@ -218,6 +256,7 @@ func (c *collector) take(b *batch) {
 func (c *collector) merge(b *batch) {
 	lists := append(b.out[:len(b.out):len(b.out)], b.weirds)
 	clear(c.at)
+	c.text = b.text
 	for {
 		best := -1
 		for i, l := range lists {
@@ -226,14 +265,14 @@ func (c *collector) merge(b *batch) {
 			}
 		}
 		if best < 0 {
-			c.bus.Reading, c.over = 0, false
+			c.bus.Reading = 0
 			return
 		}
 		x := &lists[best][c.at[best]]
 		c.kept.settle(x.pos, c.say)
-		c.bus.Reading, c.over = x.reading, x.over
+		c.bus.Reading = x.reading
 		c.seen.place(b, x.pos)
-		c.event(x.ev, x.from)
+		c.event(x)
 		c.stood(x)
 		c.at[best]++
 	}
@@ -246,7 +285,7 @@ func (c *collector) stood(x *event) {
 		return
 	}
 	s.At, s.Stage = capture.At{Time: c.clock}, fmt.Sprintf("detectors and outputs, over a %T", x.ev)
-	c.event(s, 0)
+	c.event(&event{ev: s})
 }
 
 // end says what is left to say.

@@ -64,6 +64,8 @@ type Config struct {
 	Shunting *capture.ShuntConfig `yaml:"-"`
 	// Progress, if set, is told how far the run is, after each batch of packets and on the goroutine that called Run.
 	Progress func(Stats) `yaml:"-"`
+	// Stages, if set, gets what each stage took. They have threads of their own then, also with one worker.
+	Stages *Stages `yaml:"-"`
 	// Fragile lets a panic of a decoder end the program, for tests and fuzzing. Otherwise it is counted, and costs the flow
 	// its decoder.
 	Fragile bool `yaml:"-"`

@@ -39,6 +39,9 @@ type Flusher interface {
 // Batches on their way. Two for each stage keep all of them busy; more only spreads over the cache.
 const batchesPerStage = 2
 
+// keepText is how much memory for formatted rows a batch keeps for the next frames in it.
+const keepText = 4 << 20
+
 // event is something a shard said, with its place: position, then shard. Packet n of those that the dissector made,
 // counted from 1, has the position 2n; what the clock did before it has 2n-1.
 type event struct {
@@ -48,7 +51,12 @@ type event struct {
 	// 1 or 2: of a flow with two readings, see capture.Aside.
 	reading uint8
 	over    bool // of a flow that makes more than it is worth: it has no row
-	ev      any
+	decided bool // the worker has decided on the row
+	// Of a row that the worker formatted: its log and its place in the worker's text.
+	log, worker uint8
+	begin, end  uint32
+	row         capture.Record // if decided; nil: none
+	ev          any
 }
 
 // tick is the clock moving on before packet n of the batch.
@@ -67,10 +75,12 @@ type batch struct {
 	ticks   []tick
 	weirds  []event
 	out     [][]event // by worker
+	text    [][]byte  // by worker: rows that it formatted
 	stats   Stats     // of the reader so far
 	last    bool
 	err     error
 	done    sync.WaitGroup
+	apart   bool          // workers and collector are goroutines of their own: rows are formatted by the workers
 	begins  *capture.Seed // of the flow hash, with the first frames
 	expects bool          // connections were announced lately: see decoders.Expect
 	closes  int           // no frames: the shard of this number, from 1, ends
@@ -151,18 +161,23 @@ func newEngine(cfg Config, src capture.Source, sinks []Sink) (*engine, error) {
 	if _, e.live = src.(capture.LiveSource); e.live {
 		e.apart = (&pace{now: time.Now, cpu: cpuTime}).apart
 	} else {
-		e.apart = func(int) bool { return n > 1 }
+		e.apart = func(int) bool { return n > 1 || cfg.Stages != nil }
 	}
 	batches := batchesPerStage * 3
 	e.free = make(chan *batch, batches)
 	e.merge = make(chan *batch, batches)
 	for range batches {
-		e.free <- &batch{work: make([][]int32, n), out: make([][]event, n), counts: make([]workCounts, n)}
+		e.free <- &batch{work: make([][]int32, n), out: make([][]event, n), text: make([][]byte, n), counts: make([]workCounts, n)}
 	}
 	for i := range n {
 		e.workers = append(e.workers, newWorker(e, i, n))
 	}
 	e.collect = newCollector(e, sinks)
+	if f := e.collect.texts; f != nil {
+		for _, w := range e.workers {
+			w.rows = f.Rows()
+		}
+	}
 	return e, nil
 }
 
@@ -174,32 +189,57 @@ func (e *engine) rules() []detectors.Rule { return registry.Rules(e.cfg.Detector
 
 func (e *engine) run(ctx context.Context) (Stats, error) {
 	var wg sync.WaitGroup
+	r, began := newReader(e), cpuTime()
 	for _, w := range e.workers {
 		wg.Go(func() {
+			if e.cfg.Stages != nil {
+				w.spent.measure()
+			}
 			for b := range w.in {
+				w.spent.start()
 				w.take(b)
+				w.spent.stop()
 				b.done.Done()
 			}
 		})
 	}
 	wg.Go(func() {
+		if e.cfg.Stages != nil {
+			e.collect.spent.measure()
+		}
 		for b := range e.merge {
 			b.done.Wait()
+			e.collect.spent.start()
 			e.collect.take(b)
+			e.collect.spent.stop()
 			e.free <- b
 		}
 	})
-	newReader(e).run(ctx)
+	if e.cfg.Stages != nil {
+		r.reads.measure()
+		r.dissects.measure()
+		defer runtime.UnlockOSThread()
+		defer runtime.UnlockOSThread() // of the second stopwatch
+	}
+	r.run(ctx)
 	for _, w := range e.workers {
 		close(w.in)
 	}
 	close(e.merge)
 	wg.Wait()
+	if s := e.cfg.Stages; s != nil {
+		*s = Stages{Read: r.reads.spent, Dissect: r.dissects.spent, Collect: e.collect.spent.spent}
+		for _, w := range e.workers {
+			s.Work += w.spent.spent
+		}
+		s.Rest = max(cpuTime()-began-s.Total(), 0)
+	}
 	return e.collect.end()
 }
 
 // pass brings a batch to all workers, and then to the collector.
 func (e *engine) pass(b *batch, apart bool) {
+	b.apart = apart
 	if !apart {
 		for _, w := range e.workers {
 			w.take(b)
@@ -233,6 +273,10 @@ func (b *batch) reset() {
 		b.work[i] = b.work[i][:0]
 		clear(b.out[i])
 		b.out[i] = b.out[i][:0]
+		if cap(b.text[i]) > keepText {
+			b.text[i] = nil // of a batch that was out of the ordinary
+		}
+		b.text[i] = b.text[i][:0]
 	}
 }
 

@@ -2,7 +2,11 @@ package engine
 
 import (
 	"context"
+	"encoding/binary"
+	"io"
 	"runtime"
+	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/raytap/raytap/capture"
@@ -91,36 +95,136 @@ func (c counting) Event(ev any) {
 	}
 }
 
-// BenchmarkAllocations reports what an event costs in allocations, all of its way: packets, decoder, detectors. Each
-// capture is of one kind of event mostly; b.N counts packets.
-func BenchmarkAllocations(b *testing.B) {
-	for _, bb := range []struct{ log, file string }{
-		{"conn", "pcaps/attack-scan.pcap.gz"},
-		{"http", "pcaps/benign-serve.pcap.gz"},
-		{"dns", "pcaps/egress-dns.pcap.gz"},
-		{"ray", "pcaps/benign-dashboard.pcap.gz"},
-		{"ray_grpc", "pcaps/benign-ray-client.pcap.gz"},
-		{"stratum", "pcaps/mining-xmrig.pcap.gz"},
-		{"conn", "pcaps/egress-tcp.pcap.gz"},
+// eventCaptures are captures in which one kind of event, by its row's log, is most of what happens.
+var eventCaptures = []struct{ log, file string }{
+	{"conn", "pcaps/attack-scan.pcap.gz"},
+	{"http", "pcaps/benign-serve.pcap.gz"},
+	{"dns", "pcaps/egress-dns.pcap.gz"},
+	{"ray", "pcaps/benign-dashboard.pcap.gz"},
+	{"ray_grpc", "pcaps/benign-ray-client.pcap.gz"},
+	{"stratum", "pcaps/mining-xmrig.pcap.gz"},
+	{"conn", "pcaps/egress-tcp.pcap.gz"},
+}
+
+// keptAlive is a browser's connection that is kept alive: one request after the other, each with a small answer.
+type keptAlive struct {
+	left int
+	seq  [2]uint32
+	n    uint64
+	text [20]byte
+}
+
+func (k *keptAlive) Close() error { return nil }
+
+func (k *keptAlive) ReadBatch(b *capture.Batch) error {
+	b.Frames = b.Frames[:0]
+	if k.left == 0 {
+		return io.EOF
+	}
+	b.Buf = slices.Grow(b.Buf[:0], 256<<10)
+	if k.n == 0 {
+		k.frame(b, 0, 0x02)
+		k.frame(b, 1, 0x12)
+	}
+	for range min(k.left, 200) {
+		k.left--
+		n := strconv.AppendUint(k.text[:0], 1e9+k.n, 10)
+		k.frame(b, 0, 0x18, "GET /api/items/", string(n[7:]), " HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\n\r\n")
+		k.frame(b, 1, 0x18, "HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: text/plain\r\nContent-Length: 16\r\n\r\nbody ", string(n), "\n")
+	}
+	return nil
+}
+
+// frame adds a frame of the client (0) or the server.
+func (k *keptAlive) frame(b *capture.Batch, from int, flags byte, payload ...string) {
+	at := len(b.Buf)
+	b.Buf = append(b.Buf, make([]byte, 54)...)
+	for _, p := range payload {
+		b.Buf = append(b.Buf, p...)
+	}
+	f := b.Buf[at:]
+	f[12], f[14], f[22], f[23], f[46], f[47], f[48] = 8, 0x45, 64, 6, 5<<4, flags, 0xff
+	binary.BigEndian.PutUint16(f[16:], uint16(len(f)-14))
+	hosts, ports := [2][4]byte{{10, 0, 0, 1}, {10, 0, 0, 2}}, [2]uint16{40000, 80}
+	copy(f[26:], hosts[from][:])
+	copy(f[30:], hosts[1-from][:])
+	binary.BigEndian.PutUint16(f[34:], ports[from])
+	binary.BigEndian.PutUint16(f[36:], ports[1-from])
+	binary.BigEndian.PutUint32(f[38:], k.seq[from])
+	if flags&0x10 != 0 {
+		binary.BigEndian.PutUint32(f[42:], k.seq[1-from])
+	}
+	k.seq[from] += uint32(len(f)-54) + uint32(flags>>1&1)
+	k.n++
+	b.Frames = append(b.Frames, capture.Frame{Time: capture.Time(1.7e18 + float64(k.n)*1e5), Ordinal: k.n, Data: f, WireLen: len(f), Link: 1})
+}
+
+// mallocs runs src with one worker and counts what that allocates.
+func mallocs(tb testing.TB, src capture.Source) (n, bytes float64, rows counting) {
+	cfg := Default()
+	cfg.Checksums, cfg.Workers = "ignore", 1
+	rows = counting{}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := Run(context.Background(), cfg, src, rows); err != nil {
+		tb.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	return float64(after.Mallocs - before.Mallocs), float64(after.TotalAlloc - before.TotalAlloc), rows
+}
+
+// allocations says what one event costs in allocations and their bytes, all of its way from packets to detectors. source makes
+// a source of so many rounds. What a run allocates before its first packet, and until its tables and buffers have grown, is
+// left out.
+func allocations(tb testing.TB, log string, rounds int, source func(rounds int) capture.Source) (n, bytes float64) {
+	mallocs(tb, source(1)) // what is made once in a process
+	n1, b1, few := mallocs(tb, source(rounds))
+	n3, b3, many := mallocs(tb, source(3*rounds))
+	events := float64(max(many[log]-few[log], 1))
+	return (n3 - n1) / events, (b3 - b1) / events
+}
+
+// again is a source that goes through a capture so many times.
+func again(tb testing.TB, file string) func(rounds int) capture.Source {
+	l := loadLooped(tb, file)
+	return func(rounds int) capture.Source {
+		l.left, l.round, l.at = rounds*len(l.frames), 0, 0
+		return l
+	}
+}
+
+// TestAllocations bounds what an event may cost in allocations. All else that a capture holds counts, too: in
+// benign-serve each transaction has a connection, and in benign-dashboard a call to Ray's HTTP API has six gRPC calls and a
+// look-up alongside it.
+func TestAllocations(t *testing.T) {
+	kept := func(rounds int) capture.Source { return &keptAlive{left: rounds} }
+	for _, c := range []struct {
+		what, log string
+		rounds    int
+		source    func(int) capture.Source
+		most      float64
+	}{
+		{"a transaction of a connection that is kept alive", "http", 2000, kept, 10},
+		{"a transaction with its connection", "http", 20, again(t, "pcaps/benign-serve.pcap.gz"), 20},
+		{"a call to Ray's HTTP API", "ray", 20, again(t, "pcaps/benign-dashboard.pcap.gz"), 40},
 	} {
+		n, size := allocations(t, c.log, c.rounds, c.source)
+		if t.Logf("%s: %.1f allocations, %.0f bytes", c.what, n, size); n > c.most {
+			t.Errorf("%s costs %.1f allocations, want %.0f at most", c.what, n, c.most)
+		}
+	}
+}
+
+// BenchmarkAllocations reports what an event costs in allocations and in their bytes.
+func BenchmarkAllocations(b *testing.B) {
+	for _, bb := range eventCaptures {
 		b.Run(bb.log+"/"+bb.file[len("pcaps/"):len(bb.file)-len(".pcap.gz")], func(b *testing.B) {
-			l := loadLooped(b, bb.file)
-			l.left = b.N
-			cfg := Default()
-			cfg.Checksums = "ignore"
-			rows := counting{}
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			b.ResetTimer()
-			if _, err := Run(context.Background(), cfg, l, rows); err != nil {
-				b.Fatal(err)
+			src := again(b, bb.file)
+			for b.Loop() {
+				n, size := allocations(b, bb.log, 20, src)
+				b.ReportMetric(n, "allocs/event")
+				b.ReportMetric(size, "bytes/event")
 			}
-			b.StopTimer()
-			runtime.ReadMemStats(&after)
-			n := float64(max(rows[bb.log], 1))
-			b.ReportMetric(float64(after.Mallocs-before.Mallocs)/n, "allocs/event")
-			b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/n, "bytes/event")
-			b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(b.N), "allocs/packet")
 		})
 	}
 }

@@ -24,19 +24,20 @@ const (
 // reader is the first stage: it fills batches with frames, dissects them, keeps the clock and deals the packets to the
 // workers.
 type reader struct {
-	e       *engine
-	filter  map[uint16]*capture.Filter // by link type
-	dissect *capture.Dissector
-	batch   *batch // at hand
-	pos     uint64 // packets before it
-	stats   Stats
-	clock   capture.Time // the latest time that is known
-	tickAt  capture.Time
-	hints   []func(*capture.Packet) bool
-	hintAt  capture.Time // when one of them told of an announced connection last
-	apart   bool
-	seed    capture.Seed // of the flow hash
-	seeded  bool
+	e               *engine
+	filter          map[uint16]*capture.Filter // by link type
+	dissect         *capture.Dissector
+	batch           *batch // at hand
+	reads, dissects stopwatch
+	pos             uint64 // packets before it
+	stats           Stats
+	clock           capture.Time // the latest time that is known
+	tickAt          capture.Time
+	hints           []func(*capture.Packet) bool
+	hintAt          capture.Time // when one of them told of an announced connection last
+	apart           bool
+	seed            capture.Seed // of the flow hash
+	seeded          bool
 
 	// Of a live source.
 	reportAt capture.Time
@@ -69,7 +70,9 @@ func (r *reader) run(ctx context.Context) {
 		b := <-e.free
 		b.reset()
 		r.batch, b.pos = b, r.pos
+		r.reads.start()
 		err := e.src.ReadBatch(&b.Batch)
+		r.reads.stop()
 		if err == nil && ctx.Err() != nil {
 			err = ctx.Err()
 			b.Frames = b.Frames[:0]
@@ -82,7 +85,10 @@ func (r *reader) run(ctx context.Context) {
 				e.settle()
 			}
 		}
-		if ferr := r.frames(b); ferr != nil {
+		r.dissects.start()
+		ferr := r.frames(b)
+		r.dissects.stop()
+		if ferr != nil {
 			err = ferr
 		}
 		if e.live {

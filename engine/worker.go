@@ -29,13 +29,16 @@ type worker struct {
 	bodies uint64 // that were not looked into
 	end    capture.At
 	watch  *watch
+	spent  stopwatch
 	label  func(t *http.Transaction, resp bool) file.Class // of files that are kept by their place; may be nil
 	judge  *record.Judge                                   // of what is recorded; nil: nothing is
+	view   zeekview.Options
+	rows   capture.RowFormatter // nil: no sink wants rows formatted
 }
 
 // newWorker makes worker id of n.
 func newWorker(e *engine, id, n int) *worker {
-	w := &worker{e: e, id: id, in: make(chan *batch, cap(e.free)), shards: make([]*capture.Shard, capture.ShardCount), watch: e.newWatch()}
+	w := &worker{e: e, id: id, in: make(chan *batch, cap(e.free)), shards: make([]*capture.Shard, capture.ShardCount), watch: e.newWatch(), view: zeekview.Options{More: e.cfg.LogMore}}
 	fc := capture.FlowConfig{
 		MaxFlows: e.cfg.MaxFlows / capture.ShardCount, Checksums: e.cfg.checksums(), Emit: w.emit,
 		Wait: e.cfg.Order.Wait, WaitPackets: e.cfg.Order.Packets,
@@ -236,6 +239,7 @@ func (w *worker) panicked(r any) {
 // emit takes an event of one of the worker's shards, and what the interpreters make of it.
 func (w *worker) emit(ev any) {
 	out := &w.batch.out[w.id]
+	first := len(*out)
 	at := event{pos: w.pos, shard: w.shard}
 	if x, ok := ev.(*capture.Aside); ok {
 		ev = x.Event
@@ -250,5 +254,10 @@ func (w *worker) emit(ev any) {
 	for _, made := range w.made {
 		*out = append(*out, event{pos: w.pos, shard: w.shard, reading: at.reading, ev: made})
 		w.shards[w.shard].Keep()
+	}
+	if w.batch.apart {
+		for i := first; i < len(*out); i++ { // after interpreters, which may add to an event
+			w.row(&(*out)[i])
+		}
 	}
 }

@@ -139,6 +139,12 @@ func (o *outputs) Event(ev any) {
 	}
 }
 
+// Rows and Formatted implement engine.Formatter: logs alone take rows.
+func (o *outputs) Rows() capture.RowFormatter { return o.logs.Rows() }
+
+// Formatted: see Rows.
+func (o *outputs) Formatted(r capture.Record, log int, text []byte) { o.logs.Formatted(r, log, text) }
+
 // Flush has rows that are held written before the next tick.
 func (o *outputs) Flush() { o.logs.Flush() }
 

@@ -66,6 +66,7 @@ func replay(args []string, stdout, stderr *os.File) int {
 	f.String("record", "", "record packets to `DIR`, as a sensor does")
 	f.String("evidence", "", "save the packets of each finding to a file in `DIR`")
 	observed := f.Bool("observations", false, "also write observations.log, from which a hub joins this with what other sensors saw")
+	stages := f.Bool("stages", false, "print the CPU time of each stage, and what it allows with more processors")
 	html := f.String("report", "", "also write an HTML report to `FILE`")
 	exports := f.String("export", "", "also write findings, incidents and indicators for other programs to `DIR` (see raytap help report)")
 	folder := f.String("files", "", "keep files from the traffic in `DIR`, by SHA-256")
@@ -138,6 +139,9 @@ func replay(args []string, stdout, stderr *os.File) int {
 	guard(&cfg, stderr)
 	if *observed || cfg.Publish.On() {
 		cfg.Observer = observe.New(runOf(files), observe.Config{})
+	}
+	if *stages {
+		cfg.Stages = &engine.Stages{}
 	}
 	code := replayFiles(cfg, files, *html, *exports, *force, stdout, stderr)
 	if err := stop(); err != nil {
@@ -291,6 +295,9 @@ func replayFiles(cfg config.Config, files []string, html, exports string, force 
 			fmt.Fprintln(stdout, kept)
 		}
 	}
+	if cfg.Stages != nil && stats.Packets > 0 {
+		fmt.Fprint(stdout, stageTimes(cfg.Stages, stats.Packets))
+	}
 	if interrupted {
 		r.code = until.end(stderr)
 	}
@@ -375,6 +382,40 @@ func (r *replayRun) close(last capture.Time) (kept string) {
 		}
 	}
 	return kept
+}
+
+// stageTimes tells what the stages of a run took for each packet, and how many packets a second that allows.
+func stageTimes(s *engine.Stages, packets uint64) string {
+	var b strings.Builder
+	ns := func(d time.Duration) float64 { return float64(d) / float64(packets) }
+	b.WriteString("CPU time per packet\n")
+	for _, row := range []struct {
+		what string
+		d    time.Duration
+		how  string
+	}{
+		{"read", s.Read, "serial, with dissect"},
+		{"dissect", s.Dissect, "serial, with read"},
+		{"workers", s.Work, "parallel"},
+		{"collect", s.Collect, "serial"},
+		{"rest", s.Rest, "garbage collection, hand-over between stages"},
+		{"total", s.Total(), ""},
+	} {
+		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("  %-8s %6.0f ns  %s", row.what, ns(row.d), row.how), " "))
+	}
+	b.WriteString("Packets per second by this\n")
+	for _, n := range []int{1, 2, 4, 8, 16} {
+		each := max(ns(s.Total())/float64(n), ns(s.Serial()))
+		if each <= 0 {
+			break
+		}
+		by := ""
+		if each == ns(s.Serial()) {
+			by = "  (serial stages)"
+		}
+		fmt.Fprintf(&b, "  %2d cores %11.0f%s\n", n, 1e9/each, by)
+	}
+	return b.String()
 }
 
 // sourceOf names the captures of a run, without the folders that they are in.

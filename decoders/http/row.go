@@ -63,6 +63,21 @@ func (t *Transaction) Row(w capture.Fields) {
 	files(w, "resp_fuids", "resp_filenames", "resp_mime_types", &p.Body)
 }
 
+// Unnamed reports whether a file is in t that is part of a larger one, and may be named by other parts (file.Piece) before the
+// row is written.
+func (t *Transaction) Unnamed() bool {
+	return t.Request != nil && t.Request.Body.unnamed() || t.Response != nil && t.Response.Body.unnamed()
+}
+
+func (b *Body) unnamed() bool {
+	for _, f := range b.Files {
+		if f.Unnamed {
+			return true
+		}
+	}
+	return false
+}
+
 // oldTarget is as much of a target without a version as Zeek logs: where there is a byte that no URI has, it looks for a
 // version behind it, up to the last byte or what is blank at the end.
 func oldTarget(s string) string {

@@ -304,7 +304,9 @@ func (d *detector) learn(c *raygrpc.Call, src, dst netip.Addr) {
 	if good && c.Service != raygrpc.Unknown {
 		d.rays.Put(dst)
 		if d.env.Home.Contains(dst) {
-			d.join(dst, c.At, "answers as "+string(c.Service))
+			if m := d.members.Put(dst); m.why == "" {
+				*m = member{c.At, "answers as " + string(c.Service)}
+			}
 		}
 	}
 	switch {

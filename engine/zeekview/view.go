@@ -48,16 +48,32 @@ func (v *View) Weird(x *capture.Weird) bool { return v.weirds.pass(x) }
 // Row gives what the logs tell of an event: itself, a part of it, or nil for nothing. from is what is known of the flow that it
 // was read out of. The event stays as it is.
 func (v *View) Row(ev any, from capture.Provenance) capture.Record {
-	switch x := ev.(type) {
-	case *tls.Certificate:
-		if !doubted(x.From) && !v.certs.first(x) {
-			return nil
-		}
-	case *http.Late:
+	if x, ok := ev.(*tls.Certificate); ok && !doubted(x.From) && !v.certs.first(x) {
+		return nil
+	}
+	return Options{More: v.more}.row(ev, from)
+}
+
+// Alone is View.Row for a caller that sees only some of the events, in any order. ok is false where the row depends on other
+// events: of certificates and oddities on those before, and what a piece of a file looks like on the other pieces.
+func (o Options) Alone(ev any, from capture.Provenance) (row capture.Record, ok bool) {
+	switch ev.(type) {
+	case *tls.Certificate, *capture.Weird:
+		return nil, false
+	}
+	row = o.row(ev, from)
+	if t, ok := row.(*http.Transaction); ok && t.Unnamed() {
+		return nil, false
+	}
+	return row, true
+}
+
+func (o Options) row(ev any, from capture.Provenance) capture.Record {
+	if x, ok := ev.(*http.Late); ok {
 		ev = lateRow{x}
 	}
 	r, ok := ev.(capture.Record)
-	if !ok || v.more {
+	if !ok || o.More {
 		return r
 	}
 	return row(r, from)

@@ -3,6 +3,7 @@ package ray
 import (
 	"bytes"
 	"strings"
+	"unsafe"
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
@@ -134,8 +135,8 @@ func mayBeFront(p *http.Response) bool {
 }
 
 func contains(b []byte, w string) bool {
-	// bytes.Contains with a converted constant does not allocate.
-	return bytes.Contains(b, []byte(w))
+	// Not bytes.Contains, which copies a w of more than 32 bytes.
+	return len(b) > 0 && strings.Contains(unsafe.String(&b[0], len(b)), w)
 }
 
 // isAiohttp recognises aiohttp by its Server header, and behind a proxy that replaced it by the text of its errors:

@@ -213,11 +213,11 @@ func (e *Env) code(name, v string) {
 	case v == "":
 	case loadsCode(name):
 		if len(e.Loads) < maxList {
-			e.Loads = append(e.Loads, Param{name, v})
+			e.Loads = append(e.Loads, Param{strings.Clone(name), v})
 		}
 	case looksLikeCode(v):
 		if len(e.Commands) < maxList {
-			e.Commands = append(e.Commands, Param{name, v})
+			e.Commands = append(e.Commands, Param{strings.Clone(name), v})
 		}
 	}
 }
@@ -271,7 +271,7 @@ func addOnce(list []string, s string) []string {
 			return list
 		}
 	}
-	return append(list, s)
+	return append(list, strings.Clone(s)) // it may be a key, which is not kept
 }
 
 // loadsCode says that a variable tells a process where to load code from: its value is a place, not a secret.

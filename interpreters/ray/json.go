@@ -3,6 +3,7 @@ package ray
 import (
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/raytap/raytap/decoders/chars"
 )
@@ -47,8 +48,8 @@ func (r *jsonReader) peek() byte {
 	return r.b[r.i]
 }
 
-// object calls f for each member with the reader at its value. A value that f does not read is skipped. It gives
-// false when there is no object here.
+// object calls f for each member with the reader at its value. The key is valid during the call: what keeps it clones it. A
+// value that f does not read is skipped. It gives false when there is no object here.
 func (r *jsonReader) object(f func(key string, kt text)) bool {
 	if r.peek() != '{' {
 		return false
@@ -68,7 +69,7 @@ func (r *jsonReader) object(f func(key string, kt text)) bool {
 			r.i = len(r.b)
 			return true
 		}
-		key, kt := r.str(maxKey)
+		key, kt := r.key()
 		if r.peek() == ':' {
 			r.i++
 		}
@@ -85,6 +86,23 @@ func (r *jsonReader) object(f func(key string, kt text)) bool {
 			r.i++
 		}
 	}
+}
+
+// key reads the name of a member. Where it stands in the text as it is meant, which is nearly always, it is not copied: a
+// name is compared and forgotten, and an answer has hundreds.
+func (r *jsonReader) key() (string, text) {
+	for j := r.i + 1; j < len(r.b) && j-r.i <= maxKey; j++ {
+		if c := r.b[j]; c == '"' {
+			if k := r.b[r.i+1 : j]; len(k) > 0 && utf8.Valid(k) {
+				r.i = j + 1
+				return unsafe.String(&k[0], len(k)), text{}
+			}
+			break
+		} else if c == '\\' {
+			break
+		}
+	}
+	return r.str(maxKey)
 }
 
 // array calls f with the reader at each element, as object does.

@@ -31,7 +31,7 @@ func Packages(files *file.Cache) func(ctx decoders.Context, c *http2.Call) http2
 			p.puts, p.gets = true, true
 			return p
 		}
-		switch _, method, _ := route(c.Service, c.Method); method {
+		switch _, method, _ := route(c); method {
 		case "InternalKVGcsService/InternalKVPut", "RayletDriver/KVPut":
 			p.puts, p.known = true, true
 		case "InternalKVGcsService/InternalKVGet":

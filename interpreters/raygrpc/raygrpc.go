@@ -133,7 +133,7 @@ func Keep(c *http2.Call) int {
 	if c.Path == "" {
 		return 16 << 10
 	}
-	s, method, _ := route(c.Service, c.Method)
+	s, method, _ := route(c)
 	switch {
 	case s == "", s == Serve, strings.HasPrefix(method, "RaySyncer/"), strings.HasPrefix(method, "ReporterService/Report"):
 		return 0
@@ -153,7 +153,7 @@ func Interpret(c *http2.Call) *Call {
 		return nil
 	}
 	r := &Call{At: c.At, Flow: c.Flow, GRPC: c, Outcome: Unseen, Live: c.Live}
-	r.Service, r.Method, r.Class = route(c.Service, c.Method)
+	r.Service, r.Method, r.Class = route(c)
 	if c.Path == "" {
 		r.infer()
 	}

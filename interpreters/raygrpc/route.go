@@ -1,6 +1,10 @@
 package raygrpc
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/raytap/raytap/decoders/http2"
+)
 
 // Service is the part of Ray that is called.
 type Service string
@@ -87,13 +91,17 @@ var classes = map[string]Class{
 	"RayServeAPIService/ListApplications": Info, "RayServeAPIService/Healthz": Info,
 }
 
-// route says what a full service name and a method are.
-func route(service, method string) (Service, string, Class) {
-	pkg, name, ok := cutLast(service)
+// route says what a call's full service name and method are.
+func route(c *http2.Call) (Service, string, Class) {
+	pkg, name, ok := cutLast(c.Service)
 	if !ok || pkg != "ray" && !strings.HasPrefix(pkg, "ray.") {
 		return "", "", ""
 	}
-	full := name + "/" + method
+	method := c.Method
+	full := c.Path[min(len(pkg)+2, len(c.Path)):] // behind "/" and the package's name
+	if len(full) != len(name)+1+len(method) || full[:len(name)] != name || full[len(name)+1:] != method {
+		full = name + "/" + method
+	}
 	s, ok := services[name]
 	if !ok {
 		s = Other

@@ -85,7 +85,8 @@ type Live struct {
 	opt     LiveOptions
 	json    bool
 	logs    map[string]*liveLog
-	last    *liveLog // of the event before: most come in runs
+	byNum   [len(ours)]*liveLog // of logs that rows came for by Formatted
+	last    *liveLog            // of the event before: most come in runs
 	rules   map[string]*rule
 	notice  notice
 	closed  bool
@@ -218,19 +219,47 @@ func (s *Live) write(r capture.Record) *liveLog {
 		l = s.log(name, r)
 		s.last = l
 	}
+	if s.room(l) {
+		l.row.begin()
+		r.Row(l.row)
+		l.row.end()
+		s.written(l)
+	}
+	return l
+}
+
+// Rows makes a formatter of rows for Formatted.
+func (s *Live) Rows() capture.RowFormatter { return &rows{opt: &s.opt.Options, json: s.json} }
+
+// Formatted takes a row that a formatter of Rows has made the text of, as Event does.
+func (s *Live) Formatted(r capture.Record, num int, text []byte) {
+	l := s.byNum[num]
+	if l == nil {
+		l = s.log(ours[num], r)
+		s.byNum[num] = l
+	}
+	if s.room(l) {
+		l.text.b = append(l.text.b, text...)
+		s.written(l)
+	}
+}
+
+// room counts a row of a log, and reports whether there is room for it.
+func (s *Live) room(l *liveLog) bool {
 	l.told++
 	if s.closed || len(l.text.b) >= heldAt && !s.hand(l, false) {
 		l.to.lost.Add(1)
-		return l
+		return false
 	}
-	l.row.begin()
-	r.Row(l.row)
-	l.row.end()
+	return true
+}
+
+// written counts the row that was put into the text of a log, and has it written with others once they are many.
+func (s *Live) written(l *liveLog) {
 	l.rows++
 	if len(l.text.b) >= flushAt {
 		s.hand(l, false)
 	}
-	return l
 }
 
 // log gives the log of that name; r tells its schema if it is new.

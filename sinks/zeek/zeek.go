@@ -75,7 +75,8 @@ type Sink struct {
 	opt    Options
 	json   bool
 	logs   map[string]*log
-	last   *log // of the event before: most come in runs
+	byNum  [len(ours)]*log // of logs that rows came for by Formatted
+	last   *log            // of the event before: most come in runs
 	rules  map[string]*rule
 	notice notice
 	flows  flowTexts
@@ -376,6 +377,29 @@ func (s *Sink) write(r capture.Record) {
 	l.row.begin()
 	r.Row(l.row)
 	l.row.end()
+	l.pending++
+	if len(l.text.b) >= flushAt {
+		l.flush()
+	}
+}
+
+// Rows makes a formatter of rows for Formatted.
+func (s *Sink) Rows() capture.RowFormatter { return &rows{opt: &s.opt, json: s.json} }
+
+// Formatted writes a row that a formatter of Rows has made the text of.
+func (s *Sink) Formatted(r capture.Record, num int, text []byte) {
+	l := s.byNum[num]
+	if l == nil {
+		if l = s.logs[ours[num]]; l == nil {
+			l = s.open(ours[num], r)
+		}
+		s.byNum[num] = l
+	}
+	if l.err != nil || s.closed {
+		l.lost++
+		return
+	}
+	l.text.b = append(l.text.b, text...)
 	l.pending++
 	if len(l.text.b) >= flushAt {
 		l.flush()

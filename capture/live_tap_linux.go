@@ -188,7 +188,7 @@ func (t *tap) mirror() {
 		refuse("it is part of another interface")
 		return
 	}
-	if t.xdp, err = t.l.shunt.drop(t.index, t.link); err != nil {
+	if t.xdp, err = t.l.shunt.attach(t.index, t.link); err != nil {
 		refuse(shuntRefused(err))
 	}
 }

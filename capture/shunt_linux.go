@@ -152,9 +152,9 @@ func (s *shunt) load(kind uint16, loopback, xdp bool, filter []bpf.RawInstructio
 	return ebpf.NewProgram(&spec)
 }
 
-// drop attaches the program to the driver of a mirror, where what is counted is dropped before the kernel makes a packet
+// attach puts the program at the driver of a mirror, where what is counted is dropped before the kernel makes a packet
 // of it. The link ends with the process.
-func (s *shunt) drop(index int, ethernet uint16) (link.Link, error) {
+func (s *shunt) attach(index int, ethernet uint16) (link.Link, error) {
 	p, err := s.program(ethernet, false, true, nil, 0)
 	if err != nil {
 		return nil, err

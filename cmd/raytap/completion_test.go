@@ -153,7 +153,7 @@ func TestFishCompletes(t *testing.T) {
 func TestCompletionUsage(t *testing.T) {
 	dir := t.TempDir()
 	invoke(t, dir, nil, "completion").expect(t, 2, "", "bash, zsh or fish")
-	invoke(t, dir, nil, "completion", "tcsh").expect(t, 2, "", "tcsh is none of the shells")
+	invoke(t, dir, nil, "completion", "tcsh").expect(t, 2, "", "tcsh is not one of the shells")
 	r := invoke(t, dir, nil, "help", "--json")
 	var all []usageOf
 	if err := json.Unmarshal([]byte(r.stdout), &all); err != nil || r.code != 0 || len(all) != len(commands()) {

@@ -29,7 +29,7 @@ func TestReplayKeepsFiles(t *testing.T) {
 	invoke(t, dir, nil, "report", "raytap-logs", "-o", "r.html").expect(t, 0, "", "")
 
 	invoke(t, dir, nil, "replay", "--files", "e2", capture).expect(t, 0, "4 files kept in e2", "")
-	invoke(t, dir, nil, "replay", "--extract", "elf", capture).expect(t, 2, "", `"elf" is none of executable, script`)
+	invoke(t, dir, nil, "replay", "--extract", "elf", capture).expect(t, 2, "", `"elf" is not one of executable, script`)
 	if err := os.Symlink("evidence", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}

@@ -100,7 +100,7 @@ func openFolder(dir string, fail func(error), say func(string)) (all []*late, er
 		}
 	}
 	if others+folders > 0 {
-		say(fmt.Sprintf("%s: skipped entries that are not captures: %d files, %d directories", dir, others, folders))
+		say(fmt.Sprintf("%s: skipped entries that are not captures: files: %d, directories: %d", dir, others, folders))
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%s: no captures in this folder", dir)

@@ -199,7 +199,7 @@ func TestAssetsAreKept(t *testing.T) {
 	}
 	invoke(t, dir, nil, "assets").expect(t, 2, "", "no capture given")
 	invoke(t, dir, nil, "assets", "none.pcap").expect(t, 1, "", "none.pcap")
-	invoke(t, dir, nil, "assets", "--state=a.pcap", "a.pcap").expect(t, 1, "", "a.pcap is no inventory")
+	invoke(t, dir, nil, "assets", "--state=a.pcap", "a.pcap").expect(t, 1, "", "a.pcap is not an inventory")
 	if got := read(t, dir, "a.pcap"); got != string(attack(1700000000)) {
 		t.Error("a file that is no inventory was written over")
 	}
@@ -321,7 +321,7 @@ func TestWrongUsage(t *testing.T) {
 		{"tail -n many x", `flag -n: "many"`},
 		{"repley a.pcap", `unknown command "repley"; did you mean replay?`},
 		{"a.pcap", "captures are read by raytap replay"},
-		{"-r a.pcap", "flags stand behind a command: raytap replay -r"},
+		{"-r a.pcap", "flags go after a command: raytap replay -r"},
 		{"replay --home 10.0.0.0/8,x a.pcap", `home: "x"`},
 		{"rules --yaml", "unknown flag --yaml"},
 		{"version now", "takes no arguments"},
@@ -612,7 +612,7 @@ func TestFolderOfCaptures(t *testing.T) {
 		}
 		return all
 	}
-	invoke(t, dir, nil, "replay", "--out=one", "in").expect(t, 0, "16 packets", "in: left out what is no capture: files: 1, folders: 1")
+	invoke(t, dir, nil, "replay", "--out=one", "in").expect(t, 0, "16 packets", "in: skipped entries that are not captures: files: 1, directories: 1")
 	invoke(t, dir, nil, "replay", "--out=two", "in/z.pcap", "in/a.pcap1").expect(t, 0, "16 packets", "")
 	if one, two := logs("one"), logs("two"); one != two {
 		t.Errorf("the folder:\n%s\nits files:\n%s", one, two)

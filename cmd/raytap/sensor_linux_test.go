@@ -865,10 +865,10 @@ func TestSensorUsage(t *testing.T) {
 		{nil, "no interface given"},
 		{[]string{"-i", "lo", "--read-fifo", "x"}, "-i and --read-fifo are mutually exclusive"},
 		{[]string{"-i", "lo", "x.pcap"}, "unexpected argument x.pcap"},
-		{[]string{"-i", "lo", "--block", "1000000"}, "block: 1000000 is no power of two"},
+		{[]string{"-i", "lo", "--block", "1000000"}, "block: 1000000 is not a power of two"},
 		{[]string{"-i", "lo", "--ring", "much"}, "is not a size"},
 		{[]string{"-i", "lo", "--filter", "gateway 1.2.3.4"}, "filter"},
-		{[]string{"-i", "lo", "--snaplen", "10"}, "snaplen: 10 is less than 128"},
+		{[]string{"-i", "lo", "--snaplen", "10"}, "snaplen: 10 is neither 0 nor between 128 and"},
 	} {
 		invoke(t, t.TempDir(), nil, append([]string{"sensor"}, c.args...)...).expect(t, exitUsage, "", c.want)
 	}

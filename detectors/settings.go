@@ -176,7 +176,7 @@ func (k *Key) Check(v any) error {
 	var says string
 	switch {
 	case k.Power && n >= k.Least && n <= k.Most && uint64(n)&(uint64(n)-1) != 0:
-		return fmt.Errorf("%s is no power of two", show(n))
+		return fmt.Errorf("%s is not a power of two", show(n))
 	case n >= k.Least && n <= k.Most:
 		return nil
 	case k.Zero && k.Least > 0:

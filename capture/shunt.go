@@ -222,19 +222,27 @@ func (f *flow) plain() bool {
 	if f.late || f.asleep || f.dueAt != 0 || t.waits || t.oneSided || t.over || t.closeDeferred || t.firstSeen != 3 {
 		return false
 	}
-	if x := f.more; x != nil && (x.strict != nil || x.disp != nil || x.begun != nil || x.renewal || x.doubt || x.aside || x.wait != nil || x.tunnel != nil || x.carried != 0) {
+	if f.more != nil && !f.more.plain() {
 		return false
 	}
-	for i := range t.ep {
-		e := &t.ep[i]
-		if !e.based || !e.acted || e.finned || e.holed || e.hashed || e.didEOF || e.fins > 0 || e.rsts > 0 || e.lastSeq != e.next || e.state != tcpEstablished && e.state != tcpPartial {
-			return false
-		}
-		if a := e.asm; a != nil && (len(a.ahead)+len(a.aside) > 0 || a.urged) {
-			return false
-		}
+	return t.ep[0].plain() && t.ep[1].plain()
+}
+
+// plain reports whether nothing is in doubt or in dispute, nothing waits, and no tunnel is carried.
+func (x *flowMore) plain() bool {
+	return x.strict == nil && x.disp == nil && x.begun == nil && !x.renewal && !x.doubt && !x.aside && x.wait == nil && x.tunnel == nil && x.carried == 0
+}
+
+// plain reports whether the side is in the middle of its stream, and all that it sent is delivered.
+func (e *endpoint) plain() bool {
+	if e.state != tcpEstablished && e.state != tcpPartial || e.finned || e.didEOF || e.fins > 0 || e.rsts > 0 {
+		return false
 	}
-	return true
+	if !e.based || !e.acted || e.holed || e.hashed || e.lastSeq != e.next {
+		return false
+	}
+	a := e.asm
+	return a == nil || len(a.ahead)+len(a.aside) == 0 && !a.urged
 }
 
 // unwanted asks the stream, by side.

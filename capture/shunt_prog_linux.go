@@ -340,9 +340,21 @@ func (c *code) out(reason int32, after string) {
 	c.at(after)
 }
 
-// tcp judges the segment and counts it.
+// tcp judges the segment and counts it. A step that finds it to be anything but the plain next one ends the shunting. What
+// steps leave in R2, R3 and R4 holds until beginnings.
 func (p *shuntProgram) tcp(c *code) {
-	// The packet is all there, by its headers.
+	c.shape()
+	c.flags()
+	c.order()
+	c.allowance()
+	c.window()
+	c.acknowledgement()
+	p.beginnings(c)
+	p.count(c)
+}
+
+// shape is for packets that are all there, by their headers. It leaves the length of the payload in R2, and its place.
+func (c *code) shape() {
 	ok := c.fresh("ok")
 	c.add(
 		get(r2, fp, fpIPLen, dword), get(r3, fp, fpL4, dword), get(r4, fp, fpLen, dword),
@@ -358,7 +370,10 @@ func (p *shuntProgram) tcp(c *code) {
 	)
 	c.at("bent")
 	c.out(outMisshape, ok)
-	// ACK, perhaps PSH and what ECN has, and nothing else.
+}
+
+// flags is for ACK, perhaps PSH and what ECN has, and nothing else.
+func (c *code) flags() {
 	ok, bad := c.fresh("ok"), c.fresh("bad")
 	c.add(
 		get(r1, fp, fpTCP+13, byte1), asm.Mov.Reg(r3, r1), asm.And.Imm(r3, FlagFIN|FlagSYN|FlagRST|FlagURG), asm.JNE.Imm(r3, 0, bad),
@@ -366,9 +381,11 @@ func (p *shuntProgram) tcp(c *code) {
 	)
 	c.at(bad)
 	c.out(outFlags, ok)
-	// The next segment: R3 is by how much it is not, R4 its sequence number.
-	ok, bad = c.fresh("ok"), c.fresh("bad")
-	first, length := c.fresh("first"), c.fresh("length")
+}
+
+// order is for the next segment. R3 is by how much it is not, as the first one need not be, and R4 its sequence number.
+func (c *code) order() {
+	ok, bad, first := c.fresh("ok"), c.fresh("bad"), c.fresh("first")
 	c.add(
 		get(r4, fp, fpTCP+4, word), swap(r4, word), get(r3, r7, sideNext, word),
 		asm.Mov.Reg32(r1, r4), asm.Sub.Reg32(r1, r3), asm.Mov.Reg32(r3, r1),
@@ -378,20 +395,24 @@ func (p *shuntProgram) tcp(c *code) {
 	c.out(outOrder, first)
 	c.add(asm.JGE.Imm(r3, inFlight, bad))
 	c.at(ok)
-	// No more than may pass. A side from which nothing may pass can acknowledge.
-	ok, bad = c.fresh("ok"), c.fresh("bad")
-	pure := c.fresh("pure")
+}
+
+// allowance is for no more payload than may pass. A side from which nothing may pass can acknowledge.
+func (c *code) allowance() {
+	ok, bad, pure := c.fresh("ok"), c.fresh("bad"), c.fresh("pure")
 	c.add(
 		get(r1, r7, sideLeft, dword), asm.Mov.Reg(r5, r3), asm.Add.Reg(r5, r2), // R5: what passes with it
-		asm.JEq.Imm(r2, 0, pure), asm.JLE.Reg(r5, r1, length),
+		asm.JEq.Imm(r2, 0, pure), asm.JLE.Reg(r5, r1, ok),
 	)
 	c.at(bad)
 	c.out(outLength, pure)
 	c.add(asm.JGT.Reg(r3, r1, bad), get(r1, r7, sideBits, word), asm.And.Imm(r1, bitNoACK), asm.JNE.Imm(r1, 0, bad))
-	c.at(length)
-	// Within the window of the receiver, and with a window of its own that is open and stays where it is.
-	ok, bad = c.fresh("ok"), c.fresh("bad")
-	own := c.fresh("own")
+	c.at(ok)
+}
+
+// window is for what lies within the window of the receiver, and has a window of its own that is open and does not go back.
+func (c *code) window() {
+	ok, bad, own := c.fresh("ok"), c.fresh("bad"), c.fresh("own")
 	c.add(
 		get(r1, r7, sideBits, word), asm.And.Imm(r1, bitWindow), asm.JEq.Imm(r1, 0, own),
 		get(r1, r8, sideReady, word), asm.JEq.Imm(r1, 0, own),
@@ -407,13 +428,15 @@ func (p *shuntProgram) tcp(c *code) {
 		get(r0, r7, sideRight, word), asm.Sub.Reg32(r0, r1), get(r1, r7, sideUnit, word), asm.JSGE.Reg32(r0, r1, bad),
 	)
 	c.at(ok)
-	// An acknowledgement that does not go back, of what was seen. R0: by how much it moves.
-	bad = c.fresh("bad")
-	peer, seen, acked := c.fresh("peer"), c.fresh("seen"), c.fresh("acked")
+}
+
+// acknowledgement is for one that does not go back, of what was seen. It puts what is counted where the key was.
+func (c *code) acknowledgement() {
+	bad, peer, seen, acked := c.fresh("bad"), c.fresh("peer"), c.fresh("seen"), c.fresh("acked")
 	c.add(
 		get(r1, fp, fpTCP+8, word), swap(r1, word), get(r0, r7, sideAck, word),
 		asm.StoreMem(fp, fpACK, r1, word),
-		asm.Sub.Reg32(r1, r0), asm.Mov.Reg32(r0, r1), asm.JSGE.Imm32(r0, 0, peer),
+		asm.Sub.Reg32(r1, r0), asm.Mov.Reg32(r0, r1), asm.JSGE.Imm32(r0, 0, peer), // R0: by how much it moves
 	)
 	c.at(bad)
 	c.out(outACK, peer)
@@ -428,9 +451,44 @@ func (p *shuntProgram) tcp(c *code) {
 	c.add(
 		asm.StoreMem(fp, fpMoved, r0, dword), asm.StoreMem(fp, fpPayload, r2, dword), asm.StoreMem(fp, fpAhead, r3, dword),
 	)
-	p.beginnings(c)
-	// It is counted. Counters are added to atomically, since two processors may receive packets of one side; what depends
-	// on the order of segments is right because another order would have ended it.
+}
+
+// beginnings delivers a segment that may be the beginning of a protocol. R2 is the length of the payload.
+func (p *shuntProgram) beginnings(c *code) {
+	no, yes, look, go1 := c.fresh("no"), c.fresh("yes"), c.fresh("look"), c.fresh("go")
+	c.add(
+		get(r1, r7, sideBits, word), asm.And.Imm(r1, bitWatch), asm.JEq.Imm(r1, 0, no),
+		asm.JEq.Imm(r2, 0, no), asm.JGE.Imm(r2, 9, look),
+	)
+	c.at(yes)
+	c.out(outBegins, look)
+	c.add(get(r5, fp, fpData, dword))
+	c.load(p.xdp, r5, 0, fpHead, 9, yes)
+	c.add(
+		// Nothing but zeros is the header of no frame of HTTP/2, though they begin like one.
+		get(r1, fp, fpHead, dword), asm.JNE.Imm(r1, 0, go1), get(r1, fp, fpHead+8, byte1), asm.JEq.Imm(r1, 0, no),
+	)
+	c.at(go1)
+	bit := func(base asm.Register, off int32, index asm.Register) { // tests bit index of the table at base+off: R0
+		c.add(
+			asm.Mov.Reg(r0, index), asm.RSh.Imm(r0, 3), asm.Add.Reg(r0, base), asm.Add.Imm(r0, off), get(r0, r0, 0, byte1),
+			asm.Mov.Reg(r4, index), asm.And.Imm(r4, 7), asm.RSh.Reg(r0, r4), asm.And.Imm(r0, 1), asm.JEq.Imm(r0, 0, no),
+		)
+	}
+	c.add(get(r1, fp, fpHead, half), swap(r1, half), asm.And.Imm(r1, 0xffff), asm.LoadMapValue(r5, p.begins.FD(), 0))
+	bit(r5, beginPairs, r1)
+	c.add(asm.Mov.Reg(r3, r5), asm.Add.Reg(r3, r1), asm.Add.Imm(r3, beginIDs), get(r3, r3, 0, byte1), asm.LSh.Imm(r3, 8))
+	for i, off := range []int32{beginThird, beginFourth} {
+		c.add(get(r1, fp, int16(fpHead+2+i), byte1), asm.Add.Reg(r1, r3), asm.And.Imm(r1, 0xffff))
+		bit(r5, off, r1)
+	}
+	c.add(asm.Ja.Label(yes))
+	c.at(no)
+}
+
+// count counts the segment. Counters are added to atomically, since two processors may receive packets of one side; what
+// depends on the order of segments is right because another order would have ended it.
+func (p *shuntProgram) count(c *code) {
 	c.add(
 		asm.FnKtimeGetNs.Call(), asm.StoreMem(r7, sideLast, r0, dword),
 		get(r3, fp, fpAhead, dword),
@@ -470,39 +528,6 @@ func (p *shuntProgram) tcp(c *code) {
 	)
 	c.at(still)
 	c.add(asm.Ja.Label("drop"))
-}
-
-// beginnings delivers a segment that may be the beginning of a protocol. R2 is the length of the payload.
-func (p *shuntProgram) beginnings(c *code) {
-	no, yes, look, go1 := c.fresh("no"), c.fresh("yes"), c.fresh("look"), c.fresh("go")
-	c.add(
-		get(r1, r7, sideBits, word), asm.And.Imm(r1, bitWatch), asm.JEq.Imm(r1, 0, no),
-		asm.JEq.Imm(r2, 0, no), asm.JGE.Imm(r2, 9, look),
-	)
-	c.at(yes)
-	c.out(outBegins, look)
-	c.add(get(r5, fp, fpData, dword))
-	c.load(p.xdp, r5, 0, fpHead, 9, yes)
-	c.add(
-		// Nothing but zeros is the header of no frame of HTTP/2, though they begin like one.
-		get(r1, fp, fpHead, dword), asm.JNE.Imm(r1, 0, go1), get(r1, fp, fpHead+8, byte1), asm.JEq.Imm(r1, 0, no),
-	)
-	c.at(go1)
-	bit := func(base asm.Register, off int32, index asm.Register) { // tests bit index of the table at base+off: R0
-		c.add(
-			asm.Mov.Reg(r0, index), asm.RSh.Imm(r0, 3), asm.Add.Reg(r0, base), asm.Add.Imm(r0, off), get(r0, r0, 0, byte1),
-			asm.Mov.Reg(r4, index), asm.And.Imm(r4, 7), asm.RSh.Reg(r0, r4), asm.And.Imm(r0, 1), asm.JEq.Imm(r0, 0, no),
-		)
-	}
-	c.add(get(r1, fp, fpHead, half), swap(r1, half), asm.And.Imm(r1, 0xffff), asm.LoadMapValue(r5, p.begins.FD(), 0))
-	bit(r5, beginPairs, r1)
-	c.add(asm.Mov.Reg(r3, r5), asm.Add.Reg(r3, r1), asm.Add.Imm(r3, beginIDs), get(r3, r3, 0, byte1), asm.LSh.Imm(r3, 8))
-	for i, off := range []int32{beginThird, beginFourth} {
-		c.add(get(r1, fp, int16(fpHead+2+i), byte1), asm.Add.Reg(r1, r3), asm.And.Imm(r1, 0xffff))
-		bit(r5, off, r1)
-	}
-	c.add(asm.Ja.Label(yes))
-	c.at(no)
 }
 
 // classic translates the user's filter. A is R7, X is R8. As in classic BPF a load beyond the frame ends the program, and

@@ -8,6 +8,8 @@ import (
 )
 
 // StatsLog tells of stats.log. The units of what is a loss or a note are told with them.
+//
+// It is whole because it is one table of the columns, in the order of the log.
 func StatsLog() capture.LogSpec {
 	all := []capture.Column{
 		{Name: "ts", Doc: "Time of the last packet counted."},

@@ -297,72 +297,129 @@ func settings(c *call) error {
 	if err != nil {
 		return err
 	}
-	var b *ask.Bundle
+	s := &fleetSettings{c, a, v, named}
 	switch verb {
 	case "set":
-		text, err := readSettings(rest[0])
-		if err != nil {
-			return err
-		}
-		var files []ask.File
-		for _, name := range intel {
-			data, err := os.ReadFile(name)
-			if err != nil {
-				return err
-			}
-			files = append(files, ask.File{Name: filepath.Base(name), Data: data})
-		}
-		if b, err = v.Set(a.ctx, text, files, *note); err != nil {
-			return err
-		}
+		return s.set(rest[0], intel, *note)
 	case "rollback":
-		version, err := strconv.ParseUint(rest[0], 10, 64)
-		if err != nil {
-			return fmt.Errorf("%w: %q is not a version", errUsage, rest[0])
-		}
-		if b, err = v.Rollback(a.ctx, version); err != nil {
-			return err
-		}
+		return s.rollback(rest[0])
 	case "show":
-		if len(rest) == 0 {
-			b, err = v.Current(a.ctx)
-		} else {
-			b, err = versionOf(a.ctx, v, rest[0])
-		}
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(c.stdout, "# version %d, %s\n", b.Version, about(b))
-		for _, f := range b.Intel {
-			fmt.Fprintf(c.stdout, "# indicators: %s, %s\n", f.Name, terminal.Size(uint64(len(f.Data))))
-		}
-		_, err = io.WriteString(c.stdout, terminal.CleanLines(b.Text))
-		return err
+		return s.show(rest)
 	case "history":
-		all, err := v.History(a.ctx)
-		if err != nil {
-			return err
-		}
-		var lines [][]string
-		for _, b := range all {
-			lines = append(lines, []string{strconv.FormatUint(b.Version, 10), b.At.Format("2006-01-02 15:04:05"), strconv.Itoa(strings.Count(b.Text, "\n")), strconv.Itoa(len(b.Intel)), b.Note})
-		}
-		return table(c.stdout, "VERSION SET LINES INDICATOR_FILES NOTE", lines)
+		return s.history()
+	default:
+		return s.status()
 	}
-	names, err := a.sensors(named)
-	if err != nil && b == nil {
-		return err
-	}
-	if b != nil {
-		fmt.Fprintf(c.stdout, "version %d is set\n", b.Version)
-		if len(names) == 0 {
-			return nil
-		}
-	}
-	told, err := a.Settings(a.ctx, names, b)
+}
+
+// fleetSettings is what the settings command works on.
+type fleetSettings struct {
+	c     *call
+	a     *asking
+	v     *ask.Versions
+	named []string // sensors
+}
+
+// set makes a file, and indicators, the settings of all sensors.
+func (s *fleetSettings) set(file string, intel []string, note string) error {
+	text, err := readSettings(file)
 	if err != nil {
 		return err
 	}
+	var files []ask.File
+	for _, name := range intel {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		files = append(files, ask.File{Name: filepath.Base(name), Data: data})
+	}
+	b, err := s.v.Set(s.a.ctx, text, files, note)
+	if err != nil {
+		return err
+	}
+	return s.send(b)
+}
+
+// rollback sets again what an earlier version was.
+func (s *fleetSettings) rollback(text string) error {
+	version, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return fmt.Errorf("%w: %q is not a version", errUsage, text)
+	}
+	b, err := s.v.Rollback(s.a.ctx, version)
+	if err != nil {
+		return err
+	}
+	return s.send(b)
+}
+
+// show prints the version that is named, or else the current one.
+func (s *fleetSettings) show(version []string) error {
+	var b *ask.Bundle
+	var err error
+	if len(version) == 0 {
+		b, err = s.v.Current(s.a.ctx)
+	} else {
+		b, err = versionOf(s.a.ctx, s.v, version[0])
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.c.stdout, "# version %d, %s\n", b.Version, about(b))
+	for _, f := range b.Intel {
+		fmt.Fprintf(s.c.stdout, "# indicators: %s, %s\n", f.Name, terminal.Size(uint64(len(f.Data))))
+	}
+	_, err = io.WriteString(s.c.stdout, terminal.CleanLines(b.Text))
+	return err
+}
+
+// history lists the versions.
+func (s *fleetSettings) history() error {
+	all, err := s.v.History(s.a.ctx)
+	if err != nil {
+		return err
+	}
+	var lines [][]string
+	for _, b := range all {
+		lines = append(lines, []string{strconv.FormatUint(b.Version, 10), b.At.Format("2006-01-02 15:04:05"), strconv.Itoa(strings.Count(b.Text, "\n")), strconv.Itoa(len(b.Intel)), b.Note})
+	}
+	return table(s.c.stdout, "VERSION SET LINES INDICATOR_FILES NOTE", lines)
+}
+
+// status asks sensors what they run.
+func (s *fleetSettings) status() error {
+	names, err := s.a.sensors(s.named)
+	if err != nil {
+		return err
+	}
+	told, err := s.a.Settings(s.a.ctx, names, nil)
+	if err != nil {
+		return err
+	}
+	return s.printTold(told)
+}
+
+// send sends a version that was just set to the sensors that there are.
+func (s *fleetSettings) send(b *ask.Bundle) error {
+	names, err := s.a.sensors(s.named)
+	fmt.Fprintf(s.c.stdout, "version %d is set\n", b.Version)
+	if err != nil { // nobody to wait for: the hub brings it to sensors that come
+		return nil
+	}
+	told, err := s.a.Settings(s.a.ctx, names, b)
+	if err != nil {
+		return err
+	}
+	err = s.printTold(told)
+	if errors.Is(err, errNone) {
+		fmt.Fprintln(s.c.stdout, "Sensors that are away get it when they are back.")
+	}
+	return err
+}
+
+// printTold prints what sensors run. It returns errNone if one of them did not answer, or refused its settings.
+func (s *fleetSettings) printTold(told []ask.Told) error {
 	whole := true
 	var lines [][]string
 	for _, t := range told {
@@ -381,11 +438,8 @@ func settings(c *call) error {
 		}
 		lines = append(lines, []string{t.Sensor, running, strings.Join(t.Accept, ","), state})
 	}
-	if err := table(c.stdout, "SENSOR VERSION ACCEPTS STATE", lines); err != nil {
+	if err := table(s.c.stdout, "SENSOR VERSION ACCEPTS STATE", lines); err != nil {
 		return err
-	}
-	if !whole && b != nil {
-		fmt.Fprintln(c.stdout, "Sensors that are away get it when they are back.")
 	}
 	if !whole {
 		return errNone

@@ -109,28 +109,10 @@ func replay(args []string, stdout, stderr *os.File) int {
 		return f.fail(errors.New("no capture given"), stdout, stderr)
 	}
 
-	if err := fetchMissing(&cfg, *offline, stderr); err != nil {
+	if err := openIntel(&cfg, *offline, stderr); err != nil {
 		complain(stderr, err)
 		return exitInput
 	}
-	set, read, err := cfg.LoadIntel()
-	if err != nil {
-		complain(stderr, err)
-		return exitInput
-	}
-	for _, feed := range read {
-		switch {
-		case feed.Remote && !cfg.Quiet:
-			fmt.Fprintf(stderr, "raytap: feed %s: %d indicators of %s\n", terminal.Clean(feed.Name), feed.Indicators(), feed.At.UTC().Format("2006-01-02 15:04 UTC"))
-		case feed.Remote:
-		case feed.Folder && (feed.Files == 0 || len(feed.Left) > 0):
-			fmt.Fprintf(stderr, "raytap: %s: %s\n", terminal.Clean(feed.Name), inFolder(feed))
-		case !feed.Folder && feed.Indicators() == 0:
-			fmt.Fprintf(stderr, "raytap: %s: no indicators; raytap intel tells why\n", terminal.Clean(feed.Name))
-		}
-	}
-	cfg.Indicators = intel.NewLive(set)
-
 	stop, err := profile(*cpuprofile, *memprofile, *tracefile)
 	if err != nil {
 		complain(stderr, err)
@@ -149,6 +131,30 @@ func replay(args []string, stdout, stderr *os.File) int {
 		code = max(code, exitInput)
 	}
 	return code
+}
+
+// openIntel fetches the feeds that are not in the cache, reads all indicators, and says what is odd about their sources.
+func openIntel(cfg *config.Config, offline bool, stderr *os.File) error {
+	if err := fetchMissing(cfg, offline, stderr); err != nil {
+		return err
+	}
+	set, read, err := cfg.LoadIntel()
+	if err != nil {
+		return err
+	}
+	for _, feed := range read {
+		switch {
+		case feed.Remote && !cfg.Quiet:
+			fmt.Fprintf(stderr, "raytap: feed %s: %d indicators of %s\n", terminal.Clean(feed.Name), feed.Indicators(), feed.At.UTC().Format("2006-01-02 15:04 UTC"))
+		case feed.Remote:
+		case feed.Folder && (feed.Files == 0 || len(feed.Left) > 0):
+			fmt.Fprintf(stderr, "raytap: %s: %s\n", terminal.Clean(feed.Name), inFolder(feed))
+		case !feed.Folder && feed.Indicators() == 0:
+			fmt.Fprintf(stderr, "raytap: %s: no indicators; raytap intel tells why\n", terminal.Clean(feed.Name))
+		}
+	}
+	cfg.Indicators = intel.NewLive(set)
+	return nil
 }
 
 // guard refuses the process the system calls that reading what others wrote does not need, before it reads any. Where that

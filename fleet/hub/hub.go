@@ -232,77 +232,106 @@ func (h *Hub) connect(s *Settings) (*tls.Config, error) {
 		return nil, err
 	}
 	tc := authority.config(o.CertFile, o.KeyFile)
-	if o.CertFile != "" { // what commands and sensors check it against
-		b := []byte(nil)
-		if o.CAFile != "" {
-			if b, err = os.ReadFile(o.CAFile); err != nil {
-				return nil, fmt.Errorf("hub: %w", err)
-			}
-		}
-		if err := h.keys.put("trust.pem", b); err != nil {
-			return nil, fmt.Errorf("hub: %w", err)
-		}
-	} else if err := os.Remove(h.keys.path("trust.pem")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := h.trust(); err != nil {
 		return nil, fmt.Errorf("hub: %w", err)
 	}
-	opts := []nats.Option{
+	if s.External = len(o.NATS) > 0; s.External {
+		err = h.connectExternal(s)
+	} else {
+		err = h.startServer(s, host, tc)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return tc, nil
+}
+
+// trust stores what commands and sensors check a certificate of the user's against; the hub's own needs none of that.
+func (h *Hub) trust() error {
+	const name = "trust.pem"
+	if h.o.CertFile == "" {
+		if err := os.Remove(h.keys.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	var ca []byte
+	if h.o.CAFile != "" {
+		var err error
+		if ca, err = os.ReadFile(h.o.CAFile); err != nil {
+			return err
+		}
+	}
+	return h.keys.put(name, ca)
+}
+
+// natsOptions are the options of the hub's connection, which says when NATS goes away and comes back.
+func (h *Hub) natsOptions() []nats.Option {
+	say := h.o.Say
+	return []nats.Option{
 		nats.Name("raytap hub " + h.id),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
-				o.Say("NATS is away: " + err.Error())
+				say("NATS is away: " + err.Error())
 			}
 		}),
-		nats.ReconnectHandler(func(*nats.Conn) { o.Say("NATS is back") }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { o.Say("NATS: " + err.Error()) }),
+		nats.ReconnectHandler(func(*nats.Conn) { say("NATS is back") }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { say("NATS: " + err.Error()) }),
 		nats.ReconnectBufSize(-1),
 	}
-	if s.External = len(o.NATS) > 0; s.External {
-		c, err := fleet.ReadCredentials(o.Creds)
-		if err != nil {
-			return nil, err
-		}
-		c.URLs = o.NATS
-		if o.NATSCA != "" {
-			if c.CA, err = os.ReadFile(o.NATSCA); err != nil {
-				return nil, fmt.Errorf("hub: %w", err)
-			}
-		}
-		b, err := c.Bytes() // commands connect with it
-		if err != nil {
-			return nil, err
-		}
-		if err := h.keys.put(hubCreds, b); err != nil {
-			return nil, fmt.Errorf("hub: %w", err)
-		}
-		s.Local, s.URLs = o.NATS, o.NATS
-		if len(o.URLs) > 0 {
-			s.URLs = o.URLs
-		}
-		if h.nc, err = fleet.Connect(c, opts...); err != nil {
-			return nil, err
-		}
-		for deadline := time.Now().Add(30 * time.Second); !h.nc.IsConnected(); time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				return nil, fmt.Errorf("hub: no connection to %s: %w", strings.Join(o.NATS, ", "), cmp.Or(h.nc.LastError(), errors.New("no answer")))
-			}
-		}
-		return tc, nil
-	}
-	s.TLS = !fleet.Loopback(host) || o.CertFile != ""
-	server := tc
-	if !s.TLS {
-		server = nil
-	}
-	so, err := serverOptions(o, h.keys, server)
+}
+
+// connectExternal connects to the user's NATS, and waits until it answers.
+func (h *Hub) connectExternal(s *Settings) error {
+	o := h.o
+	c, err := fleet.ReadCredentials(o.Creds)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	c.URLs = o.NATS
+	if o.NATSCA != "" {
+		if c.CA, err = os.ReadFile(o.NATSCA); err != nil {
+			return fmt.Errorf("hub: %w", err)
+		}
+	}
+	b, err := c.Bytes() // commands connect with it
+	if err != nil {
+		return err
+	}
+	if err := h.keys.put(hubCreds, b); err != nil {
+		return fmt.Errorf("hub: %w", err)
+	}
+	s.Local, s.URLs = o.NATS, o.NATS
+	if len(o.URLs) > 0 {
+		s.URLs = o.URLs
+	}
+	if h.nc, err = fleet.Connect(c, h.natsOptions()...); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(30 * time.Second); !h.nc.IsConnected(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("hub: no connection to %s: %w", strings.Join(o.NATS, ", "), cmp.Or(h.nc.LastError(), errors.New("no answer")))
+		}
+	}
+	return nil
+}
+
+// startServer starts the embedded server, and connects to it within the process. Without TLS it listens on loopback alone.
+func (h *Hub) startServer(s *Settings, host string, tc *tls.Config) error {
+	o := h.o
+	if s.TLS = !fleet.Loopback(host) || o.CertFile != ""; !s.TLS {
+		tc = nil
+	}
+	so, err := serverOptions(o, h.keys, tc)
+	if err != nil {
+		return err
 	}
 	if h.node, err = startNode(so, o.Say); err != nil {
-		return nil, err
+		return err
 	}
 	_, port, err := net.SplitHostPort(h.node.addr())
 	if err != nil {
-		return nil, fmt.Errorf("hub: %w", err)
+		return fmt.Errorf("hub: %w", err)
 	}
 	scheme := "nats://"
 	if s.TLS {
@@ -314,20 +343,18 @@ func (h *Hub) connect(s *Settings) (*tls.Config, error) {
 		name := host
 		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 			if name, err = os.Hostname(); err != nil {
-				return nil, fmt.Errorf("hub: %w", err)
+				return fmt.Errorf("hub: %w", err)
 			}
 		}
 		s.URLs = []string{scheme + net.JoinHostPort(name, port)}
 	}
 	c, err := h.keys.hubCredentials()
 	if err != nil {
-		return nil, fmt.Errorf("hub: %w", err)
+		return fmt.Errorf("hub: %w", err)
 	}
 	c.URLs = []string{"nats://127.0.0.1:" + port} // within the process
-	if h.nc, err = fleet.Connect(c, append(opts, nats.InProcessServer(h.node))...); err != nil {
-		return nil, err
-	}
-	return tc, nil
+	h.nc, err = fleet.Connect(c, append(h.natsOptions(), nats.InProcessServer(h.node))...)
+	return err
 }
 
 // prepare makes the stream and the buckets, or brings them to what is set.

@@ -408,28 +408,13 @@ func (d *decoder) take(t reflect.Type, n int) error {
 	return nil
 }
 
+// value reads a value, of which the tag was read, into v.
 func (d *decoder) value(p *plan, v reflect.Value, depth int) error {
 	if depth > 2*maxDepth {
 		return errDeep
 	}
 	if p.wire == wireBytes {
-		s, err := d.bytes()
-		if err != nil {
-			return err
-		}
-		switch {
-		case p.rule:
-			if r := secrets.RuleOf(string(s)); r != nil {
-				v.Set(reflect.ValueOf(r))
-			}
-		case p.binary:
-			return v.Addr().Interface().(encoding.BinaryUnmarshaler).UnmarshalBinary(s)
-		case p.kind == reflect.String:
-			v.SetString(string(s))
-		default:
-			v.SetBytes(append([]byte(nil), s...))
-		}
-		return nil
+		return d.text(p, v)
 	}
 	switch p.kind {
 	case reflect.Struct:
@@ -445,34 +430,66 @@ func (d *decoder) value(p *plan, v reflect.Value, depth int) error {
 		v.Set(x)
 		return d.fields(p.elem, x.Elem(), depth+1)
 	case reflect.Slice, reflect.Array:
-		n, err := d.uint()
-		if err != nil {
-			return err
+		return d.list(p, v, depth)
+	default:
+		return d.number(p, v)
+	}
+}
+
+// text reads what has a length and bytes.
+func (d *decoder) text(p *plan, v reflect.Value) error {
+	s, err := d.bytes()
+	if err != nil {
+		return err
+	}
+	switch {
+	case p.rule:
+		if r := secrets.RuleOf(string(s)); r != nil {
+			v.Set(reflect.ValueOf(r))
 		}
-		if n >= uint64(len(d.b)) && n > 0 || len(d.b) == 0 {
-			return errShort
-		}
-		if d.b[0] != p.elem.wire {
+	case p.binary:
+		return v.Addr().Interface().(encoding.BinaryUnmarshaler).UnmarshalBinary(s)
+	case p.kind == reflect.String:
+		v.SetString(string(s))
+	default:
+		v.SetBytes(append([]byte(nil), s...))
+	}
+	return nil
+}
+
+// list reads a slice, or an array, which must have all its elements.
+func (d *decoder) list(p *plan, v reflect.Value, depth int) error {
+	n, err := d.uint()
+	if err != nil {
+		return err
+	}
+	if n >= uint64(len(d.b)) && n > 0 || len(d.b) == 0 {
+		return errShort
+	}
+	if d.b[0] != p.elem.wire {
+		return errForm
+	}
+	d.b = d.b[1:]
+	if p.kind == reflect.Array {
+		if n != uint64(v.Len()) {
 			return errForm
 		}
-		d.b = d.b[1:]
-		if p.kind == reflect.Array {
-			if n != uint64(v.Len()) {
-				return errForm
-			}
-		} else {
-			if err := d.take(p.elem.typ, int(n)); err != nil {
-				return err
-			}
-			v.Set(reflect.MakeSlice(p.typ, int(n), int(n)))
+	} else {
+		if err := d.take(p.elem.typ, int(n)); err != nil {
+			return err
 		}
-		for i := range int(n) {
-			if err := d.value(p.elem, v.Index(i), depth+1); err != nil {
-				return err
-			}
-		}
-		return nil
+		v.Set(reflect.MakeSlice(p.typ, int(n), int(n)))
 	}
+	for i := range int(n) {
+		if err := d.value(p.elem, v.Index(i), depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// number reads a number or a truth value.
+func (d *decoder) number(p *plan, v reflect.Value) error {
 	n, err := d.uint()
 	if err != nil {
 		return err

@@ -117,6 +117,8 @@ const (
 	// A sensor that is further behind the others than lagging, and does not catch up, is waited for no longer than catchUp.
 	lagging = capture.Time(10 * time.Second)
 	catchUp = 2 * time.Minute
+	// What is older than that when it arrives was captured before, and is published from a folder.
+	captured = 10 * time.Minute
 	// Rows of a sensor that wait for one that was published before them.
 	maxHeld = 256
 	// What a sensor says alone is told of when the whole had so long to say the same.
@@ -526,9 +528,9 @@ func (j *Joiner) take() {
 	}
 	if !waits { // nobody is waited for
 		low = 1<<63 - 1
-		if len(j.queue) > 0 && j.now.Sub(j.heard()) <= j.cfg.Wait {
-			low = 0 // runs have ended just now, and others may follow
-		}
+	}
+	if (!waits || !j.live()) && len(j.queue) > 0 && j.now.Sub(j.heard()) <= j.cfg.Wait {
+		low = 0 // captures are published one after the other, and what is older may follow
 	}
 	j.drain(low)
 	for len(j.queue) > j.cfg.Waiting {
@@ -560,6 +562,13 @@ func (s *Sensor) oldest() (t time.Time) {
 		}
 	}
 	return t
+}
+
+// live reports whether a sensor tells of the present. All others publish what was captured some time ago.
+func (j *Joiner) live() bool {
+	return slices.ContainsFunc(j.list, func(s *Sensor) bool {
+		return !s.forgotten && !s.Ended && j.now.Sub(s.Heard) <= j.cfg.Wait && s.Seen >= capture.Time(j.now.Add(-captured).UnixNano())
+	})
 }
 
 // heard is when a row came last of those that are waited for, or whose runs are over.

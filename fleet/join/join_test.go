@@ -392,6 +392,41 @@ func TestSameStreamSameWords(t *testing.T) {
 	}
 }
 
+// TestOneAfterTheOther: what sensors captured long ago may be published one folder after the other, in any order, by sensors that nobody
+// expects.
+func TestOneAfterTheOther(t *testing.T) {
+	rows := parts(t, shadowray, way{"flows", 3, false}, nil)
+	for _, order := range [][]string{{"sensor-0", "sensor-1", "sensor-2"}, {"sensor-2", "sensor-0", "sensor-1"}, {"sensor-1", "sensor-2", "sensor-0"}} {
+		h := newHub(t, nil)
+		now, place := future, uint64(0)
+		for _, n := range order {
+			for _, b := range rows[n] {
+				place++
+				h.add(t, row{n, b, place, now})
+				now = now.Add(time.Millisecond)
+			}
+			for range 10 {
+				now = now.Add(time.Second)
+				h.Advance(now)
+			}
+		}
+		for range 60 {
+			now = now.Add(time.Second)
+			h.Advance(now)
+		}
+		for _, s := range h.Sensors() {
+			if s.Late+s.TooLate > 0 {
+				t.Errorf("%v: %+v", order, s)
+			}
+		}
+		if n := h.Stats().Waiting; n > 0 {
+			t.Errorf("%v: %d events wait", order, n)
+		}
+		h.End()
+		same(t, wants(t), h.lines())
+	}
+}
+
 // TestHostileSensor: who sends anything disturbs nobody else.
 func TestHostileSensor(t *testing.T) {
 	rows := parts(t, shadowray, way{"flows", 3, false}, nil)
@@ -456,6 +491,7 @@ func TestResume(t *testing.T) {
 		h.add(t, r)
 		last = r.place
 	}
+	h.Advance(future.Add(time.Minute)) // nothing older follows
 	if at := h.Resume(); at == 0 || at > last {
 		t.Errorf("from %d of %d", at, last)
 	}

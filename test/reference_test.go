@@ -22,6 +22,7 @@ import (
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/detectors/assets"
 	"github.com/raytap/raytap/engine"
+	"github.com/raytap/raytap/fleet/observe"
 	"github.com/raytap/raytap/registry"
 	"github.com/raytap/raytap/sinks/zeek"
 	"github.com/raytap/raytap/test/logspec"
@@ -453,6 +454,7 @@ func rareRows(t *testing.T) string {
 	defer src.Close()
 	cfg := engine.Default()
 	cfg.Rules.Off = []string{"jobsubmit", "egress"} // for kept_back_by
+	cfg.Observer = observe.New("r1", observe.Config{})
 	stats, err := engine.Run(context.Background(), cfg, src, sink)
 	if err != nil {
 		t.Fatal(err)

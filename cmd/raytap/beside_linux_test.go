@@ -106,11 +106,16 @@ func TestSensorBesideACapture(t *testing.T) {
 			t.Fatal(err)
 		}
 		invoke(t, dir, nil, "replay", "--quiet", "--format", "json", "--out", "again", file)
+		// Flows that the end of a run ends come in an order that the key of the flow table decides, and a sensor's is random. How
+		// often a scan is told of again depends on that order, and whether it was said as low before it was medium.
 		column := func(rows []string, name string) (all []string) {
 			for _, row := range rows {
 				var x map[string]any
 				if err := json.Unmarshal([]byte(row), &x); err != nil {
 					t.Fatal(err)
+				}
+				if x["rule"] == "scan/hosts" && x["severity"] == "low" {
+					continue
 				}
 				if v, _ := x[name].(string); v != "" {
 					all = append(all, v)
@@ -121,14 +126,16 @@ func TestSensorBesideACapture(t *testing.T) {
 		}
 		for log, key := range map[string]string{"notice": "finding_id", "conn": "uid", "incidents": "incident_id", "files": "fuid"} {
 			live, later := column(archived(t, dir, log), key), column(rows(t, filepath.Join(dir, "again", log+".log")), key)
-			if log == "incidents" { // a row each time that there is news
+			if log == "incidents" || log == "notice" { // a row each time that there is news
 				live, later = slices.Compact(live), slices.Compact(later)
 			}
 			if !slices.Equal(live, later) || log == "notice" && len(live) == 0 {
 				t.Errorf("%s: %s: the sensor has\n  %q\nthe capture beside it\n  %q", name, log, live, later)
+				t.Logf("rows of the sensor\n%s\nof the capture\n%s", strings.Join(archived(t, dir, log), "\n"), strings.Join(rows(t, filepath.Join(dir, "again", log+".log")), "\n"))
+				t.Logf("the sensor said\n%s", s.said())
 			}
 		}
-		for _, id := range column(archived(t, dir, "notice"), "finding_id") {
+		for _, id := range slices.Compact(column(archived(t, dir, "notice"), "finding_id")) {
 			invoke(t, dir, nil, "extract", "-o", "x.pcapng", "--finding", id, file).expect(t, 0, " packets", "")
 			invoke(t, dir, nil, "extract", "-o", "x.pcapng", "--logs", "logs", "--finding", id, file).expect(t, 0, " packets", "")
 		}

@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +23,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/raytap/raytap/fleet"
+	"github.com/raytap/raytap/fleet/observe"
 	"github.com/raytap/raytap/sinks/logs"
 )
 
@@ -102,6 +105,54 @@ func rowsIn(t *testing.T, dir string, names ...string) map[string]uint64 {
 	return all
 }
 
+// observed compares the packs of observations in a stream with those in a folder: each once, and each run's from the first without a gap.
+// It returns how many there are, and how many runs said their last.
+func observed(t *testing.T, s jetstream.Stream, dir string) (n, ended int) {
+	t.Helper()
+	info, err := s.Info(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hub, folder []string
+	next := map[string]uint64{}
+	for i := info.State.FirstSeq; i <= info.State.LastSeq; i++ {
+		m, err := s.GetMsg(context.Background(), i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, log, err := fleet.ParseSubject(m.Subject); err != nil || log != observe.Log {
+			continue
+		}
+		p, err := observe.ParseRow(m.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, err := p.Read(0)
+		if err != nil || len(events) != p.Count {
+			t.Errorf("pack %d of run %s: %d of %d events, %v", p.Number, p.Run, len(events), p.Count, err)
+		}
+		if next[p.Run]++; p.Number != next[p.Run] {
+			t.Errorf("pack %d of run %s comes where %d is due", p.Number, p.Run, next[p.Run])
+		}
+		if p.Last {
+			ended++
+		}
+		hub = append(hub, fmt.Sprint(p.Run, " ", p.Number, " ", base64.StdEncoding.EncodeToString(p.Data)))
+	}
+	f, err := logs.Open(logs.Options{}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	f.Read(observe.Log, func(r *logs.Row) { folder = append(folder, r.Get("run")+" "+r.Get("number")+" "+r.Get("data")) })
+	slices.Sort(hub)
+	slices.Sort(folder)
+	if !slices.Equal(hub, folder) {
+		t.Errorf("observations at the hub\n  %q\nin the logs\n  %q", hub, folder)
+	}
+	return len(hub), ended
+}
+
 // TestPublishFolder publishes what a replay has left, once however often it is asked to.
 func TestPublishFolder(t *testing.T) {
 	dir := t.TempDir()
@@ -153,8 +204,8 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-// TestSensorPublishes runs a sensor in its confinement: what its logs have is at the hub while it runs, after a reload, and
-// after a restart that comes when the hub is back.
+// TestSensorPublishes runs a sensor in its confinement: what its logs have, observations included, is at the hub once, while it runs,
+// after a reload, and after it was killed and started again.
 func TestSensorPublishes(t *testing.T) {
 	dir := t.TempDir()
 	creds := filepath.Join(dir, "keys", "a.creds")
@@ -220,22 +271,28 @@ func TestSensorPublishes(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v: %s", err, errs.String())
 	}
-	want := rowsIn(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats", "http", "conn")
+	want := rowsIn(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats", "observations", "http", "conn")
 	if got := streamed(t, stream); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("the hub has %v, the logs %v; %s", got, want, errs.String())
 	}
 	if strings.Contains(errs.String(), "permission denied") || strings.Contains(errs.String(), "not permitted") {
 		t.Error(errs.String())
 	}
-	// Again, and killed. What was read before is not there again.
+	if n, ended := observed(t, stream, filepath.Join(dir, "logs")); n == 0 || ended != 1 {
+		t.Errorf("%d packs of observations, %d runs have ended", n, ended)
+	}
+	// Again, and killed. What was read before is not there again. The second attack closes the pack that has the first.
 	os.Remove(filepath.Join(dir, "in", "a.pcap"))
 	cmd = run()
 	wait("capturing", func() bool { return strings.Count(errs.String(), "reading ") >= 2 })
-	before := streamed(t, stream)["notice"]
-	if err := os.WriteFile(filepath.Join(dir, "in", "b.pcap"), attack(now-50), 0o644); err != nil {
+	before := streamed(t, stream)
+	if err := os.WriteFile(filepath.Join(dir, "in", "b.pcap"), append(attack(now-50), attack(now - 40)[24:]...), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	wait("finding", func() bool { return streamed(t, stream)["notice"] > before })
+	wait("finding", func() bool {
+		got := streamed(t, stream)
+		return got["notice"] > before["notice"] && got["observations"] > before["observations"]
+	})
 	cmd.Process.Kill()
 	cmd.Wait()
 	os.Remove(filepath.Join(dir, "in", "b.pcap"))
@@ -243,9 +300,12 @@ func TestSensorPublishes(t *testing.T) {
 	wait("capturing", func() bool { return strings.Count(errs.String(), "reading ") >= 3 })
 	cmd.Process.Signal(syscall.SIGTERM)
 	cmd.Wait()
-	want = rowsIn(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats", "http", "conn")
+	want = rowsIn(t, filepath.Join(dir, "logs"), "notice", "incidents", "assets", "stats", "observations", "http", "conn")
 	if got := streamed(t, stream); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("after a kill the hub has %v, the logs %v; %s", got, want, errs.String())
+	}
+	if n, ended := observed(t, stream, filepath.Join(dir, "logs")); n < 3 || ended != 2 {
+		t.Errorf("after a kill: %d packs of observations, %d runs have ended", n, ended)
 	}
 }
 

@@ -53,7 +53,7 @@ func TestRecordAndExtract(t *testing.T) {
 	invoke(t, dir, nil, "extract", "--uid", uid, "packets", pcap).expect(t, 2, "", "at once cannot be")
 	invoke(t, dir, nil, "record", "ls", "packets").expect(t, 0, "evidence: ", "")
 	invoke(t, dir, nil, "record", "ls", "--host=203.0.113.66", "packets").expect(t, 0, ".pcapng", "")
-	invoke(t, dir, nil, "record", "ls", "raytap-logs").expect(t, 1, "", "nobody has recorded into this folder")
+	invoke(t, dir, nil, "record", "ls", "raytap-logs").expect(t, 1, "", "raytap-logs: this folder has no recording")
 	invoke(t, dir, nil, "record").expect(t, 2, "", "ls?")
 
 	// The journal is gone: the logs know the flow.

@@ -119,6 +119,8 @@ const (
 	catchUp = 2 * time.Minute
 	// What is older than that when it arrives was captured before, and is published from a folder.
 	captured = 10 * time.Minute
+	// An incident that has grown is told of again after a minute (detectors/campaign).
+	grown = capture.Time(2 * time.Minute)
 	// Rows of a sensor that wait for one that was published before them.
 	maxHeld = 256
 	// What a sensor says alone is told of when the whole had so long to say the same.
@@ -610,6 +612,10 @@ func (j *Joiner) runsOver() {
 	}
 	if len(all) > 0 { // nothing follows of those runs
 		j.expire(1<<63 - 1)
+	}
+	if !j.live() { // no clock goes on that would tell what an incident has become
+		j.clock += grown
+		j.guarded(func() { j.det.Clock(capture.At{Time: j.clock}) })
 	}
 }
 

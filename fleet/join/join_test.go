@@ -422,7 +422,6 @@ func TestOneAfterTheOther(t *testing.T) {
 		if n := h.Stats().Waiting; n > 0 {
 			t.Errorf("%v: %d events wait", order, n)
 		}
-		h.End()
 		same(t, wants(t), h.lines())
 	}
 }

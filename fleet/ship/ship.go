@@ -37,8 +37,8 @@ import (
 )
 
 // Always are the logs that are published whatever Options.Logs names: what was found, what there is, and what findings of
-// several sensors are made of.
-func Always() []string { return []string{"notice", "incidents", "assets", "stats", "observations"} }
+// several sensors are made of. That comes first: a hub then knows that what a sensor found is joined.
+func Always() []string { return []string{"observations", "notice", "incidents", "assets", "stats"} }
 
 // All stands for every log in Options.Logs.
 const All = "all"

@@ -110,6 +110,27 @@ func TestJoinedFinding(t *testing.T) {
 }
 
 // TestTrim bounds a store by age, then by size.
+// TestJoinedIncident: what was joined stands, though a sensor told of its part before, with a higher revision.
+func TestJoinedIncident(t *testing.T) {
+	s := open(t)
+	at := time.Unix(1700000000, 0)
+	batch(t, s, func(tx *Tx) error {
+		if _, err := tx.Incident(Source{Seq: 1, At: at, Sensor: "a"}, Incident{ID: "I1", Revision: 3, State: "closed", Score: 80, Body: []byte(`{"part":1}`)}); err != nil {
+			return err
+		}
+		_, err := tx.Incident(Source{Seq: 2, At: at, Sensor: "hub", Sensors: []string{"a", "b"}}, Incident{ID: "I1", Revision: 1, State: "open", Score: 100, Body: []byte(`{"whole":1}`)})
+		return err
+	})
+	batch(t, s, func(tx *Tx) error {
+		_, err := tx.Incident(Source{Seq: 3, At: at, Sensor: "a"}, Incident{ID: "I1", Revision: 4, State: "closed", Score: 80, Body: []byte(`{"part":2}`)})
+		return err
+	})
+	var body string
+	if err := s.read.QueryRow("SELECT body FROM incidents").Scan(&body); err != nil || body != `{"whole":1}` {
+		t.Errorf("%v %s", err, body)
+	}
+}
+
 func TestTrim(t *testing.T) {
 	s := open(t)
 	const n = 5000

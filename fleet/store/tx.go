@@ -286,8 +286,8 @@ func (t *Tx) Incident(from Source, x Incident) (bool, error) {
 		return false, nil
 	}
 	by.add(from.Sensor, seen{Revision: x.Revision})
-	if from.Sensors != nil {
-		by.All = from.Sensors
+	if from.Sensors != nil { // what was joined stands, whatever a sensor reported of its part before
+		by.All, by.First = from.Sensors, from.Sensor
 	}
 	if from.Sensor == by.First {
 		err = t.exec("UPDATE incidents SET revision = ?, state = ?, severity = ?, score = ?, first = ?, last = ?, seen = ?, updated = ?, body = ? WHERE id = ?",

@@ -252,7 +252,7 @@ func TestFilesBounds(t *testing.T) {
 
 func TestFilesSettings(t *testing.T) {
 	for says, set := range map[string]func(*engine.Files){
-		`"elf" is not one of`:             func(f *engine.Files) { f.Extract = []string{"elf"} },
+		`"elf" is not one of`:          func(f *engine.Files) { f.Extract = []string{"elf"} },
 		"did you mean executable?":     func(f *engine.Files) { f.Extract = []string{"executables"} },
 		`there is no rule "payloads"`:  func(f *engine.Files) { f.Rules = []string{"payloads"} },
 		"files.max_file: 10 is not":    func(f *engine.Files) { f.MaxFile = 10 },

@@ -95,7 +95,6 @@ type Printer struct {
 	x    *Flags
 	held []held
 	size int
-	err  error
 	buf  []byte
 }
 

@@ -106,7 +106,6 @@ type run struct {
 	res    Result
 	began  time.Time
 	slice  time.Time // when the slice of work at hand was begun
-	worked time.Duration
 	folder *logs.Folder
 	terms  []term
 	first  int // of terms: the one by whose text lines are found; -1: none

@@ -15,13 +15,11 @@ import (
 // collector merges the workers' events by place and brings them to detectors and sinks. Whoever calls it, it is never
 // called twice at the same time.
 type collector struct {
-	e        *engine
-	sinks    []Sink
-	texts    Formatter // one of sinks; may be nil
-	bus      *detectors.Bus
+	e     *engine
+	sinks []Sink
+	texts Formatter // one of sinks; may be nil
+	judging
 	env      *detectors.Env
-	repeat   *detectors.Suppressor
-	tune     *detectors.Tuning
 	expected capture.Expectations
 	zeek     *zeekview.View
 	joined   *file.Joined
@@ -54,30 +52,10 @@ func newCollector(e *engine, sinks []Sink) *collector {
 			break
 		}
 	}
-	c.repeat = detectors.NewSuppressor(func(f *detectors.Finding) {
+	c.judging = newJudging(&e.cfg, e.rules(), c.found, func(u *detectors.Update) {
 		c.told++
-		if f.Rule != detectors.ChainRule { // which tells of others
-			c.findings++
-		}
-		f.Mask()
-		c.doubt.finding(f)
-		switch {
-		case e.rec != nil:
-			f.File = e.rec.Finding(f)
-		case e.cfg.SavedAs != nil:
-			f.File = e.cfg.SavedAs(f)
-		}
-		c.say(f)
-	})
-	c.repeat.Again = func(u *detectors.Update) {
-		c.told++
-		u.Mask()
 		c.say(u)
-	}
-	c.tune = detectors.NewTuning(&e.cfg.Rules, e.rules())
-	c.repeat.Rate = c.tune.Rate
-	c.bus = detectors.NewBus(c.repeat.Report)
-	c.bus.Said, c.bus.Again, c.bus.Drop = c.repeat.Said, c.repeat.Revise, c.tune.Drop
+	}, c.made)
 	if c.kept = newKeeping(&e.cfg); c.kept != nil {
 		c.bus.Drop = func(f *detectors.Finding) bool {
 			if c.tune.Drop(f) {
@@ -88,18 +66,6 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		}
 		c.bus.Add = c.kept.tell
 	}
-	c.bus.Gather(c.repeat.Fold)
-	c.bus.OnTick(tellEvery, c.repeat.Tick)
-	c.bus.Rows = func(r capture.Record) {
-		if x, ok := r.(*detectors.Incident); ok {
-			x.Mask()
-			x.Peer = e.cfg.Peer()
-			if e.rec != nil {
-				e.rec.Incident(x)
-			}
-		}
-		c.say(r)
-	}
 	c.env = &detectors.Env{Home: e.home, Users: e.cfg.users(), Settings: e.cfg.settings(), Rules: e.rules()}
 	for _, d := range e.detectors() {
 		d.New(c.env, c.bus)
@@ -109,6 +75,33 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.zeek = zeekview.New(zeekview.Options{More: e.cfg.LogMore}, func(r capture.Record) { c.say(r) })
 	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()}), func(ev any, from capture.Provenance) { c.event(&event{ev: ev, from: from}) })
 	return c
+}
+
+// found says a finding.
+func (c *collector) found(f *detectors.Finding) {
+	c.told++
+	if f.Rule != detectors.ChainRule { // which tells of others
+		c.findings++
+	}
+	c.doubt.finding(f)
+	switch {
+	case c.e.rec != nil:
+		f.File = c.e.rec.Finding(f)
+	case c.e.cfg.SavedAs != nil:
+		f.File = c.e.cfg.SavedAs(f)
+	}
+	c.say(f)
+}
+
+// made says a row that a detector has made.
+func (c *collector) made(r capture.Record) {
+	if x, ok := r.(*detectors.Incident); ok {
+		x.Peer = c.e.cfg.Peer()
+		if c.e.rec != nil {
+			c.e.rec.Incident(x)
+		}
+	}
+	c.say(r)
 }
 
 // tellEvery is how often it is looked whether findings that were said are to be told of again.

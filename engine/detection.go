@@ -6,13 +6,41 @@ import (
 	"github.com/raytap/raytap/registry"
 )
 
-// Detection runs detectors over events that other runs have seen: those that Observers of sensors wrote down. It is what a collector does
-// with events, without logs of protocols, files and packets. It belongs to one goroutine.
-type Detection struct {
+// judging is what detectors run on, and what thins out what they say.
+type judging struct {
 	bus    *detectors.Bus
 	repeat *detectors.Suppressor
 	tune   *detectors.Tuning
 }
+
+// newJudging makes one that has no detectors yet. What it says is masked.
+func newJudging(cfg *Config, rules []detectors.Rule, found func(*detectors.Finding), again func(*detectors.Update), row func(capture.Record)) judging {
+	repeat := detectors.NewSuppressor(func(f *detectors.Finding) {
+		f.Mask()
+		found(f)
+	})
+	repeat.Again = func(u *detectors.Update) {
+		u.Mask()
+		again(u)
+	}
+	tune := detectors.NewTuning(&cfg.Rules, rules)
+	repeat.Rate = tune.Rate
+	bus := detectors.NewBus(repeat.Report)
+	bus.Said, bus.Again, bus.Drop = repeat.Said, repeat.Revise, tune.Drop
+	bus.Gather(repeat.Fold)
+	bus.OnTick(tellEvery, repeat.Tick)
+	bus.Rows = func(r capture.Record) {
+		if x, ok := r.(*detectors.Incident); ok {
+			x.Mask()
+		}
+		row(r)
+	}
+	return judging{bus, repeat, tune}
+}
+
+// Detection runs detectors over events that other runs have seen: those that Observers of sensors wrote down. It is what a collector does
+// with events, without logs of protocols, files and packets. It belongs to one goroutine.
+type Detection struct{ judging }
 
 // Passes is what a Detection is told of those findings that it does not make itself.
 type Passes struct {
@@ -29,28 +57,9 @@ func NewDetection(cfg Config, p Passes, say func(ev any)) (*Detection, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Detection{}
-	d.repeat = detectors.NewSuppressor(func(f *detectors.Finding) {
-		f.Mask()
-		say(f)
-	})
-	d.repeat.Again = func(u *detectors.Update) {
-		u.Mask()
-		say(u)
-	}
 	rules := registry.Rules(cfg.Detectors...)
-	d.tune = detectors.NewTuning(&cfg.Rules, rules)
-	d.repeat.Rate = d.tune.Rate
-	d.bus = detectors.NewBus(d.repeat.Report)
-	d.bus.Said, d.bus.Again, d.bus.Drop = d.repeat.Said, d.repeat.Revise, d.tune.Drop
-	d.bus.Gather(d.repeat.Fold)
-	d.bus.OnTick(tellEvery, d.repeat.Tick)
-	d.bus.Rows = func(r capture.Record) {
-		if x, ok := r.(*detectors.Incident); ok {
-			x.Mask()
-		}
-		say(r)
-	}
+	d := &Detection{newJudging(&cfg, rules,
+		func(f *detectors.Finding) { say(f) }, func(u *detectors.Update) { say(u) }, func(r capture.Record) { say(r) })}
 	if p.Heard != nil {
 		detectors.On(d.bus, p.Heard)
 	}

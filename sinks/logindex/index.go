@@ -137,7 +137,7 @@ func (b *Builder) Block(text []byte, packed int64) {
 
 func (b *Builder) header(line []byte) {
 	if s, ok := bytes.CutPrefix(line, []byte("#separator ")); ok {
-		if s = unescape(nil, s); len(s) == 1 {
+		if s = AppendUnescaped(nil, s); len(s) == 1 {
 			b.sep = s[0]
 		}
 		return

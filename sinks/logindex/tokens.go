@@ -142,7 +142,7 @@ func (t *tokens) value(v []byte) {
 // cell takes a cell of the text form, as it stands there.
 func (t *tokens) cell(v []byte) {
 	if bytes.IndexByte(v, '\\') >= 0 {
-		t.buf = unescape(t.buf[:0], v)
+		t.buf = AppendUnescaped(t.buf[:0], v)
 		t.value(t.buf)
 	} else {
 		t.value(v)
@@ -153,15 +153,15 @@ func (t *tokens) cell(v []byte) {
 	for len(v) > 0 { // it may be a set
 		e, rest, _ := bytes.Cut(v, []byte{','})
 		if v = rest; bytes.IndexByte(e, '\\') >= 0 {
-			t.buf = unescape(t.buf[:0], e)
+			t.buf = AppendUnescaped(t.buf[:0], e)
 			e = t.buf
 		}
 		t.value(e)
 	}
 }
 
-// unescape takes back \xHH and \\.
-func unescape(to, s []byte) []byte {
+// AppendUnescaped appends s to what it is given without what the tab-separated form does to a string: \xHH and \\.
+func AppendUnescaped[T ~string | ~[]byte](to []byte, s T) []byte {
 	for len(s) > 0 {
 		if s[0] != '\\' {
 			to, s = append(to, s[0]), s[1:]

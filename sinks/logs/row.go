@@ -19,6 +19,7 @@ import (
 	"strings"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/sinks/logindex"
 )
 
 // Row is one row. Its methods give the zero value for a column that is unset, missing or of another kind.
@@ -208,26 +209,8 @@ func ParseTime(s string) (capture.Time, bool) {
 
 // unescape takes back what the text form does to a string: \xHH and \\.
 func unescape(s string) string {
-	i := strings.IndexByte(s, '\\')
-	if i < 0 {
+	if strings.IndexByte(s, '\\') < 0 {
 		return s
 	}
-	b := make([]byte, 0, len(s))
-	for ; i >= 0; i = strings.IndexByte(s, '\\') {
-		b = append(b, s[:i]...)
-		s = s[i:]
-		switch {
-		case len(s) >= 4 && s[1] == 'x':
-			if v, err := strconv.ParseUint(s[2:4], 16, 8); err == nil {
-				b, s = append(b, byte(v)), s[4:]
-				continue
-			}
-			b, s = append(b, s[:2]...), s[2:]
-		case len(s) >= 2 && s[1] == '\\':
-			b, s = append(b, '\\'), s[2:]
-		default:
-			b, s = append(b, s[0]), s[1:]
-		}
-	}
-	return string(append(b, s...))
+	return string(logindex.AppendUnescaped(make([]byte, 0, len(s)), s))
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/sinks/logindex"
 )
 
 // Converter makes rows of the tab-separated form those of the JSON form: the same bytes that the JSON log of the same run
@@ -246,25 +247,7 @@ func unescaped(s string) string {
 	if strings.IndexByte(s, '\\') < 0 {
 		return s
 	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+1 < len(s) {
-			if s[i+1] == '\\' {
-				b = append(b, '\\')
-				i++
-				continue
-			}
-			if s[i+1] == 'x' && i+3 < len(s) {
-				if v, err := strconv.ParseUint(s[i+2:i+4], 16, 8); err == nil {
-					b = append(b, byte(v))
-					i += 3
-					continue
-				}
-			}
-		}
-		b = append(b, s[i])
-	}
-	return string(b)
+	return string(logindex.AppendUnescaped(make([]byte, 0, len(s)), s))
 }
 
 // structure writes the members of a structure from the text that stands for it; beside gives what other lists of the row

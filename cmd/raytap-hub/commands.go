@@ -200,7 +200,15 @@ func listItems(c *call, get func(*store.Store, store.Query) ([]store.Item, error
 	if err != nil {
 		return err
 	}
-	if *asJSON {
+	return printAll(c, all, *asJSON, head, func(x store.Item) ([]string, error) {
+		row, err := decoded(x.Body)
+		return cells(x, row), err
+	})
+}
+
+// printAll prints a table with a line for each of all, or if so asked an object a line.
+func printAll[T any](c *call, all []T, asJSON bool, head string, cells func(T) ([]string, error)) error {
+	if asJSON {
 		enc := json.NewEncoder(c.stdout)
 		for _, x := range all {
 			if err := enc.Encode(x); err != nil {
@@ -211,13 +219,18 @@ func listItems(c *call, get func(*store.Store, store.Query) ([]store.Item, error
 	}
 	var lines [][]string
 	for _, x := range all {
-		var row map[string]any
-		if err := json.Unmarshal(x.Body, &row); err != nil {
+		line, err := cells(x)
+		if err != nil {
 			return err
 		}
-		lines = append(lines, cells(x, row))
+		lines = append(lines, line)
 	}
 	return table(c.stdout, head, lines)
+}
+
+func decoded(body []byte) (row map[string]any, err error) {
+	err = json.Unmarshal(body, &row)
+	return row, err
 }
 
 func text(v any) string {
@@ -269,20 +282,10 @@ func listHistory(c *call) error {
 	if err != nil {
 		return err
 	}
-	if *asJSON {
-		enc := json.NewEncoder(c.stdout)
-		for _, x := range all {
-			if err := enc.Encode(x); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	var lines [][]string
-	for _, x := range all {
-		var row map[string]any
-		if err := json.Unmarshal(x.Body, &row); err != nil {
-			return err
+	return printAll(c, all, *asJSON, "AT REVISION SENSOR STATE SEVERITY TEXT", func(x store.Change) ([]string, error) {
+		row, err := decoded(x.Body)
+		if err != nil {
+			return nil, err
 		}
 		says := text(row["msg"])
 		for _, k := range [...]string{"summary", "reason"} {
@@ -290,9 +293,8 @@ func listHistory(c *call) error {
 				says = text(row[k])
 			}
 		}
-		lines = append(lines, []string{clock(x.At), strconv.Itoa(x.Revision), x.Sensor, text(row["state"]), text(row["severity"]), says})
-	}
-	return table(c.stdout, "AT REVISION SENSOR STATE SEVERITY TEXT", lines)
+		return []string{clock(x.At), strconv.Itoa(x.Revision), x.Sensor, text(row["state"]), text(row["severity"]), says}, nil
+	})
 }
 
 func printJSON(w io.Writer, v any) error {

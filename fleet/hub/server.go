@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/raytap/raytap/fleet"
+	"github.com/raytap/raytap/sinks/disk"
 )
 
 // maxPayload is that of messages, headers included.
@@ -224,6 +225,6 @@ func hasRoom(dir string, n uint64) bool {
 		return false
 	}
 	defer f.Close()
-	free, known := diskFree(f)
+	free, known := disk.Free(f)
 	return !known || free > n
 }

@@ -1,14 +1,9 @@
 package hub
 
 import (
-	"os"
 	"sync"
 	"time"
-
-	"github.com/raytap/raytap/sinks/disk"
 )
-
-func diskFree(f *os.File) (uint64, bool) { return disk.Free(f) }
 
 // limiter lets perMinute messages a minute pass and counts the others.
 type limiter struct {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/raytap/raytap/capture/nettest"
 )
 
 // names gives what src captures from.
@@ -54,7 +56,7 @@ func hears(t *testing.T, src LiveSource, from string, n int) {
 // TestLiveChosen: interfaces that fit a pattern are captured from when they come, and left when they are gone, while a
 // named one goes on.
 func TestLiveChosen(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "x0", "e0")
 	src, said := openLive(t, LiveConfig{Interfaces: []string{"e0", "veth*", "-vethno*"}})
 	becomes(t, src, "e0")
@@ -100,7 +102,7 @@ func TestLiveChosen(t *testing.T) {
 
 // TestLiveAny: every interface that is up, loopback included.
 func TestLiveAny(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	ip(t, "link", "set", "lo", "up")
 	cable(t, "v0", "v1")
 	src, _ := openLive(t, LiveConfig{Interfaces: []string{"any"}})
@@ -117,7 +119,7 @@ func TestLiveAny(t *testing.T) {
 
 // TestLiveNothingFits: a capture waits for what is to come.
 func TestLiveNothingFits(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	src, _ := openLive(t, LiveConfig{Interfaces: []string{"cali*"}})
 	becomes(t, src)
 	var b Batch
@@ -131,7 +133,7 @@ func TestLiveNothingFits(t *testing.T) {
 
 // TestLiveDefaultRoute: the interface of the default route, of IPv6 too, and another when the route changes.
 func TestLiveDefaultRoute(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	cable(t, "w0", "w1")
 	src, said := openLive(t, LiveConfig{Interfaces: []string{"default"}})
@@ -166,7 +168,7 @@ func TestLiveDefaultRoute(t *testing.T) {
 }
 
 func TestLiveDefaultRouteIPv6(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	if out, err := exec.Command("sysctl", "-w", "net.ipv6.conf.v1.disable_ipv6=0").CombinedOutput(); err != nil {
 		t.Skipf("no IPv6: %s", out)
@@ -183,7 +185,7 @@ func TestLiveDefaultRouteIPv6(t *testing.T) {
 // TestLiveManyChosen: beyond the bound interfaces are not captured from, which is counted and said; when there is room they
 // are. Those that are share memory.
 func TestLiveManyChosen(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	const extra = 4
 	script := ""
 	for i := range (maxChosen + extra) / 2 {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,26 +19,9 @@ import (
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
-)
 
-// isolated gives the test a network of its own: its goroutine keeps the thread, the thread the namespace, and both end
-// with the test. Children that it starts are in there, too.
-func isolated(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("a network namespace takes root")
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("no ip (iproute2): ", err)
-	}
-	runtime.LockOSThread() // and never unlocked: the thread is thrown away
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Skip("no network namespaces here: ", err)
-	}
-	for _, f := range []string{"all", "default"} { // no router solicitations between our frames
-		os.WriteFile("/proc/sys/net/ipv6/conf/"+f+"/disable_ipv6", []byte("1"), 0)
-	}
-}
+	"github.com/raytap/raytap/capture/nettest"
+)
 
 func ip(t *testing.T, args ...string) {
 	t.Helper()
@@ -152,7 +134,7 @@ func openLive(t *testing.T, cfg LiveConfig) (LiveSource, *[]string) {
 }
 
 func TestLiveFramesStayWhileTheBatchIsOut(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1"}, Block: 128 << 10, Ring: 1 << 20})
 	to := newSender(t, "v0")
@@ -209,7 +191,7 @@ func TestLiveFramesStayWhileTheBatchIsOut(t *testing.T) {
 }
 
 func TestLiveFullRingIsCounted(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1"}, Block: 128 << 10, Ring: 512 << 10})
 	to := newSender(t, "v0")
@@ -241,7 +223,7 @@ func TestLiveFullRingIsCounted(t *testing.T) {
 }
 
 func TestLiveTagGoesBack(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	tagged := slices.Insert(numbered(7), 12, 0x81, 0, 0x20, 42)
 	double := slices.Insert(numbered(8), 12, 0x88, 0xa8, 0, 5, 0x81, 0, 0, 6)
@@ -325,7 +307,7 @@ func verify(t *testing.T, name string) {
 }
 
 func TestLiveVerified(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1"}, Filter: "udp"})
 	to := newSender(t, "v0")
@@ -345,7 +327,7 @@ func TestLiveVerified(t *testing.T) {
 }
 
 func TestLiveSnapLength(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1"}, SnapLen: 50, Filter: "udp"})
 	newSender(t, "v0").send(numbered(1))
@@ -363,7 +345,7 @@ func TestLiveSnapLength(t *testing.T) {
 // TestLiveLinks: a link that goes down and up, an interface that is removed and made again, and another MTU cost what was
 // on the wire meanwhile and nothing else.
 func TestLiveLinks(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	cable(t, "w0", "w1")
 	src, said := openLive(t, LiveConfig{Interfaces: []string{"v1", "w1"}})
@@ -438,7 +420,7 @@ func TestLiveLinks(t *testing.T) {
 
 // TestLiveMerge: a tap has a port for each direction; their frames come out in order of time.
 func TestLiveMerge(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	cable(t, "w0", "w1")
 	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1", "w1"}})
@@ -447,7 +429,7 @@ func TestLiveMerge(t *testing.T) {
 
 // TestLiveMergeMany is TestLiveMerge with more rings than are compared one by one.
 func TestLiveMergeMany(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	var to []*sender
 	for i := range fewRings + 4 {
 		cable(t, "s"+strconv.Itoa(i), "r"+strconv.Itoa(i))
@@ -493,7 +475,7 @@ func merges(t *testing.T, src LiveSource, to ...*sender) {
 // TestLiveWaitsAsleep: as long as a batch is out the kernel says that there is something to read, and waiting for more takes
 // no processor all the same.
 func TestLiveWaitsAsleep(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1"}})
 	var out Batch
@@ -525,7 +507,7 @@ func TestLiveWaitsAsleep(t *testing.T) {
 }
 
 func TestLiveClockGoesOn(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1"}})
 	var first Time
@@ -539,7 +521,7 @@ func TestLiveClockGoesOn(t *testing.T) {
 
 // TestLiveClockIsSet: set back, time begins anew and frames go on; set forward, nothing is to be done.
 func TestLiveClockIsSet(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	src, said := openLive(t, LiveConfig{Interfaces: []string{"v1"}})
 	l := src.(*live)
@@ -574,7 +556,7 @@ func TestLiveClockIsSet(t *testing.T) {
 }
 
 func TestLiveSaysWhatIsWrong(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	for _, c := range []struct {
 		cfg  LiveConfig
@@ -826,7 +808,7 @@ func spoken(n, flow int, back bool) []byte {
 // TestLiveSeveralRings: the kernel deals flows to the rings of an interface, both directions to the same, and what comes
 // out is in order, whenever the interface came up.
 func TestLiveSeveralRings(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	ip(t, "link", "set", "v1", "down")
 	src, said := openLive(t, LiveConfig{Interfaces: []string{"v1"}, Filter: "udp", Rings: 4})
@@ -896,7 +878,7 @@ func TestLiveSeveralRings(t *testing.T) {
 
 // TestLiveFewerRings: where no more can be had the first ring serves, and the rest is tried again with the next link.
 func TestLiveFewerRings(t *testing.T) {
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	src, said := openLive(t, LiveConfig{Interfaces: []string{"v1"}})
 	l := src.(*live)

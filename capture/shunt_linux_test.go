@@ -13,6 +13,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/raytap/raytap/capture/nettest"
 )
 
 // newTestShunt makes the maps, or skips the test where they may not be made.
@@ -127,7 +129,7 @@ func TestShuntRefused(t *testing.T) {
 	if err == nil {
 		t.Error("made without memory")
 	}
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	// Neither root's capabilities but the one for packets: as a sensor that was given just that.
 	var caps [2]unix.CapUserData
@@ -154,7 +156,7 @@ func TestShuntRefused(t *testing.T) {
 // TestShuntInterfaceComesBack: the program is at the sockets of an interface that was removed and made again.
 func TestShuntInterfaceComesBack(t *testing.T) {
 	newTestShunt(t)
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	src, _ := openLive(t, LiveConfig{Interfaces: []string{"v1"}, Shunt: true, Mirror: []string{"v1"}})
 	ip(t, "link", "del", "v0")
@@ -179,7 +181,7 @@ func TestShuntKilled(t *testing.T) {
 		select {}
 	}
 	newTestShunt(t)
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	child := exec.Command(os.Args[0], "-test.run", "^TestShuntKilled$")
 	child.Env = append(os.Environ(), "RAYTAP_SHUNT_CHILD=1")
@@ -214,7 +216,7 @@ func TestShuntKilled(t *testing.T) {
 // TestMirrorWithAddress: an interface that has an address is no mirror, and nothing is dropped at its driver.
 func TestMirrorWithAddress(t *testing.T) {
 	newTestShunt(t)
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	ip(t, "addr", "add", "10.9.9.1/24", "dev", "v1")
 	src, said := openLive(t, LiveConfig{Interfaces: []string{"v1"}, Shunt: true, Mirror: []string{"v*"}})
@@ -226,7 +228,7 @@ func TestMirrorWithAddress(t *testing.T) {
 // TestClassicInKernel: the kernel makes of a filter what the filter makes of a frame.
 func TestClassicInKernel(t *testing.T) {
 	newTestShunt(t)
-	isolated(t)
+	nettest.Isolate(t)
 	cable(t, "v0", "v1")
 	const expr = "ip[2:2] - (ip[0] & 15) * 4 > 25 and udp[8:4] & 3 = 1 and udp[8:4] / 3 < 100"
 	f, err := CompileFilter(expr, linkEthernet)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,42 +19,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/capture/nettest"
 	"github.com/raytap/raytap/engine"
 )
 
 // cable gives the test a network of its own with a cable in it, and a socket that puts frames on v0.
 func cable(t *testing.T) (send func(frame []byte) error) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("a network namespace takes root")
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("no ip (iproute2): ", err)
-	}
-	runtime.LockOSThread() // and never unlocked: the thread is thrown away
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Skip("no network namespaces here: ", err)
-	}
-	for _, f := range []string{"all", "default"} {
-		os.WriteFile("/proc/sys/net/ipv6/conf/"+f+"/disable_ipv6", []byte("1"), 0)
-	}
-	ip := func(args string) string {
-		out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("ip %s: %v: %s", args, err, out)
-		}
-		return string(out)
-	}
-	ip("link add v0 mtu 65535 type veth peer name v1 mtu 65535")
-	for _, name := range []string{"v0", "v1"} {
-		ip("link set " + name + " up")
-	}
-	for _, name := range []string{"v0", "v1"} {
-		for !strings.Contains(ip("-o link show "+name), "state UP") {
-			time.Sleep(5 * time.Millisecond)
-		}
-	}
-	time.Sleep(20 * time.Millisecond) // the queue is opened right behind the state
+	nettest.Isolate(t)
+	nettest.Cable(t, 65535)
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -39,24 +38,8 @@ func TestSensorAnswers(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "r.yaml"), []byte(conf), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	var errs syncBuffer
-	run := func() *exec.Cmd {
-		cmd := exec.Command(program, "watch", "in", "--config", "r.yaml", "--out", "logs", "--quiet")
-		cmd.Dir, cmd.Stderr = dir, &errs
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { cmd.Process.Kill() })
-		return cmd
-	}
-	wait := func(what string, f func() bool) {
-		t.Helper()
-		for end := time.Now().Add(2 * time.Minute); !f(); time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("no %s: %s", what, errs.String())
-			}
-		}
-	}
+	errs, run := watches(t, dir)
+	wait := func(what string, f func() bool) { t.Helper(); await(t, what, f, errs.String) }
 	a := &ask.Asker{Conn: nc, Within: time.Minute}
 	sensors := []string{"node-1"}
 	id := ""

@@ -86,7 +86,7 @@ func streamed(t *testing.T, s jetstream.Stream) map[string]uint64 {
 	return all
 }
 
-// inFolder counts the rows of each log in a folder.
+// rowsIn counts the rows of each log in a folder.
 func rowsIn(t *testing.T, dir string, names ...string) map[string]uint64 {
 	t.Helper()
 	f, err := logs.Open(logs.Options{}, dir)
@@ -204,6 +204,30 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
+// watches gives what starts a sensor over the folder in of dir, with the settings of r.yaml, and what all that it started say.
+func watches(t *testing.T, dir string) (errs *syncBuffer, run func() *exec.Cmd) {
+	errs = &syncBuffer{}
+	return errs, func() *exec.Cmd {
+		cmd := exec.Command(program, "watch", "in", "--config", "r.yaml", "--out", "logs", "--quiet")
+		cmd.Dir, cmd.Stderr = dir, errs
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill() })
+		return cmd
+	}
+}
+
+// await waits until f is true; why says what there is instead if it never is.
+func await(t *testing.T, what string, f func() bool, why func() string) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); !f(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no %s: %s", what, why())
+		}
+	}
+}
+
 // TestSensorPublishes runs a sensor in its confinement: what its logs have, observations included, is at the hub once, while it runs,
 // after a reload, and after it was killed and started again.
 func TestSensorPublishes(t *testing.T) {
@@ -225,23 +249,10 @@ func TestSensorPublishes(t *testing.T) {
 		}
 	}
 	write("http")
-	var errs syncBuffer
-	run := func() *exec.Cmd {
-		cmd := exec.Command(program, "watch", "in", "--config", "r.yaml", "--out", "logs", "--quiet")
-		cmd.Dir, cmd.Stderr = dir, &errs
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { cmd.Process.Kill() })
-		return cmd
-	}
+	errs, run := watches(t, dir)
 	wait := func(what string, f func() bool) {
 		t.Helper()
-		for end := time.Now().Add(2 * time.Minute); !f(); time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("no %s: %v; %s", what, streamed(t, stream), errs.String())
-			}
-		}
+		await(t, what, f, func() string { return fmt.Sprintf("%v; %s", streamed(t, stream), errs) })
 	}
 	cmd := run()
 	wait("finding", func() bool { got := streamed(t, stream); return got["notice"] > 0 && got["http"] > 0 })

@@ -24,48 +24,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/capture/nettest"
 )
 
-// isolated gives the test a network of its own with a cable in it, from v0 to v1. The namespace belongs to the thread of
-// the test's goroutine and ends with it; programs that the test starts are in it.
+// isolated gives the test a network of its own with a cable in it, from v0 to v1.
 func isolated(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("a network namespace takes root")
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("no ip (iproute2): ", err)
-	}
-	runtime.LockOSThread() // and never unlocked: the thread is thrown away
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Skip("no network namespaces here: ", err)
-	}
-	for _, f := range []string{"all", "default"} {
-		os.WriteFile("/proc/sys/net/ipv6/conf/"+f+"/disable_ipv6", []byte("1"), 0)
-	}
+	nettest.Isolate(t)
 	cable(t)
 }
 
-// cable connects v0 and v1, and waits until they carry packets: the kernel sees to that later, and drops until then.
+// cable connects v0 and v1.
 func cable(t *testing.T) {
 	t.Helper()
-	run := func(args string) string {
-		out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("ip %s: %v: %s", args, err, out)
-		}
-		return string(out)
-	}
-	run("link add v0 mtu 9000 type veth peer name v1 mtu 9000")
-	for _, name := range []string{"lo", "v0", "v1"} {
-		run("link set " + name + " up")
-	}
-	for _, name := range []string{"v0", "v1"} {
-		for !strings.Contains(run("-o link show "+name), "state UP") {
-			time.Sleep(5 * time.Millisecond)
-		}
-	}
-	time.Sleep(20 * time.Millisecond) // the queue is opened right behind the state
+	nettest.Cable(t, 9000)
 }
 
 // running is a sensor that runs.

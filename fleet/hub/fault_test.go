@@ -22,6 +22,31 @@ import (
 
 var long = os.Getenv("RAYTAP_FLEET_LOAD") != ""
 
+// writing sends n findings at a time, as from a spool: each time to its end. sent is how many were acknowledged; stop ends it and
+// waits.
+func writing(s *hubtest.Sensor, n int) (sent func() int, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var mu sync.Mutex
+	done := 0
+	var work sync.WaitGroup
+	work.Go(func() {
+		for k := 0; ctx.Err() == nil; k++ {
+			var rows [][]byte
+			for i := range n {
+				rows = append(rows, hubtest.Notice(fmt.Sprintf("R%d-%d", k, i), "scan/ports", "low", "203.0.113.1", "10.0.0.1", time.Now()))
+			}
+			if s.Send(context.Background(), "notice", rows...) == nil {
+				mu.Lock()
+				done += n
+				mu.Unlock()
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	sent = func() int { mu.Lock(); defer mu.Unlock(); return done }
+	return sent, func() { cancel(); work.Wait() }
+}
+
 // TestDiskFull lets the disk of a hub fill while a sensor sends, and makes room again: what was acknowledged is there once, the rest
 // was not acknowledged.
 func TestDiskFull(t *testing.T) {
@@ -49,25 +74,7 @@ func TestDiskFull(t *testing.T) {
 			}
 		}
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	var mu sync.Mutex
-	n := 0
-	var work sync.WaitGroup
-	work.Go(func() {
-		for k := 0; ctx.Err() == nil; k++ {
-			var all [][]byte
-			for i := range 50 {
-				all = append(all, hubtest.Notice(fmt.Sprintf("R%d-%d", k, i), "scan/ports", "low", "203.0.113.1", "10.0.0.1", time.Now()))
-			}
-			if s.Send(context.Background(), "notice", all...) == nil { // to its end, as from a spool
-				mu.Lock()
-				n += len(all)
-				mu.Unlock()
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-	})
-	sent := func() int { mu.Lock(); defer mu.Unlock(); return n }
+	sent, stop := writing(s, 50)
 	until(t, "rows", func() bool { return sent() > 1000 })
 	rounds := 1
 	if long {
@@ -83,7 +90,7 @@ func TestDiskFull(t *testing.T) {
 		until(t, "rows after there is room", func() bool { return sent() > stuck+1000 })
 	}
 	stop()
-	work.Wait()
+	n := sent()
 	until(t, "all rows", func() bool { return len(findings(t, h, store.Query{Rule: "scan/ports"})) >= n })
 	if got := len(findings(t, h, store.Query{Rule: "scan/ports"})); got != n {
 		t.Errorf("%d findings of %d", got, n)
@@ -192,25 +199,7 @@ func TestThreeServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Conn.Close()
-	ctx, stop := context.WithCancel(context.Background())
-	var mu sync.Mutex
-	n := 0
-	var work sync.WaitGroup
-	work.Go(func() {
-		for k := 0; ctx.Err() == nil; k++ {
-			var rows [][]byte
-			for i := range 20 {
-				rows = append(rows, hubtest.Notice(fmt.Sprintf("R%d-%d", k, i), "scan/ports", "low", "203.0.113.1", "10.0.0.1", time.Now()))
-			}
-			if s.Send(context.Background(), "notice", rows...) == nil {
-				mu.Lock()
-				n += len(rows)
-				mu.Unlock()
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-	})
-	sent := func() int { mu.Lock(); defer mu.Unlock(); return n }
+	sent, stop := writing(s, 20)
 	until(t, "rows", func() bool { return sent() > 500 })
 	kills := 1
 	if long {
@@ -224,7 +213,7 @@ func TestThreeServers(t *testing.T) {
 		until(t, "the third to be back", func() bool { return nodes[i].JetStreamIsCurrent() })
 	}
 	stop()
-	work.Wait()
+	n := sent()
 	until(t, "all rows", func() bool { return len(findings(t, h, store.Query{Rule: "scan/ports"})) >= n })
 	if got := len(findings(t, h, store.Query{Rule: "scan/ports"})); got != n {
 		t.Errorf("%d findings of %d", got, n)

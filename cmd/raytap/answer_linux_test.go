@@ -51,7 +51,8 @@ func TestSensorAnswers(t *testing.T) {
 			}
 			return nil
 		})
-		if err != nil || out[0].Err != nil && out[0].Err != ask.ErrSilent || len(out[0].Result.Unread) > 0 {
+		// One that is asked while it reads its configuration again does not answer, or not to the end.
+		if err != nil || out[0].Err != nil && out[0].Err != ask.ErrSilent && !strings.Contains(out[0].Err.Error(), "ask again") || len(out[0].Result.Unread) > 0 {
 			t.Fatalf("%+v, %v; %s", out, err, errs.String())
 		}
 		return rows

@@ -69,7 +69,10 @@ func Answer(nc *nats.Conn, opt Options) (*Answerer, error) {
 	return a, nil
 }
 
-// Close ends all answers.
+// errClosed ends an answer for which the sensor had no time any more: without a word its asker would wait for minutes.
+var errClosed = errors.New("it ended, or read its configuration again, before its answer was whole; ask again")
+
+// Close ends all answers. Who waits for one is told so.
 func (a *Answerer) Close() {
 	a.mu.Lock()
 	a.closed = true
@@ -99,6 +102,7 @@ func (a *Answerer) take(m *nats.Msg) {
 	if a.closed {
 		a.mu.Unlock()
 		<-a.slots
+		a.fail(m, errClosed)
 		return
 	}
 	// What takes settings over may wait for who closes, and is not waited for.
@@ -161,6 +165,18 @@ type parts struct {
 	n     int
 	buf   []byte
 	since time.Time // when the first byte of buf came
+}
+
+// begin begins an answer with an empty part. It returns nil if nobody waits for one.
+func (a *Answerer) begin(m *nats.Msg) *parts {
+	p := &parts{a: a, to: m.Reply}
+	if p.send() == nil {
+		return p
+	}
+	if a.ctx.Err() != nil {
+		a.fail(m, errClosed)
+	}
+	return nil
 }
 
 // send sends what there is, and waits for its acknowledgement.
@@ -228,9 +244,9 @@ func (a *Answerer) search(m *nats.Msg) {
 	lim, own := req.Limits, a.opt.Limits
 	lim.Time, lim.Rows, lim.Bytes, lim.Read, lim.Share = within(lim.Time, own.Time), within(lim.Rows, own.Rows), within(lim.Bytes, own.Bytes),
 		within(lim.Read, own.Read), own.Share
-	p := &parts{a: a, to: m.Reply}
-	if p.send() != nil {
-		return // nobody is there
+	p := a.begin(m)
+	if p == nil {
+		return
 	}
 	long := 0
 	res, err := search.Run(a.ctx, &req.Query, lim, func(row []byte) error {
@@ -243,7 +259,11 @@ func (a *Answerer) search(m *nats.Msg) {
 	if err == nil && len(p.buf) > 0 {
 		err = p.send()
 	}
-	if errors.Is(err, errStopped) || a.ctx.Err() != nil {
+	switch {
+	case a.ctx.Err() != nil:
+		a.fail(m, errClosed)
+		return
+	case errors.Is(err, errStopped):
 		return
 	}
 	if long > 0 {
@@ -275,8 +295,8 @@ func (a *Answerer) packets(m *nats.Msg) {
 		a.fail(m, errors.New("it records no packets (record.folder)"))
 		return
 	}
-	p := &parts{a: a, to: m.Reply}
-	if p.send() != nil {
+	p := a.begin(m)
+	if p == nil {
 		return
 	}
 	sum := sha256.New()
@@ -302,7 +322,10 @@ func (a *Answerer) packets(m *nats.Msg) {
 		err = p.send()
 	}
 	switch {
-	case errors.Is(err, errStopped) || a.ctx.Err() != nil:
+	case a.ctx.Err() != nil:
+		a.fail(m, errClosed)
+		return
+	case errors.Is(err, errStopped):
 		return
 	case errors.Is(err, record.ErrUnknown):
 		a.fail(m, errors.New("it has no packets of that: they were not recorded, or are too long ago"))

@@ -203,6 +203,20 @@ func until(t *testing.T, cond func() bool) {
 	}
 }
 
+// TestClosedAnswers: a sensor that ends, or reads its configuration again, ends its answers with a word, and nobody waits.
+func TestClosedAnswers(t *testing.T) {
+	dial := fleetServer(t, "node-1")
+	a := answer(t, dial("node-1"), Options{Sensor: "node-1", Logs: []string{rowsOf(t, 20000, "203.0.113.7")}, Limits: search.Limits{Time: time.Minute}})
+	asker := &Asker{Conn: dial(hubUser), Within: time.Hour}
+	out, err := asker.Search(t.Context(), []string{"node-1"}, &host, search.Limits{}, func([]byte) error {
+		a.Close()
+		return nil
+	})
+	if err != nil || out[0].Err == nil || out[0].Err.Error() != errClosed.Error() {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
 // TestHostileRequests: what is no request is refused, and costs nothing.
 func TestHostileRequests(t *testing.T) {
 	dial := fleetServer(t, "a")

@@ -73,6 +73,9 @@ const (
 // TestNothingCostsMoreThanItWeighs: whatever one flow asks for, rows, findings, work of decoders and looks at commands are
 // bounded by its bytes and by what there is for all; and each command is told. Counted in rows, lines and units, not in time.
 func TestNothingCostsMoreThanItWeighs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short: much work for one goroutine")
+	}
 	repeat := func(n int, f func(i int) string) string {
 		var b strings.Builder
 		for i := range n {

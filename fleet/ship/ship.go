@@ -457,9 +457,29 @@ func (s *Shipper) deliver(ctx context.Context) error {
 		s.trouble(err)
 		s.beat()
 		s.look(true)
-		if err := pause(ctx, d); err != nil {
+		back, err := s.rest(ctx, d)
+		if err != nil {
 			return err
 		}
+		if back {
+			d = s.retryFirst / 2
+		}
+	}
+}
+
+// rest waits before a batch is sent again, and at most until a transport that knows says that it can be sent now.
+func (s *Shipper) rest(ctx context.Context, d time.Duration) (back bool, err error) {
+	var now <-chan struct{}
+	if t, ok := s.opt.Transport.(interface{ Back() <-chan struct{} }); ok {
+		now = t.Back()
+	}
+	select {
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case <-now:
+		return true, nil
+	case <-time.After(d):
+		return false, nil
 	}
 }
 

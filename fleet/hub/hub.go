@@ -62,6 +62,13 @@ type Options struct {
 	Log     string        // folder of the log; "": none
 	LogKeep time.Duration // default 30 days
 
+	// Tell, if set, is told what hubs say themselves: findings that were joined, with what becomes of incidents, and those about
+	// sensors; with TellAll also what a sensor found alone. By one goroutine, while this hub has the lease. When Told returns, what was
+	// told before is safe; nil: it is at once.
+	Tell    func(Telling)
+	Told    func()
+	TellAll bool
+
 	Metrics      string // HOST:PORT; "": none
 	MetricsToken string // file
 
@@ -641,9 +648,9 @@ func (h *Hub) speak(ctx context.Context) {
 }
 
 func (h *Hub) pass(ctx context.Context, spoken *uint64, known *bool) error {
-	call, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	if !*known {
+		call, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
 		n, err := number(call, h.state, spokenKey)
 		if err != nil {
 			return err
@@ -655,13 +662,19 @@ func (h *Hub) pass(ctx context.Context, spoken *uint64, known *bool) error {
 		if err != nil || len(all) == 0 {
 			return err
 		}
+		if all, err = h.tell(all); err != nil {
+			return err
+		}
 		if h.logs != nil {
 			if err := h.logs.write(all); err != nil {
 				return err
 			}
 		}
 		n := all[len(all)-1].Seq
-		if err := putNumber(call, h.state, spokenKey, n); err != nil {
+		call, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err = putNumber(call, h.state, spokenKey, n)
+		cancel()
+		if err != nil {
 			return err
 		}
 		*spoken = n

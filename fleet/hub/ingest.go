@@ -328,7 +328,7 @@ func (m *machine) one(tx *store.Tx, x *message) (changed bool, err error) {
 				return changed, fmt.Errorf("hub: a finding of its own: %w", err)
 			}
 			// What is stored names the sensor that it is about.
-			c, err := tx.Finding(store.Source{Seq: x.seq, At: x.at, Sensor: n.Sensor}, f)
+			c, err := tx.Finding(store.Source{Seq: x.seq, At: x.at, Sensor: n.Sensor, By: fleet.HubSensor}, f)
 			if err != nil {
 				return changed, err
 			}

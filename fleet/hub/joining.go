@@ -115,6 +115,7 @@ func (x *joining) take() []joined {
 func (m *machine) storeJoined(tx *store.Tx, x *message, said joined) (changed bool, err error) {
 	from := store.Source{Seq: x.seq, At: x.at, Sensor: fleet.HubSensor, Sensors: said.sensors}
 	if said.promote != "" {
+		from.By = said.sensors[0]
 		return tx.Promote(from, said.promote)
 	}
 	switch said.log {

@@ -80,7 +80,8 @@ func TestJoins(t *testing.T) {
 	all := replayed(t, "attack-job-encoded")
 	cfg := join.Default()
 	dir, log := t.TempDir(), t.TempDir()
-	h := start(t, Options{Data: dir, Joining: &cfg, Log: log})
+	var said told
+	h := start(t, Options{Data: dir, Joining: &cfg, Log: log, Tell: said.tell})
 	listen := h.node.addr()
 	taps := []*hubtest.Sensor{sensor(t, h, "tap1"), sensor(t, h, "tap2")}
 	rows := all[observe.Log]
@@ -97,7 +98,7 @@ func TestJoins(t *testing.T) {
 			if err := h.Close(); err != nil {
 				t.Fatal(err)
 			}
-			h = start(t, Options{Data: dir, Joining: &cfg, Log: log, Listen: listen})
+			h = start(t, Options{Data: dir, Joining: &cfg, Log: log, Tell: said.tell, Listen: listen})
 		}
 	}
 	want := map[string]bool{}
@@ -135,4 +136,15 @@ func TestJoins(t *testing.T) {
 	}
 	until(t, "the log", func() bool { return len(ids(t, log)) >= len(want) })
 	t.Log(len(want), "findings,", len(ids(t, log)), "rows in the log")
+	until(t, "what people are told", func() bool { return len(said.alarms(t)) >= len(want) })
+	for id, n := range said.alarms(t) {
+		if n != 1 || !want[id] {
+			t.Errorf("%s was told %d times", id, n)
+		}
+	}
+	for i := range said.all {
+		if !slices.Equal(said.all[i].Sensors, both) && i == len(said.all)-1 {
+			t.Errorf("%s", said.all[i].JSON(false))
+		}
+	}
 }

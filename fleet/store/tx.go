@@ -107,6 +107,7 @@ type Source struct {
 	Sensor string
 	// Sensors that saw it, of what was joined.
 	Sensors []string
+	By      string // who says so; "": Sensor
 }
 
 // Finding is a row of notice.log.
@@ -324,7 +325,7 @@ func (t *Tx) change(from Source, by []string, kind, id string, revision int, bod
 		return wrap(err)
 	}
 	return t.exec("INSERT INTO history (seq, at, kind, id, revision, sensor, sensors, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		int64(from.Seq), unix(from.At), kind, id, revision, from.Sensor, string(names), string(body))
+		int64(from.Seq), unix(from.At), kind, id, revision, cmp.Or(from.By, from.Sensor), string(names), string(body))
 }
 
 // Skip notes that a message was not applied: a repetition, or refused. Who is fed the stream again leaves it out.

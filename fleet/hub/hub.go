@@ -78,6 +78,8 @@ type Options struct {
 
 	Joining *join.Config // nil: notices, incidents and assets are stored as they come. Its functions are the hub's
 
+	keepEvery time.Duration // between times that what can be read again is kept; default 30 s
+
 	// Say is told what a person should know, in a sentence; from any goroutine. Sentences may have what others sent.
 	Say func(string)
 	// Extra is called with the connection when the hub works, for parts that answer or ask beside it; what it returns ends them.
@@ -95,6 +97,7 @@ func (o *Options) defaults() error {
 	o.Silent = cmp.Or(o.Silent, 3*time.Minute)
 	o.Skew = cmp.Or(o.Skew, 10*time.Second)
 	o.Other = cmp.Or(o.Other, 10*time.Minute)
+	o.keepEvery = cmp.Or(o.keepEvery, keepEvery)
 	if o.Replicas == 0 {
 		o.Replicas = 1
 		if len(o.NATS) >= 3 {
@@ -493,6 +496,9 @@ func (h *Hub) follow(ctx context.Context) error {
 	from := m.keptSeq
 	if h.o.Joining != nil {
 		if m.joining, err = newJoining(*h.o.Joining); err != nil {
+			return err
+		}
+		if err := m.joining.names.load(h.db); err != nil {
 			return err
 		}
 		v, err := h.db.Meta("resume")

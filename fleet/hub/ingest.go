@@ -165,7 +165,7 @@ func (m *machine) remember(x message) {
 			_ = m.joining.add(&x) // it was counted then
 		}
 		m.joining.advance(x.at)
-		m.joining.take() // the store has it
+		m.joining.names.hear(m.joining.take()) // the store has it
 	}
 }
 
@@ -205,7 +205,7 @@ func (m *machine) apply(ctx context.Context, b batch) error {
 	if err := tx.SetMeta("looked", fmt.Sprintf("%f %f", m.looked, m.now)); err != nil {
 		return err
 	}
-	keep := time.Since(m.kept) >= keepEvery
+	keep := time.Since(m.kept) >= m.o.keepEvery
 	if keep {
 		if err := m.keep(tx); err != nil {
 			return err
@@ -303,7 +303,11 @@ func (m *machine) one(tx *store.Tx, x *message) (changed bool, err error) {
 	}
 	if m.joining != nil {
 		m.joining.advance(x.at)
-		for _, said := range m.joining.take() {
+		all := m.joining.take()
+		if err := m.joining.names.rename(tx, all); err != nil {
+			return changed, err
+		}
+		for _, said := range all {
 			c, err := m.storeJoined(tx, x, said)
 			if errors.As(err, &refused) { // a bug, or what a hostile sensor made of it
 				m.sensor(fleet.HubSensor, now).refuse(refused.Reason, now)

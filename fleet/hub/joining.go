@@ -35,10 +35,11 @@ type joining struct {
 	skews map[string][]float64
 	ahead map[string]time.Duration
 	told  int64 // the second of the stream that the joiner was told
+	names names
 }
 
 func newJoining(cfg join.Config) (*joining, error) {
-	x := &joining{skews: map[string][]float64{}, ahead: map[string]time.Duration{}}
+	x := &joining{names: newNames(), skews: map[string][]float64{}, ahead: map[string]time.Duration{}}
 	cfg.Finding = func(f *join.Finding) {
 		var told []string
 		for _, t := range f.Told {

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"bytes"
 	"encoding/json"
 
 	"github.com/raytap/raytap/detectors"
@@ -20,28 +19,17 @@ type Telling struct {
 
 // JSON is its row of notice.log, with _sensors, as one that was told before or not.
 func (t *Telling) JSON(update bool) []byte {
-	d := json.NewDecoder(bytes.NewReader(t.row)) // of an object: it was checked when it was stored
-	d.Token()
-	b := make([]byte, 0, len(t.row)+100)
-	for d.More() {
-		key, _ := d.Token()
-		var value json.RawMessage
-		if d.Decode(&value) != nil {
-			break
-		}
-		if key == "update" || key == "_sensors" {
-			continue
-		}
-		name, _ := json.Marshal(key)
-		b = append(append(append(append(b, ','), name...), ':'), value...)
-	}
-	if update {
-		b = append(b, `,"update":true`...)
-	}
 	names, _ := json.Marshal(t.Sensors)
-	b = append(append(append(b, `,"_sensors":`...), names...), '}')
-	b[0] = '{'
-	return b
+	more := []string{`"_sensors":` + string(names)}
+	if update {
+		more = append(more, `"update":true`)
+	}
+	return members(t.row, func(key string, value json.RawMessage) json.RawMessage {
+		if key == "update" || key == "_sensors" {
+			return nil
+		}
+		return value
+	}, more...)
 }
 
 // tell passes on what people are told of in changes, as far as it goes at a time: what it returns is to be taken as spoken before more

@@ -79,7 +79,7 @@ func ParseCredentials(b []byte) (Credentials, error) {
 		}
 	}
 	token, err := jwt.ParseDecoratedJWT(b)
-	if err != nil {
+	if err != nil || strings.Count(token, ".") != 2 { // of what has no such block it returns all
 		return c, errors.New("no user JWT is in it")
 	}
 	claims, err := jwt.DecodeUserClaims(token)

@@ -286,7 +286,7 @@ func (m *machine) one(tx *store.Tx, x *message) (changed bool, err error) {
 		if name == "" || x.stray {
 			name = "(unknown)"
 		}
-		m.sensor(name, now).refuse(refused.Reason, now)
+		m.sensor(name, now).refuse(x.row.Log, refused, now)
 	} else {
 		var new bool
 		changed, new, err = m.row(tx, x, now)
@@ -296,7 +296,7 @@ func (m *machine) one(tx *store.Tx, x *message) (changed bool, err error) {
 			}
 		}
 		if errors.As(err, &refused) {
-			m.sensor(x.row.Sensor, now).refuse(refused.Reason, now)
+			m.sensor(x.row.Sensor, now).refuse(x.row.Log, refused, now)
 		} else if err != nil {
 			return changed, err
 		}
@@ -310,7 +310,7 @@ func (m *machine) one(tx *store.Tx, x *message) (changed bool, err error) {
 		for _, said := range all {
 			c, err := m.storeJoined(tx, x, said)
 			if errors.As(err, &refused) { // a bug, or what a hostile sensor made of it
-				m.sensor(fleet.HubSensor, now).refuse(refused.Reason, now)
+				m.sensor(fleet.HubSensor, now).refuse(said.log, refused, now)
 			} else if err != nil {
 				return changed, err
 			}

@@ -222,6 +222,9 @@ func (c *collector) reload(cfg *Config) {
 	c.tune.Configure(&cfg.Rules, c.e.rules())
 	c.env.Settings = cfg.settings()
 	c.bus.Publish(&detectors.Reload{Env: c.env})
+	for _, l := range c.lanes {
+		l.reload(c.env.Settings)
+	}
 }
 
 // flush brings what was said to where it can be read.

@@ -238,7 +238,6 @@ func (c *collector) take(b *batch) {
 		e.rec.Flush()
 		c.recorded = e.rec.Counts()
 	}
-	c.watch.end()
 	for n, x := range b.order[b.placed:] {
 		c.event(b.placed+n, x)
 	}

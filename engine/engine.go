@@ -126,6 +126,7 @@ type engine struct {
 	recover   bool
 	// standAfter is how long workers and collector of a live source may take for one step before that is said.
 	standAfter time.Duration
+	pulse      pulse
 	// apart says whether workers and collector have goroutines of their own for the next batch, or the reader does it all.
 	// fill is how full the source is, in percent.
 	apart func(fill int) bool
@@ -207,6 +208,12 @@ func (e *engine) run(ctx context.Context) (Stats, error) {
 	var wg sync.WaitGroup
 	if e.beside {
 		capture.ReadAhead(e.src)
+	}
+	if e.live {
+		stop := make(chan struct{})
+		defer close(stop)
+		e.pulse.spent[0].Store(int64(cpuTime()))
+		go e.pulse.run(max(e.standAfter/beats, time.Millisecond), stop)
 	}
 	r, began := newReader(e), cpuTime()
 	for _, w := range e.workers {

@@ -113,7 +113,6 @@ func (l *lane) take(b *batch) {
 		}
 	}
 	l.bus.Reading = 0
-	l.watch.end()
 	l.clock = b.clock
 	b.said[l.id] = l.said
 	b.looks[l.id] = laneCounts{l.bus.LooksCut, l.bus.LookWork, stood}

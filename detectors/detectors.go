@@ -1,6 +1,6 @@
 // Package detectors is the contract between events and findings.
 //
-// In: every event of a run, in order, on one goroutine. Out: findings, each a sentence that says who did what to whom
+// In: every event of a run, in order, on one goroutine, which others may run beside. Out: findings, each a sentence that says who did what to whom
 // and carries its evidence. Each detector is a folder below this one; one line in the engine's registry turns it on.
 // The Go type of an event is its topic: a detector says On(bus, func(t *http.Transaction) {...}) and keeps whatever
 // state it needs in plain, bounded tables.

@@ -170,7 +170,7 @@ func TestShuntedCases(t *testing.T) {
 	var shunted, shunts, packets atomic.Uint64
 	t.Run("all", func(t *testing.T) { // which is over when all cases are
 		for i, file := range files {
-			if testing.Short() && i%8 > 0 {
+			if testing.Short() && i%8 > 0 && !strings.HasSuffix(file, "benign-tls-on.pcap.gz") {
 				continue
 			}
 			t.Run(filepath.Base(file), func(t *testing.T) {
@@ -181,6 +181,7 @@ func TestShuntedCases(t *testing.T) {
 				if a, b := plain.stats, shunt.stats; a.Packets != b.Packets || a.Bytes != b.Bytes || a.Flow.GapBytes != b.Flow.GapBytes || a.Flow.AckedBytes != b.Flow.AckedBytes {
 					t.Errorf("%d packets, %d bytes, %d missing, %d acknowledged; when shunted %d, %d, %d, %d", a.Packets, a.Bytes, a.Flow.GapBytes, a.Flow.AckedBytes, b.Packets, b.Bytes, b.Flow.GapBytes, b.Flow.AckedBytes)
 				}
+				t.Logf("%d of %d packets shunted, %d times", shunt.stats.Flow.Shunted, shunt.stats.Packets, shunt.stats.Flow.Shunts)
 				shunted.Add(shunt.stats.Flow.Shunted)
 				shunts.Add(shunt.stats.Flow.Shunts)
 				packets.Add(shunt.stats.Packets)
@@ -210,7 +211,8 @@ func shuntedCase(t *testing.T, file string) (plain, shunt *listener) {
 		if f.Link != ethernet || send(append(f.Data, make([]byte, max(f.WireLen-len(f.Data), 0))...)) != nil {
 			continue
 		}
-		if n++; n%8 == 0 {
+		const slow = 4096 // what is decided of flows is decided by then; behind them is bulk
+		if n++; n%8 == 0 && n < slow || n%64 == 0 {
 			time.Sleep(5 * time.Millisecond) // a block of the ring comes after 4
 		}
 	}

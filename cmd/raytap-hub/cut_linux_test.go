@@ -213,7 +213,7 @@ func TestCut(t *testing.T) {
 		late = sideways(t, "search", "--data", data, "--log", "http", "--host", "10.1.0.1", "--sensor", "node-1")
 	})
 	until(t, "the end of a search of a sensor that is cut off", func() bool { return late.code.Load() >= 0 })
-	if !strings.Contains(late.p.text(), "node-1: it does not answer") || late.code.Load() == 0 || time.Duration(late.took.Load()) > 15*time.Second {
+	if !strings.Contains(late.p.text(), "node-1: it does not answer") || late.code.Load() == 0 || time.Duration(late.took.Load()) > time.Minute {
 		t.Errorf("%v: %.2000s", time.Duration(late.took.Load()), late.p.text())
 	}
 	if long {

@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"sync/atomic"
 )
 
 const (
@@ -22,11 +21,9 @@ const (
 	publishHolds = 12 << 20
 )
 
-// held is how much of the heap gets no room to grow. As the collector's pace, it is one for the process.
-var held atomic.Uint64
-
-// paceMemory sets the collector's pace, and again after each of its cycles. GOGC in the environment goes above it.
-func paceMemory() {
+// paceMemory sets the collector's pace, and again after each of its cycles. held, which is called then, is how much of what lives
+// gets no room. GOGC in the environment goes above it. It is called once.
+func paceMemory(held func() uint64) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
@@ -37,7 +34,7 @@ func paceMemory() {
 	var next func(*cycle)
 	next = func(c *cycle) {
 		metrics.Read(live)
-		if p := growth(live[0].Value.Uint64(), held.Load()); p < now*9/10 || p > now*11/10 {
+		if p := growth(live[0].Value.Uint64(), held()); p < now*9/10 || p > now*11/10 {
 			now = p
 			debug.SetGCPercent(p)
 		}

@@ -115,6 +115,7 @@ func credentialsOf(path, sensor string) string {
 
 // open makes a shipper for each transport, which it closes if that fails.
 func (p *publisher) open(cfg *config.Config, transports []ship.Transport, follow bool) (all []shipping, err error) {
+	held.Store(publishHolds * uint64(min(len(transports), 1)))
 	for i, t := range transports {
 		s, err := ship.Open(ship.Options{
 			Dir: cfg.Out, Sensor: cfg.Peer(), Logs: cfg.Publish.Logs, Transport: t, Modes: cfg.Modes(), Follow: follow, Say: p.say, Beat: p.beat,

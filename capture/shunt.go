@@ -38,6 +38,7 @@ type shuntSide struct {
 	ack  uint32 // what the side has acknowledged
 	unit uint32 // of its window
 	bits uint32
+	via  [viaSize]byte // the tunnel that its packets come through; of zeros: none
 }
 
 // Bits of shuntSide.
@@ -50,6 +51,7 @@ const (
 // shuntCounts is what the kernel has counted of a side, since Put.
 type shuntCounts struct {
 	packets, bytes, wire, payload uint64
+	outer                         uint64 // bytes of IP of the tunnel's packets
 	acked                         uint64 // by how much ack has moved
 	run                           uint64 // payload since the other side had any
 	last                          Time
@@ -83,6 +85,8 @@ type ShuntConfig struct {
 	Least, Tail uint64
 	// Keeps, if set, says whether a recorder keeps the next packet of a flow, which is not shunted then.
 	Keeps func(f *Facts) bool
+	// Outers brings what is counted to the tunnels that it came through. Without, flows in tunnels are not shunted.
+	Outers *Outers
 }
 
 // Defaults of ShuntConfig.
@@ -106,19 +110,21 @@ const (
 
 // shunted is what a flow has that is shunted, was, or is about to be.
 type shunted struct {
-	asked   [2]bool // from is set
-	from    [2]uint32
-	slot    uint32
-	backoff uint8
-	place   int    // in Shard.shunts
-	next    uint64 // payload of the flow from which on it may be shunted again
-	at      Time
-	read    Time // when its counts were read
-	moved   Time // when they had changed
-	was     [2]shuntCounts
-	seq     [2]uint64 // where the counts begin: by the side's sequence numbers, with their wraps
-	ack     [2]uint64 // and what the side had acknowledged
-	based   [2]bool   // seq is known
+	asked      [2]bool // from is set
+	from       [2]uint32
+	slot       uint32
+	backoff    uint8
+	place      int    // in Shard.shunts
+	next       uint64 // payload of the flow from which on it may be shunted again
+	at         Time
+	read       Time // when its counts were read
+	moved      Time // when they had changed
+	was        [2]shuntCounts
+	seq        [2]uint64 // where the counts begin: by the side's sequence numbers, with their wraps
+	ack        [2]uint64 // and what the side had acknowledged
+	based      [2]bool   // seq is known
+	outers     [2]*outer // tunnels that the sides' packets came through; nil: none
+	outerSides [2]uint8  // sides of those from which they came
 }
 
 // consider shunts the flow if nobody wants its bytes. It is called where Progress is told, so that it costs bulk one look
@@ -191,6 +197,11 @@ func (f *flow) consider() {
 			to.bits |= bitWindow
 		}
 	}
+	var outers [2]*outer
+	var outerSides [2]uint8
+	if !s.through(f.more, &sides, &outers, &outerSides) {
+		return
+	}
 	var put bool
 	if x.slot, x.at, put = c.Shunt.Put(&f.key, &sides); !put {
 		s.Counters.ShuntFull++
@@ -202,6 +213,12 @@ func (f *flow) consider() {
 	for side := range t.ep {
 		e := &t.ep[side]
 		x.ack[side^1] = full(e.ackSeq, e.ackWraps)
+	}
+	x.outers, x.outerSides = outers, outerSides
+	for _, o := range outers {
+		if o != nil {
+			c.Outers.begin(o)
+		}
 	}
 	f.shunted = true
 	x.place = len(s.shunts)
@@ -228,9 +245,9 @@ func (f *flow) plain() bool {
 	return t.ep[0].plain() && t.ep[1].plain()
 }
 
-// plain reports whether nothing is in doubt or in dispute, nothing waits, and no tunnel is carried.
+// plain reports whether nothing is in doubt or in dispute, and nothing waits.
 func (x *flowMore) plain() bool {
-	return x.strict == nil && x.disp == nil && x.begun == nil && !x.renewal && !x.doubt && !x.aside && x.wait == nil && x.tunnel == nil && x.carried == 0
+	return x.strict == nil && x.disp == nil && x.begun == nil && !x.renewal && !x.doubt && !x.aside && x.wait == nil
 }
 
 // plain reports whether the side is in the middle of its stream, and all that it sent is delivered.
@@ -293,6 +310,12 @@ func (f *flow) unshunt() {
 	s.cfg.Shunt.Shunt.Take(&f.key, x.slot, &c)
 	n := c[0].packets + c[1].packets
 	f.absorb(x, &c)
+	for i, o := range x.outers {
+		if o != nil {
+			s.cfg.Shunt.Outers.end(o)
+			x.outers[i] = nil
+		}
+	}
 	f.shunted, x.next = false, 0
 	if n >= shuntWorth {
 		x.backoff = 0
@@ -312,6 +335,14 @@ func (f *flow) reshunt() {
 	}
 	if f.consider(); !f.shunted {
 		f.more.shunt.asked = [2]bool{}
+	}
+}
+
+// TakeBack ends the shunting of all flows, and brings what was counted to the flows of their tunnels: those of other shards
+// have it when their shard ends.
+func (s *Shard) TakeBack() {
+	for len(s.shunts) > 0 {
+		s.flow(s.shunts[len(s.shunts)-1]).unshunt()
 	}
 }
 
@@ -380,6 +411,7 @@ func (f *flow) absorb(x *shunted, c *[2]shuntCounts) {
 			}
 		}
 		run[f.streamDir(side)] = now.run
+		f.throughTunnel(x, i, now.packets-was.packets, now.outer-was.outer, now.last)
 	}
 	if !some {
 		return

@@ -117,7 +117,7 @@ func sameConns(t *testing.T, want, got *listener, elsewhere bool) {
 		}
 		for c, v := range x {
 			w := y[c]
-			if v == w || elsewhere && c == "uid" {
+			if v == w || elsewhere && (c == "uid" || c == "tunnel_parents") {
 				continue
 			}
 			if c == "duration" || elsewhere && c == "ts" {
@@ -459,7 +459,17 @@ func TestShuntHidesNothing(t *testing.T) {
 
 // TestShuntAtMirror: the driver of a mirror drops what is counted, and the counts are what a sensor at the other end has.
 func TestShuntAtMirror(t *testing.T) {
+	t.Run("bare", func(t *testing.T) { shuntAtMirror(t, nil) })
+	for _, i := range []int{1, 8} {
+		t.Run(arounds[i].name, func(t *testing.T) { shuntAtMirror(t, arounds[i].wrap) })
+	}
+}
+
+func shuntAtMirror(t *testing.T, wrap func([]byte) []byte) {
 	send := cable(t)
+	if bare := send; wrap != nil {
+		send = func(frame []byte) error { return bare(wrap(frame)) }
+	}
 	shunting := &capture.ShuntConfig{After: capture.ShuntAfter, Least: capture.ShuntLeast, Tail: capture.ShuntTail}
 	plain := listenLive(t, engine.Default(), capture.LiveConfig{Interfaces: []string{"v0"}}, nil)
 	shunt := listenLive(t, engine.Default(), capture.LiveConfig{Mirror: []string{"v*"}}, shunting)
@@ -486,7 +496,8 @@ func TestShuntAtMirror(t *testing.T) {
 	sameConns(t, plain, shunt, true)
 	sameFindings(t, plain, shunt)
 	f := &shunt.stats.Flow
-	if f.Shunted < 400 || beside.stats.Packets+f.Shunted != shunt.stats.Packets {
+	// What passed the driver right before the flow was in the table is counted at the socket.
+	if again := beside.stats.Packets + f.Shunted - shunt.stats.Packets; f.Shunted < 400 || again > 16 {
 		t.Errorf("%d of %d packets were shunted, %d times, and %d came to a socket", f.Shunted, shunt.stats.Packets, f.Shunts, beside.stats.Packets)
 	}
 	out, _ := exec.Command("ip", "-d", "link", "show", "v1").CombinedOutput()

@@ -232,6 +232,9 @@ type dialog struct {
 	tag  int // VLAN; 0: none
 	v6   bool
 	n    int
+	// Of other ends. 0: the dashboard's port.
+	client, server [4]byte
+	sport          uint16
 }
 
 // segment sends one of side.
@@ -243,6 +246,10 @@ func (d *dialog) segment(side int, flags byte, seq uint32, ttl byte, options, pa
 		b = append(b, 0x81, 0, byte(d.tag>>8), byte(d.tag))
 	}
 	ports := [2]uint16{d.port, 8265}
+	ends := [2][4]byte{{203, 0, 113, 66}, {10, 20, 0, 10}}
+	if d.sport != 0 {
+		ports[1], ends = d.sport, [2][4]byte{d.client, d.server}
+	}
 	n := 20 + len(options) + len(payload)
 	var pseudo uint32
 	be := binary.BigEndian
@@ -265,6 +272,9 @@ func (d *dialog) segment(side int, flags byte, seq uint32, ttl byte, options, pa
 		b = be.AppendUint16(b, uint16(n))
 		b = append(b, 6, ttl)
 		a := [2][]byte{{0x20, 1, 0x0d, 0xb8, 15: 66}, {0xfd, 0x10, 15: 10}}
+		for i := range a {
+			copy(a[i][11:], ends[i][:])
+		}
 		b = append(append(b, a[side]...), a[1-side]...)
 		add(b[len(b)-32:])
 	} else {
@@ -273,8 +283,7 @@ func (d *dialog) segment(side int, flags byte, seq uint32, ttl byte, options, pa
 		b = append(b, 0x45, 0)
 		b = be.AppendUint16(b, uint16(20+n))
 		b = append(b, 0, 0, 0x40, 0, ttl, 6, 0, 0)
-		a := [2][]byte{{203, 0, 113, 66}, {10, 20, 0, 10}}
-		b = append(append(b, a[side]...), a[1-side]...)
+		b = append(append(b, ends[side][:]...), ends[1-side][:]...)
 		add(b[ip:])
 		be.PutUint16(b[ip+10:], fold())
 		pseudo = 0

@@ -32,6 +32,7 @@ type mixed struct {
 	talks []*talk
 	n     int // connections so far
 	over  bool
+	large bool // segments are as the kernel has merged them, so that few of them are much
 }
 
 // talk is one connection under way.
@@ -166,7 +167,10 @@ func (m *mixed) put(d *dialog, side int, p []byte) {
 
 // size is that of what goes in one segment: as on the wire, or as the kernel has merged it.
 func (m *mixed) size() int {
-	if m.rng.IntN(2) == 0 {
+	switch {
+	case m.large:
+		return 1448 * (20 + m.rng.IntN(21))
+	case m.rng.IntN(2) == 0:
 		return 1448
 	}
 	return 1448 * (2 + m.rng.IntN(39))
@@ -288,8 +292,8 @@ func (m *mixed) frame() []byte {
 // TestShuntedMix: an hour of a cluster's traffic says the same whether flows are shunted or not. What is sent goes as fast as
 // the sensor takes it that reads all: RAYTAP_SHUNT_MIX says for how long.
 func TestShuntedMix(t *testing.T) {
-	span := 2 * time.Second
-	if long := os.Getenv("RAYTAP_SHUNT_MIX"); long != "" {
+	span, long := time.Second, os.Getenv("RAYTAP_SHUNT_MIX")
+	if long != "" {
 		var err error
 		if span, err = time.ParseDuration(long); err != nil {
 			t.Fatal(err)
@@ -298,7 +302,7 @@ func TestShuntedMix(t *testing.T) {
 	send := cable(t)
 	shunting := &capture.ShuntConfig{After: capture.ShuntAfter, Least: capture.ShuntLeast, Tail: capture.ShuntTail}
 	plain, shunt := listenLive(t, engine.Default(), capture.LiveConfig{}, nil), listenLive(t, engine.Default(), capture.LiveConfig{}, shunting)
-	m := &mixed{t: t, rng: rand.New(rand.NewPCG(1, 2)), junk: make([]byte, 1<<20), hello: handshake(t)}
+	m := &mixed{t: t, rng: rand.New(rand.NewPCG(1, 2)), junk: make([]byte, 1<<20), hello: handshake(t), large: long == ""}
 	for i := range m.junk {
 		m.junk[i] = byte(m.rng.Uint32())
 	}

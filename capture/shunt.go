@@ -102,6 +102,9 @@ const (
 	// and a flow that had no packet for so long is not counted in the kernel any more: it costs nothing there or here, and
 	// its place is for those that have some.
 	shuntQuiet = Time(10e9)
+	// What is found in the bytes before those that nobody wants is found after so long, and whether a recorder keeps the flow
+	// for that is known then.
+	shuntSettles = Time(100e6)
 	// A flow whose shunting ended before the kernel had counted so many packets is shunted again after twice as many bytes
 	// each time.
 	shuntWorth = 64
@@ -115,6 +118,7 @@ type shunted struct {
 	slot       uint32
 	backoff    uint8
 	place      int    // in Shard.shunts
+	settles    Time   // when it may be, where there is a recorder; 0: its bytes are wanted
 	next       uint64 // payload of the flow from which on it may be shunted again
 	at         Time
 	read       Time // when its counts were read
@@ -149,21 +153,24 @@ func (f *flow) consider() {
 	n, watch, ok := f.unwanted()
 	if !ok || max(n[0], n[1]) < c.Least+c.Tail {
 		if x != nil {
-			x.asked = [2]bool{}
+			x.asked, x.settles = [2]bool{}, 0
 		}
 		return
 	}
-	if c.Keeps != nil {
-		for side := range t.ep {
-			facts := Facts{Start: f.start, Sent: f.ipBytes[side], Dear: f.dear, Whole: f.whole, Services: f.services}
-			if c.Keeps(&facts) {
-				return
-			}
-		}
+	if f.kept() {
+		return
 	}
 	if x == nil {
 		x = &shunted{}
 		f.extra().shunt = x
+	}
+	if c.Keeps != nil {
+		if x.settles == 0 {
+			x.settles = s.now + shuntSettles
+		}
+		if s.now < x.settles {
+			return
+		}
 	}
 	// What the answer rests on must have arrived: another copy that comes before that could be the one that counts.
 	for side := range t.ep {
@@ -223,6 +230,20 @@ func (f *flow) consider() {
 	f.shunted = true
 	x.place = len(s.shunts)
 	s.shunts = append(s.shunts, f.idx)
+}
+
+// kept reports whether a recorder keeps more of the flow.
+func (f *flow) kept() bool {
+	keeps := f.sh.cfg.Shunt.Keeps
+	if keeps == nil {
+		return false
+	}
+	for side := range f.tcp.ep {
+		if facts := f.facts(uint8(side)); keeps(&facts) {
+			return true
+		}
+	}
+	return false
 }
 
 // marked says whether a letter of the history is there for side.
@@ -316,7 +337,7 @@ func (f *flow) unshunt() {
 			x.outers[i] = nil
 		}
 	}
-	f.shunted, x.next = false, 0
+	f.shunted, x.next, x.settles = false, 0, 0
 	if n >= shuntWorth {
 		x.backoff = 0
 		return
@@ -364,6 +385,10 @@ func (s *Shard) readShunts() {
 		var c [2]shuntCounts
 		s.cfg.Shunt.Shunt.Read(x.slot, &c)
 		f.absorb(x, &c)
+		if f.kept() || f.detained(x) { // there is a finding about it meanwhile
+			f.unshunt()
+			i--
+		}
 	}
 }
 

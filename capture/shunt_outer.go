@@ -84,6 +84,16 @@ func (o *Outers) post(x *outer) {
 	}
 }
 
+// allows reports whether packets from a side may still be counted.
+func (o *Outers) allows(x *outer, side uint8) bool {
+	if x.key.proto != ProtoUDP {
+		return true
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return x.may[side]
+}
+
 // begin says that a direction of a flow in the tunnel is shunted, end that it is not any more.
 func (o *Outers) begin(x *outer) {
 	o.mu.Lock()
@@ -243,7 +253,7 @@ func (f *flow) mayCount(side uint8) bool {
 		return false
 	}
 	if keeps := f.sh.cfg.Shunt.Keeps; keeps != nil {
-		facts := Facts{Start: f.start, Sent: f.ipBytes[side], Dear: f.dear, Whole: f.whole, Services: f.services}
+		facts := f.facts(side)
 		return !keeps(&facts)
 	}
 	return true
@@ -370,4 +380,14 @@ func (f *flow) throughTunnel(x *shunted, side int, packets, bytes uint64, last T
 		f.enter(v[side].tunnel) // as with each packet that comes through another than the one before it
 	}
 	f.sh.cfg.Shunt.Outers.add(o, x.outerSides[side], packets, bytes, last)
+}
+
+// detained reports whether a tunnel that packets of the flow come through is to be delivered now.
+func (f *flow) detained(x *shunted) bool {
+	for i, o := range x.outers {
+		if o != nil && !f.sh.cfg.Shunt.Outers.allows(o, x.outerSides[i]) {
+			return true
+		}
+	}
+	return false
 }

@@ -52,7 +52,7 @@ func newWorker(e *engine, id, n int) *worker {
 	kit := registry.NewKit(registry.Options{Home: e.home, Balancers: e.balancers, Shed: w.shedding, Copies: e.cfg.copies()})
 	w.interp = kit.Interpreters
 	if e.rec != nil {
-		w.judge = e.rec.Policy().Judge()
+		w.judge = e.rec.Judge()
 	}
 	streams := zeekview.NewStreams(kit.Decoders, kit.HTTP, zeekview.Options{More: e.cfg.LogMore})
 	fc.Admits = streams.Admits()

@@ -354,6 +354,7 @@ func viaKind(src, dst uint16, v6 bool) uint8 {
 
 // through asks the tunnels of both sides, and writes for the kernel what they are.
 func (s *Shard) through(x *flowMore, sides *[2]shuntSide, outers *[2]*outer, outerSide *[2]uint8) bool {
+	all := true
 	for i, v := range x.via {
 		if v.tunnel == nil {
 			continue
@@ -362,12 +363,11 @@ func (s *Shard) through(x *flowMore, sides *[2]shuntSide, outers *[2]*outer, out
 		if !ok || s.cfg.Shunt.Outers == nil {
 			return false
 		}
-		if outers[i] = s.cfg.Shunt.Outers.ask(&k, side); outers[i] == nil {
-			return false
-		}
+		outers[i] = s.cfg.Shunt.Outers.ask(&k, side)
+		all = all && outers[i] != nil
 		sides[i].via, outerSide[i] = b, side
 	}
-	return true
+	return all
 }
 
 // throughTunnel counts packets of side for the tunnel that they came through.

@@ -134,10 +134,12 @@ type shunted struct {
 // consider shunts the flow if nobody wants its bytes. It is called where Progress is told, so that it costs bulk one look
 // in 64 KiB and all else nothing.
 func (f *flow) consider() {
-	s := f.sh
-	c := &s.cfg.Shunt
-	t := f.tcp
-	if t == nil || f.shadow || f.shunted {
+	c, t := &f.sh.cfg.Shunt, f.tcp
+	switch {
+	case f.shadow || f.shunted:
+		return
+	case t == nil:
+		f.considerDatagrams()
 		return
 	}
 	sum := f.payload[0] + f.payload[1]
@@ -164,13 +166,8 @@ func (f *flow) consider() {
 		x = &shunted{}
 		f.extra().shunt = x
 	}
-	if c.Keeps != nil {
-		if x.settles == 0 {
-			x.settles = s.now + shuntSettles
-		}
-		if s.now < x.settles {
-			return
-		}
+	if !f.settled(x) {
+		return
 	}
 	// What the answer rests on must have arrived: another copy that comes before that could be the one that counts.
 	for side := range t.ep {
@@ -182,7 +179,12 @@ func (f *flow) consider() {
 			return
 		}
 	}
-	var sides [2]shuntSide
+	f.leave(x, f.told(n, watch))
+}
+
+// told is what the kernel is told of both sides, of which so much is unwanted.
+func (f *flow) told(n [2]uint64, watch [2]bool) (sides [2]shuntSide) {
+	t := f.tcp
 	for i := range sides {
 		side := uint8(i)
 		e, peer, to := &t.ep[side], &t.ep[side^1], &sides[i]
@@ -192,7 +194,7 @@ func (f *flow) consider() {
 		case n[i] >= Unending:
 			to.left = Unending
 		default:
-			to.left = n[i] - min(n[i], c.Tail)
+			to.left = n[i] - min(n[i], f.sh.cfg.Shunt.Tail)
 		}
 		if watch[i] {
 			to.bits |= bitWatch
@@ -204,6 +206,13 @@ func (f *flow) consider() {
 			to.bits |= bitWindow
 		}
 	}
+	return sides
+}
+
+// leave leaves the flow to the kernel, if its tunnels agree and there is room.
+func (f *flow) leave(x *shunted, sides [2]shuntSide) {
+	s := f.sh
+	c := &s.cfg.Shunt
 	var outers [2]*outer
 	var outerSides [2]uint8
 	if !s.through(f.more, &sides, &outers, &outerSides) {
@@ -212,14 +221,16 @@ func (f *flow) consider() {
 	var put bool
 	if x.slot, x.at, put = c.Shunt.Put(&f.key, &sides); !put {
 		s.Counters.ShuntFull++
-		x.next = sum + c.Least
+		x.next = f.payload[0] + f.payload[1] + c.Least
 		return
 	}
 	s.Counters.Shunts++
 	x.read, x.moved, x.was, x.based = s.now, s.now, [2]shuntCounts{}, [2]bool{}
-	for side := range t.ep {
-		e := &t.ep[side]
-		x.ack[side^1] = full(e.ackSeq, e.ackWraps)
+	if t := f.tcp; t != nil {
+		for side := range t.ep {
+			e := &t.ep[side]
+			x.ack[side^1] = full(e.ackSeq, e.ackWraps)
+		}
 	}
 	x.outers, x.outerSides = outers, outerSides
 	for _, o := range outers {
@@ -232,14 +243,23 @@ func (f *flow) consider() {
 	s.shunts = append(s.shunts, f.idx)
 }
 
+// settled reports whether what was found before the bytes that nobody wants is known to a recorder, if there is one.
+func (f *flow) settled(x *shunted) bool {
+	now := f.sh.now
+	if x.settles == 0 {
+		x.settles = now + shuntSettles
+	}
+	return f.sh.cfg.Shunt.Keeps == nil || now >= x.settles
+}
+
 // kept reports whether a recorder keeps more of the flow.
 func (f *flow) kept() bool {
 	keeps := f.sh.cfg.Shunt.Keeps
 	if keeps == nil {
 		return false
 	}
-	for side := range f.tcp.ep {
-		if facts := f.facts(uint8(side)); keeps(&facts) {
+	for side := range f.pkts {
+		if facts := f.facts(uint8(side)); keeps(&facts) && (f.tcp != nil || f.pkts[side] > 0) {
 			return true
 		}
 	}
@@ -310,6 +330,12 @@ func (f *flow) unwanted() (n [2]uint64, watch [2]bool, ok bool) {
 // ever, and any other has ended it.
 func (s *Shard) delivered(f *flow, p *Packet) {
 	x := f.more.shunt
+	if f.tcp == nil {
+		if _, side := orient(p); !f.active[side] || f.over() {
+			f.unshunt()
+		}
+		return
+	}
 	if x.at != 0 && p.Time < x.at || x.at == 0 && s.cfg.Shunt.Shunt.Out(x.slot) == 0 {
 		if p.Flags&(FlagSYN|FlagFIN|FlagRST|FlagURG|FlagACK) == FlagACK && !f.over() {
 			return
@@ -394,6 +420,10 @@ func (s *Shard) readShunts() {
 
 // absorb takes over what was counted since the last time.
 func (f *flow) absorb(x *shunted, c *[2]shuntCounts) {
+	if f.tcp == nil {
+		f.absorbDatagrams(x, c)
+		return
+	}
 	s, t := f.sh, f.tcp
 	var passed, run [2]uint64
 	some := false

@@ -212,6 +212,7 @@ func (p *shuntProgram) instructions() (asm.Instructions, error) {
 	p.ip6(c, inside)
 	p.find(c)
 	p.tcp(c)
+	p.datagrams(c)
 	drop, pass := int32(0), int64(p.snap)
 	if p.xdp {
 		drop, pass = 1, 2
@@ -428,6 +429,7 @@ func (c *code) out(reason int32, after string) {
 // tcp judges the segment and counts it. A step that finds it to be anything but the plain next one ends the shunting. What
 // steps leave in R2, R3 and R4 holds until beginnings.
 func (p *shuntProgram) tcp(c *code) {
+	c.add(get(r1, fp, fpKey+36, byte1), asm.JEq.Imm(r1, ProtoUDP, "datagrams"))
 	c.shape()
 	c.tunnel()
 	c.flags()
@@ -596,11 +598,8 @@ func (p *shuntProgram) count(c *code) {
 		get(r3, fp, fpAhead, dword),
 		asm.Mov.Imm(r1, 1), asm.AddAtomic.Mem(r7, r1, dword, sidePackets),
 		get(r1, fp, fpIPLen, dword), asm.AddAtomic.Mem(r7, r1, dword, sideBytes),
-		get(r1, fp, fpLen, dword),
 	)
-	if !p.xdp && p.link == linkEthernet { // the tag that the card took off
-		c.add(get(r2, r6, skbTagged, word), asm.LSh.Imm(r2, 2), asm.Add.Reg(r1, r2))
-	}
+	p.wire(c)
 	c.add(
 		asm.AddAtomic.Mem(r7, r1, dword, sideWire), get(r2, fp, fpPayload, dword),
 		get(r1, fp, fpRight, word), asm.StoreMem(r7, sideRight, r1, word),
@@ -634,6 +633,14 @@ func (p *shuntProgram) count(c *code) {
 	)
 	c.at(still)
 	c.add(asm.Ja.Label("drop"))
+}
+
+// wire leaves the length of the frame in R1, with the tag that the card took off.
+func (p *shuntProgram) wire(c *code) {
+	c.add(get(r1, fp, fpLen, dword))
+	if !p.xdp && p.link == linkEthernet {
+		c.add(get(r2, r6, skbTagged, word), asm.LSh.Imm(r2, 2), asm.Add.Reg(r1, r2))
+	}
 }
 
 // classic translates the user's filter. A is R7, X is R8. As in classic BPF a load beyond the frame ends the program, and

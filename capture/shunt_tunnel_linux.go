@@ -18,6 +18,7 @@ func (p *shuntProgram) outer(c *code) {
 		asm.Mov.Reg(r1, r8), asm.And.Imm(r1, 0xff), asm.JEq.Imm(r1, protoGRE, "gre"),
 	)
 	p.udp(c)
+	p.datagram(c)
 	p.gre(c)
 }
 
@@ -41,14 +42,18 @@ func (p *shuntProgram) udp(c *code) {
 		get(r1, fp, fpHead+2, half), swap(r1, half), get(r2, fp, fpHead+8, byte1),
 		asm.JEq.Imm(r1, portVXLAN, "vxlan"), asm.JEq.Imm(r1, portGeneve, "geneve"),
 		// Elsewhere every bit must be as it is by default.
-		get(r2, fp, fpHead+8, word), swap(r2, word), asm.JNE.Imm(r2, 0x08000000, "pass"),
-		get(r2, fp, fpHead+15, byte1), asm.JNE.Imm(r2, 0, "pass"),
-		asm.JEq.Imm(r1, portVXLANLinux, "vxlan_known"),
-		asm.Mov.Reg(r3, r8), asm.RSh.Imm(r3, 8), asm.JNE.Imm(r3, 0, "pass"), get(r2, fp, fpHead, half), swap(r2, half),
+		get(r4, fp, fpHead+8, word), swap(r4, word), get(r5, fp, fpHead+15, byte1), // R4, R5: of the header
+		asm.JNE.Imm(r1, portVXLANLinux, "any"), asm.JNE.Imm(r4, 0x08000000, "pass"), asm.JEq.Imm(r5, 0, "vxlan_known"), asm.Ja.Label("pass"),
 	)
+	c.at("any")
+	c.add(get(r2, fp, fpHead, half), swap(r2, half))
 	for _, port := range tunnelPorts {
 		c.add(asm.JEq.Imm(r1, int32(port), "pass"), asm.JEq.Imm(r2, int32(port), "pass"))
 	}
+	c.add(
+		asm.JNE.Imm(r4, 0x08000000, "datagram"), asm.JNE.Imm(r5, 0, "datagram"),
+		asm.Mov.Reg(r3, r8), asm.RSh.Imm(r3, 8), asm.JNE.Imm(r3, 0, "pass"),
+	)
 	entered(c, viaVXLANShape)
 	c.add(asm.Ja.Label("ether_in"))
 	c.at("vxlan")

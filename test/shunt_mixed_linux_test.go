@@ -179,6 +179,22 @@ func (m *mixed) size() int {
 // begin begins the next connection.
 func (m *mixed) begin() {
 	switch k := m.rng.IntN(100); {
+	case k < 5: // what nodes encrypt, of UDP
+		port, size := uint16(1024+m.n%60000), m.size()
+		a := &around{proto: 17, port: 51820, header: []byte("\x04\x00\x00\x00\x01\x02\x03\x04")}
+		m.talk(51820, func(d *dialog) {
+			for range 1 + m.rng.IntN(4000) {
+				if m.over {
+					break
+				}
+				b := a.wrap(m.part(size))
+				binary.BigEndian.PutUint16(b[34:], port)
+				if m.rng.IntN(3) == 0 {
+					b = answer(b)
+				}
+				_ = d.send(b)
+			}
+		})
 	case k < 30: // kept alive
 		m.talk(80, func(d *dialog) {
 			m.open(d)

@@ -40,9 +40,12 @@ func TestShuntWithFilter(t *testing.T) {
 				d.say(0, "\x85\x01\x02\x03hello")
 				all = append(all, d)
 			}
-			for range 8 {
+			for i := range 8 {
 				for _, d := range all {
 					d.bulk(0, 2<<20)
+				}
+				if i == 2 {
+					time.Sleep(300 * time.Millisecond) // the sensors have read it
 				}
 			}
 			for _, d := range all {

@@ -49,6 +49,7 @@ type listener struct {
 	stats engine.Stats
 	done  sync.WaitGroup
 	seen  atomic.Uint64 // packets that were delivered and are done with
+	all   atomic.Uint64 // with those that were not
 	said  []string
 }
 
@@ -60,7 +61,10 @@ func listenLive(t *testing.T, cfg engine.Config, live capture.LiveConfig, shunti
 	if live.Interfaces == nil {
 		live.Interfaces = []string{"v1"}
 	}
-	cfg.Progress = func(s engine.Stats) { l.seen.Store(s.Packets - s.Flow.Shunted) }
+	cfg.Progress = func(s engine.Stats) {
+		l.seen.Store(s.Packets - s.Flow.Shunted)
+		l.all.Store(s.Packets)
+	}
 	live.Notice = func(s string) { l.said = append(l.said, s) }
 	var err error
 	if l.src, err = capture.OpenLive(live); err != nil {
@@ -86,6 +90,13 @@ func (l *listener) end() {
 	l.src.Stop()
 	l.done.Wait()
 	l.src.Close()
+}
+
+// has waits until the sensor knows of n packets.
+func (l *listener) has(n int) {
+	for begin := time.Now(); l.all.Load() < uint64(n) && time.Since(begin) < time.Minute; {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // sameConns compares two logs of connections: times within a millisecond, all else equal. elsewhere says that the sensors

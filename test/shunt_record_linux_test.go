@@ -80,12 +80,13 @@ func TestShuntAndRecord(t *testing.T) {
 		d.wait = wait(d)
 		d.open([2]uint32{1, 1})
 		d.say(0, "\x85\x01\x02\x03hello")
-		d.bulk(0, 80<<20)
-		d.bulk(1, 80<<20)
+		d.bulk(0, 60<<20)
+		shunt.has(d.n)
+		d.bulk(1, 20<<20)
 		d.job() // all is kept behind it, up to the bound
 		time.Sleep(300 * time.Millisecond)
 		d.bulk(1, 4<<20)
-		d.bulk(0, 80<<20)
+		d.bulk(0, 20<<20)
 		d.close()
 		n = d.n
 	}

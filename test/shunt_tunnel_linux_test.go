@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -132,7 +133,8 @@ func sameTunnels(t *testing.T, want, got *listener) {
 func TestShuntInTunnels(t *testing.T) {
 	shunting := &capture.ShuntConfig{After: capture.ShuntAfter, Least: capture.ShuntLeast, Tail: capture.ShuntTail}
 	for i, a := range arounds {
-		if testing.Short() && i%4 > 0 {
+		// What the kernel makes of each kind is tested without a wire: see TestProgramSeesWhatTheDissectorSees.
+		if os.Getenv("RAYTAP_SHUNT_TUNNELS") == "" && i != 1 && i != 8 && (testing.Short() || i != 3 && i != 5 && i != 10) {
 			continue
 		}
 		t.Run(a.name, func(t *testing.T) {
@@ -146,19 +148,23 @@ func TestShuntInTunnels(t *testing.T) {
 				}
 				time.Sleep(time.Millisecond)
 			}
-			const n = 60000000
+			const n = 30000000
 			d.open([2]uint32{0xfffffff0, 1})
-			d.say(0, ask)
-			d.say(1, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", n+64<<20))
-			d.bulk(1, 64<<20) // of which digests are made
-			d.bulk(1, n)
+			d.say(0, "\x85\x01\x02\x03hello")
+			d.bulk(1, 2<<20)
+			for range 4 { // the tunnels are asked
+				shunt.has(d.n)
+				d.bulk(1, n/16)
+			}
+			shunt.has(d.n)
+			d.bulk(1, n-n/16*4)
 			d.job()
 			d.close()
 			plain.end()
 			shunt.end()
 			f := &shunt.stats.Flow
 			t.Logf("%d of %d packets shunted, %d times", f.Shunted, shunt.stats.Packets, f.Shunts)
-			if f.Shunted < n/61440/2 {
+			if f.Shunted < n/61440/4 {
 				t.Errorf("%d of %d packets were shunted", f.Shunted, shunt.stats.Packets)
 			}
 			if !slices.ContainsFunc(shunt.ear.findings, func(f *detectors.Finding) bool { return strings.HasPrefix(f.Rule, "jobsubmit/") }) {

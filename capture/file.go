@@ -109,6 +109,7 @@ type file struct {
 	err   error // how it ended; final
 
 	packed  *counted     // what is compressed, nil: nothing is
+	ahead   *ahead       // nil: it is read as frames are asked for
 	release []func()     // decompressors
 	close   func() error // the file, if we opened it
 }
@@ -281,19 +282,8 @@ func (f *file) ReadBatch(b *Batch) error {
 	if f.err != nil {
 		return f.err
 	}
-	if cap(b.Buf) < minReadBlock {
-		b.Buf = make([]byte, readBlock)
-	}
-	buf := b.Buf[:cap(b.Buf)]
-	if n := len(f.tail); n > len(buf) {
-		buf = make([]byte, n)
-	}
-	b.Buf = buf
-	n := copy(buf, f.tail)
-	f.tail = f.tail[:0]
+	buf, n, err := f.begin(b)
 	for {
-		m, err := f.read(buf[n:])
-		n += m
 		used, need := 0, 0
 		var bad error
 		b.Frames, used, need, bad = f.recs.scan(buf[:n], f.off, b.Frames, f.count+1)
@@ -312,14 +302,37 @@ func (f *file) ReadBatch(b *Batch) error {
 			f.tail = append(f.tail, buf[used:n]...)
 			return nil
 		}
-		if rest := buf[used:n]; need > len(buf) {
-			buf = make([]byte, max(need, readBlock))
+		if rest := buf[used:n]; need > len(buf) || used == 0 && n == len(buf) {
+			buf = make([]byte, max(need, len(rest)+readBlock))
 			b.Buf = buf
 			n = copy(buf, rest)
 		} else if used > 0 {
 			n = copy(buf, rest)
 		}
+		m := 0
+		m, err = f.read(buf[n:])
+		n += m
 	}
+}
+
+// begin puts the beginning of a record that is left over into the batch's buffer, and reads behind it.
+func (f *file) begin(b *Batch) (buf []byte, n int, err error) {
+	tail := f.tail
+	f.tail = f.tail[:0]
+	if f.ahead != nil {
+		b.Buf, buf, err = f.ahead.block(tail, b.Buf)
+		return buf, len(buf), err
+	}
+	if cap(b.Buf) < minReadBlock {
+		b.Buf = make([]byte, readBlock)
+	}
+	if buf = b.Buf[:cap(b.Buf)]; len(tail) > len(buf) {
+		buf = make([]byte, len(tail))
+	}
+	b.Buf = buf
+	n = copy(buf, tail)
+	m, err := f.read(buf[n:])
+	return buf, n + m, err
 }
 
 // read fills b as far as makes sense.
@@ -364,6 +377,10 @@ func (f *file) Close() error {
 		release()
 	}
 	f.release = nil
+	if f.ahead != nil {
+		f.ahead.close()
+		f.ahead = nil
+	}
 	if f.close == nil {
 		return nil
 	}

@@ -1,6 +1,6 @@
 // Package detectors is the contract between events and findings.
 //
-// In: every event of a run, in order, on one goroutine. Out: findings, each a sentence that says who did what to whom
+// In: every event of a run, in order, on one goroutine, which others may run beside. Out: findings, each a sentence that says who did what to whom
 // and carries its evidence. Each detector is a folder below this one; one line in the engine's registry turns it on.
 // The Go type of an event is its topic: a detector says On(bus, func(t *http.Transaction) {...}) and keeps whatever
 // state it needs in plain, bounded tables.
@@ -118,6 +118,10 @@ type Spec struct {
 	Settings *Settings // its section of the configuration; nil: it has none
 	Rules    []Rule
 	New      func(env *Env, bus *Bus)
+	// Late says that it hears what other detectors find, or what the run says of itself, and so comes after what the others
+	// made of an event. A run may call those that are not beside each other, each of them on one goroutine, with an Env and a
+	// Bus of their own.
+	Late bool
 }
 
 // Env is what all detectors share.
@@ -187,13 +191,21 @@ type Bus struct {
 	// LookWork is how much work looks at commands were, in units of capture.Worker, and Written how many findings had their
 	// texts made.
 	LookWork, Written uint64
+	// Defer, if set, takes what detectors report instead of the bus: it is said elsewhere, in its turn, by Draft of another bus.
+	Defer func(Draft)
+	// Before, if set, is called before each call of a subscriber with the number of its detector (see Enter), and with After
+	// behind the last; clock says that the call is for the time, and not for an event. It is not called for what is published
+	// during such a call.
+	Before func(number int, clock bool)
 
-	subs   map[reflect.Type][]func(any)
+	subs   map[reflect.Type][]subscriber
 	find   func(*Finding)
 	gather *gatherer
 	ticks  []ticker
-	ends   []func(capture.At)
+	ends   []ender
 	now    capture.At
+	number int // of who subscribes now
+	depth  int
 
 	configured []string
 }
@@ -201,32 +213,49 @@ type Bus struct {
 // Configured lists the sections of settings that a Reload brings into effect.
 func (b *Bus) Configured() []string { return b.configured }
 
-// ticker is somebody who asked for the time.
-type ticker struct {
-	every time.Duration
-	f     func(capture.At)
-}
+// After is a number beyond those of all detectors.
+const After = 1 << 30
+
+// subscriber is somebody who asked for events of a type, ticker for the time, and ender for the end.
+type (
+	subscriber struct {
+		number int
+		f      func(any)
+	}
+	ticker struct {
+		number int
+		every  time.Duration
+		f      func(capture.At)
+	}
+	ender struct {
+		number int
+		f      func(capture.At)
+	}
+)
 
 // NewBus makes a bus that hands findings to find.
 func NewBus(find func(*Finding)) *Bus {
-	return &Bus{subs: map[reflect.Type][]func(any){}, find: find}
+	return &Bus{subs: map[reflect.Type][]subscriber{}, find: find}
 }
+
+// Enter numbers the detector that subscribes from here on. Numbers do not fall.
+func (b *Bus) Enter(number int) { b.number = number }
 
 // On subscribes f to events of type T.
 func On[T any](b *Bus, f func(T)) {
 	t := reflect.TypeFor[T]()
-	b.subs[t] = append(b.subs[t], func(ev any) { f(ev.(T)) })
+	b.subs[t] = append(b.subs[t], subscriber{b.number, func(ev any) { f(ev.(T)) }})
 }
 
 // OnTick calls f whenever the time of the events has passed a multiple of every, before the event that passed it is
 // handed out. The time that f gets is that multiple, the last one if several were passed at once. It is made of the
 // events alone, so it falls between the same two events in every run.
 func (b *Bus) OnTick(every time.Duration, f func(capture.At)) {
-	b.ticks = append(b.ticks, ticker{every, f})
+	b.ticks = append(b.ticks, ticker{b.number, every, f})
 }
 
 // OnEnd calls f when the run is over and every event was handed out. What it reports and emits is still taken.
-func (b *Bus) OnEnd(f func(capture.At)) { b.ends = append(b.ends, f) }
+func (b *Bus) OnEnd(f func(capture.At)) { b.ends = append(b.ends, ender{b.number, f}) }
 
 // Emit hands out a row that a detector keeps a log of.
 func (b *Bus) Emit(r capture.Record) {
@@ -237,8 +266,19 @@ func (b *Bus) Emit(r capture.Record) {
 
 // End says that the run is over. at is its last packet.
 func (b *Bus) End(at capture.At) {
-	for _, f := range b.ends {
-		f(at)
+	b.depth++
+	for i := range b.ends {
+		b.turn(b.ends[i].number, false)
+		b.ends[i].f(at)
+	}
+	b.turn(After, false)
+	b.depth--
+}
+
+// turn says whose turn it is.
+func (b *Bus) turn(number int, clock bool) {
+	if b.depth == 1 && b.Before != nil {
+		b.Before(number, clock)
 	}
 }
 
@@ -252,22 +292,30 @@ func (b *Bus) tick(at capture.At) {
 	if before == 0 {
 		return // the first event: nothing has passed
 	}
-	for _, t := range b.ticks {
+	for i := range b.ticks {
+		t := &b.ticks[i]
 		every := capture.Time(t.every)
 		if last := at.Time - at.Time%every; last > before {
+			b.turn(t.number, true)
 			t.f(capture.At{Time: last, Packet: at.Packet})
 		}
 	}
+	b.turn(After, true)
 }
 
 // Publish hands ev to everyone who asked for its type, in the order they asked.
 func (b *Bus) Publish(ev any) {
+	b.depth++
 	if e, ok := ev.(interface{ When() capture.At }); ok && len(b.ticks) > 0 {
 		b.tick(e.When())
 	}
-	for _, f := range b.subs[reflect.TypeOf(ev)] {
-		f(ev)
+	subs := b.subs[reflect.TypeOf(ev)]
+	for i := range subs {
+		b.turn(subs[i].number, false)
+		subs[i].f(ev)
 	}
+	b.turn(After, false)
+	b.depth--
 }
 
 // Topics lists the types that anyone asked for.
@@ -313,6 +361,10 @@ func (b *Bus) Report(f *Finding) { b.Draft(Draft{Finding: f}) }
 
 // Draft says d as Report does, and has it written only if it stands alone or at the head of a bundle.
 func (b *Bus) Draft(d Draft) {
+	if b.Defer != nil {
+		b.Defer(d)
+		return
+	}
 	f := d.Finding
 	if b.Drop != nil && b.Drop(f) {
 		return

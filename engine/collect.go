@@ -5,31 +5,29 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/decoders/file"
 	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/engine/zeekview"
 	"github.com/raytap/raytap/record"
-	"github.com/raytap/raytap/registry"
 )
 
-// collector merges the workers' events by place and brings them to detectors and sinks. Whoever calls it, it is never
-// called twice at the same time.
+// collector says what the detectors of lanes found, brings events to those that hear of findings, and writes. Whoever calls it, it
+// is never called twice at the same time.
 type collector struct {
 	e     *engine
 	sinks []Sink
 	texts Formatter // one of sinks; may be nil
 	judging
-	env      *detectors.Env
-	expected capture.Expectations
-	zeek     *zeekview.View
-	joined   *file.Joined
-	kept     *keeping // nil: no files are
-	span     spans
-	at       []int    // by list of events: how many were taken
-	text     [][]byte // by worker: formatted rows of the batch at hand
-	stats    Stats    // as told last
-	sums     Stats    // what the workers had counted last
-	err      error
+	env   *detectors.Env
+	lanes []*lane
+	said  [][]saying // by lane: what is not said yet of the batch at hand
+	next  int        // no lane says anything about an event before this one
+	zeek  *zeekview.View
+	kept  *keeping // nil: no files are
+	span  spans
+	text  [][]byte // by worker: formatted rows of the batch at hand
+	stats Stats    // as told last
+	sums  Stats    // what the workers had counted last
+	err   error
 
 	watch    *watch
 	spent    stopwatch
@@ -45,7 +43,7 @@ type collector struct {
 }
 
 func newCollector(e *engine, sinks []Sink) *collector {
-	c := &collector{e: e, sinks: sinks, at: make([]int, len(e.workers)+1), watch: e.newWatch()}
+	c := &collector{e: e, sinks: sinks, watch: e.newWatch(), next: noEvent}
 	for _, s := range sinks {
 		if f, ok := s.(Formatter); ok {
 			c.texts = f
@@ -67,13 +65,17 @@ func newCollector(e *engine, sinks []Sink) *collector {
 		c.bus.Add = c.kept.tell
 	}
 	c.env = &detectors.Env{Home: e.home, Users: e.cfg.users(), Settings: e.cfg.settings(), Rules: e.rules()}
-	for _, d := range e.detectors() {
-		d.New(c.env, c.bus)
+	c.lanes = e.newLanes(c.env)
+	for i, d := range e.detectors() {
+		if e.late(&d) {
+			c.bus.Enter(i + 1)
+			d.New(c.env, c.bus)
+		}
 	}
+	c.bus.Enter(detectors.After)
 	c.doubt = newHomeDoubt(&e.cfg, e.home, c.bus)
 	c.seen = newObserving(e.cfg.Observer, c.bus, func(r capture.Record) { c.say(r) })
 	c.zeek = zeekview.New(zeekview.Options{More: e.cfg.LogMore}, func(r capture.Record) { c.say(r) })
-	c.joined = file.NewJoined(file.NewCache(file.Options{HashLimit: registry.HashLimit, Copies: e.cfg.copies()}), func(ev any, from capture.Provenance) { c.event(&event{ev: ev, from: from}) })
 	return c
 }
 
@@ -133,38 +135,21 @@ func (c *collector) show(x *event, r capture.Record) {
 	}
 }
 
-// event brings one event to detectors and logs.
-func (c *collector) event(x *event) {
+// event brings one event to detectors and logs: number n of the batch's order.
+func (c *collector) event(n int, x *event) {
 	ev := x.ev
-	if p, ok := ev.(*file.Piece); ok {
-		c.joined.Take(p, x.from)
+	if x.unheard {
+		c.kept.drop(fileOf(ev))
 		return
-	}
-	if conn, ok := ev.(*capture.Conn); ok {
-		n := len(conn.Services)
-		if c.expected.Event(ev); len(conn.Services) != n { // an announced connection has its name, which its row has to say
-			x.end = x.begin
-		}
-	} else {
-		c.expected.Event(ev)
-	}
-	if a, ok := ev.(*capture.Awaited); ok {
-		if ev = a.Event; !c.expected.Announced(a) {
-			c.kept.drop(fileOf(ev))
-			return
-		}
 	}
 	c.zeek.Tunnels(ev)
 	if weird, ok := ev.(*capture.Weird); ok {
 		c.weirds++
-		c.bus.Publish(ev)
+		c.publish(n, ev)
 		if c.zeek.Weird(weird) {
 			c.say(ev)
 		}
 		return
-	}
-	if f, ok := ev.(*file.File); ok && !x.decided { // made here, or changed since
-		c.e.placed(f)
 	}
 	waits := false
 	if c.kept != nil {
@@ -172,7 +157,7 @@ func (c *collector) event(x *event) {
 		c.kept.call(ev)
 	}
 	c.seen.event(ev)
-	c.bus.Publish(ev)
+	c.publish(n, ev)
 	if conn, ok := ev.(*capture.Conn); ok && c.e.rec != nil {
 		c.e.rec.Conn(conn)
 	}
@@ -191,25 +176,75 @@ func (c *collector) event(x *event) {
 	}
 }
 
-// take brings what the workers have put into the batch to detectors and sinks, and the batch's frames back to the source.
+// noEvent is a number beyond those of all events of a batch.
+const noEvent = 1 << 30
+
+// publish brings an event to the detectors of the collector, and says what those of lanes said of it, each in its turn.
+func (c *collector) publish(n int, ev any) {
+	if n < c.next {
+		c.bus.Publish(ev)
+		return
+	}
+	c.bus.Before = func(number int, clock bool) { c.saying(n, clock, number) }
+	c.bus.Publish(ev)
+	c.bus.Before = nil
+}
+
+// saying says what lanes said before the turn of a detector.
+func (c *collector) saying(event int, clock bool, number int) {
+	for event >= c.next {
+		best, at := -1, &saying{}
+		c.next = noEvent
+		for i, l := range c.said {
+			if len(l) == 0 {
+				continue
+			}
+			c.next = min(c.next, l[0].event)
+			if best < 0 || l[0].before(at.event, at.clock, at.number) {
+				best, at = i, &l[0]
+			}
+		}
+		if best < 0 || !at.before(event, clock, number) {
+			return
+		}
+		c.said[best] = c.said[best][1:]
+		if at.row != nil {
+			c.bus.Rows(at.row)
+		} else {
+			c.bus.Draft(at.draft)
+		}
+	}
+}
+
+// take brings the events of a batch, and what the lanes say of them, to detectors and sinks, and the batch's frames back to the
+// source.
 func (c *collector) take(b *batch) {
 	e := c.e
 	c.watch.begin()
 	if e.rec != nil && b.begins != nil {
 		e.rec.Begin(*b.begins)
 	}
-	c.merge(b)
+	c.text, c.said, c.next = b.text, append(c.said[:0], b.said...), 0
+	for n, x := range b.order[:b.placed] {
+		c.kept.settle(x.pos, c.say)
+		c.bus.Reading = x.reading
+		c.seen.place(b, x.pos)
+		c.event(n, x)
+		c.stood(x)
+	}
+	c.bus.Reading = 0
 	if e.rec != nil { // behind what was found in these packets: it keeps them
 		e.rec.Batch(b.Frames, b.packets, b.hashes, b.marks)
 		e.rec.Flush()
 		c.recorded = e.rec.Counts()
 	}
-	c.watch.end()
-	if e.live {
-		c.joined.Advance(b.clock)
+	for n, x := range b.order[b.placed:] {
+		c.event(b.placed+n, x)
 	}
-	if b.last {
-		c.joined.End()
+	for i := range b.looks {
+		for _, s := range b.looks[i].stood {
+			c.event(-1, &event{ev: s})
+		}
 	}
 	c.kept.settle(0, c.say)
 	c.seen.batch(b.clock)
@@ -228,7 +263,12 @@ func (c *collector) take(b *batch) {
 	c.stats.Bytes += c.sums.Flow.ShuntedBytes
 	c.stats.Live.Received += c.sums.Flow.Shunted
 	c.stats.Findings, c.stats.Weirds, c.stats.Rows, c.stats.RowsLost = c.findings, c.weirds, c.rows, rowsLost(c.sinks)
-	c.stats.Bundled, c.stats.LooksCut, c.stats.LookWork, c.stats.Written = c.bus.Bundled(), c.bus.LooksCut, c.bus.LookWork, c.bus.Written
+	c.stats.Bundled, c.stats.Written = c.bus.Bundled(), c.bus.Written
+	c.stats.LooksCut, c.stats.LookWork = c.bus.LooksCut, c.bus.LookWork
+	for i := range b.looks {
+		c.stats.LooksCut += b.looks[i].cut
+		c.stats.LookWork += b.looks[i].work
+	}
 	c.stats.Outsiders = c.doubt.outsiders()
 	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
 	c.stats.Files = c.kept.stats()
@@ -250,32 +290,6 @@ func (c *collector) take(b *batch) {
 	}
 }
 
-// merge goes through the batch's events in the order of their places.
-func (c *collector) merge(b *batch) {
-	lists := append(b.out[:len(b.out):len(b.out)], b.weirds)
-	clear(c.at)
-	c.text = b.text
-	for {
-		best := -1
-		for i, l := range lists {
-			if c.at[i] < len(l) && (best < 0 || less(&l[c.at[i]], &lists[best][c.at[best]])) {
-				best = i
-			}
-		}
-		if best < 0 {
-			c.bus.Reading = 0
-			return
-		}
-		x := &lists[best][c.at[best]]
-		c.kept.settle(x.pos, c.say)
-		c.bus.Reading = x.reading
-		c.seen.place(b, x.pos)
-		c.event(x)
-		c.stood(x)
-		c.at[best]++
-	}
-}
-
 // stood says that detectors and outputs stood still, if they did, over an event.
 func (c *collector) stood(x *event) {
 	s := c.watch.stood()
@@ -283,16 +297,28 @@ func (c *collector) stood(x *event) {
 		return
 	}
 	s.At, s.Stage = capture.At{Time: c.clock}, fmt.Sprintf("detectors and outputs, over a %T", x.ev)
-	c.event(&event{ev: s})
+	c.event(-1, &event{ev: s})
 }
 
 // end says what is left to say.
 func (c *collector) end() (Stats, error) {
-	c.bus.End(capture.At{Time: c.stats.Last, Packet: c.stats.Packets})
+	at := capture.At{Time: c.stats.Last, Packet: c.stats.Packets}
+	c.said, c.next = c.said[:0], 0
+	for _, l := range c.lanes {
+		c.said = append(c.said, l.end(at))
+	}
+	c.bus.Before = func(number int, clock bool) { c.saying(0, clock, number) }
+	c.bus.End(at)
+	c.bus.Before = nil
 	c.repeat.Flush()
 	c.seen.end()
 	c.stats.Findings, c.stats.Weirds, c.stats.RowsLost = c.findings, c.weirds, rowsLost(c.sinks)
-	c.stats.Bundled, c.stats.LooksCut, c.stats.LookWork, c.stats.Written = c.bus.Bundled(), c.bus.LooksCut, c.bus.LookWork, c.bus.Written
+	c.stats.Bundled, c.stats.Written = c.bus.Bundled(), c.bus.Written
+	c.stats.LooksCut, c.stats.LookWork = c.bus.LooksCut, c.bus.LookWork
+	for _, l := range c.lanes {
+		c.stats.LooksCut += l.bus.LooksCut
+		c.stats.LookWork += l.bus.LookWork
+	}
 	c.stats.Outsiders = c.doubt.outsiders()
 	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
 	c.stats.Files = c.kept.stats()
@@ -304,11 +330,4 @@ func (c *collector) end() (Stats, error) {
 	c.say(rest)
 	c.stats.Rows = c.rows
 	return c.stats, c.err
-}
-
-func less(a, b *event) bool {
-	if a.pos != b.pos {
-		return a.pos < b.pos
-	}
-	return a.shard < b.shard
 }

@@ -52,6 +52,7 @@ type event struct {
 	reading uint8
 	over    bool // of a flow that makes more than it is worth: it has no row
 	decided bool // the worker has decided on the row
+	unheard bool // only who keeps files hears of it
 	// Of a row that the worker formatted: its log and its place in the worker's text.
 	log, worker uint8
 	begin, end  uint32
@@ -74,15 +75,20 @@ type batch struct {
 	work    [][]int32     // by worker: which packets are its own
 	ticks   []tick
 	weirds  []event
-	out     [][]event // by worker
-	text    [][]byte  // by worker: rows that it formatted
-	stats   Stats     // of the reader so far
+	out     [][]event    // by worker
+	text    [][]byte     // by worker: rows that it formatted
+	order   []*event     // all of these, and what arises of them: see orderer
+	placed  int          // how many of order have a place
+	said    [][]saying   // by lane
+	looks   []laneCounts // by lane
+	stats   Stats        // of the reader so far
 	last    bool
 	err     error
-	done    sync.WaitGroup
-	apart   bool          // workers and collector are goroutines of their own: rows are formatted by the workers
-	begins  *capture.Seed // of the flow hash, with the first frames
-	expects bool          // connections were announced lately: see decoders.Expect
+	done    sync.WaitGroup // workers
+	judged  sync.WaitGroup // lanes
+	apart   bool           // workers and collector are goroutines of their own: rows are formatted by the workers
+	begins  *capture.Seed  // of the flow hash, with the first frames
+	expects bool           // connections were announced lately: see decoders.Expect
 	// takesBack: no frames, what the kernel counts is taken back
 	takesBack bool
 	closes    int // no frames: the shard of this number, from 1, ends
@@ -113,13 +119,17 @@ type engine struct {
 	free      chan *batch
 	merge     chan *batch
 	workers   []*worker
+	order     *orderer
 	collect   *collector
+	beside    bool             // lanes have goroutines of their own, where stages are apart
+	final     chan *batch      // then: to the collector
 	rec       *record.Recorder // nil: nothing is recorded
 	shunt     capture.Shunt    // nil: the source counts no flows
 	outers    *capture.Outers  // with shunt: tunnels in which flows are counted
 	recover   bool
 	// standAfter is how long workers and collector of a live source may take for one step before that is said.
 	standAfter time.Duration
+	pulse      pulse
 	// apart says whether workers and collector have goroutines of their own for the next batch, or the reader does it all.
 	// fill is how full the source is, in percent.
 	apart func(fill int) bool
@@ -166,15 +176,22 @@ func newEngine(cfg Config, src capture.Source, sinks []Sink) (*engine, error) {
 	} else {
 		e.apart = func(int) bool { return n > 1 || cfg.Stages != nil }
 	}
+	e.beside = n >= sideBySide || cfg.Stages != nil
 	batches := batchesPerStage * 3
+	if e.beside {
+		batches = batchesPerStage * 5
+	}
+	e.final = make(chan *batch, batches)
 	e.free = make(chan *batch, batches)
 	e.merge = make(chan *batch, batches)
 	for range batches {
-		e.free <- &batch{work: make([][]int32, n), out: make([][]event, n), text: make([][]byte, n), counts: make([]workCounts, n)}
+		e.free <- &batch{work: make([][]int32, n), out: make([][]event, n), text: make([][]byte, n), counts: make([]workCounts, n),
+			said: make([][]saying, registry.Lanes), looks: make([]laneCounts, registry.Lanes)}
 	}
 	for i := range n {
 		e.workers = append(e.workers, newWorker(e, i, n))
 	}
+	e.order = newOrderer(e)
 	e.collect = newCollector(e, sinks)
 	if f := e.collect.texts; f != nil {
 		for _, w := range e.workers {
@@ -192,6 +209,15 @@ func (e *engine) rules() []detectors.Rule { return registry.Rules(e.cfg.Detector
 
 func (e *engine) run(ctx context.Context) (Stats, error) {
 	var wg sync.WaitGroup
+	if e.beside {
+		capture.ReadAhead(e.src)
+	}
+	if e.live {
+		stop := make(chan struct{})
+		defer close(stop)
+		e.pulse.spent[0].Store(int64(cpuTime()))
+		go e.pulse.run(max(e.standAfter/beats, time.Millisecond), stop)
+	}
 	r, began := newReader(e), cpuTime()
 	for _, w := range e.workers {
 		wg.Go(func() {
@@ -206,18 +232,7 @@ func (e *engine) run(ctx context.Context) (Stats, error) {
 			}
 		})
 	}
-	wg.Go(func() {
-		if e.cfg.Stages != nil {
-			e.collect.spent.measure()
-		}
-		for b := range e.merge {
-			b.done.Wait()
-			e.collect.spent.start()
-			e.collect.take(b)
-			e.collect.spent.stop()
-			e.free <- b
-		}
-	})
+	e.collecting(&wg)
 	if e.cfg.Stages != nil {
 		r.reads.measure()
 		r.dissects.measure()
@@ -231,13 +246,65 @@ func (e *engine) run(ctx context.Context) (Stats, error) {
 	close(e.merge)
 	wg.Wait()
 	if s := e.cfg.Stages; s != nil {
-		*s = Stages{Read: r.reads.spent, Dissect: r.dissects.spent, Collect: e.collect.spent.spent}
+		*s = Stages{Read: r.reads.spent, Dissect: r.dissects.spent, Order: e.order.spent.spent, Collect: e.collect.spent.spent}
+		s.Lane, s.Detect = longest(e.collect.lanes)
 		for _, w := range e.workers {
 			s.Work += w.spent.spent
 		}
 		s.Rest = max(cpuTime()-began-s.Total(), 0)
 	}
 	return e.collect.end()
+}
+
+// collecting starts what comes behind the workers: one goroutine for all, or one for each of its steps.
+func (e *engine) collecting(wg *sync.WaitGroup) {
+	stage := func(spent *stopwatch, in chan *batch, wait, take, pass func(*batch), end func()) {
+		wg.Go(func() {
+			if e.cfg.Stages != nil {
+				spent.measure()
+			}
+			for b := range in {
+				wait(b)
+				spent.start()
+				take(b)
+				spent.stop()
+				pass(b)
+			}
+			end()
+		})
+	}
+	worked := func(b *batch) { b.done.Wait() }
+	free := func(b *batch) { e.free <- b }
+	if !e.beside {
+		stage(&e.collect.spent, e.merge, worked, e.judge, free, func() {})
+		return
+	}
+	lanes := e.collect.lanes
+	stage(&e.order.spent, e.merge, worked, e.order.take, func(b *batch) {
+		b.judged.Add(len(lanes))
+		for _, l := range lanes {
+			l.in <- b
+		}
+		e.final <- b
+	}, func() {
+		for _, l := range lanes {
+			close(l.in)
+		}
+		close(e.final)
+	})
+	for _, l := range lanes {
+		stage(&l.spent, l.in, func(*batch) {}, l.take, func(b *batch) { b.judged.Done() }, func() {})
+	}
+	stage(&e.collect.spent, e.final, func(b *batch) { b.judged.Wait() }, e.collect.take, free, func() {})
+}
+
+// judge does all that comes behind the workers.
+func (e *engine) judge(b *batch) {
+	e.order.take(b)
+	for _, l := range e.collect.lanes {
+		l.take(b)
+	}
+	e.collect.take(b)
 }
 
 // pass brings a batch to all workers, and then to the collector.
@@ -247,7 +314,7 @@ func (e *engine) pass(b *batch, apart bool) {
 		for _, w := range e.workers {
 			w.take(b)
 		}
-		e.collect.take(b)
+		e.judge(b)
 		e.free <- b
 		return
 	}
@@ -272,6 +339,12 @@ func (e *engine) settle() {
 func (b *batch) reset() {
 	b.packets, b.hashes, b.ticks, b.weirds = b.packets[:0], b.hashes[:0], b.ticks[:0], b.weirds[:0]
 	b.Frames, b.last, b.err, b.report, b.closes, b.takesBack, b.begins = b.Frames[:0], false, nil, false, 0, false, nil
+	clear(b.order)
+	b.order, b.placed = b.order[:0], 0
+	for i := range b.said {
+		clear(b.said[i])
+		b.said[i], b.looks[i].stood = b.said[i][:0], nil
+	}
 	for i := range b.work {
 		b.work[i] = b.work[i][:0]
 		clear(b.out[i])

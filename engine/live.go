@@ -70,13 +70,37 @@ func (r *reader) heed(b *batch) {
 // standAfter is a standstill.
 const standAfter = time.Second
 
-// watch tells when what it watches does not get on. A step costs the load of a word.
+// pulse is a clock that costs those who look at it the load of a word: a timer for each step of each stage had the runtime wake up
+// the thread that waits for packets, several times for every block of them.
+type pulse struct {
+	beat  atomic.Int64
+	spent [1024]atomic.Int64 // CPU time of the process, by beat
+}
+
+// beats is how often it beats in the time after which a step is a standstill.
+const beats = 8
+
+// run beats until stop is closed.
+func (p *pulse) run(every time.Duration, stop <-chan struct{}) {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			n := p.beat.Load() + 1
+			p.spent[n%int64(len(p.spent))].Store(int64(cpuTime()))
+			p.beat.Store(n)
+		case <-stop:
+			return
+		}
+	}
+}
+
+// watch tells when what it watches does not get on.
 type watch struct {
-	after time.Duration
-	late  atomic.Bool
-	timer *time.Timer
+	e     *engine
+	beat  int64
 	since time.Time
-	spent time.Duration
 }
 
 // newWatch makes a watch of a live run; nil otherwise, where what is said must not depend on the machine.
@@ -84,38 +108,28 @@ func (e *engine) newWatch() *watch {
 	if !e.live {
 		return nil
 	}
-	w := &watch{after: e.standAfter}
-	w.timer = time.AfterFunc(w.after, func() { w.late.Store(true) })
-	w.timer.Stop()
-	return w
+	return &watch{e: e}
 }
 
 // begin says that the next step begins.
 func (w *watch) begin() {
 	if w != nil {
-		w.since, w.spent = time.Now(), cpuTime()
-		w.late.Store(false)
-		w.timer.Reset(w.after)
+		w.since, w.beat = time.Now(), w.e.pulse.beat.Load()
 	}
 }
 
-// end says that there is nothing to do.
-func (w *watch) end() {
-	if w != nil {
-		w.timer.Stop()
-	}
-}
+// late reports whether the step takes long.
+func (w *watch) late() bool { return w != nil && w.e.pulse.beat.Load()-w.beat > beats }
 
 // stood tells, behind a step, whether that took too long; the next one begins then.
 func (w *watch) stood() *capture.Standstill {
-	if w == nil || !w.late.Load() {
+	if !w.late() {
 		return nil
 	}
-	x := &capture.Standstill{Took: time.Since(w.since), Ran: cpuTime() - w.spent}
+	p := &w.e.pulse
+	n := max(w.beat, p.beat.Load()-int64(len(p.spent))+1)
+	x := &capture.Standstill{Took: time.Since(w.since), Ran: cpuTime() - time.Duration(p.spent[n%int64(len(p.spent))].Load())}
 	w.begin()
-	if x.Took < w.after {
-		return nil // the timer was that of an earlier step
-	}
 	return x
 }
 
@@ -222,6 +236,9 @@ func (c *collector) reload(cfg *Config) {
 	c.tune.Configure(&cfg.Rules, c.e.rules())
 	c.env.Settings = cfg.settings()
 	c.bus.Publish(&detectors.Reload{Env: c.env})
+	for _, l := range c.lanes {
+		l.reload(c.env.Settings)
+	}
 }
 
 // flush brings what was said to where it can be read.

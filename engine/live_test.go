@@ -498,9 +498,6 @@ func TestStandstillIsSaid(t *testing.T) {
 		e.standAfter = after
 		var slow atomic.Pointer[capture.Flow]
 		for _, w := range e.workers {
-			if w.watch != nil {
-				w.watch.after = after
-			}
 			w.interp = interpreters.NewSet(append(registry.Interpreters(e.home), interpreters.Interpreter{HTTP: func(x *http.Transaction) any {
 				if slow.CompareAndSwap(nil, x.Flow) {
 					for begin := time.Now(); time.Since(begin) < 3*after; {

@@ -83,7 +83,6 @@ func newWorker(e *engine, id, n int) *worker {
 func (w *worker) take(b *batch) {
 	w.batch = b
 	w.watch.begin()
-	defer w.watch.end()
 	if w.shed != b.shed {
 		w.shed = b.shed
 		for _, s := range w.shards {
@@ -187,7 +186,7 @@ func (w *worker) run(i, t int) (nextI, nextT int) {
 			facts := w.shards[w.shard].Facts(p)
 			b.marks[n] = w.judge.Mark(p, &facts)
 		}
-		if w.watch != nil && w.watch.late.Load() {
+		if w.watch.late() {
 			w.stood(p, b.hashes[n], capture.At{Time: p.Time, Packet: p.Ordinal})
 		}
 	}

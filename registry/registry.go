@@ -260,6 +260,24 @@ func Detectors(more ...detectors.Spec) []detectors.Spec {
 	return append(append(all, more...), campaign.Spec())
 }
 
+// Lanes is how many groups of detectors there are that may run beside each other.
+const Lanes = 3
+
+// lanes deals the detectors that take most of the time, so that each lane takes about as long with short connections and many
+// look-ups (raytap replay --stages). Those that share command.Names stay together in the last, as does what is not named.
+var lanes = map[string]int{
+	"egress": 0, "probe": 0, "shell": 0, "assets": 0, "dns_tunnel": 0,
+	"scan": 1, "intel": 1, "beacon": 1, "evasion": 1, "flood": 1,
+}
+
+// Lane is the lane of a detector that is not Late.
+func Lane(d *detectors.Spec) int {
+	if n, ok := lanes[d.Name]; ok {
+		return n
+	}
+	return Lanes - 1
+}
+
 // Rules lists every rule of every detector, in the order of Detectors. Who asks must not change it.
 func Rules(more ...detectors.Spec) []detectors.Rule {
 	if len(more) == 0 {

@@ -403,6 +403,8 @@ func stageTimes(s *engine.Stages, packets uint64) string {
 		{"read", s.Read, "serial, with dissect"},
 		{"dissect", s.Dissect, "serial, with read"},
 		{"workers", s.Work, "parallel"},
+		{"order", s.Order, "serial"},
+		{"detect", s.Detect, fmt.Sprintf("parallel in lanes, the longest %.0f ns", ns(s.Lane))},
 		{"collect", s.Collect, "serial"},
 		{"rest", s.Rest, "garbage collection, hand-over between stages"},
 		{"total", s.Total(), ""},

@@ -38,6 +38,7 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
+	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/dns"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/decoders/socks"
@@ -84,7 +85,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "campaign", Settings: settings(),
+		Name: "campaign", Settings: settings(), Late: true,
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Campaign_Chain", Severity: detectors.Critical,
 			Says: "Several steps, each the cause of the next, form one intrusion: an attacker got in, and the machine then " +
@@ -155,6 +156,7 @@ type detector struct {
 	meter  detectors.Meter   // for what texts hide
 	tech   map[string][]int  // tactics of a technique, by their place in the matrix
 	called map[string]string // techniques, by their ids
+	plain  decoders.Memo     // fields of requests that hint at nothing by themselves
 
 	open    []*incident // in the order they began
 	victims detectors.Table[netip.Addr, *incident]
@@ -179,7 +181,7 @@ type habit struct {
 }
 
 func newDetector(env *detectors.Env, bus *detectors.Bus) *detector {
-	d := &detector{env: env, bus: bus, kinds: kindsOf(env.Rules), shared: sharedHosts(), called: map[string]string{}}
+	d := &detector{env: env, bus: bus, kinds: kindsOf(env.Rules), shared: sharedHosts(), called: map[string]string{}, plain: bus.Heads.Memo()}
 	d.tech = tacticsOf(d.kinds)
 	detectors.Configure(env, bus, "campaign", Default(), func(c Config) {
 		d.cfg, d.allow = c, nil
@@ -709,6 +711,9 @@ func (d *detector) request(t *http.Transaction) {
 		return
 	}
 	d.flush()
+	if len(d.open) == 0 && q.OriginForm() && d.plain.Has(q.FieldsID()) && t.Flow.Resp.Addr().Unmap() != metadata {
+		return
+	}
 	d.web(t, q)
 }
 

@@ -228,6 +228,9 @@ func (d *detector) hint(t *http.Transaction, q *http.Request, h string, addr net
 	case geo(h):
 		what, does, ids = "geo", "asked "+h+" where it is", "T1016"
 	case len(d.open) == 0:
+		if q.OriginForm() { // by its fields
+			d.plain.Add(q.FieldsID())
+		}
 		return // packages are installed all the time
 	default:
 		ua := q.Header.Get("User-Agent")

@@ -42,6 +42,9 @@ var sites = sync.OnceValue(func() map[string]Site {
 // SiteOf tells what the place of a host name is for; "" if it is no shared one. Case and a final dot do not matter.
 func SiteOf(host string) Site {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if n := len(host); n == 0 || '0' <= host[n-1] && host[n-1] <= '9' {
+		return "" // an address, as most hosts of a cluster are; no top-level domain that is listed ends so
+	}
 	for host != "" {
 		if s, ok := sites()[host]; ok {
 			return s

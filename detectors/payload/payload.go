@@ -90,7 +90,7 @@ func Spec() detectors.Spec {
 		}
 	}
 	return detectors.Spec{
-		Name: "payload", Settings: settings(),
+		Name: "payload", Settings: settings(), Late: true,
 		Rules: []detectors.Rule{rule(ruleScript, "Payload_Script", "a script", "a script"), rule(ruleExecutable, "Payload_Executable", "a program", "a program"),
 			rule(ruleArchive, "Payload_Archive", "an archive with a program or script in it, a pickle that runs something, a repository or an image", "code in an archive")},
 		New: func(env *detectors.Env, bus *detectors.Bus) {

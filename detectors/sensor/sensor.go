@@ -46,7 +46,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "sensor", Settings: settings(),
+		Name: "sensor", Settings: settings(), Late: true,
 		Rules: []detectors.Rule{{
 			Name: rule, Note: "Sensor_Loss", Severity: detectors.Medium,
 			Says: "The sensor lost more than the configured share of the packets in a minute: an attack may have " +

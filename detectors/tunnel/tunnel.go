@@ -65,7 +65,7 @@ const (
 // Spec registers the detector.
 func Spec() detectors.Spec {
 	return detectors.Spec{
-		Name: "tunnel", Settings: settings(),
+		Name: "tunnel", Settings: settings(), Late: true,
 		Rules: []detectors.Rule{{
 			Name: ruleRelay, Note: "Tunnel_Relay", Severity: detectors.High,
 			Says:   "A home machine uses a service or program that gives outsiders access through the firewall.",

@@ -81,6 +81,11 @@ func TestShuntAndRecord(t *testing.T) {
 		d.open([2]uint32{1, 1})
 		d.say(0, "\x85\x01\x02\x03hello")
 		d.bulk(0, 60<<20)
+		for range 4 {
+			shunt.has(d.n)
+			time.Sleep(60 * time.Millisecond) // what was found is known to the recorder
+			d.bulk(1, 2<<20)
+		}
 		shunt.has(d.n)
 		d.bulk(1, 20<<20)
 		d.job() // all is kept behind it, up to the bound

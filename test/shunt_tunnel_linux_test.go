@@ -121,7 +121,7 @@ func sameTunnels(t *testing.T, want, got *listener) {
 			all = append(all, fmt.Sprint(r["uid"], " ", r["id.orig_h"], ":", r["id.orig_p"], " ", r["id.resp_h"], ":", r["id.resp_p"], " ", r["tunnel_type"]))
 		}
 		slices.Sort(all)
-		return all
+		return slices.Compact(all) // one that is found after its flow has ended is found again
 	}
 	if a, b := list(want), list(got); !slices.Equal(a, b) {
 		t.Errorf("tunnels\n%s\nwhen shunted\n%s", strings.Join(a, "\n"), strings.Join(b, "\n"))

@@ -32,6 +32,8 @@ type DissectConfig struct {
 	Weird func(Weird)
 	// MaxDepth is how many tunnels may be nested. 0: eight.
 	MaxDepth int
+	// Outers tells of tunnels in which packets pass that are not delivered; nil: none do.
+	Outers *Outers
 	// UID names the flow of p that began at start; nil: the flow table's own rule.
 	UID func(p *Packet, start Time) string
 }
@@ -88,8 +90,9 @@ type Dissector struct {
 	f       *Frame
 	out     []Packet
 	tunnel  *Tunnel
-	depth   int // tunnels around what is being looked at
-	headers int // link headers taken off so far
+	turned  bool // it was entered from its Resp
+	depth   int  // tunnels around what is being looked at
+	headers int  // link headers taken off so far
 
 	unknownLink uint32 // link type of which a weird was told last, plus one
 }
@@ -111,7 +114,7 @@ func (d *Dissector) Stats() DissectStats { return d.stats }
 // Dissect appends the packets of f to out. Their L4 is borrowed from f.Data, but for reassembled fragments, which own
 // it. f is not kept.
 func (d *Dissector) Dissect(f *Frame, out []Packet) []Packet {
-	d.f, d.out, d.tunnel, d.depth, d.headers = f, out, nil, 0, 0
+	d.f, d.out, d.tunnel, d.turned, d.depth, d.headers = f, out, nil, false, 0, 0
 	d.now = max(d.now, f.Time)
 	b, wire := f.Data, max(f.WireLen, len(f.Data))
 	d.stats.Frames++
@@ -196,7 +199,7 @@ func (d *Dissector) ip4(b []byte, wire int) {
 	_ = b[19]
 	p := d.next()
 	p.Time, p.Clock, p.Ordinal, p.Tunnel = d.f.Time, d.now, d.f.Ordinal, d.tunnel
-	p.Proto, p.TTL = b[9], b[8]
+	p.Proto, p.TTL, p.turned = b[9], b[8], d.turned
 	put4(&p.Src, b[12:16])
 	put4(&p.Dst, b[16:20])
 	hdr := int(b[0]&15) << 2
@@ -255,7 +258,7 @@ func (d *Dissector) ip6(b []byte, wire int) {
 	}
 	p := d.next()
 	p.Time, p.Clock, p.Ordinal, p.Tunnel = d.f.Time, d.now, d.f.Ordinal, d.tunnel
-	p.V6, p.TTL = true, b[7]
+	p.V6, p.TTL, p.turned = true, b[7], d.turned
 	p.Src, p.Dst = [16]byte(b[8:24]), [16]byte(b[24:40])
 	total := 40 + int(binary.BigEndian.Uint16(b[4:]))
 	if total == 40 {

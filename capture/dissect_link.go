@@ -65,6 +65,8 @@ const (
 const (
 	etherIPv4     = 0x0800
 	etherTEB      = 0x6558 // Ethernet again, in GRE and Geneve
+	etherERSPAN   = 0x88be
+	etherERSPAN3  = 0x22eb
 	etherVLAN     = 0x8100
 	etherIPv6     = 0x86dd
 	etherMPLS     = 0x8847

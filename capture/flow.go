@@ -294,6 +294,7 @@ type flowMore struct {
 	refuted []string
 	tunnels []string // UIDs
 	tunnel  *Tunnel  // of the last packet
+	via     [2]via   // by side, of its last packet in a tunnel
 	hist    []byte   // history beyond flow.hist
 	carried uint8    // sides that sent a tunnel's packets
 	cut     bool     // the stream, and f.id, are those of an earlier row: see Shard.cut
@@ -313,6 +314,7 @@ type flowMore struct {
 	holes   [2]uint32 // by side, where what was taken for lost begins
 	wait    *waiting  // of tcpConn.waits
 	shunt   *shunted  // nil: it never was
+	outer   *outer    // it is the outside of a tunnel in which flows are shunted; nil: it is not
 }
 
 // extra gives the flow its flowMore.
@@ -388,7 +390,7 @@ func (f *flow) fork() *flow {
 	s.more = nil
 	if x := f.more; x != nil {
 		c := *x
-		c.hist, c.strict, c.disp, c.begun, c.wait, c.shunt = slices.Clone(x.hist), nil, nil, nil, nil, nil
+		c.hist, c.strict, c.disp, c.begun, c.wait, c.shunt, c.outer = slices.Clone(x.hist), nil, nil, nil, nil, nil, nil
 		s.more = &c
 	}
 	if f.tcp != nil {

@@ -10,6 +10,7 @@ import (
 // Facts are what the flow table knows of the flow of a packet that it has just taken.
 type Facts struct {
 	Start Time   // of the flow, as its UID has it
+	Hash  uint64 // of the flow; 0: see Shard.Facts
 	Sent  uint64 // bytes of IP that the packet's sender has sent in the flow, with this packet
 	Dear  bool   // an event has told that it is Ray's, or a miner's, or a product's like Ray
 	Whole bool   // Shard.Whole was called for it
@@ -18,18 +19,23 @@ type Facts struct {
 }
 
 // Facts describes the flow of p, which must be the last packet that s took. Of a packet that was let go, or whose flow is
-// over, it knows the packet alone.
+// over, it knows the packet alone, and not its hash.
 func (s *Shard) Facts(p *Packet) Facts {
 	k, side := orient(p)
 	f := s.hand
 	if f == nil || !f.key.equal(&k) {
 		return Facts{Start: p.Time, Sent: uint64(max(p.IPLen, 0))}
 	}
+	return f.facts(side)
+}
+
+// facts describes the flow behind a packet of side.
+func (f *flow) facts(side uint8) Facts {
 	start := f.start
 	if f.id != nil {
 		start = f.id.Start // of a flow that was cut, events go on with the name that it had
 	}
-	return Facts{Start: start, Sent: f.ipBytes[side], Dear: f.dear, Whole: f.whole, Services: f.services}
+	return Facts{Start: start, Hash: f.hash, Sent: f.ipBytes[side], Dear: f.dear, Whole: f.whole, Services: f.services}
 }
 
 // Whole notes that a recorder is to keep all of the flow of the packet at hand. To be called from Emit.

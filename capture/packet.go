@@ -83,6 +83,7 @@ type Packet struct {
 	// NoChecksum is set when the transport checksum cannot be judged: fragments that were cut, truncated frames.
 	NoChecksum bool
 	Verified   bool // the network card found the checksum of TCP or UDP right
+	turned     bool // of a packet in a tunnel: it came from Tunnel.Resp
 	Window     uint16
 	Seq, Ack   uint32
 	IPLen      int    // IP total length from the header, header included; for jumbo and offloaded frames what was on the wire

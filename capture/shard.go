@@ -26,6 +26,8 @@ type FlowConfig struct {
 	// Dear says whether the payload b, borrowed, is of what must never be shed. nil: nothing is dear.
 	Dear  func(b []byte) bool
 	Shunt ShuntConfig // which flows the kernel counts
+	// Number is the shard's: it is given the packets whose hash leaves that of ShardCount.
+	Number int
 }
 
 // DefaultMaxFlows is the cap on concurrent flows of a run: a million, at about half a kilobyte each.
@@ -287,6 +289,9 @@ func (s *Shard) Advance(at At) {
 	if len(s.shunts) > 0 {
 		s.readShunts()
 	}
+	if o := s.cfg.Shunt.Outers; o != nil && o.has[s.cfg.Number].Load() {
+		s.outers()
+	}
 	for ; s.swept < second; s.swept++ {
 		s.sweep(int(s.swept % wheelSlots))
 	}
@@ -314,8 +319,8 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 		}
 		switch {
 		case f.over():
-			if s.expire(f); !f.asleep {
-				f = nil
+			if s.expire(f); f.sh == nil {
+				f = nil // it is over; others have been counted elsewhere since, or are in the middle of something
 			}
 		case p.Flags&FlagSYN == 0 || f.tcp == nil:
 		case f.unbegun() && p.Flags&(FlagACK|FlagRST) == 0 && f.waiting().follows(side, p):
@@ -368,8 +373,11 @@ func (s *Shard) Packet(p *Packet, h uint64) {
 
 // packet takes a packet of a flow, in its turn.
 func (s *Shard) packet(f *flow, side uint8, p *Packet) {
-	if p.Tunnel != nil && (f.more == nil || p.Tunnel != f.more.tunnel) {
-		f.enter(p.Tunnel)
+	if p.Tunnel != nil {
+		if f.more == nil || p.Tunnel != f.more.tunnel {
+			f.enter(p.Tunnel)
+		}
+		f.more.via[side] = via{p.Tunnel, p.turned}
 	}
 	if p.Carries != "" {
 		// One packet that looks like Teredo, on whatever port, is no Teredo yet: both sides must speak it.
@@ -577,6 +585,12 @@ func (s *Shard) expire(f *flow) {
 			return
 		}
 	}
+	if f.more != nil && f.more.outer != nil {
+		if f.takeCounts(); !f.over() {
+			s.arm(f)
+			return
+		}
+	}
 	if f.tcp != nil {
 		f.flushWaiting()
 	}
@@ -653,6 +667,9 @@ func (f *flow) renewed(side uint8) {
 func (s *Shard) end(f *flow) {
 	if f.shunted {
 		f.unshunt()
+	}
+	if f.more != nil && f.more.outer != nil {
+		f.leaveOuter()
 	}
 	if f.tcp != nil {
 		f.flushWaiting()

@@ -38,6 +38,7 @@ type shuntSide struct {
 	ack  uint32 // what the side has acknowledged
 	unit uint32 // of its window
 	bits uint32
+	via  [viaSize]byte // the tunnel that its packets come through; of zeros: none
 }
 
 // Bits of shuntSide.
@@ -50,6 +51,7 @@ const (
 // shuntCounts is what the kernel has counted of a side, since Put.
 type shuntCounts struct {
 	packets, bytes, wire, payload uint64
+	outer                         uint64 // bytes of IP of the tunnel's packets
 	acked                         uint64 // by how much ack has moved
 	run                           uint64 // payload since the other side had any
 	last                          Time
@@ -83,6 +85,8 @@ type ShuntConfig struct {
 	Least, Tail uint64
 	// Keeps, if set, says whether a recorder keeps the next packet of a flow, which is not shunted then.
 	Keeps func(f *Facts) bool
+	// Outers brings what is counted to the tunnels that it came through. Without, flows in tunnels are not shunted.
+	Outers *Outers
 }
 
 // Defaults of ShuntConfig.
@@ -98,6 +102,9 @@ const (
 	// and a flow that had no packet for so long is not counted in the kernel any more: it costs nothing there or here, and
 	// its place is for those that have some.
 	shuntQuiet = Time(10e9)
+	// What is found in the bytes before those that nobody wants is found after so long, and whether a recorder keeps the flow
+	// for that is known then.
+	shuntSettles = Time(100e6)
 	// A flow whose shunting ended before the kernel had counted so many packets is shunted again after twice as many bytes
 	// each time.
 	shuntWorth = 64
@@ -106,28 +113,33 @@ const (
 
 // shunted is what a flow has that is shunted, was, or is about to be.
 type shunted struct {
-	asked   [2]bool // from is set
-	from    [2]uint32
-	slot    uint32
-	backoff uint8
-	place   int    // in Shard.shunts
-	next    uint64 // payload of the flow from which on it may be shunted again
-	at      Time
-	read    Time // when its counts were read
-	moved   Time // when they had changed
-	was     [2]shuntCounts
-	seq     [2]uint64 // where the counts begin: by the side's sequence numbers, with their wraps
-	ack     [2]uint64 // and what the side had acknowledged
-	based   [2]bool   // seq is known
+	asked      [2]bool // from is set
+	from       [2]uint32
+	slot       uint32
+	backoff    uint8
+	place      int    // in Shard.shunts
+	settles    Time   // when it may be, where there is a recorder; 0: its bytes are wanted
+	next       uint64 // payload of the flow from which on it may be shunted again
+	at         Time
+	read       Time // when its counts were read
+	moved      Time // when they had changed
+	was        [2]shuntCounts
+	seq        [2]uint64 // where the counts begin: by the side's sequence numbers, with their wraps
+	ack        [2]uint64 // and what the side had acknowledged
+	based      [2]bool   // seq is known
+	outers     [2]*outer // tunnels that the sides' packets came through; nil: none
+	outerSides [2]uint8  // sides of those from which they came
 }
 
 // consider shunts the flow if nobody wants its bytes. It is called where Progress is told, so that it costs bulk one look
 // in 64 KiB and all else nothing.
 func (f *flow) consider() {
-	s := f.sh
-	c := &s.cfg.Shunt
-	t := f.tcp
-	if t == nil || f.shadow || f.shunted {
+	c, t := &f.sh.cfg.Shunt, f.tcp
+	switch {
+	case f.shadow || f.shunted:
+		return
+	case t == nil:
+		f.considerDatagrams()
 		return
 	}
 	sum := f.payload[0] + f.payload[1]
@@ -143,21 +155,19 @@ func (f *flow) consider() {
 	n, watch, ok := f.unwanted()
 	if !ok || max(n[0], n[1]) < c.Least+c.Tail {
 		if x != nil {
-			x.asked = [2]bool{}
+			x.asked, x.settles = [2]bool{}, 0
 		}
 		return
 	}
-	if c.Keeps != nil {
-		for side := range t.ep {
-			facts := Facts{Start: f.start, Sent: f.ipBytes[side], Dear: f.dear, Whole: f.whole, Services: f.services}
-			if c.Keeps(&facts) {
-				return
-			}
-		}
+	if f.kept() {
+		return
 	}
 	if x == nil {
 		x = &shunted{}
 		f.extra().shunt = x
+	}
+	if !f.settled(x) {
+		return
 	}
 	// What the answer rests on must have arrived: another copy that comes before that could be the one that counts.
 	for side := range t.ep {
@@ -169,7 +179,12 @@ func (f *flow) consider() {
 			return
 		}
 	}
-	var sides [2]shuntSide
+	f.leave(x, f.told(n, watch))
+}
+
+// told is what the kernel is told of both sides, of which so much is unwanted.
+func (f *flow) told(n [2]uint64, watch [2]bool) (sides [2]shuntSide) {
+	t := f.tcp
 	for i := range sides {
 		side := uint8(i)
 		e, peer, to := &t.ep[side], &t.ep[side^1], &sides[i]
@@ -179,7 +194,7 @@ func (f *flow) consider() {
 		case n[i] >= Unending:
 			to.left = Unending
 		default:
-			to.left = n[i] - min(n[i], c.Tail)
+			to.left = n[i] - min(n[i], f.sh.cfg.Shunt.Tail)
 		}
 		if watch[i] {
 			to.bits |= bitWatch
@@ -191,21 +206,64 @@ func (f *flow) consider() {
 			to.bits |= bitWindow
 		}
 	}
+	return sides
+}
+
+// leave leaves the flow to the kernel, if its tunnels agree and there is room.
+func (f *flow) leave(x *shunted, sides [2]shuntSide) {
+	s := f.sh
+	c := &s.cfg.Shunt
+	var outers [2]*outer
+	var outerSides [2]uint8
+	if !s.through(f.more, &sides, &outers, &outerSides) {
+		return
+	}
 	var put bool
 	if x.slot, x.at, put = c.Shunt.Put(&f.key, &sides); !put {
 		s.Counters.ShuntFull++
-		x.next = sum + c.Least
+		x.next = f.payload[0] + f.payload[1] + c.Least
 		return
 	}
 	s.Counters.Shunts++
 	x.read, x.moved, x.was, x.based = s.now, s.now, [2]shuntCounts{}, [2]bool{}
-	for side := range t.ep {
-		e := &t.ep[side]
-		x.ack[side^1] = full(e.ackSeq, e.ackWraps)
+	if t := f.tcp; t != nil {
+		for side := range t.ep {
+			e := &t.ep[side]
+			x.ack[side^1] = full(e.ackSeq, e.ackWraps)
+		}
+	}
+	x.outers, x.outerSides = outers, outerSides
+	for _, o := range outers {
+		if o != nil {
+			c.Outers.begin(o)
+		}
 	}
 	f.shunted = true
 	x.place = len(s.shunts)
 	s.shunts = append(s.shunts, f.idx)
+}
+
+// settled reports whether what was found before the bytes that nobody wants is known to a recorder, if there is one.
+func (f *flow) settled(x *shunted) bool {
+	now := f.sh.now
+	if x.settles == 0 {
+		x.settles = now + shuntSettles
+	}
+	return f.sh.cfg.Shunt.Keeps == nil || now >= x.settles
+}
+
+// kept reports whether a recorder keeps more of the flow.
+func (f *flow) kept() bool {
+	keeps := f.sh.cfg.Shunt.Keeps
+	if keeps == nil {
+		return false
+	}
+	for side := range f.pkts {
+		if facts := f.facts(uint8(side)); keeps(&facts) && (f.tcp != nil || f.pkts[side] > 0) {
+			return true
+		}
+	}
+	return false
 }
 
 // marked says whether a letter of the history is there for side.
@@ -228,9 +286,9 @@ func (f *flow) plain() bool {
 	return t.ep[0].plain() && t.ep[1].plain()
 }
 
-// plain reports whether nothing is in doubt or in dispute, nothing waits, and no tunnel is carried.
+// plain reports whether nothing is in doubt or in dispute, and nothing waits.
 func (x *flowMore) plain() bool {
-	return x.strict == nil && x.disp == nil && x.begun == nil && !x.renewal && !x.doubt && !x.aside && x.wait == nil && x.tunnel == nil && x.carried == 0
+	return x.strict == nil && x.disp == nil && x.begun == nil && !x.renewal && !x.doubt && !x.aside && x.wait == nil
 }
 
 // plain reports whether the side is in the middle of its stream, and all that it sent is delivered.
@@ -272,6 +330,12 @@ func (f *flow) unwanted() (n [2]uint64, watch [2]bool, ok bool) {
 // ever, and any other has ended it.
 func (s *Shard) delivered(f *flow, p *Packet) {
 	x := f.more.shunt
+	if f.tcp == nil {
+		if _, side := orient(p); !f.active[side] || f.over() {
+			f.unshunt()
+		}
+		return
+	}
 	if x.at != 0 && p.Time < x.at || x.at == 0 && s.cfg.Shunt.Shunt.Out(x.slot) == 0 {
 		if p.Flags&(FlagSYN|FlagFIN|FlagRST|FlagURG|FlagACK) == FlagACK && !f.over() {
 			return
@@ -293,7 +357,13 @@ func (f *flow) unshunt() {
 	s.cfg.Shunt.Shunt.Take(&f.key, x.slot, &c)
 	n := c[0].packets + c[1].packets
 	f.absorb(x, &c)
-	f.shunted, x.next = false, 0
+	for i, o := range x.outers {
+		if o != nil {
+			s.cfg.Shunt.Outers.end(o)
+			x.outers[i] = nil
+		}
+	}
+	f.shunted, x.next, x.settles = false, 0, 0
 	if n >= shuntWorth {
 		x.backoff = 0
 		return
@@ -315,6 +385,14 @@ func (f *flow) reshunt() {
 	}
 }
 
+// TakeBack ends the shunting of all flows, and brings what was counted to the flows of their tunnels: those of other shards
+// have it when their shard ends.
+func (s *Shard) TakeBack() {
+	for len(s.shunts) > 0 {
+		s.flow(s.shunts[len(s.shunts)-1]).unshunt()
+	}
+}
+
 // readShunts reads what was counted of all flows that are shunted, if it is time to.
 func (s *Shard) readShunts() {
 	for i := 0; i < len(s.shunts); i++ {
@@ -333,11 +411,19 @@ func (s *Shard) readShunts() {
 		var c [2]shuntCounts
 		s.cfg.Shunt.Shunt.Read(x.slot, &c)
 		f.absorb(x, &c)
+		if f.kept() || f.detained(x) { // there is a finding about it meanwhile
+			f.unshunt()
+			i--
+		}
 	}
 }
 
 // absorb takes over what was counted since the last time.
 func (f *flow) absorb(x *shunted, c *[2]shuntCounts) {
+	if f.tcp == nil {
+		f.absorbDatagrams(x, c)
+		return
+	}
 	s, t := f.sh, f.tcp
 	var passed, run [2]uint64
 	some := false
@@ -380,6 +466,7 @@ func (f *flow) absorb(x *shunted, c *[2]shuntCounts) {
 			}
 		}
 		run[f.streamDir(side)] = now.run
+		f.throughTunnel(x, i, now.packets-was.packets, now.outer-was.outer, now.last)
 	}
 	if !some {
 		return

@@ -26,7 +26,7 @@ import (
 
 const (
 	// shuntSlots is how many flows are counted by the kernel at a time: elephants, of which a cluster has few. The memory is
-	// 5 MiB, and 1 MiB for the table.
+	// 7 MiB, and 1 MiB for the table.
 	shuntSlots = 16 << 10
 	// A slot that was given back rests for so long, until no program can still be at it.
 	slotRests = time.Second
@@ -215,6 +215,7 @@ func (s *shunt) Put(k *flowKey, sides *[2]shuntSide) (slot uint32, at Time, ok b
 		ne.PutUint32(b[o+sideAck:], x.ack)
 		ne.PutUint32(b[o+sideBits:], x.bits)
 		ne.PutUint32(b[o+sideUnit:], x.unit)
+		copy(b[o+sideVia:], x.via[:])
 	}
 	key := shuntKey(k)
 	if err := s.flows.Update(key[:], slot, ebpf.UpdateNoExist); err != nil {
@@ -267,6 +268,7 @@ func (s *shunt) Read(slot uint32, c *[2]shuntCounts) {
 		x.bytes = atomic.LoadUint64(s.long(slot, o+sideBytes))
 		x.wire = atomic.LoadUint64(s.long(slot, o+sideWire))
 		x.payload = atomic.LoadUint64(s.long(slot, o+sidePayload))
+		x.outer = atomic.LoadUint64(s.long(slot, o+sideOuter))
 		x.run = atomic.LoadUint64(s.long(slot, o+sideRun))
 		x.right = atomic.LoadUint32(s.word(slot, o+sideRight))
 		x.first = atomic.LoadUint32(s.word(slot, o+sideFirst))

@@ -26,25 +26,27 @@ import (
 const (
 	slotState  = 0 // not 0: the flow is not counted any more, and why
 	slotSide   = 64
-	slotStride = 128
+	slotStride = 192
 	slotSize   = slotSide + 2*slotStride
 
-	sidePackets = 0  // u64
-	sideBytes   = 8  // u64: of IP
-	sideWire    = 16 // u64: of frames
-	sidePayload = 24 // u64
-	sideLeft    = 32 // u64: payload that may still pass
-	sideLast    = 40 // u64: CLOCK_MONOTONIC of the last packet
-	sideAcked   = 48 // u64: by how much ack has moved
-	sideRun     = 56 // u64: payload since the other side had any
-	sideNext    = 64 // u32: sequence number of the next byte
-	sideAck     = 68 // u32: what it has acknowledged
-	sideRight   = 72 // u32: up to where the other side may send
-	sideAcks    = 76 // u32: packets that moved ack
-	sideFirst   = 80 // u32: sequence number of the first packet that was counted
-	sideReady   = 84 // u32: there was one
-	sideBits    = 88 // u32
-	sideUnit    = 92 // u32: bytes that a unit of its window field stands for
+	sidePackets = 0   // u64
+	sideBytes   = 8   // u64: of IP
+	sideWire    = 16  // u64: of frames
+	sidePayload = 24  // u64
+	sideLeft    = 32  // u64: payload that may still pass
+	sideLast    = 40  // u64: CLOCK_MONOTONIC of the last packet
+	sideAcked   = 48  // u64: by how much ack has moved
+	sideRun     = 56  // u64: payload since the other side had any
+	sideNext    = 64  // u32: sequence number of the next byte
+	sideAck     = 68  // u32: what it has acknowledged
+	sideRight   = 72  // u32: up to where the other side may send
+	sideAcks    = 76  // u32: packets that moved ack
+	sideFirst   = 80  // u32: sequence number of the first packet that was counted
+	sideReady   = 84  // u32: there was one
+	sideBits    = 88  // u32
+	sideUnit    = 92  // u32: bytes that a unit of its window field stands for
+	sideOuter   = 96  // u64: bytes of IP of the tunnel's packets
+	sideVia     = 128 // viaSize bytes: the tunnel that its packets come through, as at fpOuter
 )
 
 // Reasons in slotState. The program writes all but the first.
@@ -57,6 +59,7 @@ const (
 	outACK                 // an acknowledgement of the past, or of what was not seen
 	outBegins              // what may be the beginning of a protocol
 	outMisshape            // lengths that contradict each other
+	outTunnel              // another tunnel
 )
 
 // The table of beginnings: which pairs of bytes there are, the number of each, and by that number which third and fourth
@@ -84,16 +87,19 @@ type shuntProgram struct {
 
 // Places on the stack.
 const (
-	fpHead  = -64  // of the layer that is looked at
-	fpKey   = -104 // 40 bytes
-	fpSlot  = -108
-	fpIPLen = -120
-	fpL4    = -128 // offset of the transport header
-	fpLen   = -136 // of the frame
-	fpTCP   = -160 // 20 bytes
-	fpData  = -168 // offset of the payload
-	fpRight = -172 // word: the right edge of the sender's window
-	fpMem   = -240 // scratch memory of the filter: 16 words
+	fpHead   = -64  // of the layer that is looked at
+	fpKey    = -104 // 40 bytes
+	fpSlot   = -108
+	fpIPLen  = -120
+	fpL4     = -128 // offset of the transport header
+	fpLen    = -136 // of the frame
+	fpTCP    = -160 // 20 bytes
+	fpData   = -168 // offset of the payload
+	fpRight  = -172 // word: the right edge of the sender's window
+	fpMem    = -240 // scratch memory of the filter: 16 words
+	fpOuter  = -280 // viaSize bytes: addresses and ports as on the wire, protocol, version, kind; the last word is 0: no tunnel
+	fpEnd    = -288 // where in the frame what is looked at ends
+	fpAround = -296 // bytes of IP of the tunnel's packet
 
 	// Where the key was, once the flow is found.
 	fpACK     = fpKey      // word
@@ -185,28 +191,28 @@ func (p *shuntProgram) instructions() (asm.Instructions, error) {
 	} else {
 		c.add(get(r1, r6, skbLen, word), asm.StoreMem(fp, fpLen, r1, dword))
 	}
-	if p.link == linkEthernet {
-		c.add(asm.Mov.Imm(r7, 14), asm.Mov.Imm(r5, 12))
-		c.load(p.xdp, r5, 0, fpHead, 2, "pass")
-		c.add(get(r1, fp, fpHead, half), swap(r1, half))
-		for range 2 { // tags that the card has left where they were
-			tag, next := c.fresh("tag"), c.fresh("untagged")
-			c.add(asm.JEq.Imm(r1, 0x8100, tag), asm.JNE.Imm(r1, 0x88a8, next))
-			c.at(tag)
-			c.load(p.xdp, r7, 2, fpHead, 2, "pass")
-			c.add(get(r1, fp, fpHead, half), swap(r1, half), asm.Add.Imm(r7, 4))
-			c.at(next)
-		}
-		c.add(asm.JEq.Imm(r1, 0x0800, "ip4"), asm.JEq.Imm(r1, 0x86dd, "ip6"), asm.Ja.Label("pass"))
-	} else {
-		c.add(asm.Mov.Imm(r7, 0))
-		c.load(p.xdp, r7, 0, fpHead, 1, "pass")
-		c.add(get(r1, fp, fpHead, byte1), asm.RSh.Imm(r1, 4), asm.JEq.Imm(r1, 4, "ip4"), asm.JEq.Imm(r1, 6, "ip6"), asm.Ja.Label("pass"))
+	c.add(
+		get(r1, fp, fpLen, dword), asm.StoreMem(fp, fpEnd, r1, dword),
+		asm.Mov.Imm(r7, 0), asm.StoreMem(fp, fpAround, r7, dword),
+	)
+	for i := int16(0); i < viaSize; i += 8 { // no tunnel
+		c.add(asm.StoreMem(fp, fpOuter+i, r7, dword))
 	}
-	p.ip4(c)
-	p.ip6(c)
+	if p.link == linkEthernet {
+		p.ethernet(c, bare)
+	} else {
+		p.version(c, bare)
+	}
+	p.ip4(c, bare)
+	p.ip6(c, bare)
+	p.outer(c)
+	p.ethernet(c, inside)
+	p.version(c, inside)
+	p.ip4(c, inside)
+	p.ip6(c, inside)
 	p.find(c)
 	p.tcp(c)
+	p.datagrams(c)
 	drop, pass := int32(0), int64(p.snap)
 	if p.xdp {
 		drop, pass = 1, 2
@@ -220,17 +226,58 @@ func (p *shuntProgram) instructions() (asm.Instructions, error) {
 	return c.Instructions, nil
 }
 
+// layer says where in a frame headers are: they are read by the same code, at the frame's beginning and in a tunnel.
+type layer string
+
+const (
+	bare   layer = ""
+	inside layer = "_in"
+)
+
+// ethernet reads an Ethernet header at R7, with tags that the card has left where they were.
+func (p *shuntProgram) ethernet(c *code, in layer) {
+	c.at("ether" + string(in))
+	c.load(p.xdp, r7, 12, fpHead, 2, "pass")
+	c.add(get(r1, fp, fpHead, half), swap(r1, half), asm.Add.Imm(r7, 14))
+	for range 2 {
+		tag, next := c.fresh("tag"), c.fresh("untagged")
+		c.add(asm.JEq.Imm(r1, etherVLAN, tag), asm.JNE.Imm(r1, etherQinQ, next))
+		c.at(tag)
+		c.load(p.xdp, r7, 2, fpHead, 2, "pass")
+		c.add(get(r1, fp, fpHead, half), swap(r1, half), asm.Add.Imm(r7, 4))
+		c.at(next)
+	}
+	c.add(asm.JEq.Imm(r1, etherIPv4, "ip4"+string(in)), asm.JEq.Imm(r1, etherIPv6, "ip6"+string(in)), asm.Ja.Label("pass"))
+}
+
+// version finds out which IP begins at R7.
+func (p *shuntProgram) version(c *code, in layer) {
+	c.at("version" + string(in))
+	c.load(p.xdp, r7, 0, fpHead, 1, "pass")
+	c.add(
+		get(r1, fp, fpHead, byte1), asm.RSh.Imm(r1, 4), asm.JEq.Imm(r1, 4, "ip4"+string(in)), asm.JEq.Imm(r1, 6, "ip6"+string(in)),
+		asm.Ja.Label("pass"),
+	)
+}
+
 // ip4 reads an IPv4 header at R7. It leaves the length by the header, the place of the TCP header and that header, the key,
-// and in R8 the side. What is a fragment, has options or a wrong checksum is not looked at further.
-func (p *shuntProgram) ip4(c *code) {
-	c.at("ip4")
+// and in R8 the side. What is a fragment, has options or a wrong checksum is not looked at further. What may be a tunnel
+// goes on at outer.
+func (p *shuntProgram) ip4(c *code, in layer) {
+	l := func(name string) string { return name + string(in) }
+	c.at(l("ip4"))
 	c.load(p.xdp, r7, 0, fpHead, 20, "pass")
 	c.add(
 		get(r1, fp, fpHead, byte1), asm.JNE.Imm(r1, 0x45, "pass"),
 		get(r1, fp, fpHead+6, half), swap(r1, half), asm.And.Imm(r1, 0x3fff), asm.JNE.Imm(r1, 0, "pass"),
-		get(r1, fp, fpHead+9, byte1), asm.JNE.Imm(r1, ProtoTCP, "pass"),
-		asm.Mov.Imm(r2, 0),
+		get(r8, fp, fpHead+9, byte1), asm.JEq.Imm(r8, ProtoTCP, l("sum4")),
 	)
+	if in == bare {
+		c.add(asm.JEq.Imm(r8, ProtoUDP, "sum4"), asm.JEq.Imm(r8, protoGRE, "sum4"))
+	}
+	c.add(asm.Ja.Label("pass"))
+	c.at(l("sum4"))
+	c.add(asm.Mov.Imm(r2, 0))
 	for i := int16(0); i < 20; i += 4 {
 		c.add(get(r1, fp, fpHead+i, word), asm.Add.Reg(r2, r1))
 	}
@@ -245,75 +292,114 @@ func (p *shuntProgram) ip4(c *code) {
 	}
 	c.add(asm.Mov.Reg(r1, r2), asm.RSh.Imm(r1, 16), asm.And.Imm(r2, 0xffff), asm.Add.Reg(r2, r1))
 	// Of a packet that the card was still to cut up the length is 0 where 16 bits do not hold it, and so is the checksum.
+	big := "pass"
+	if in == bare {
+		big = "big4"
+	}
 	c.add(
-		get(r1, fp, fpHead+2, half), swap(r1, half), asm.JEq.Imm(r1, 0, "big4"),
-		asm.JNE.Imm(r2, 0xffff, "pass"), asm.Ja.Label("len4"),
+		get(r1, fp, fpHead+2, half), swap(r1, half), asm.JEq.Imm(r1, 0, big),
+		asm.JNE.Imm(r2, 0xffff, "pass"), asm.Ja.Label(l("len4")),
 	)
-	c.at("big4")
-	c.add(get(r1, fp, fpLen, dword), asm.Sub.Reg(r1, r7))
-	c.at("len4")
+	if in == bare {
+		c.at("big4")
+		c.add(asm.JNE.Imm(r8, ProtoTCP, "pass"), get(r1, fp, fpLen, dword), asm.Sub.Reg(r1, r7))
+	}
+	c.at(l("len4"))
 	c.add(
 		asm.StoreMem(fp, fpIPLen, r1, dword), asm.Mov.Reg(r5, r7), asm.Add.Imm(r5, 20), asm.StoreMem(fp, fpL4, r5, dword),
 	)
+	if in == bare {
+		c.add(asm.JEq.Imm(r8, ProtoTCP, "tcp4"))
+		c.add(
+			asm.Mov.Imm(r0, 0), asm.StoreMem(fp, fpOuter+8, r0, dword), asm.StoreMem(fp, fpOuter+24, r0, dword),
+			get(r2, fp, fpHead+12, word), asm.StoreMem(fp, fpOuter, r2, dword), get(r2, fp, fpHead+16, word), asm.StoreMem(fp, fpOuter+16, r2, dword),
+			asm.Ja.Label("outer"),
+		)
+		c.at("tcp4")
+	}
 	c.load(p.xdp, r5, 0, fpTCP, 20, "pass")
+	high, low := l("high4"), l("low4")
 	c.add(
 		asm.Mov.Imm(r0, 0), asm.StoreMem(fp, fpKey+8, r0, dword), asm.StoreMem(fp, fpKey+16, r0, dword), asm.StoreMem(fp, fpKey+24, r0, dword),
 		asm.StoreImm(fp, fpKey+4, 0, word), asm.StoreImm(fp, fpKey+36, ProtoTCP, word),
 		get(r1, fp, fpHead+12, word), get(r2, fp, fpHead+16, word), get(r3, fp, fpTCP, half), get(r4, fp, fpTCP+2, half),
 		asm.Mov.Reg(r0, r1), swap(r0, word), asm.Mov.Reg(r5, r2), swap(r5, word),
-		asm.JGT.Reg(r0, r5, "high4"), asm.JLT.Reg(r0, r5, "low4"),
-		asm.Mov.Reg(r0, r3), swap(r0, half), asm.Mov.Reg(r5, r4), swap(r5, half), asm.JGT.Reg(r0, r5, "high4"),
+		asm.JGT.Reg(r0, r5, high), asm.JLT.Reg(r0, r5, low),
+		asm.Mov.Reg(r0, r3), swap(r0, half), asm.Mov.Reg(r5, r4), swap(r5, half), asm.JGT.Reg(r0, r5, high),
 	)
-	c.at("low4")
+	c.at(low)
 	c.add(
 		asm.StoreMem(fp, fpKey, r1, word), asm.StoreMem(fp, fpKey+16, r2, word),
 		asm.StoreMem(fp, fpKey+32, r3, half), asm.StoreMem(fp, fpKey+34, r4, half), asm.Mov.Imm(r8, 0), asm.Ja.Label("keyed"),
 	)
-	c.at("high4")
+	c.at(high)
 	c.add(
 		asm.StoreMem(fp, fpKey, r2, word), asm.StoreMem(fp, fpKey+16, r1, word),
 		asm.StoreMem(fp, fpKey+32, r4, half), asm.StoreMem(fp, fpKey+34, r3, half), asm.Mov.Imm(r8, 1), asm.Ja.Label("keyed"),
 	)
 }
 
-// ip6 does the same for an IPv6 header with TCP right behind it.
-func (p *shuntProgram) ip6(c *code) {
-	c.at("ip6")
+// ip6 does the same for an IPv6 header with TCP, or what may be a tunnel, right behind it.
+func (p *shuntProgram) ip6(c *code, in layer) {
+	l := func(name string) string { return name + string(in) }
+	c.at(l("ip6"))
 	c.load(p.xdp, r7, 0, fpHead, 40, "pass")
 	c.add(
 		get(r1, fp, fpHead, byte1), asm.RSh.Imm(r1, 4), asm.JNE.Imm(r1, 6, "pass"),
-		get(r1, fp, fpHead+6, byte1), asm.JNE.Imm(r1, ProtoTCP, "pass"),
-		get(r1, fp, fpHead+4, half), swap(r1, half), asm.JEq.Imm(r1, 0, "big6"), asm.Add.Imm(r1, 40), asm.Ja.Label("len6"),
+		get(r8, fp, fpHead+6, byte1), asm.JEq.Imm(r8, ProtoTCP, l("size6")),
 	)
-	c.at("big6")
-	c.add(get(r1, fp, fpLen, dword), asm.Sub.Reg(r1, r7), asm.JLE.Imm(r1, 0xffff+40, "pass"))
-	c.at("len6")
+	if in == bare {
+		c.add(asm.JEq.Imm(r8, ProtoUDP, "size6"), asm.JEq.Imm(r8, protoGRE, "size6"))
+	}
+	c.add(asm.Ja.Label("pass"))
+	c.at(l("size6"))
+	big := "pass"
+	if in == bare {
+		big = "big6"
+	} else { // by what follows a VXLAN header on any port only IPv4 is told: see plausibleIP
+		c.add(get(r1, fp, fpOuter+38, byte1), asm.JEq.Imm(r1, viaVXLANShape, "pass"))
+	}
+	c.add(get(r1, fp, fpHead+4, half), swap(r1, half), asm.JEq.Imm(r1, 0, big), asm.Add.Imm(r1, 40), asm.Ja.Label(l("len6")))
+	if in == bare {
+		c.at("big6")
+		c.add(asm.JNE.Imm(r8, ProtoTCP, "pass"), get(r1, fp, fpLen, dword), asm.Sub.Reg(r1, r7), asm.JLE.Imm(r1, 0xffff+40, "pass"))
+	}
+	c.at(l("len6"))
 	c.add(
 		asm.StoreMem(fp, fpIPLen, r1, dword), asm.Mov.Reg(r5, r7), asm.Add.Imm(r5, 40), asm.StoreMem(fp, fpL4, r5, dword),
 	)
+	if in == bare {
+		c.add(asm.JEq.Imm(r8, ProtoTCP, "tcp6"))
+		for i := int16(0); i < 32; i += 8 {
+			c.add(get(r2, fp, fpHead+8+i, dword), asm.StoreMem(fp, fpOuter+i, r2, dword))
+		}
+		c.add(asm.Or.Imm(r8, 1<<8), asm.Ja.Label("outer"))
+		c.at("tcp6")
+	}
 	c.load(p.xdp, r5, 0, fpTCP, 20, "pass")
+	high, low := l("high6"), l("low6")
 	c.add(
 		asm.StoreImm(fp, fpKey+36, 1<<8|ProtoTCP, word),
 		get(r1, fp, fpHead+8, dword), get(r2, fp, fpHead+24, dword),
 		asm.Mov.Reg(r0, r1), swap(r0, dword), asm.Mov.Reg(r5, r2), swap(r5, dword),
-		asm.JGT.Reg(r0, r5, "high6"), asm.JLT.Reg(r0, r5, "low6"),
+		asm.JGT.Reg(r0, r5, high), asm.JLT.Reg(r0, r5, low),
 		get(r0, fp, fpHead+16, dword), swap(r0, dword), get(r5, fp, fpHead+32, dword), swap(r5, dword),
-		asm.JGT.Reg(r0, r5, "high6"), asm.JLT.Reg(r0, r5, "low6"),
-		get(r0, fp, fpTCP, half), swap(r0, half), get(r5, fp, fpTCP+2, half), swap(r5, half), asm.JGT.Reg(r0, r5, "high6"),
+		asm.JGT.Reg(r0, r5, high), asm.JLT.Reg(r0, r5, low),
+		get(r0, fp, fpTCP, half), swap(r0, half), get(r5, fp, fpTCP+2, half), swap(r5, half), asm.JGT.Reg(r0, r5, high),
 	)
-	c.at("low6")
+	c.at(low)
 	c.add(
 		asm.StoreMem(fp, fpKey, r1, dword), get(r0, fp, fpHead+16, dword), asm.StoreMem(fp, fpKey+8, r0, dword),
 		asm.StoreMem(fp, fpKey+16, r2, dword), get(r0, fp, fpHead+32, dword), asm.StoreMem(fp, fpKey+24, r0, dword),
 		get(r3, fp, fpTCP, half), get(r4, fp, fpTCP+2, half),
 		asm.StoreMem(fp, fpKey+32, r3, half), asm.StoreMem(fp, fpKey+34, r4, half), asm.Mov.Imm(r8, 0), asm.Ja.Label("keyed"),
 	)
-	c.at("high6")
+	c.at(high)
 	c.add(
 		asm.StoreMem(fp, fpKey, r2, dword), get(r0, fp, fpHead+32, dword), asm.StoreMem(fp, fpKey+8, r0, dword),
 		asm.StoreMem(fp, fpKey+16, r1, dword), get(r0, fp, fpHead+16, dword), asm.StoreMem(fp, fpKey+24, r0, dword),
 		get(r3, fp, fpTCP, half), get(r4, fp, fpTCP+2, half),
-		asm.StoreMem(fp, fpKey+32, r4, half), asm.StoreMem(fp, fpKey+34, r3, half), asm.Mov.Imm(r8, 1),
+		asm.StoreMem(fp, fpKey+32, r4, half), asm.StoreMem(fp, fpKey+34, r3, half), asm.Mov.Imm(r8, 1), asm.Ja.Label("keyed"),
 	)
 }
 
@@ -343,7 +429,9 @@ func (c *code) out(reason int32, after string) {
 // tcp judges the segment and counts it. A step that finds it to be anything but the plain next one ends the shunting. What
 // steps leave in R2, R3 and R4 holds until beginnings.
 func (p *shuntProgram) tcp(c *code) {
+	c.add(get(r1, fp, fpKey+36, byte1), asm.JEq.Imm(r1, ProtoUDP, "datagrams"))
 	c.shape()
+	c.tunnel()
 	c.flags()
 	c.order()
 	c.allowance()
@@ -357,7 +445,7 @@ func (p *shuntProgram) tcp(c *code) {
 func (c *code) shape() {
 	ok := c.fresh("ok")
 	c.add(
-		get(r2, fp, fpIPLen, dword), get(r3, fp, fpL4, dword), get(r4, fp, fpLen, dword),
+		get(r2, fp, fpIPLen, dword), get(r3, fp, fpL4, dword), get(r4, fp, fpEnd, dword),
 		get(r5, fp, fpTCP+12, byte1), asm.RSh.Imm(r5, 4), asm.LSh.Imm(r5, 2), // length of the TCP header
 		get(r0, fp, fpKey+37, byte1), asm.Mov.Imm(r1, 20), asm.JEq.Imm(r0, 0, "hdr"), asm.Mov.Imm(r1, 40),
 	)
@@ -370,6 +458,21 @@ func (c *code) shape() {
 	)
 	c.at("bent")
 	c.out(outMisshape, ok)
+}
+
+// tunnel is for packets that come through the same tunnel as those before.
+func (c *code) tunnel() {
+	ok, bad := c.fresh("ok"), c.fresh("bad")
+	c.add(
+		get(r0, fp, fpOuter+36, word), get(r1, r7, sideVia+36, word), asm.JNE.Reg(r0, r1, bad), asm.JEq.Imm(r0, 0, ok),
+		get(r0, fp, fpOuter+32, word), get(r1, r7, sideVia+32, word), asm.JNE.Reg(r0, r1, bad),
+	)
+	for i := int16(0); i < 32; i += 8 {
+		c.add(get(r0, fp, fpOuter+i, dword), get(r1, r7, sideVia+i, dword), asm.JNE.Reg(r0, r1, bad))
+	}
+	c.add(asm.Ja.Label(ok))
+	c.at(bad)
+	c.out(outTunnel, ok)
 }
 
 // flags is for ACK, perhaps PSH and what ECN has, and nothing else.
@@ -489,19 +592,21 @@ func (p *shuntProgram) beginnings(c *code) {
 // count counts the segment. Counters are added to atomically, since two processors may receive packets of one side; what
 // depends on the order of segments is right because another order would have ended it.
 func (p *shuntProgram) count(c *code) {
+	bare := c.fresh("bare")
 	c.add(
 		asm.FnKtimeGetNs.Call(), asm.StoreMem(r7, sideLast, r0, dword),
 		get(r3, fp, fpAhead, dword),
 		asm.Mov.Imm(r1, 1), asm.AddAtomic.Mem(r7, r1, dword, sidePackets),
 		get(r1, fp, fpIPLen, dword), asm.AddAtomic.Mem(r7, r1, dword, sideBytes),
-		get(r1, fp, fpLen, dword),
 	)
-	if !p.xdp && p.link == linkEthernet { // the tag that the card took off
-		c.add(get(r2, r6, skbTagged, word), asm.LSh.Imm(r2, 2), asm.Add.Reg(r1, r2))
-	}
+	p.wire(c)
 	c.add(
 		asm.AddAtomic.Mem(r7, r1, dword, sideWire), get(r2, fp, fpPayload, dword),
 		get(r1, fp, fpRight, word), asm.StoreMem(r7, sideRight, r1, word),
+		get(r1, fp, fpOuter+36, word), asm.JEq.Imm(r1, 0, bare), get(r1, fp, fpAround, dword), asm.AddAtomic.Mem(r7, r1, dword, sideOuter),
+	)
+	c.at(bare)
+	c.add(
 		get(r4, fp, fpTCP+4, word), swap(r4, word),
 	)
 	counted, moved, kept, still := c.fresh("counted"), c.fresh("moved"), c.fresh("kept"), c.fresh("still")
@@ -528,6 +633,14 @@ func (p *shuntProgram) count(c *code) {
 	)
 	c.at(still)
 	c.add(asm.Ja.Label("drop"))
+}
+
+// wire leaves the length of the frame in R1, with the tag that the card took off.
+func (p *shuntProgram) wire(c *code) {
+	c.add(get(r1, fp, fpLen, dword))
+	if !p.xdp && p.link == linkEthernet {
+		c.add(get(r2, r6, skbTagged, word), asm.LSh.Imm(r2, 2), asm.Add.Reg(r1, r2))
+	}
 }
 
 // classic translates the user's filter. A is R7, X is R8. As in classic BPF a load beyond the frame ends the program, and

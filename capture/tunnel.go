@@ -16,6 +16,12 @@ const (
 	ipTunnelIdle  = 24 * time.Hour
 )
 
+const (
+	portVXLAN      = 4789
+	portVXLANLinux = 8472
+	portGeneve     = 6081
+)
+
 // Kinds of UDP-carried tunnels, by port.
 const (
 	tunNone = iota
@@ -37,13 +43,13 @@ const (
 // have it.
 func udpTunnelKind(port uint16) uint8 {
 	switch port {
-	case 4789:
+	case portVXLAN:
 		return tunVXLAN
-	case 8472:
+	case portVXLANLinux:
 		return tunVXLANLinux
 	case 4790:
 		return tunVXLANGPE
-	case 6081:
+	case portGeneve:
 		return tunGeneve
 	case 2152, 2123:
 		return tunGTP
@@ -121,12 +127,14 @@ func (d *Dissector) enter(kind string, p *Packet, e *tunnelEntry, from string) (
 		e.tunnel = &Tunnel{Kind: kind, UID: d.cfg.UID(&q, e.first), Orig: e.orig, Resp: e.resp, Outer: outer}
 	}
 	d.tunnel = e.tunnel
+	d.turned = p.SrcPort != e.orig.Port() || p.SrcAddr() != e.orig.Addr()
 	d.depth++
 	return outer, true
 }
 
 func (d *Dissector) leave(outer *Tunnel) {
 	d.tunnel = outer
+	d.turned = false // of tunnels in tunnels nobody asks
 	d.depth--
 }
 
@@ -268,12 +276,12 @@ func parseGRE(b []byte) (h greHeader, wrong string) {
 		switch h.proto {
 		case etherTEB:
 			h.ethernet = true
-		case 0x88be: // ERSPAN type I has no header, type II is known by GRE's sequence number
+		case etherERSPAN: // ERSPAN type I has no header, type II is known by GRE's sequence number
 			h.ethernet = true
 			if flags&0x1000 != 0 {
 				h.size += 8
 			}
-		case 0x22eb: // ERSPAN type III: 12 bytes, whose last bit says that 8 more follow
+		case etherERSPAN3: // ERSPAN type III: 12 bytes, whose last bit says that 8 more follow
 			h.ethernet = true
 			h.size += 12
 			if len(b) >= h.size {

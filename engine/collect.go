@@ -249,7 +249,12 @@ func (c *collector) take(b *batch) {
 	c.kept.settle(0, c.say)
 	c.seen.batch(b.clock)
 	if b.counted {
+		before := c.sums.Flow
 		c.sums.sum(b.counts)
+		if e.rec != nil {
+			e.rec.Passed(record.Count{Frames: c.sums.Flow.Shunted - before.Shunted, Bytes: c.sums.Flow.ShuntedBytes - before.ShuntedBytes})
+			c.recorded = e.rec.Counts()
+		}
 	}
 	c.stats = b.stats
 	c.stats.Record = c.recorded

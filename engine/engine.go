@@ -89,7 +89,9 @@ type batch struct {
 	apart   bool           // workers and collector are goroutines of their own: rows are formatted by the workers
 	begins  *capture.Seed  // of the flow hash, with the first frames
 	expects bool           // connections were announced lately: see decoders.Expect
-	closes  int            // no frames: the shard of this number, from 1, ends
+	// takesBack: no frames, what the kernel counts is taken back
+	takesBack bool
+	closes    int // no frames: the shard of this number, from 1, ends
 	// used is how many flows were in the table of each shard behind the batch, usedAt the packets up to there. A batch
 	// comes back when all are done with it, and the batches in turn, so the next one that it is knows of the same one in
 	// every run: limit, what the shards may hold from here on, goes by that.
@@ -123,6 +125,7 @@ type engine struct {
 	final     chan *batch      // then: to the collector
 	rec       *record.Recorder // nil: nothing is recorded
 	shunt     capture.Shunt    // nil: the source counts no flows
+	outers    *capture.Outers  // with shunt: tunnels in which flows are counted
 	recover   bool
 	// standAfter is how long workers and collector of a live source may take for one step before that is said.
 	standAfter time.Duration
@@ -335,7 +338,7 @@ func (e *engine) settle() {
 
 func (b *batch) reset() {
 	b.packets, b.hashes, b.ticks, b.weirds = b.packets[:0], b.hashes[:0], b.ticks[:0], b.weirds[:0]
-	b.Frames, b.last, b.err, b.report, b.closes, b.begins = b.Frames[:0], false, nil, false, 0, nil
+	b.Frames, b.last, b.err, b.report, b.closes, b.takesBack, b.begins = b.Frames[:0], false, nil, false, 0, false, nil
 	clear(b.order)
 	b.order, b.placed = b.order[:0], 0
 	for i := range b.said {

@@ -52,6 +52,7 @@ func newReader(e *engine) *reader {
 	}
 	r.dissect = capture.NewDissector(capture.DissectConfig{
 		IgnoreChecksums: e.cfg.checksums() == capture.ChecksumsIgnore,
+		Outers:          e.outers,
 		Weird:           func(w capture.Weird) { r.weird(&w) },
 	})
 	return r
@@ -124,6 +125,9 @@ func (r *reader) frames(b *batch) error {
 		r.seeded = true
 		r.seed = r.key(b)
 		b.begins = &r.seed
+		if o := r.e.outers; o != nil {
+			o.Seed(r.seed)
+		}
 	}
 	for i := range b.Frames {
 		f := &b.Frames[i]
@@ -199,6 +203,7 @@ func (r *reader) tick(b *batch, ordinal uint64) {
 	if n := len(b.ticks); n > 0 && b.ticks[n-1].n == len(b.packets) {
 		b.ticks = b.ticks[:n-1] // nothing happened in between
 	}
+	r.dissect.Refresh()
 	b.ticks = append(b.ticks, tick{len(b.packets), capture.At{Time: r.clock, Packet: ordinal}})
 	every := tickEvery
 	if r.e.live {
@@ -210,6 +215,15 @@ func (r *reader) tick(b *batch, ordinal uint64) {
 // end lets the flows end, shard by shard, as they come in the order of events too: what all flows have to say then is
 // more than all that is under way otherwise, and in one batch it was most of what the process ever took.
 func (r *reader) end(err error) {
+	if r.e.shunt != nil { // all of it before any flow ends: what is counted for one may be for a flow of another shard
+		b := <-r.e.free
+		b.reset()
+		b.pos, b.takesBack, b.clock, b.stats, b.shed = r.pos, true, r.clock, r.stats, r.shed
+		r.e.pass(b, r.apart)
+		b = <-r.e.free
+		r.e.settle()
+		r.e.free <- b
+	}
 	for i := 1; i <= capture.ShardCount; i++ {
 		b := <-r.e.free
 		b.reset()

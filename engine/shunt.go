@@ -13,7 +13,9 @@ import (
 func (e *engine) shunting(id int, set *decoders.Set, judge *record.Judge) (c capture.ShuntConfig) {
 	src, ok := e.src.(capture.Shunter)
 	if id == 0 && ok {
-		e.shunt = src.Shunt()
+		if e.shunt = src.Shunt(); e.shunt != nil {
+			e.outers = capture.NewOuters()
+		}
 	}
 	if e.shunt == nil {
 		return c
@@ -31,7 +33,7 @@ func (e *engine) shunting(id int, set *decoders.Set, judge *record.Judge) (c cap
 	if e.cfg.Shunting != nil {
 		c = *e.cfg.Shunting
 	}
-	c.Shunt = e.shunt
+	c.Shunt, c.Outers = e.shunt, e.outers
 	if judge != nil {
 		c.Keeps = judge.Keeps
 	}

@@ -52,7 +52,7 @@ func newWorker(e *engine, id, n int) *worker {
 	kit := registry.NewKit(registry.Options{Home: e.home, Balancers: e.balancers, Shed: w.shedding, Copies: e.cfg.copies()})
 	w.interp = kit.Interpreters
 	if e.rec != nil {
-		w.judge = e.rec.Policy().Judge()
+		w.judge = e.rec.Judge()
 	}
 	streams := zeekview.NewStreams(kit.Decoders, kit.HTTP, zeekview.Options{More: e.cfg.LogMore})
 	fc.Admits = streams.Admits()
@@ -73,6 +73,7 @@ func newWorker(e *engine, id, n int) *worker {
 			}
 			return stream
 		}
+		fc.Number = s
 		w.shards[s] = capture.NewShard(fc)
 	}
 	return w
@@ -99,6 +100,10 @@ func (w *worker) take(b *batch) {
 		i, t = w.run(i, t)
 	}
 	w.end = capture.At{Time: max(w.end.Time, b.clock), Packet: max(w.end.Packet, b.lastOrdinal())}
+	if b.takesBack {
+		w.pos = 2 * (b.pos + 1)
+		w.eachShard(func(s *capture.Shard) { s.TakeBack() })
+	}
 	if n := b.closes - 1; n >= 0 && w.shards[n] != nil {
 		w.pos = 2 * (b.pos + 1)
 		w.guarded(uint32(n), func(s *capture.Shard) { s.Close(w.end) })

@@ -82,6 +82,7 @@ type Judge struct {
 	free  uint64 // bytes that are kept of every flow
 	ray   bool
 	shell bool
+	wants *wants    // flows of findings; nil: none
 	last  *[]string // services that were looked at last, and what they make of a flow:
 	kind  kind
 }
@@ -127,8 +128,18 @@ func (j *Judge) Mark(p *capture.Packet, f *capture.Facts) Mark {
 	return Mark{f.Start, whole, Kept}
 }
 
-// Keeps reports whether anything of a further segment of TCP is kept, of a flow of which f are the facts so far.
+// Judge makes one that knows of which flows there are findings.
+func (r *Recorder) Judge() *Judge {
+	j := r.judge.Judge()
+	j.wants = &r.wants
+	return j
+}
+
+// Keeps reports whether anything of a further packet is kept that ends nothing, of a flow of which f are the facts so far.
 func (j *Judge) Keeps(f *capture.Facts) bool {
+	if j.wants != nil && j.wants.has(flowID(f.Hash, f.Start)) {
+		return true
+	}
 	m := j.Mark(&capture.Packet{Proto: capture.ProtoTCP, Flags: capture.FlagACK}, f)
 	return m.keep != nothing
 }

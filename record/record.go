@@ -80,6 +80,7 @@ type Recorder struct {
 	total  Counts
 	orders []order
 	wanted map[uint64]*wanted
+	wants  wants // their names, for the workers
 	cutAt  time.Time
 	now    capture.Time
 	tired  capture.Time
@@ -230,9 +231,8 @@ func (r *Recorder) Conn(c *capture.Conn) {
 		return
 	}
 	id := r.id(r.seed.FlowHash(c.Flow), c.Flow.Start)
-	if w := r.wanted[id]; w != nil {
-		delete(r.wanted, id)
-		r.order(order{ends: id})
+	if r.wanted[id] != nil {
+		r.unwant(id)
 	}
 }
 
@@ -249,6 +249,7 @@ func (r *Recorder) Finding(f *detectors.Finding) string {
 			w.seen = max(w.seen, r.now)
 		} else if len(r.wanted) < maxWanted {
 			r.wanted[id] = &wanted{int64(r.opt.Evidence.Bound), r.now}
+			r.wants.add(id)
 		}
 	}
 	return x.file
@@ -267,7 +268,6 @@ func (r *Recorder) order(o order) {
 // forget ends all that goes on beyond a finding.
 func (r *Recorder) forget() {
 	for id := range r.wanted {
-		delete(r.wanted, id)
-		r.order(order{ends: id})
+		r.unwant(id)
 	}
 }

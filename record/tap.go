@@ -1,6 +1,9 @@
 package record
 
 import (
+	"sync"
+	"sync/atomic"
+
 	"github.com/raytap/raytap/capture"
 )
 
@@ -24,14 +27,64 @@ func (r *Recorder) tire() {
 	r.tired = r.now
 	for id, w := range r.wanted {
 		if r.now-w.seen > wantedQuiet {
-			delete(r.wanted, id)
-			r.order(order{ends: id})
+			r.unwant(id)
 		}
 	}
 }
 
+// unwant follows a flow no further.
+func (r *Recorder) unwant(id uint64) {
+	delete(r.wanted, id)
+	r.wants.drop(id)
+	r.order(order{ends: id})
+}
+
+// wants are the names of flows that are wanted, for other goroutines. There are none mostly, which they see without a lock.
+type wants struct {
+	n   atomic.Int64
+	mu  sync.Mutex
+	ids map[uint64]bool
+}
+
+func (w *wants) add(id uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ids == nil {
+		w.ids = map[uint64]bool{}
+	}
+	w.ids[id] = true
+	w.n.Store(int64(len(w.ids)))
+}
+
+func (w *wants) drop(id uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.ids, id)
+	w.n.Store(int64(len(w.ids)))
+}
+
+func (w *wants) has(id uint64) bool {
+	if w.n.Load() == 0 {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ids[id]
+}
+
+// Passed counts frames of which nobody keeps anything, and which were not delivered for that (capture.Shunt): they lie beyond
+// the cutoff of their flows.
+func (r *Recorder) Passed(n Count) {
+	for _, c := range []*Count{&r.counts.Seen, &r.counts.By[Cutoff]} {
+		c.Frames += n.Frames
+		c.Bytes += n.Bytes
+	}
+}
+
 // id stands for a flow within a run.
-func (r *Recorder) id(hash uint64, start capture.Time) uint64 {
+func (r *Recorder) id(hash uint64, start capture.Time) uint64 { return flowID(hash, start) }
+
+func flowID(hash uint64, start capture.Time) uint64 {
 	// Odd constants of splitmix64; the hash is keyed already.
 	return hash ^ uint64(start.Micros())*0x9e3779b97f4a7c15
 }
@@ -80,8 +133,7 @@ func (r *Recorder) frame(f *capture.Frame, packets []capture.Packet, hashes []ui
 				k, cause = whole, Kept
 				w.seen = r.now
 				if w.left -= int64(len(f.Data)); w.left <= 0 {
-					delete(r.wanted, id)
-					r.order(order{ends: id})
+					r.unwant(id)
 				}
 			}
 		}

@@ -49,6 +49,7 @@ type listener struct {
 	stats engine.Stats
 	done  sync.WaitGroup
 	seen  atomic.Uint64 // packets that were delivered and are done with
+	all   atomic.Uint64 // with those that were not
 	said  []string
 }
 
@@ -60,7 +61,10 @@ func listenLive(t *testing.T, cfg engine.Config, live capture.LiveConfig, shunti
 	if live.Interfaces == nil {
 		live.Interfaces = []string{"v1"}
 	}
-	cfg.Progress = func(s engine.Stats) { l.seen.Store(s.Packets - s.Flow.Shunted) }
+	cfg.Progress = func(s engine.Stats) {
+		l.seen.Store(s.Packets - s.Flow.Shunted)
+		l.all.Store(s.Packets)
+	}
 	live.Notice = func(s string) { l.said = append(l.said, s) }
 	var err error
 	if l.src, err = capture.OpenLive(live); err != nil {
@@ -86,6 +90,13 @@ func (l *listener) end() {
 	l.src.Stop()
 	l.done.Wait()
 	l.src.Close()
+}
+
+// has waits until the sensor knows of n packets.
+func (l *listener) has(n int) {
+	for begin := time.Now(); l.all.Load() < uint64(n) && time.Since(begin) < time.Minute; {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // sameConns compares two logs of connections: times within a millisecond, all else equal. elsewhere says that the sensors
@@ -117,7 +128,7 @@ func sameConns(t *testing.T, want, got *listener, elsewhere bool) {
 		}
 		for c, v := range x {
 			w := y[c]
-			if v == w || elsewhere && c == "uid" {
+			if v == w || elsewhere && (c == "uid" || c == "tunnel_parents") {
 				continue
 			}
 			if c == "duration" || elsewhere && c == "ts" {
@@ -175,12 +186,10 @@ func TestShuntedCases(t *testing.T) {
 			}
 			t.Run(filepath.Base(file), func(t *testing.T) {
 				t.Parallel() // mostly they wait
-				plain, shunt := shuntedCase(t, file)
+				plain, shunt := shuntedCase(t, file, nil)
 				sameConns(t, plain, shunt, false)
 				sameFindings(t, plain, shunt)
-				if a, b := plain.stats, shunt.stats; a.Packets != b.Packets || a.Bytes != b.Bytes || a.Flow.GapBytes != b.Flow.GapBytes || a.Flow.AckedBytes != b.Flow.AckedBytes {
-					t.Errorf("%d packets, %d bytes, %d missing, %d acknowledged; when shunted %d, %d, %d, %d", a.Packets, a.Bytes, a.Flow.GapBytes, a.Flow.AckedBytes, b.Packets, b.Bytes, b.Flow.GapBytes, b.Flow.AckedBytes)
-				}
+				sameCounts(t, plain, shunt)
 				t.Logf("%d of %d packets shunted, %d times", shunt.stats.Flow.Shunted, shunt.stats.Packets, shunt.stats.Flow.Shunts)
 				shunted.Add(shunt.stats.Flow.Shunted)
 				shunts.Add(shunt.stats.Flow.Shunts)
@@ -197,8 +206,9 @@ func TestShuntedCases(t *testing.T) {
 	}
 }
 
-// shuntedCase sends a capture over a cable at whose end one sensor shunts and one does not.
-func shuntedCase(t *testing.T, file string) (plain, shunt *listener) {
+// shuntedCase sends a capture over a cable at whose end one sensor shunts and one does not. wrap, if any, makes another
+// frame of each, or leaves it out with nil.
+func shuntedCase(t *testing.T, file string, wrap func([]byte) []byte) (plain, shunt *listener) {
 	send, frames := cable(t), wireFrames(t, file)
 	cfg := engine.Default()
 	if slices.ContainsFunc(frames, func(f wireFrame) bool { return len(f.Data) < f.WireLen }) {
@@ -208,7 +218,11 @@ func shuntedCase(t *testing.T, file string) (plain, shunt *listener) {
 	n := 0
 	for _, f := range frames {
 		const ethernet = 1
-		if f.Link != ethernet || send(append(f.Data, make([]byte, max(f.WireLen-len(f.Data), 0))...)) != nil {
+		b := append(f.Data, make([]byte, max(f.WireLen-len(f.Data), 0))...)
+		if f.Link == ethernet && wrap != nil {
+			b = wrap(b)
+		}
+		if f.Link != ethernet || b == nil || send(b) != nil {
 			continue
 		}
 		const slow = 4096 // what is decided of flows is decided by then; behind them is bulk
@@ -231,6 +245,9 @@ type dialog struct {
 	tag  int // VLAN; 0: none
 	v6   bool
 	n    int
+	// Of other ends. 0: the dashboard's port.
+	client, server [4]byte
+	sport          uint16
 }
 
 // segment sends one of side.
@@ -242,6 +259,10 @@ func (d *dialog) segment(side int, flags byte, seq uint32, ttl byte, options, pa
 		b = append(b, 0x81, 0, byte(d.tag>>8), byte(d.tag))
 	}
 	ports := [2]uint16{d.port, 8265}
+	ends := [2][4]byte{{203, 0, 113, 66}, {10, 20, 0, 10}}
+	if d.sport != 0 {
+		ports[1], ends = d.sport, [2][4]byte{d.client, d.server}
+	}
 	n := 20 + len(options) + len(payload)
 	var pseudo uint32
 	be := binary.BigEndian
@@ -264,6 +285,9 @@ func (d *dialog) segment(side int, flags byte, seq uint32, ttl byte, options, pa
 		b = be.AppendUint16(b, uint16(n))
 		b = append(b, 6, ttl)
 		a := [2][]byte{{0x20, 1, 0x0d, 0xb8, 15: 66}, {0xfd, 0x10, 15: 10}}
+		for i := range a {
+			copy(a[i][11:], ends[i][:])
+		}
 		b = append(append(b, a[side]...), a[1-side]...)
 		add(b[len(b)-32:])
 	} else {
@@ -272,8 +296,7 @@ func (d *dialog) segment(side int, flags byte, seq uint32, ttl byte, options, pa
 		b = append(b, 0x45, 0)
 		b = be.AppendUint16(b, uint16(20+n))
 		b = append(b, 0, 0, 0x40, 0, ttl, 6, 0, 0)
-		a := [2][]byte{{203, 0, 113, 66}, {10, 20, 0, 10}}
-		b = append(append(b, a[side]...), a[1-side]...)
+		b = append(append(b, ends[side][:]...), ends[1-side][:]...)
 		add(b[ip:])
 		be.PutUint16(b[ip+10:], fold())
 		pseudo = 0
@@ -386,6 +409,13 @@ var hidings = []struct {
 		d.bulk(0, 64<<20)
 		d.bulk(1, 64<<20)
 	}},
+	{name: "text that nobody knows", talk: func(d *dialog) {
+		d.say(0, "epoch,step,loss,lr\n")
+		for i := range 4000 {
+			d.say(0, fmt.Sprintf("%d,%d,0.%04d,0.001\n", i/1000, i, 9999-i))
+		}
+		d.bulk(0, 64<<20)
+	}},
 	{name: "a protocol that was agreed upon", talk: func(d *dialog) {
 		d.say(0, fmt.Sprintf(upgrade, "spdy/9", ""))
 		d.say(1, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: spdy/9\r\n\r\n")
@@ -458,7 +488,17 @@ func TestShuntHidesNothing(t *testing.T) {
 
 // TestShuntAtMirror: the driver of a mirror drops what is counted, and the counts are what a sensor at the other end has.
 func TestShuntAtMirror(t *testing.T) {
+	t.Run("bare", func(t *testing.T) { shuntAtMirror(t, nil) })
+	for _, i := range []int{1, 8} {
+		t.Run(arounds[i].name, func(t *testing.T) { shuntAtMirror(t, arounds[i].wrap) })
+	}
+}
+
+func shuntAtMirror(t *testing.T, wrap func([]byte) []byte) {
 	send := cable(t)
+	if bare := send; wrap != nil {
+		send = func(frame []byte) error { return bare(wrap(frame)) }
+	}
 	shunting := &capture.ShuntConfig{After: capture.ShuntAfter, Least: capture.ShuntLeast, Tail: capture.ShuntTail}
 	plain := listenLive(t, engine.Default(), capture.LiveConfig{Interfaces: []string{"v0"}}, nil)
 	shunt := listenLive(t, engine.Default(), capture.LiveConfig{Mirror: []string{"v*"}}, shunting)
@@ -485,7 +525,8 @@ func TestShuntAtMirror(t *testing.T) {
 	sameConns(t, plain, shunt, true)
 	sameFindings(t, plain, shunt)
 	f := &shunt.stats.Flow
-	if f.Shunted < 400 || beside.stats.Packets+f.Shunted != shunt.stats.Packets {
+	// What passed the driver right before the flow was in the table is counted at the socket.
+	if again := beside.stats.Packets + f.Shunted - shunt.stats.Packets; f.Shunted < 400 || again > 16 {
 		t.Errorf("%d of %d packets were shunted, %d times, and %d came to a socket", f.Shunted, shunt.stats.Packets, f.Shunts, beside.stats.Packets)
 	}
 	out, _ := exec.Command("ip", "-d", "link", "show", "v1").CombinedOutput()

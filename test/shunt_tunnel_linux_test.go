@@ -195,7 +195,7 @@ func TestShuntedCasesInTunnels(t *testing.T) {
 	var shunted, shunts, packets atomic.Uint64
 	t.Run("all", func(t *testing.T) {
 		for i, name := range names {
-			if testing.Short() && i%4 > 0 {
+			if testing.Short() && i%7 > 0 {
 				continue
 			}
 			a := arounds[i%len(arounds)]

@@ -41,8 +41,8 @@ evade: ## every way to write a job in testdata/evade, sent to the aiohttp of PYT
 evade-tcp: ## every way to send a job in testdata/evade/tcp, over network namespaces to the kernel and aiohttp; skips without root or packages
 	$(or $(PYTHON),python3) testdata/evade/tcp/tcp.py check
 
-fleet-load: ## a hub under load: 100 sensors, 20 kills, 10,000 strangers; takes a quarter of an hour and two processors
-	RAYTAP_FLEET_LOAD=1 $(GO) test -count 1 -timeout 60m -v -run 'TestKill|TestLoad|TestStrangers' ./cmd/raytap-hub
+fleet-load: ## a hub under load: 100 sensors, 20 kills, 10,000 strangers, a network cut for minutes; takes a quarter of an hour and two processors
+	RAYTAP_FLEET_LOAD=1 $(GO) test -count 1 -timeout 60m -v -run 'TestKill|TestLoad|TestStrangers|TestCut' ./cmd/raytap-hub
 	RAYTAP_FLEET_LOAD=1 $(GO) test -count 1 -timeout 60m -v -run 'TestDiskFull|TestThreeServers' ./fleet/hub
 
 bench: ## packets per CPU second and memory per flow

@@ -45,7 +45,6 @@ type live struct {
 	stopped time.Time
 	checked time.Time // when the links were looked at
 	asked   time.Time // when the kernel's counts were
-	wakes   time.Time // when poll returns at the latest
 	stats   LiveStats
 	count   uint64
 	events  *os.File // an epoll descriptor over the rings
@@ -353,11 +352,7 @@ func (l *live) poll(soon bool) {
 		wait = blockTimeout
 	}
 	tries := 0
-	// To set a deadline costs more than to wait. One that is far enough stays.
-	if now := time.Now(); wait < liveWait || l.wakes.Sub(now) < liveWait/2 || l.wakes.Sub(now) > liveWait {
-		l.wakes = now.Add(wait)
-		l.events.SetReadDeadline(l.wakes)
-	}
+	l.events.SetReadDeadline(time.Now().Add(wait))
 	l.wake.Read(func(uintptr) bool {
 		tries++
 		return tries > 1 || l.filled(soon)

@@ -56,6 +56,21 @@ type Webhook struct {
 	SpoolSize  uint64 `yaml:"spool_size"`
 }
 
+// Options are those of the sink, of a configuration that was checked; what it does not say is left to the caller.
+func (w *Webhook) Options() webhook.Options {
+	least, _ := detectors.ParseSeverity(w.Severity)
+	return webhook.Options{
+		URL: w.URL, TokenFile: w.TokenFile, Headers: w.Headers, CA: w.CA, Cert: w.Cert, Key: w.Key, Plain: w.PlainToken, Template: w.Template,
+		Severity: least, Spool: w.Spool, MaxFiles: w.SpoolFiles, MaxBytes: int64(w.SpoolSize),
+	}
+}
+
+// Options are those of the sink; see Webhook.Options.
+func (c *Syslog) Options() syslog.Options {
+	least, _ := detectors.ParseSeverity(c.Severity)
+	return syslog.Options{Address: c.Address, CA: c.CA, Enterprise: c.Enterprise, Facility: c.Facility, Severity: least, JSON: c.Message == "json", CEF: c.Format == "cef"}
+}
+
 // Check refuses to send a credential in clear text.
 func (w *Webhook) Check() error {
 	if w.URL == "" {

@@ -102,6 +102,19 @@ type Follower interface {
 	Done() bool
 }
 
+// Sated is a Follower that may want no more of one direction.
+type Sated interface {
+	Follower
+	// Sated reports whether what still comes in a direction changes nothing, however much it is.
+	Sated(dir capture.Dir) bool
+}
+
+// IsSated reports whether f wants no more of a direction.
+func IsSated(f Follower, dir capture.Dir) bool {
+	s, ok := f.(Sated)
+	return f.Done() || ok && s.Sated(dir)
+}
+
 // Verdict is a probe's answer.
 type Verdict uint8
 

@@ -22,14 +22,24 @@ func (m *Mux) Unwanted(dir capture.Dir) (n int64, watch bool) {
 	switch {
 	case m.Idle() && (m.only == 0 || m.looked() == 0):
 		return capture.Unending, false
-	case m.Idle() && (m.seen >= lineLimit || m.refused >= lineTries || m.looked()&m.set.lines == 0):
+	case m.Idle() && m.begun():
 		return capture.Unending, true
-	case m.state == decoding && len(m.held[0])+len(m.held[1]) == 0 && !m.doubted():
-		if s, ok := m.dec.(Skipper); ok {
+	case m.state == decoding && len(m.held[0])+len(m.held[1]) == 0:
+		s, ok := m.dec.(Skipper)
+		switch {
+		case !ok:
+		case !m.doubted():
 			return s.Unwanted(dir), false
+		case m.late() == nil && m.begun():
+			return s.Unwanted(dir), true
 		}
 	}
 	return 0, false
+}
+
+// begun reports whether later beginnings are only those that Beginnings has: those within lines are not looked for any more.
+func (m *Mux) begun() bool {
+	return m.seen >= lineLimit || m.refused >= lineTries || m.looked()&m.set.lines == 0
 }
 
 // Passed implements capture.Skipper.
@@ -45,7 +55,9 @@ func (m *Mux) Passed(n, run [2]uint64) {
 				}
 			}
 		}
-		return
+		if !m.doubted() {
+			return
+		}
 	}
 	if sum := n[0] + n[1]; m.seen < oneSided {
 		m.seen += uint32(min(sum, oneSided))

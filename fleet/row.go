@@ -3,6 +3,7 @@ package fleet
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -125,11 +126,17 @@ func Decode(m *nats.Msg) (Row, error) {
 	case e.system != sensor:
 		return r, refuse(RefusedSensor, "_system_name is %.80q", e.system)
 	}
-	if r.Written, err = ParseTime(e.written); err != nil {
+	r.Written, err = ParseTime(e.written)
+	if log == LogStatus && errors.Is(err, errOtherTime) { // which tells of a clock that is wrong: it was not set yet after a start
+		err = nil
+	}
+	if err != nil {
 		return r, refuse(RefusedEnvelope, "_write_ts is %.80q", e.written)
 	}
 	return r, nil
 }
+
+var errOtherTime = errors.New("fleet: not a time of now")
 
 // ParseTime reads _write_ts: RFC 3339, or seconds of Unix time with a fraction. It refuses times outside the years 2000 to 2200.
 func ParseTime(s string) (time.Time, error) {
@@ -142,7 +149,7 @@ func ParseTime(s string) (time.Time, error) {
 		t = time.UnixMicro(int64(f * 1e6))
 	}
 	if y := t.Year(); y < 2000 || y > 2200 {
-		return time.Time{}, fmt.Errorf("fleet: %.80q is not a time of now", s)
+		return time.Time{}, fmt.Errorf("%w: %.80q", errOtherTime, s)
 	}
 	return t.UTC(), nil
 }

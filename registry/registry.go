@@ -194,6 +194,10 @@ func (p pair) End(dir capture.Dir) {
 
 func (p pair) Done() bool { return p.one.Done() && p.two.Done() }
 
+func (p pair) Sated(dir capture.Dir) bool {
+	return decoders.IsSated(p.one, dir) && decoders.IsSated(p.two, dir)
+}
+
 // exchangesOf makes the exchanges of a connection's streams.
 func exchangesOf(c *http.Connection) func() http2.Exchange {
 	return func() http2.Exchange { return c.Open() }

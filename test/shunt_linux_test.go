@@ -409,6 +409,13 @@ var hidings = []struct {
 		d.bulk(0, 64<<20)
 		d.bulk(1, 64<<20)
 	}},
+	{name: "text that nobody knows", talk: func(d *dialog) {
+		d.say(0, "epoch,step,loss,lr\n")
+		for i := range 4000 {
+			d.say(0, fmt.Sprintf("%d,%d,0.%04d,0.001\n", i/1000, i, 9999-i))
+		}
+		d.bulk(0, 64<<20)
+	}},
 	{name: "a protocol that was agreed upon", talk: func(d *dialog) {
 		d.say(0, fmt.Sprintf(upgrade, "spdy/9", ""))
 		d.say(1, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: spdy/9\r\n\r\n")

@@ -38,20 +38,13 @@ func Isolate(t *testing.T) {
 // Cable connects v0 and v1, sets lo up, and waits until they carry packets: the kernel sees to that later, and drops until then.
 func Cable(t *testing.T, mtu int) {
 	t.Helper()
-	ip := func(args string) string {
-		out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("ip %s: %v: %s", args, err, out)
-		}
-		return string(out)
-	}
 	size := " mtu " + strconv.Itoa(mtu)
-	ip("link add v0" + size + " type veth peer name v1" + size)
+	ip(t, "link add v0"+size+" type veth peer name v1"+size)
 	for _, name := range []string{"lo", "v0", "v1"} {
-		ip("link set " + name + " up")
+		ip(t, "link set "+name+" up")
 	}
 	for _, name := range []string{"v0", "v1"} {
-		for !strings.Contains(ip("-o link show "+name), "state UP") {
+		for !strings.Contains(ip(t, "-o link show "+name), "state UP") {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}

@@ -12,6 +12,9 @@
 # rates say less than ratios. With QUOTA each has no more than so many percent of one processor for that (a control group,
 # of cgroup v1 or v2), so that it is the sensor that comes to its end first, and not the sender.
 #
+# Bulk is sent to two more: raytap with shunt: off, and Suricata with its own bypass (stream.bypass, and the eBPF filter of its
+# package, with which the kernel drops what it is not to see).
+#
 # Last, how late raytap's findings are, from the packet by its kernel's time stamp to the finding: HTTP with a job from outside
 # after every hundred requests, at half of the highest rate for HTTP; the bound of the histogram below which half of
 # them, and 99 in 100, are (raytap_finding_delay_seconds).
@@ -19,7 +22,7 @@
 # Both have rings of 64 MiB for the interface, the same protocols (HTTP, DNS, TLS) and logs, no rules in Suricata and all
 # detectors in raytap.
 set -u
-RATE=${RATE:-20000} PACKETS=${PACKETS:-500000} RUNS=${RUNS:-3} OUT=${OUT:-bin} QUOTA=${QUOTA:-} STEPS=${STEPS:-10000 20000 40000 80000 160000 320000 640000}
+RATE=${RATE:-20000} BULK=${BULK:-200000} PACKETS=${PACKETS:-500000} RUNS=${RUNS:-3} OUT=${OUT:-bin} QUOTA=${QUOTA:-} STEPS=${STEPS:-10000 20000 40000 80000 160000 320000 640000}
 [ "$(id -u)" = 0 ] || { echo "wire: takes root"; exit 1; }
 for t in ip tcpreplay suricata curl; do command -v $t >/dev/null || { echo "wire: no $t"; exit 1; }; done
 mkdir -p "$OUT" && OUT=$(cd "$OUT" && pwd) || exit 1
@@ -47,14 +50,18 @@ app-layer: {protocols: {http: {enabled: yes}, dns: {tcp: {enabled: yes}, udp: {e
 af-packet:
   - {interface: v1, cluster-id: 99, cluster-type: cluster_flow, defrag: yes, use-mmap: yes, tpacket-v3: yes, block-size: 1048576, ring-size: $((42000 / $(nproc)))}
 END
+sed -e 's|^logging:|stream: {bypass: yes}\nlogging:|' -e 's|block-size: 1048576,|block-size: 1048576, bypass: yes, ebpf-filter-file: /usr/lib/suricata/ebpf/bypass_filter.bpf,|' \
+  "$work/suricata.yaml" >"$work/bypass.yaml"
 start() { # TOOL: its process in $pid, when it captures. ip becomes the program, so the process is its own
   rm -rf "$work/$1" && mkdir "$work/$1"
   case $1 in
-  raytap) ip netns exec $ns "$OUT/raytap" sensor -i v1 --quiet --rotate-compress none --metrics-listen 127.0.0.1:9191 --out "$work/raytap/logs" >/dev/null 2>"$work/raytap/err" & ;;
+  raytap | unshunted) printf 'shunt: %s\n' "$([ $1 = raytap ] && echo auto || echo off)" >"$work/raytap.yaml"
+    ip netns exec $ns "$OUT/raytap" sensor -i v1 --config "$work/raytap.yaml" --quiet --rotate-compress none --metrics-listen 127.0.0.1:9191 --out "$work/$1/logs" >/dev/null 2>"$work/$1/err" & ;;
   suricata) ip netns exec $ns suricata --runmode workers -c "$work/suricata.yaml" -S /dev/null -l "$work/suricata" --af-packet=v1 >/dev/null 2>&1 & ;;
+  bypass) ip netns exec $ns suricata --runmode workers -c "$work/bypass.yaml" -S /dev/null -l "$work/bypass" --af-packet=v1 >/dev/null 2>&1 & ;;
   esac
   pid=$!
-  until grep -qs -e 'capturing from' -e 'ngine started' "$work/$1/err" "$work/$1/suricata.log"; do
+  until grep -qs -e 'capturing from' -e 'ngine started' "$work/$1/err" "$work/$1/suricata.log"; do # a bypass that is refused is an error there
     kill -0 $pid 2>/dev/null || { echo "wire: $1 did not start"; cat "$work/$1"/{err,suricata.log} 2>/dev/null; exit 1; }
     sleep 0.1
   done
@@ -72,8 +79,8 @@ ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12 + $13 }'; } # of use
 stop() { # TOOL PID: $received and $dropped; what raytap left out to keep up counts as dropped
   kill -TERM $2 && wait $2
   case $1 in
-  raytap) awk -F '\t' '/^#fields/ { for (i = 2; i <= NF; i++) f[$i] = i - 1 } !/^#/ { p += $f["pkts_proc"]; d += $f["dropped_by_kernel"] + $f["bodies_shed"] + $f["new_shed"] + ($f["bulk_shed_bytes"] > 0) } END { print p + 0, d + 0 }' "$work"/raytap/logs/20*/stats.*.log ;;
-  suricata) sed -n 's/.*packets: \([0-9]*\), drops: \([0-9]*\).*/\1 \2/p' "$work/suricata/suricata.log" | awk '{ p += $1 - $2; d += $2 } END { print p + 0, d + 0 }' ;;
+  raytap | unshunted) awk -F '\t' '/^#fields/ { for (i = 2; i <= NF; i++) f[$i] = i - 1 } !/^#/ { p += $f["pkts_proc"]; d += $f["dropped_by_kernel"] + $f["bodies_shed"] + $f["new_shed"] + ($f["bulk_shed_bytes"] > 0) } END { print p + 0, d + 0 }' "$work"/$1/logs/20*/stats.*.log ;;
+  *) sed -n 's/.*packets: \([0-9]*\), drops: \([0-9]*\).*/\1 \2/p' "$work/$1/suricata.log" | awk '{ p += $1 - $2; d += $2 } END { print p + 0, d + 0 }' ;;
   esac >"$work/count"
   read -r received dropped <"$work/count"
 }
@@ -123,6 +130,20 @@ for m in http churn bulk; do
   [ $m = http ] && half=$((${a%+} / 2))
   b=$(highest suricata "$work/$m.pcap")
   echo "| $m | $a | $b | $(awk -v a="${a%+}" -v b="${b%+}" 'BEGIN { printf "%.2f", b ? a / b : 0 }') |"
+done
+
+echo
+echo "Bulk, each alone: CPU time at $BULK packets in a second, and the highest rate without a drop${QUOTA:+, with $QUOTA % of a processor}"
+echo "| sensor | ns a packet | received | dropped | highest rate |"
+echo "|---|---|---|---|---|"
+for t in raytap unshunted suricata bypass; do
+  start $t
+  t0=$(ticks $pid)
+  send "$work/bulk.pcap" "$BULK" "$PACKETS" >/dev/null
+  sleep 1
+  t1=$(ticks $pid)
+  stop $t $pid
+  echo "| $t | $(((t1 - t0) * (1000000000 / hz) / PACKETS)) | $received | $dropped | $(highest $t "$work/bulk.pcap") |"
 done
 
 echo

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -46,20 +47,26 @@ func serve(c *call) error {
 	c.DurationVar(&o.Skew, "skew", 10*time.Second, "a sensor whose clock is wrong by `TIME` is a finding")
 	c.DurationVar(&o.Other, "other-version", 10*time.Minute, "a sensor that runs another version than most for `TIME` is a finding")
 	plain := c.Bool("no-join", false, "keep what sensors found as they found it")
-	file := c.String("config", "", "`FILE` of settings, as of sensors: home networks, rules and sections of detectors are joined by (default: raytap's)")
+	file := c.String("config", "", "`FILE` of settings, as of sensors: home networks, rules and sections of detectors are joined by (default: raytap's); its webhook and syslog are told")
+	who := c.String("tell", "hub", "webhook and syslog are told what the `hub` says: joined findings, incidents, silent sensors; all: also what a sensor found alone")
 	if err := c.parse(0); err != nil {
 		return err
 	}
 	o.Data, o.URLs, o.NATS, o.StreamSize, o.MaxStore = *c.data, urls, servers, int64(stream), int64(most)
-	if !*plain {
-		j := join.Default()
-		if *file != "" {
-			cfg, err := config.Load(*file)
-			if err != nil {
-				return err
-			}
-			j.Engine = cfg.Config
+	if *who != "hub" && *who != "all" {
+		return fmt.Errorf("%w: --tell takes hub or all", errUsage)
+	}
+	o.TellAll = *who == "all"
+	j := join.Default()
+	var cfg config.Config
+	if *file != "" {
+		var err error
+		if cfg, err = config.Load(*file); err != nil {
+			return err
 		}
+		j.Engine = cfg.Config
+	}
+	if !*plain {
 		o.Joining = &j
 	}
 	o.Say = func(s string) {
@@ -79,19 +86,22 @@ func serve(c *call) error {
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
-	h, err := hub.Start(o)
+	tell, err := openTellers(&o, &cfg)
 	if err != nil {
 		return err
 	}
+	h, err := hub.Start(o)
+	if err != nil {
+		return errors.Join(err, tell.close())
+	}
 	at, err := h.URLs()
 	if err != nil {
-		h.Close()
-		return err
+		return errors.Join(err, h.Close(), tell.close())
 	}
 	for _, u := range at {
 		o.Say("sensors connect to " + u)
 	}
 	<-stop
 	signal.Stop(stop) // a second one ends at once
-	return h.Close()
+	return errors.Join(h.Close(), tell.close())
 }

@@ -87,6 +87,7 @@ func (x *examiner) run() {
 		}
 	}
 	x.outputs()
+	x.published()
 	x.folders()
 	x.sources()
 	for _, s := range x.cfg.Rules.Suppress {
@@ -230,15 +231,7 @@ func (x *examiner) outputs() {
 		}
 	}
 	if w.Cert != "" && w.Key != "" {
-		cert, key := x.file("webhook.client_cert", w.Cert), x.file("webhook.client_key", w.Key)
-		if key != nil {
-			x.secret("webhook.client_key", w.Key)
-		}
-		if cert != nil && key != nil {
-			x.pair(cert, key)
-		} else if cert != nil {
-			x.lifetimes("webhook.client_cert", w.Cert, cert)
-		}
+		x.pairOf("webhook.client_cert", w.Cert, "webhook.client_key", w.Key)
 	}
 	if l := x.cfg.Metrics.Listen; l != "" {
 		if s, err := net.Listen("tcp", l); err == nil {
@@ -282,20 +275,30 @@ func (x *examiner) token(key, name string) {
 	x.secret(key, name)
 }
 
-// pair sees whether a key is that of a certificate.
-func (x *examiner) pair(cert, key []byte) {
-	w := &x.cfg.Webhook
+// pairOf looks into the files of a certificate and of its key, and sees whether they belong together.
+func (x *examiner) pairOf(certKey, certFile, keyKey, keyFile string) {
+	cert, key := x.file(certKey, certFile), x.file(keyKey, keyFile)
+	if key != nil {
+		x.secret(keyKey, keyFile)
+	}
+	if cert == nil {
+		return
+	}
+	if key == nil {
+		x.lifetimes(certKey, certFile, cert)
+		return
+	}
 	c, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		k := "webhook.client_cert"
+		k := certKey
 		if strings.Contains(err.Error(), "key") {
-			k = "webhook.client_key"
+			k = keyKey
 		}
-		x.bad(k, -1, "%s and %s: %s", w.Cert, w.Key, strings.TrimPrefix(err.Error(), "tls: "))
+		x.bad(k, -1, "%s and %s: %s", certFile, keyFile, strings.TrimPrefix(err.Error(), "tls: "))
 		return
 	}
 	if leaf, err := x509.ParseCertificate(c.Certificate[0]); err == nil {
-		x.lifetime("webhook.client_cert", w.Cert, leaf, true)
+		x.lifetime(certKey, certFile, leaf, true)
 	}
 }
 

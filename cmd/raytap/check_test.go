@@ -14,6 +14,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nkeys"
+
+	"github.com/raytap/raytap/fleet"
 )
 
 // certificate writes a self-signed one that ends after a time, and its key.
@@ -53,6 +57,10 @@ func TestConfigCheckOpens(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	credentialsFor(t, filepath.Join(dir, "folder", "node-1.creds"), "node-1", "tls://hub.example:4222")
 	for _, c := range []struct{ text, wrong, warns string }{
 		{"intel: [feed.csv]\nstate: state.json\nout: logs\nuser: \"0:0\"\nwebhook:\n  url: https://x.example\n  token_file: token\n  headers_file: headers\n  ca: good.pem\n  client_cert: good.pem\n  client_key: good.key\n", "", ""},
 		{"intel:\n  - feed.csv\n  - gone.csv\n", ":3: intel: gone.csv: no such file", ""},
@@ -69,6 +77,17 @@ func TestConfigCheckOpens(t *testing.T) {
 		{"webhook: {url: \"https://x\", client_cert: good.pem, client_key: ends.key}\n", "webhook.client_key: good.pem and ends.key: private key does not match", ""},
 		{"webhook: {url: \"https://x\", client_cert: over.pem, client_key: over.key}\n", `webhook.client_cert: over.pem: the certificate of "over" ended`, ""},
 		{"webhook: {url: \"https://x\", client_cert: ends.pem, client_key: ends.key}\n", "", `webhook.client_cert: ends.pem: the certificate of "ends" ends`},
+		{"publish:\n  creds: gone\n", ":2: publish.creds: gone: no such file", ""},
+		{"publish:\n  creds: none\n", ":2: publish.creds: none: no user JWT is in it", ""},
+		{"sensor: {name: node-1}\npublish: {creds: folder}\n", "", ""},
+		{"sensor: {name: node-2}\npublish: {creds: folder}\n", "publish.creds: folder/node-2.creds: no such file", ""},
+		{"sensor: {name: node-2}\npublish: {creds: folder/node-1.creds}\n", "folder/node-1.creds is of sensor node-1, and this one is node-2", ""},
+		{"publish:\n  kafka: [localhost:9092]\n  kafka_tls: true\n  kafka_ca: gone\n", ":4: publish.kafka_ca: gone: no such file", ""},
+		{"publish:\n  kafka: [localhost:9092]\n  kafka_tls: true\n  kafka_ca: token\n", ":4: publish.kafka_ca: token has no certificate", ""},
+		{"publish: {kafka: [localhost:9092], kafka_tls: true, kafka_cert: good.pem, kafka_key: ends.key}\n", "publish.kafka_key: good.pem and ends.key: private key does not match", ""},
+		{"publish: {kafka: [localhost:9092], kafka_tls: true, kafka_cert: gone, kafka_key: ends.key}\n", "publish.kafka_cert: gone: no such file", ""},
+		{"publish:\n  kafka: [localhost:9092]\n  kafka_tls: true\n  kafka_sasl: plain\n  kafka_user: u\n  kafka_password_file: gone\n", ":6: publish.kafka_password_file: gone: no such file", ""},
+		{"publish:\n  kafka: [localhost:9092]\n  kafka_tls: true\n  kafka_sasl: plain\n  kafka_user: u\n  kafka_password_file: none\n", ":6: publish.kafka_password_file: none is empty", ""},
 		{"user: nobody-of-that-name\n", `:1: user: there is no user "nobody-of-that-name"`, ""},
 		{"state: no-state.json\n", ":1: state: no-state.json is not an inventory", ""},
 		{"state: gone/state.json\n", "", ":1: state: directory gone does not exist"},
@@ -171,5 +190,25 @@ func TestConfigCheckOfOthers(t *testing.T) {
 		if r.code != exitUsage || !strings.Contains(r.stderr, want) {
 			t.Errorf("%d: %s\nlacks %s", r.code, r.stderr, want)
 		}
+	}
+}
+
+// credentialsFor writes a file of credentials as a hub makes them.
+func credentialsFor(t *testing.T, file, sensor, url string) {
+	t.Helper()
+	account, _ := nkeys.CreateAccount()
+	user, _ := nkeys.CreateUser()
+	pub, _ := user.PublicKey()
+	seed, _ := user.Seed()
+	token, err := fleet.SensorClaims(sensor, pub).Encode(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := fleet.Credentials{Sensor: sensor, URLs: []string{url}, JWT: token, Seed: seed}.Bytes()
+	if err == nil {
+		err = os.WriteFile(file, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -15,10 +15,15 @@ const (
 	// What a large heap has above what lives in it: at a million flows the growth that is good for a small one would be
 	// another million's memory.
 	roomFor = 144 << 20
+	// What lives in a sensor because it publishes, at most: rows that are read, on their way, and not acknowledged yet, with what
+	// else is made of them while the collector runs. It does not grow with the flows, and gets no room: otherwise each of its
+	// bytes would cost four.
+	publishHolds = 12 << 20
 )
 
-// paceMemory sets the collector's pace, and again after each of its cycles. GOGC in the environment goes above it.
-func paceMemory() {
+// paceMemory sets the collector's pace, and again after each of its cycles. held, which is called then, is how much of what lives
+// gets no room. GOGC in the environment goes above it. It is called once.
+func paceMemory(held func() uint64) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
@@ -29,7 +34,7 @@ func paceMemory() {
 	var next func(*cycle)
 	next = func(c *cycle) {
 		metrics.Read(live)
-		if p := growth(live[0].Value.Uint64()); p < now*9/10 || p > now*11/10 {
+		if p := growth(live[0].Value.Uint64(), held()); p < now*9/10 || p > now*11/10 {
 			now = p
 			debug.SetGCPercent(p)
 		}
@@ -39,12 +44,13 @@ func paceMemory() {
 }
 
 // growth is how much a heap in which so many bytes live may grow, in percent: with what lives the room shrinks, to a
-// tenth of it.
-func growth(live uint64) int {
+// tenth of it. Of what lives, held gets no room, as long as the rest is a third.
+func growth(live, held uint64) int {
 	live = max(live, 1)
+	counts := max(live-min(held, live), live/3)
 	room := live / 10
 	if roomFor > live/5+room {
 		room = roomFor - live/5
 	}
-	return int(min(room*100/live, collectAt))
+	return int(min(room*100/live, collectAt*counts/live))
 }

@@ -64,22 +64,17 @@ func openOutputs(cfg *config.Config, h health, say func(string), now time.Time) 
 	if err != nil {
 		return o, err
 	}
-	// The names were checked with the configuration.
-	if c := &cfg.Syslog; c.Address != "" {
-		least, _ := detectors.ParseSeverity(c.Severity)
-		o.syslog, err = syslog.New(syslog.Options{
-			Address: c.Address, CA: c.CA, Enterprise: c.Enterprise, Facility: c.Facility, Severity: least, JSON: c.Message == "json", CEF: c.Format == "cef", Version: buildVersion(), Host: cfg.Peer(), Rules: rules, Say: say,
-		})
-		if err != nil {
+	if cfg.Syslog.Address != "" {
+		opt := cfg.Syslog.Options()
+		opt.Version, opt.Host, opt.Rules, opt.Say = buildVersion(), cfg.Peer(), rules, say
+		if o.syslog, err = syslog.New(opt); err != nil {
 			return o, err
 		}
 	}
-	if c := &cfg.Webhook; c.URL != "" {
-		least, _ := detectors.ParseSeverity(c.Severity)
-		o.webhook, err = webhook.New(webhook.Options{
-			URL: c.URL, Peer: cfg.Peer(), TokenFile: c.TokenFile, Headers: c.Headers, CA: c.CA, Cert: c.Cert, Key: c.Key, Plain: c.PlainToken, Template: c.Template, Severity: least, Spool: spoolOf(cfg), MaxFiles: c.SpoolFiles, MaxBytes: int64(c.SpoolSize), Rules: rules, Say: say,
-		})
-		if err != nil {
+	if cfg.Webhook.URL != "" {
+		opt := cfg.Webhook.Options()
+		opt.Peer, opt.Spool, opt.Rules, opt.Say = cfg.Peer(), spoolOf(cfg), rules, say
+		if o.webhook, err = webhook.New(opt); err != nil {
 			return o, err
 		}
 	}

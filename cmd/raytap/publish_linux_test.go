@@ -20,7 +20,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nkeys"
 
 	"github.com/raytap/raytap/fleet"
 	"github.com/raytap/raytap/fleet/observe"
@@ -52,21 +51,7 @@ func hubFor(t *testing.T, creds, sensor string) (*server.Server, jetstream.Strea
 	if err != nil {
 		t.Fatal(err)
 	}
-	account, _ := nkeys.CreateAccount()
-	user, _ := nkeys.CreateUser()
-	pub, _ := user.PublicKey()
-	seed, _ := user.Seed()
-	token, err := fleet.SensorClaims(sensor, pub).Encode(account)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := fleet.Credentials{Sensor: sensor, URLs: []string{srv.ClientURL()}, JWT: token, Seed: seed}.Bytes()
-	if err == nil {
-		err = os.WriteFile(creds, b, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	credentialsFor(t, creds, sensor, srv.ClientURL())
 	return srv, stream
 }
 

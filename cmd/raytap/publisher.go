@@ -31,6 +31,7 @@ const publishAtEnd = 3 * time.Second
 type publisher struct {
 	say    func(string)
 	packet atomic.Int64 // time of the last packet
+	on     atomic.Bool  // something is published
 
 	hub    *hubSettings // nil: none is answered
 	cfg    *config.Config
@@ -115,6 +116,7 @@ func credentialsOf(path, sensor string) string {
 
 // open makes a shipper for each transport, which it closes if that fails.
 func (p *publisher) open(cfg *config.Config, transports []ship.Transport, follow bool) (all []shipping, err error) {
+	p.on.Store(len(transports) > 0)
 	for i, t := range transports {
 		s, err := ship.Open(ship.Options{
 			Dir: cfg.Out, Sensor: cfg.Peer(), Logs: cfg.Publish.Logs, Transport: t, Modes: cfg.Modes(), Follow: follow, Say: p.say, Beat: p.beat,
@@ -135,6 +137,14 @@ func (p *publisher) open(cfg *config.Config, transports []ship.Transport, follow
 		all = append(all, sh)
 	}
 	return all, nil
+}
+
+// holds is how much memory it takes: see paceMemory.
+func (p *publisher) holds() uint64 {
+	if p.on.Load() {
+		return publishHolds
+	}
+	return 0
 }
 
 func (p *publisher) beat(st *fleet.Status) {

@@ -356,6 +356,7 @@ func (s *sensorRun) open(cfg *config.Config) (*config.Config, error) {
 	if s.pub, err = openPublisher(cfg, s.hub, s.notice); err != nil {
 		return nil, err
 	}
+	paceMemory(s.pub.holds)
 	if s.logs, err = openOutputs(cfg, s.health, s.notice, time.Now()); err != nil {
 		return nil, err
 	}

@@ -270,7 +270,10 @@ const (
 // header reads "*3\r\n": the number, -1 for what is null, and what stands behind.
 func header(b []byte) (n int, rest []byte, s state) {
 	for i := 1; i < len(b) && i < maxLine; i++ {
-		if b[i] != '\n' {
+		if c := b[i]; c != '\n' {
+			if (c < '0' || c > '9') && c != '\r' && (c != '-' || i > 1) {
+				return 0, nil, bad // at once: of bulk, little may look like a beginning
+			}
 			continue
 		}
 		line := b[1:i]

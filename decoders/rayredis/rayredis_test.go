@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/raytap/raytap/decoders"
 	"github.com/raytap/raytap/decoders/decodertest"
 )
 
@@ -204,4 +205,18 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, c, s []byte) {
 		decodertest.CutAndPoison(t, Spec(), decodertest.C(string(c)), decodertest.S(string(s)), decodertest.C(string(c)))
 	})
+}
+
+// TestFewBeginnings: what is no number is told from one by its first byte.
+func TestFewBeginnings(t *testing.T) {
+	for _, s := range []string{"*8x", "*1 ", "*1\x00", "*12a", "*3\r\n$-x"} {
+		if v := probeAgain([]byte(s), nil, true); v != decoders.No {
+			t.Errorf("%q: %v", s, v)
+		}
+	}
+	for _, s := range []string{"*", "*1", "*12", "*3\r", "*3\r\n", "*3\r\n$", "*3\r\n$4\r\nINFO"} {
+		if v := probeAgain([]byte(s), nil, true); v == decoders.No {
+			t.Errorf("%q is refused", s)
+		}
+	}
 }

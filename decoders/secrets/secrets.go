@@ -320,6 +320,9 @@ func (f *follower) End(dir capture.Dir) {
 // Done implements decoders.Follower.
 func (f *follower) Done() bool { return f.done[0] && f.done[1] }
 
+// Sated implements decoders.Sated.
+func (f *follower) Sated(dir capture.Dir) bool { return f.done[dir] }
+
 // telling says that the beginning of a text has a credential that counts by itself, or an environment.
 func telling(b []byte) bool {
 	s := scan{scanner: builtin()}

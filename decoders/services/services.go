@@ -232,6 +232,17 @@ func (d *decoder) Doubtful() bool {
 	return d.r == nil || ok && !l.sure()
 }
 
+// Unwanted implements decoders.Skipper: where there is no name to learn any more, what no follower reads.
+func (d *decoder) Unwanted(dir capture.Dir) int64 {
+	if !d.named || d.dgram != nil || d.c.follower == nil || d.given[dir] > 0 || !decoders.IsSated(d.c.follower, dir) {
+		return 0
+	}
+	return capture.Unending
+}
+
+// Passed implements decoders.Skipper.
+func (d *decoder) Passed(capture.Dir, int64) {}
+
 // read is Decode for the name's sake.
 func (d *decoder) read(dir capture.Dir, b []byte) (int, error) {
 	if d.dgram != nil || d.r == nil && d.c.datagrams() {

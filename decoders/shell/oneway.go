@@ -99,3 +99,8 @@ func (f *follower) End(dir capture.Dir) {
 
 // Done implements decoders.Follower.
 func (f *follower) Done() bool { return f.done }
+
+// Sated implements decoders.Sated: only the beginning is read.
+func (f *follower) Sated(dir capture.Dir) bool {
+	return f.done || dir == f.from && len(f.text) >= maxOneWay
+}

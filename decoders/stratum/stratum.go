@@ -23,6 +23,7 @@
 package stratum
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/raytap/raytap/capture"
@@ -210,7 +211,7 @@ func weigh(b []byte) (w weight) {
 	for i := skipNoise(b, 0); i < len(b) && w.lines < probeObjects; i = skipNoise(b, i) {
 		var f framer
 		var m message
-		if b[i] != '{' {
+		if b[i] != '{' || !opens(b[i+1:]) {
 			w.foreign = true
 			return w
 		}
@@ -237,6 +238,22 @@ func weigh(b []byte) (w weight) {
 		}
 	}
 	return w
+}
+
+// opens reports whether b may be what follows the brace of an object: nothing, a key, or another brace. Of bulk little may look like
+// a beginning.
+func opens(b []byte) bool {
+	b = bytes.TrimLeft(b, " \t\r\n")
+	switch {
+	case len(b) == 0 || b[0] == '}':
+		return true
+	case b[0] != '"':
+		return false
+	case len(b) == 1:
+		return true
+	}
+	// Control characters do not stand in strings (RFC 8259 section 7), and no character of UTF-8 begins with these bytes.
+	return b[1] >= ' ' && (b[1] < 0x80 || b[1] >= 0xc2 && b[1] <= 0xf4)
 }
 
 const (

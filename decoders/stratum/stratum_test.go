@@ -761,3 +761,17 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestFewBeginnings: what is no object is told from one by its first bytes, so that little of a flow of anything is looked at.
+func TestFewBeginnings(t *testing.T) {
+	for _, s := range []string{"{x", "{\x00", "{ x", "{\"\x01", "{\"\x80", "{\"\xff", "\n{x", "[{\x80"} {
+		if v := probeAgain([]byte(s), nil, true); v != decoders.No {
+			t.Errorf("%q: %v", s, v)
+		}
+	}
+	for _, s := range []string{"{", "{\"", "{\"i", "{\"é", "{ ", "{\t\n", "{ \"", "[{", "\n{\""} {
+		if v := probeAgain([]byte(s), nil, true); v == decoders.No {
+			t.Errorf("%q is refused", s)
+		}
+	}
+}

@@ -2,8 +2,11 @@ package hub
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/raytap/raytap/fleet"
 	"github.com/raytap/raytap/fleet/hub/hubtest"
@@ -88,7 +91,7 @@ func TestHealth(t *testing.T) {
 	if len(said) != 1 || said[0].Rule != RuleUnsent {
 		t.Errorf("%+v", said)
 	}
-	all["c"].refuse(fleet.RefusedJSON, now)
+	all["c"].refuse("conn", &fleet.Refused{Reason: fleet.RefusedJSON}, now)
 	said = h.check(all, now+1)
 	if len(said) != 1 || said[0].Rule != RuleRefused {
 		t.Errorf("%+v", said)
@@ -96,4 +99,26 @@ func TestHealth(t *testing.T) {
 	if said = h.check(all, now+3700); len(said) != 3 { // all are silent; of those nothing else is said
 		t.Errorf("%+v", said)
 	}
+}
+
+// TestClockNotSet: a sensor whose clock is not set after a start is one with a wrong clock, and not one that sends what is no status.
+func TestClockNotSet(t *testing.T) {
+	h := start(t, Options{})
+	s := sensor(t, h, "a")
+	for range 4 {
+		now := time.Unix(100, 0)
+		m, err := fleet.Row{Sensor: "a", Log: fleet.LogStatus, Place: fleet.Place{Generation: 1, Offset: uint64(time.Now().UnixNano())}, Written: now, Body: hubtest.Status("v1", now)}.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Publish(t.Context(), []*nats.Msg{m}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "the status", func() bool { return state(t, h, "a").Rows == 4 })
+	if x := state(t, h, "a"); x.Refusals != 0 || x.Skew < 1e9 {
+		t.Errorf("%+v", x)
+	}
+	send(t, s, "notice", []byte(`{"ts":"no"}`))
+	until(t, "what was refused", func() bool { return strings.HasPrefix(state(t, h, "a").LastWhy, "notice: ") })
 }

@@ -62,6 +62,13 @@ type Options struct {
 	Log     string        // folder of the log; "": none
 	LogKeep time.Duration // default 30 days
 
+	// Tell, if set, is told what hubs say themselves: findings that were joined, with what becomes of incidents, and those about
+	// sensors; with TellAll also what a sensor found alone. By one goroutine, while this hub has the lease. When Told returns, what was
+	// told before is safe; nil: it is at once.
+	Tell    func(Telling)
+	Told    func()
+	TellAll bool
+
 	Metrics      string // HOST:PORT; "": none
 	MetricsToken string // file
 
@@ -70,6 +77,8 @@ type Options struct {
 	Other  time.Duration // for how long a sensor may have another version than most; default 10m
 
 	Joining *join.Config // nil: notices, incidents and assets are stored as they come. Its functions are the hub's
+
+	keepEvery time.Duration // between times that what can be read again is kept; default 30 s
 
 	// Say is told what a person should know, in a sentence; from any goroutine. Sentences may have what others sent.
 	Say func(string)
@@ -88,6 +97,7 @@ func (o *Options) defaults() error {
 	o.Silent = cmp.Or(o.Silent, 3*time.Minute)
 	o.Skew = cmp.Or(o.Skew, 10*time.Second)
 	o.Other = cmp.Or(o.Other, 10*time.Minute)
+	o.keepEvery = cmp.Or(o.keepEvery, keepEvery)
 	if o.Replicas == 0 {
 		o.Replicas = 1
 		if len(o.NATS) >= 3 {
@@ -488,6 +498,9 @@ func (h *Hub) follow(ctx context.Context) error {
 		if m.joining, err = newJoining(*h.o.Joining); err != nil {
 			return err
 		}
+		if err := m.joining.names.load(h.db); err != nil {
+			return err
+		}
 		v, err := h.db.Meta("resume")
 		if err != nil {
 			return err
@@ -641,9 +654,9 @@ func (h *Hub) speak(ctx context.Context) {
 }
 
 func (h *Hub) pass(ctx context.Context, spoken *uint64, known *bool) error {
-	call, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	if !*known {
+		call, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
 		n, err := number(call, h.state, spokenKey)
 		if err != nil {
 			return err
@@ -655,13 +668,19 @@ func (h *Hub) pass(ctx context.Context, spoken *uint64, known *bool) error {
 		if err != nil || len(all) == 0 {
 			return err
 		}
+		if all, err = h.tell(all); err != nil {
+			return err
+		}
 		if h.logs != nil {
 			if err := h.logs.write(all); err != nil {
 				return err
 			}
 		}
 		n := all[len(all)-1].Seq
-		if err := putNumber(call, h.state, spokenKey, n); err != nil {
+		call, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err = putNumber(call, h.state, spokenKey, n)
+		cancel()
+		if err != nil {
 			return err
 		}
 		*spoken = n

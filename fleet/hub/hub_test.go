@@ -429,10 +429,11 @@ func TestNoListenerWithoutTLS(t *testing.T) {
 func TestSecondHub(t *testing.T) {
 	dir := t.TempDir()
 	log1, log2 := t.TempDir(), t.TempDir()
-	h1 := start(t, Options{Data: dir, Log: log1})
+	var said told // by both
+	h1 := start(t, Options{Data: dir, Log: log1, Tell: said.tell, TellAll: true})
 	url := "nats://" + h1.node.addr()
 	// The second is at the server of the first, which goes on when the first hub's lease is dropped.
-	h2 := start(t, Options{NATS: []string{url}, Creds: filepath.Join(dir, keysDir, hubCreds), Log: log2})
+	h2 := start(t, Options{NATS: []string{url}, Creds: filepath.Join(dir, keysDir, hubCreds), Log: log2, Tell: said.tell, TellAll: true})
 	s := sensor(t, h1, "a")
 	put := func(from, to int) {
 		for i := from; i < to; i++ {
@@ -475,6 +476,12 @@ func TestSecondHub(t *testing.T) {
 	}
 	if len(seen) != 150 {
 		t.Errorf("%d findings in both logs", len(seen))
+	}
+	until(t, "what people are told", func() bool { return len(said.alarms(t)) == 150 })
+	for id, n := range said.alarms(t) {
+		if n != 1 {
+			t.Errorf("%s was told %d times", id, n)
+		}
 	}
 	// The same in both stores, when both have applied the same.
 	until(t, "both", func() bool { return h1.Applied() >= h2.Applied() && len(findings(t, h1, store.Query{})) == 150 })

@@ -165,7 +165,7 @@ func (m *machine) remember(x message) {
 			_ = m.joining.add(&x) // it was counted then
 		}
 		m.joining.advance(x.at)
-		m.joining.take() // the store has it
+		m.joining.names.hear(m.joining.take()) // the store has it
 	}
 }
 
@@ -205,7 +205,7 @@ func (m *machine) apply(ctx context.Context, b batch) error {
 	if err := tx.SetMeta("looked", fmt.Sprintf("%f %f", m.looked, m.now)); err != nil {
 		return err
 	}
-	keep := time.Since(m.kept) >= keepEvery
+	keep := time.Since(m.kept) >= m.o.keepEvery
 	if keep {
 		if err := m.keep(tx); err != nil {
 			return err
@@ -286,7 +286,7 @@ func (m *machine) one(tx *store.Tx, x *message) (changed bool, err error) {
 		if name == "" || x.stray {
 			name = "(unknown)"
 		}
-		m.sensor(name, now).refuse(refused.Reason, now)
+		m.sensor(name, now).refuse(x.row.Log, refused, now)
 	} else {
 		var new bool
 		changed, new, err = m.row(tx, x, now)
@@ -296,17 +296,21 @@ func (m *machine) one(tx *store.Tx, x *message) (changed bool, err error) {
 			}
 		}
 		if errors.As(err, &refused) {
-			m.sensor(x.row.Sensor, now).refuse(refused.Reason, now)
+			m.sensor(x.row.Sensor, now).refuse(x.row.Log, refused, now)
 		} else if err != nil {
 			return changed, err
 		}
 	}
 	if m.joining != nil {
 		m.joining.advance(x.at)
-		for _, said := range m.joining.take() {
+		all := m.joining.take()
+		if err := m.joining.names.rename(tx, all); err != nil {
+			return changed, err
+		}
+		for _, said := range all {
 			c, err := m.storeJoined(tx, x, said)
 			if errors.As(err, &refused) { // a bug, or what a hostile sensor made of it
-				m.sensor(fleet.HubSensor, now).refuse(refused.Reason, now)
+				m.sensor(fleet.HubSensor, now).refuse(said.log, refused, now)
 			} else if err != nil {
 				return changed, err
 			}
@@ -328,7 +332,7 @@ func (m *machine) one(tx *store.Tx, x *message) (changed bool, err error) {
 				return changed, fmt.Errorf("hub: a finding of its own: %w", err)
 			}
 			// What is stored names the sensor that it is about.
-			c, err := tx.Finding(store.Source{Seq: x.seq, At: x.at, Sensor: n.Sensor}, f)
+			c, err := tx.Finding(store.Source{Seq: x.seq, At: x.at, Sensor: n.Sensor, By: fleet.HubSensor}, f)
 			if err != nil {
 				return changed, err
 			}

@@ -35,10 +35,11 @@ type joining struct {
 	skews map[string][]float64
 	ahead map[string]time.Duration
 	told  int64 // the second of the stream that the joiner was told
+	names names
 }
 
 func newJoining(cfg join.Config) (*joining, error) {
-	x := &joining{skews: map[string][]float64{}, ahead: map[string]time.Duration{}}
+	x := &joining{names: newNames(), skews: map[string][]float64{}, ahead: map[string]time.Duration{}}
 	cfg.Finding = func(f *join.Finding) {
 		var told []string
 		for _, t := range f.Told {
@@ -115,6 +116,7 @@ func (x *joining) take() []joined {
 func (m *machine) storeJoined(tx *store.Tx, x *message, said joined) (changed bool, err error) {
 	from := store.Source{Seq: x.seq, At: x.at, Sensor: fleet.HubSensor, Sensors: said.sensors}
 	if said.promote != "" {
+		from.By = said.sensors[0]
 		return tx.Promote(from, said.promote)
 	}
 	switch said.log {

@@ -59,7 +59,8 @@ type Sensor struct {
 	Repeated    uint64            `json:"repeated"`          // that were there already
 	Refused     map[string]uint64 `json:"refused,omitempty"` // by reason
 	LastRefused float64           `json:"last_refused,omitzero"`
-	Logs        map[string]uint64 `json:"logs,omitempty"` // rows by log
+	LastWhy     string            `json:"last_refused_why,omitempty"` // which row the last one was, and why
+	Logs        map[string]uint64 `json:"logs,omitempty"`             // rows by log
 	Other       float64           `json:"other_version_since,omitzero"`
 	Open        map[string]*open  `json:"open,omitempty"` // findings of the hub about it that are open, by rule
 
@@ -91,12 +92,12 @@ func (s *Sensor) hear(now float64) { s.LastSeen, s.Excused, s.dirty = max(s.Last
 // silence is for how many seconds nothing was heard of it that could have been.
 func (s *Sensor) silence(now float64) float64 { return now - s.LastSeen - s.Excused }
 
-func (s *Sensor) refuse(r fleet.Reason, now float64) {
-	s.LastRefused = now
+func (s *Sensor) refuse(log string, r *fleet.Refused, now float64) {
+	s.LastRefused, s.LastWhy = now, log+": "+r.Text
 	if s.Refused == nil {
 		s.Refused = map[string]uint64{}
 	}
-	s.Refused[string(r)]++
+	s.Refused[string(r.Reason)]++
 	s.dirty = true
 }
 
@@ -123,7 +124,7 @@ func (s *Sensor) row(r fleet.Row, now float64) {
 // status takes what a sensor says of itself.
 func (s *Sensor) status(body []byte, now float64) error {
 	var x fleet.Status
-	if err := json.Unmarshal(body, &x); err != nil || !plausible(x.Time) || len(x.Version) > 64 || x.Behind < 0 {
+	if err := json.Unmarshal(body, &x); err != nil || !(x.Time >= 0 && x.Time < farTime) || len(x.Version) > 64 || x.Behind < 0 {
 		return &fleet.Refused{Reason: fleet.RefusedRow, Text: "not a status"}
 	}
 	s.Version, s.Started, s.Behind, s.Settings = x.Version, x.Started, x.Behind, x.Settings
@@ -161,7 +162,9 @@ func (s *Sensor) stats(body []byte) error {
 }
 
 // plausible reports whether a time is one of a row: after 2000 and before 2200, as of fleet.ParseTime.
-func plausible(ts float64) bool { return ts > 946684800 && ts < 7258118400 }
+func plausible(ts float64) bool { return ts > 946684800 && ts < farTime }
+
+const farTime = 7258118400
 
 // notice is a row of the hub's own, shaped as those of notice.log.
 type notice struct {

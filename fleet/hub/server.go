@@ -65,7 +65,7 @@ func serverOptions(o Options, k *keys, tc *tls.Config) (*server.Options, error) 
 	return &server.Options{
 		ServerName: "raytap-hub", Host: host, Port: port, NoSigs: true, NoLog: false, MaxPayload: maxPayload,
 		MaxConn: o.MaxConnections, MaxControlLine: 4096, MaxPending: 32 << 20, AuthTimeout: 3, TLSTimeout: 3, TLS: tc != nil, TLSConfig: tc,
-		PingInterval: 20 * time.Second, MaxPingsOut: 2, WriteDeadline: 10 * time.Second,
+		PingInterval: fleet.PingEvery, MaxPingsOut: fleet.MaxPings, WriteDeadline: 10 * time.Second,
 		TrustedOperators: []*jwt.OperatorClaims{op}, AccountResolver: &resolver, SystemAccount: public(k.system),
 		JetStream: true, StoreDir: filepath.Join(o.Data, streamDir), JetStreamMaxStore: o.StreamSize + 256<<20, JetStreamMaxMemory: 64 << 20,
 		// What waits to be stored is bounded: beyond it messages are refused, and come again.

@@ -28,6 +28,8 @@ import (
 	"strconv"
 	"time"
 
+	kflate "github.com/klauspost/compress/flate"
+
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/decoders/http"
 	"github.com/raytap/raytap/detectors"
@@ -134,7 +136,6 @@ type Tap struct {
 	store   float64 // bytes that may be written yet
 	granted capture.Time
 	out     bytes.Buffer
-	zip     *flate.Writer
 }
 
 // New makes a tap for a run with a name that no other run of the sensor has.
@@ -147,7 +148,6 @@ func New(run string, cfg Config) *Tap {
 		t.burst = DefaultBurst
 	}
 	t.store = t.burst
-	t.zip, _ = flate.NewWriter(io.Discard, flate.BestSpeed) // a level that there is
 	return t
 }
 
@@ -294,12 +294,11 @@ func (t *Tap) write(k kind, ev any, reading uint8) {
 // flush says the pack at hand, also if it is empty.
 func (t *Tap) flush(last bool) {
 	t.out.Reset()
-	t.zip.Reset(&t.out)
 	var head [2 * binary.MaxVarintLen64]byte
 	n := binary.PutVarint(head[:], int64(t.first))
-	_, _ = t.zip.Write(head[:n]) // a buffer takes everything
-	_, _ = t.zip.Write(t.e.b)
-	_ = t.zip.Close()
+	// Without a state between packs: that of a compressor is a megabyte, and compresses packs of this size no better.
+	_ = kflate.StatelessDeflate(&t.out, head[:n], false, nil) // a buffer takes everything
+	_ = kflate.StatelessDeflate(&t.out, t.e.b, true, nil)
 	t.number++
 	p := &Pack{Time: t.now, Run: t.run, Number: t.number, Count: t.count, Last: last, Data: append([]byte(nil), t.out.Bytes()...)}
 	if base64.StdEncoding.EncodedLen(len(p.Data)) > maxData || len(t.e.b) > maxPack-16 {

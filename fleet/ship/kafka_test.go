@@ -1,13 +1,16 @@
 package ship
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/raytap/raytap/fleet"
+	"github.com/raytap/raytap/sinks/logs"
 )
 
 func TestKafkaOptions(t *testing.T) {
@@ -257,6 +261,46 @@ func TestKafka(t *testing.T) {
 		t.Errorf("%d rows of %d", len(got["conn"]), w.n["conn"])
 	}
 	t.Logf("%d and %d rows after 3 kills of the broker and 3 stops of the shipper", len(got["conn"]), len(got["notice"]))
+	t.Run("kcat", func(t *testing.T) { b.kcat(t, dir, "conn", "notice") })
+}
+
+// kcat compares the rows that another's consumer gets with the log files, member by member.
+func (b *broker) kcat(t *testing.T, dir string, names ...string) {
+	program, err := exec.LookPath("kcat")
+	if err != nil {
+		t.Skip("no kcat: ", err)
+	}
+	plain := func(row []byte) string {
+		var m map[string]any
+		if err := json.Unmarshal(row, &m); err != nil {
+			t.Fatalf("%q: %v", row, err)
+		}
+		maps.DeleteFunc(m, func(key string, _ any) bool { return key[0] == '_' })
+		text, _ := json.Marshal(m)
+		return string(text)
+	}
+	for _, log := range names {
+		var got, want []string
+		until(t, "kcat", func() bool { // the broker's partitions may have no leader yet
+			got = nil
+			out, err := exec.Command(program, "-b", b.options().Brokers[0], "-C", "-t", "raytap."+log, "-o", "beginning", "-e", "-q", "-X", "isolation.level=read_committed").Output()
+			for line := range bytes.Lines(out) {
+				got = append(got, plain(line))
+			}
+			return err == nil && len(got) > 0
+		})
+		f, err := logs.Open(logs.Options{}, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Read(log, func(r *logs.Row) { want = append(want, plain(r.AppendJSON(nil, ""))) })
+		f.Close()
+		slices.Sort(got) // partitions have an order each
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("kcat has %d rows of %s.log, the files have %d", len(got), log, len(want))
+		}
+	}
 }
 
 var errKilled = errors.New("killed")

@@ -27,6 +27,7 @@ type natsTransport struct {
 	js     jetstream.JetStream
 	beats  uint64
 	began  time.Time
+	back   chan struct{} // a word when there is a connection again
 
 	mu  sync.Mutex
 	why error // what the server said last, until it acknowledges something
@@ -34,7 +35,7 @@ type natsTransport struct {
 
 // NewNATS makes a transport that connects with credentials, for ever: without a server it waits for one.
 func NewNATS(c fleet.Credentials, sensor string) (Transport, error) {
-	t := &natsTransport{sensor: sensor, began: time.Now()}
+	t := &natsTransport{sensor: sensor, began: time.Now(), back: make(chan struct{}, 1)}
 	if c.Sensor != "" && c.Sensor != sensor {
 		return nil, fmt.Errorf("ship: the credentials are of sensor %s, and this one is %s: set sensor.name, or enroll it", c.Sensor, sensor)
 	}
@@ -46,12 +47,20 @@ func NewNATS(c fleet.Credentials, sensor string) (Transport, error) {
 			t.mu.Unlock()
 		}
 	}
+	here := func(*nats.Conn) {
+		select {
+		case t.back <- struct{}{}:
+		default:
+		}
+	}
 	var err error
 	t.nc, err = fleet.Connect(c,
 		nats.ReconnectBufSize(-1), // what cannot be sent stays in the files
 		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) { told(nc, err) }),
 		nats.DisconnectErrHandler(told),
 		nats.ReconnectErrHandler(told),
+		nats.ConnectHandler(here),
+		nats.ReconnectHandler(here),
 	)
 	if err != nil {
 		return nil, err
@@ -64,6 +73,9 @@ func NewNATS(c fleet.Credentials, sensor string) (Transport, error) {
 }
 
 func (t *natsTransport) Kind() string { return NATS }
+
+// Back has a word when the connection is there again.
+func (t *natsTransport) Back() <-chan struct{} { return t.back }
 
 // Conn is the connection, for answers to requests.
 func (t *natsTransport) Conn() *nats.Conn { return t.nc }

@@ -44,9 +44,11 @@ func Always() []string { return []string{"observations", "notice", "incidents", 
 const All = "all"
 
 const (
-	// A batch that is sent before the next is read. Many sensors send to one hub, and each waits for its answer.
-	maxRows  = 1000
-	maxBytes = 1 << 20
+	// A batch that is sent before the next is read. Many sensors send to one hub, and each waits for its answer. Larger ones are
+	// not faster but with answers that take long, and a row on its way takes a kilobyte more than itself: the collector lets
+	// the heap grow to four times what lives in it.
+	maxRows  = 500
+	maxBytes = 256 << 10
 	// How often files are looked at for more: rows are written once a second.
 	pollEvery = 250 * time.Millisecond
 	// How often the archive is listed without need, to see what retention took.
@@ -123,6 +125,7 @@ type Shipper struct {
 	beaten   time.Time
 	unkept   bool // the journal cannot be written
 	batch    batch
+	spare    []byte // of readers that wait for more: only one of them reads at a time
 	draining chan struct{}
 	drain    sync.Once
 	ended    chan struct{}
@@ -174,7 +177,9 @@ func (b *batch) full() bool { return len(b.rows) >= maxRows || b.bytes >= maxByt
 
 func (b *batch) reset() {
 	b.rows, b.bytes, b.over = b.rows[:0], 0, b.over[:0]
-	b.mem = b.mem[:0]
+	if b.mem = b.mem[:0]; cap(b.mem) > 2*maxBytes { // of a row that was huge
+		b.mem = nil
+	}
 	if b.touched == nil {
 		b.touched = map[*generation]string{}
 	}
@@ -208,6 +213,14 @@ func Open(opt Options) (*Shipper, error) {
 		s.say("no place of what was sent is in %s: all that is there is sent", opt.Dir)
 	}
 	return s, nil
+}
+
+func (s *Shipper) reader(f *os.File, ext string) (*reader, error) {
+	r, err := newReader(f, ext)
+	if err == nil {
+		r.spare = &s.spare
+	}
+	return r, err
 }
 
 // tail returns the log of that name.
@@ -444,9 +457,29 @@ func (s *Shipper) deliver(ctx context.Context) error {
 		s.trouble(err)
 		s.beat()
 		s.look(true)
-		if err := pause(ctx, d); err != nil {
+		back, err := s.rest(ctx, d)
+		if err != nil {
 			return err
 		}
+		if back {
+			d = s.retryFirst / 2
+		}
+	}
+}
+
+// rest waits before a batch is sent again, and at most until a transport that knows says that it can be sent now.
+func (s *Shipper) rest(ctx context.Context, d time.Duration) (back bool, err error) {
+	var now <-chan struct{}
+	if t, ok := s.opt.Transport.(interface{ Back() <-chan struct{} }); ok {
+		now = t.Back()
+	}
+	select {
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case <-now:
+		return true, nil
+	case <-time.After(d):
+		return false, nil
 	}
 }
 
@@ -675,7 +708,7 @@ func (s *Shipper) begunFirst(t *tail, queue []*file) {
 			if err != nil {
 				continue
 			}
-			r, err := newReader(h, ext)
+			r, err := s.reader(h, ext)
 			if err != nil {
 				continue
 			}
@@ -907,7 +940,7 @@ func (s *Shipper) next(t *tail) (bool, error) {
 			if err != nil {
 				return false, fmt.Errorf("ship: %w", err)
 			}
-			if t.live, err = newReader(f, ""); err != nil {
+			if t.live, err = s.reader(f, ""); err != nil {
 				return false, fmt.Errorf("ship: %w", err)
 			}
 			// The running file is held from now on; what was before it is in the archive.
@@ -1042,7 +1075,7 @@ func (s *Shipper) begin(t *tail, f *file) (*current, error) {
 	if info, err := h.Stat(); err == nil && (written.IsZero() || info.ModTime().Before(written)) {
 		written = info.ModTime()
 	}
-	r, err := newReader(h, ext)
+	r, err := s.reader(h, ext)
 	damaged := func(err error) (*current, error) {
 		s.say("%s is damaged, and not published: %v", f.name, err)
 		s.mu.Lock()

@@ -151,8 +151,9 @@ type reader struct {
 	info   fs.FileInfo // of f when it was opened
 	z      io.Reader   // decompresses it; nil: it is plain
 	closer func()
-	mem    []byte // what buf is a part of
-	buf    []byte // bytes that were read and not taken, of which the first is at base
+	mem    []byte  // what buf is a part of
+	spare  *[]byte // where mem goes while there is nothing to be read, for other readers
+	buf    []byte  // bytes that were read and not taken, of which the first is at base
 	base   int64
 	skip   bool // the rest of a line that is too long
 	end    error
@@ -160,7 +161,7 @@ type reader struct {
 }
 
 func newReader(f *os.File, ext string) (*reader, error) {
-	r := &reader{f: f}
+	r := &reader{f: f, spare: new([]byte)}
 	var err error
 	if r.info, err = f.Stat(); err != nil {
 		f.Close()
@@ -211,7 +212,9 @@ func (r *reader) again() error {
 func (r *reader) fill() error {
 	if cap(r.buf)-len(r.buf) < readSize/4 {
 		if cap(r.mem) < len(r.buf)+readSize/2 {
-			r.mem = make([]byte, max(readSize, 2*len(r.buf)))
+			if r.mem, *r.spare = *r.spare, nil; len(r.mem) < max(readSize, 2*len(r.buf)) {
+				r.mem = make([]byte, max(readSize, 2*len(r.buf)))
+			}
 		}
 		r.buf = r.mem[:copy(r.mem[:cap(r.mem)], r.buf)]
 	}
@@ -232,6 +235,14 @@ func (r *reader) fill() error {
 		return nil
 	}
 	return err
+}
+
+// wait forgets what was read and not taken of a plain file, and lends its memory out.
+func (r *reader) wait() {
+	if len(r.mem) == readSize { // what a long line took is not kept
+		*r.spare = r.mem
+	}
+	r.buf, r.mem = nil, nil
 }
 
 // line returns the next whole line without its end, and where it begins; nil with io.EOF: there is none, at present. It is
@@ -257,7 +268,7 @@ func (r *reader) line() (line []byte, at int64, tooLong bool, err error) {
 		if err := r.fill(); err != nil {
 			if r.z == nil {
 				// A line whose end is not there yet is read again: a run that is killed leaves half of one, which is cut off.
-				r.buf = r.buf[:0:0]
+				r.wait()
 			}
 			return nil, r.base, false, err
 		}
@@ -284,7 +295,7 @@ func (r *reader) head() (sum uint64, n int64, err error) {
 		if i < 0 && len(r.buf) < maxHead {
 			if err := r.fill(); err != nil {
 				if r.z == nil {
-					r.buf = r.buf[:0:0]
+					r.wait()
 				}
 				if errors.Is(err, io.EOF) {
 					err = nil

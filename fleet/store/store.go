@@ -310,7 +310,7 @@ type Change struct {
 	Kind     string          `json:"kind"`
 	ID       string          `json:"id"`
 	Revision int             `json:"revision"`
-	Sensor   string          `json:"sensor"`  // that reported it
+	Sensor   string          `json:"sensor"`  // that reported it; fleet.HubSensor: a hub did
 	Sensors  json.RawMessage `json:"sensors"` // all that had, then: an array of names
 	Body     json.RawMessage `json:"body"`
 }

@@ -107,6 +107,7 @@ type Source struct {
 	Sensor string
 	// Sensors that saw it, of what was joined.
 	Sensors []string
+	By      string // who says so; "": Sensor
 }
 
 // Finding is a row of notice.log.
@@ -301,6 +302,62 @@ func (t *Tx) Incident(from Source, x Incident) (bool, error) {
 	return true, t.change(from, by.names(), "incidents", x.ID, x.Revision, x.Body)
 }
 
+// HasIncident reports whether there is one of that name.
+func (t *Tx) HasIncident(id string) (bool, error) {
+	b, err := t.IncidentBody(id)
+	return b != nil, err
+}
+
+// IncidentBody is the row that stands of an incident; nil: there is none.
+func (t *Tx) IncidentBody(id string) ([]byte, error) {
+	var body string
+	err := t.one("SELECT body FROM incidents WHERE id = ?", []any{id}, &body)
+	if body == "" || err != nil {
+		return nil, err
+	}
+	return []byte(body), nil
+}
+
+// OpenIncidents are the rows of incidents that were joined, are open, and had something happen since; those that began first come first.
+func (t *Tx) OpenIncidents(since float64) (bodies [][]byte, err error) {
+	s, err := t.stmt("SELECT body FROM incidents WHERE state = 'open' AND last >= ? AND json_extract(seen, '$.first') = ? ORDER BY first, id LIMIT 1000")
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.Query(since, fleet.HubSensor)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var body string
+		if err := rows.Scan(&body); err != nil {
+			return nil, wrap(err)
+		}
+		bodies = append(bodies, []byte(body))
+	}
+	return bodies, wrap(rows.Err())
+}
+
+// FindingOf is the finding of a rule that an incident is told by, with its revision; "": there is none.
+func (t *Tx) FindingOf(rule, incident string) (id string, revision int, err error) {
+	err = t.one("SELECT id, coalesce(json_extract(body, '$.revision'), 1) FROM findings WHERE rule = ? AND state <> 'local' AND json_extract(body, '$.incident_id') = ? LIMIT 1",
+		[]any{rule, incident}, &id, &revision)
+	return id, revision, err
+}
+
+// one reads the one row of a query, if there is one.
+func (t *Tx) one(query string, args []any, into ...any) error {
+	s, err := t.stmt(query)
+	if err != nil {
+		return err
+	}
+	if err := s.QueryRow(args...).Scan(into...); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return wrap(err)
+	}
+	return nil
+}
+
 // Asset is a row of assets.log.
 type Asset struct {
 	Name, Kind, Grade string
@@ -324,7 +381,7 @@ func (t *Tx) change(from Source, by []string, kind, id string, revision int, bod
 		return wrap(err)
 	}
 	return t.exec("INSERT INTO history (seq, at, kind, id, revision, sensor, sensors, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		int64(from.Seq), unix(from.At), kind, id, revision, from.Sensor, string(names), string(body))
+		int64(from.Seq), unix(from.At), kind, id, revision, cmp.Or(from.By, from.Sensor), string(names), string(body))
 }
 
 // Skip notes that a message was not applied: a repetition, or refused. Who is fed the stream again leaves it out.

@@ -133,6 +133,7 @@ func (s *Sink) cef(f *detectors.Finding, note string, known bool) string {
 	for _, e := range f.Evidence {
 		evidence = append(evidence, e.Field+"="+e.Value)
 	}
+	labelled("cs6", "sensors", s.sensors(f), maxCEFCS)
 	labelled("cs5", "evidence", strings.Join(evidence, "; "), maxCEFCS)
 	pair("msg", f.Msg, maxCEFMsg)
 	return b.String()

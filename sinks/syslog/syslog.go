@@ -77,6 +77,10 @@ type Options struct {
 	Host       string             // the sensor's name, for the messages' heads and peer_descr; "": the machine's
 	Rules      []detectors.Rule   // as for zeek.Options
 	Say        func(string)       // is told, in a sentence, when the server goes away and when it is back; from a goroutine
+	// Row is the finding as JSON; nil: as notice.log has it. Sensors are those that saw it, where it is not Host that did; nil: none
+	// are told. Both are called by Event's goroutine.
+	Row     func(f *detectors.Finding, update bool) []byte
+	Sensors func(f *detectors.Finding) []string
 }
 
 // Sink sends findings. Event belongs to one goroutine.
@@ -140,6 +144,9 @@ func New(opt Options) (*Sink, error) {
 		s.opt.Host, _ = os.Hostname()
 	}
 	s.findings.Peer = opt.Host
+	if opt.Row == nil {
+		s.opt.Row = s.findings.Update
+	}
 	if s.network == "tls" {
 		host, _, _ := net.SplitHostPort(s.addr)
 		s.tls = &tls.Config{ServerName: host}
@@ -218,10 +225,11 @@ func (s *Sink) message(f *detectors.Finding, known bool) ([]byte, error) {
 		param("uid", f.Flow.UID)
 		param("community_id", f.Flow.CommunityID())
 	}
+	param("sensors", s.sensors(f))
 	if s.opt.CEF {
 		m.SetMessage(s.cef(f, s.findings.Note(f), known))
 	} else if s.opt.JSON {
-		m.SetMessage(string(s.findings.Update(f, known)))
+		m.SetMessage(string(s.opt.Row(f, known)))
 	} else {
 		m.SetMessage(terminal.Clean(f.Msg))
 	}
@@ -238,6 +246,13 @@ func (s *Sink) message(f *detectors.Finding, known bool) ([]byte, error) {
 		}
 	}
 	return []byte(text), nil
+}
+
+func (s *Sink) sensors(f *detectors.Finding) string {
+	if s.opt.Sensors == nil {
+		return ""
+	}
+	return strings.Join(s.opt.Sensors(f), ",")
 }
 
 // escape writes what a value may not hold as it is (RFC 5424, 6.3.3).

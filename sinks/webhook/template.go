@@ -306,6 +306,9 @@ func view(row []byte) (*View, error) {
 		Evidence: list("evidence"), ATLAS: list("atlas"), ATTACK: list("attack"), Row: m,
 	}
 	v.Update, _ = m["update"].(bool)
+	if all := list("_sensors"); len(all) > 0 { // of a hub
+		v.Sensor = strings.Join(all, ", ")
+	}
 	switch v.Src {
 	case text("id.orig_h"):
 		v.SrcPort = number("id.orig_p")

@@ -82,6 +82,8 @@ type Options struct {
 	Template  string             // what the body is made by: see LoadTemplate; "": it is the finding
 	Rules     []detectors.Rule   // as for zeek.Options
 	Say       func(string)       // is told, in a sentence, when the server goes away and when it is back; from a goroutine
+	// Row is the object that is sent of a finding, by Event's goroutine; nil: that of notice.log.
+	Row func(f *detectors.Finding, update bool) []byte
 
 	pause time.Duration // the first between attempts; 0: minPause
 }
@@ -114,7 +116,8 @@ type entry struct {
 	seq      uint64
 	severity detectors.Severity
 	size     int64
-	body     []byte // nil: it is in its file
+	body     []byte        // nil: it is in its file
+	synced   chan struct{} // of no finding: closed when those before it are in files
 }
 
 func (e *entry) name() string { return fmt.Sprintf("%020d-%d.json", e.seq, e.severity) }
@@ -141,6 +144,9 @@ func New(opt Options) (*Sink, error) {
 	}
 	s := &Sink{opt: opt, findings: zeek.NewFindings(opt.Rules), in: make(chan entry, queueLen), spooled: make(chan struct{}), done: make(chan struct{}), more: make(chan struct{}, 1)}
 	s.findings.Peer = opt.Peer
+	if opt.Row == nil {
+		s.opt.Row = s.findings.Update
+	}
 	transport, err := opt.transport()
 	if err != nil {
 		return nil, err
@@ -307,7 +313,7 @@ func (s *Sink) Event(ev any) {
 		return
 	}
 	if !s.closed {
-		b := s.findings.Update(f, known)
+		b := s.opt.Row(f, known)
 		select {
 		case s.in <- entry{severity: f.Severity, size: int64(len(b)), body: b}:
 			return
@@ -317,11 +323,26 @@ func (s *Sink) Event(ev any) {
 	s.dropped.Add(1)
 }
 
+// Sync returns when all that Event was called with is in files, or in memory where the disk takes nothing. It belongs to Event's
+// goroutine.
+func (s *Sink) Sync() {
+	if s.closed {
+		return
+	}
+	done := make(chan struct{})
+	s.in <- entry{synced: done}
+	<-done
+}
+
 // spool puts what comes on the disk.
 func (s *Sink) spool() {
 	defer close(s.spooled)
 	failing := false
 	for e := range s.in {
+		if e.synced != nil {
+			close(e.synced)
+			continue
+		}
 		s.mu.Lock()
 		if !s.room(&e) {
 			s.mu.Unlock()

@@ -476,6 +476,9 @@ func (f *flow) begin(side uint8, p *Packet) {
 // was over long ago, though the last of them came just now. Zeek ends it there, and so does conn.log; what is read in
 // the flow goes on, or a file of two captures in the wrong order would hide all that is in the second.
 func (s *Shard) cut(f *flow, side uint8, p *Packet) {
+	if f.more != nil && f.more.outer != nil {
+		f.leaveOuter()
+	}
 	f.progress(true)
 	s.row(f)
 	was := *f
@@ -782,6 +785,9 @@ func (s *Shard) Identify(p *Packet, h uint64) *Flow {
 func (s *Shard) Close(at At) {
 	s.now = max(s.now, at.Time)
 	s.at = At{s.now, at.Packet}
+	if s.cfg.Shunt.Outers != nil {
+		s.outers()
+	}
 	var all []*flow
 	for _, r := range s.table {
 		if r.idx != 0 {

@@ -203,6 +203,23 @@ func TestTunnelMakesRoom(t *testing.T) {
 	}
 }
 
+// TestTunnelEndsWithoutItsFlow: what is counted right before the end for a tunnel whose flow had to make room has a row.
+func TestTunnelEndsWithoutItsFlow(t *testing.T) {
+	x := newFabric(t, nil)
+	x.shunt()
+	x.kernel.pass(0, 10, 1000, x.now)
+	if !x.outer[0].evict() {
+		t.Fatal("no room is made")
+	}
+	x.end()
+	if inner, outer := x.rows(); len(outer[0]) != 2 || outer[0][0].Pkts[0]+outer[0][1].Pkts[0] != inner.Pkts[0] {
+		t.Errorf("%d rows", len(outer[0]))
+	}
+	if n := len(x.outers.flows); n != 0 {
+		t.Errorf("%d tunnels are remembered", n)
+	}
+}
+
 // TestTunnelIsKept: a flow in a tunnel whose packets are recorded is not shunted, nor any longer once they are.
 func TestTunnelIsKept(t *testing.T) {
 	var kept uint64

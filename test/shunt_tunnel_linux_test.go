@@ -188,14 +188,14 @@ func sameCounts(t *testing.T, plain, shunt *listener) {
 
 // TestShuntedCasesInTunnels: labelled captures in tunnels tell the same when flows are shunted as early as may be.
 func TestShuntedCasesInTunnels(t *testing.T) {
-	names := []string{
-		"attack-cves", "attack-job-kubernetes", "attack-redis", "attack-shell-websocket", "benign-ray-client", "benign-serve", "benign-tls-on", "egress-http",
-		"loss-body-second-job", "mining-tls", "shadowray", "wire-ack-before-body", "wire-h2c-upgrade", "wire-offload-gro-small",
+	names := []string{ // by arounds; few captures have anything that is shunted
+		"attack-cves", "attack-job-kubernetes", "attack-redis", "attack-shell-websocket", "benign-ray-client", "benign-tls-on", "benign-tls-on",
+		"loss-body-second-job", "benign-tls-on", "mining-tls", "shadowray", "wire-ack-before-body", "wire-h2c-upgrade",
 	}
 	var shunted, shunts, packets atomic.Uint64
 	t.Run("all", func(t *testing.T) {
 		for i, name := range names {
-			if testing.Short() && i%4 > 0 {
+			if testing.Short() && i%8 > 0 {
 				continue
 			}
 			a := arounds[i%len(arounds)]
@@ -206,6 +206,7 @@ func TestShuntedCasesInTunnels(t *testing.T) {
 				sameFindings(t, plain, shunt)
 				sameTunnels(t, plain, shunt)
 				sameCounts(t, plain, shunt)
+				t.Logf("%d of %d packets shunted, %d times", shunt.stats.Flow.Shunted, shunt.stats.Packets, shunt.stats.Flow.Shunts)
 				shunted.Add(shunt.stats.Flow.Shunted)
 				shunts.Add(shunt.stats.Flow.Shunts)
 				packets.Add(shunt.stats.Packets)

@@ -66,13 +66,15 @@ start() { # TOOL: its process in $pid, when it captures. ip becomes the program,
     sleep 0.1
   done
 }
-limit() { # PID: no more than QUOTA from now on; periods of 10 ms, which a ring outlasts
+limit() { # PID: no more than QUOTA from now on; in periods of 10 ms or of what takes a millisecond, which a ring outlasts
   [ "$QUOTA" ] || return 0
+  local period=10000
+  [ "$QUOTA" -ge 10 ] || period=$((100000 / QUOTA + 100))
   mkdir -p "$group" || return 1
   if [ -e "$group/cpu.cfs_quota_us" ]; then
-    echo 10000 >"$group/cpu.cfs_period_us" && echo $((QUOTA * 100)) >"$group/cpu.cfs_quota_us"
+    echo $period >"$group/cpu.cfs_period_us" && echo $((period * QUOTA / 100)) >"$group/cpu.cfs_quota_us"
   else
-    echo "$((QUOTA * 100)) 10000" >"$group/cpu.max"
+    echo "$((period * QUOTA / 100)) $period" >"$group/cpu.max"
   fi && echo "$1" >"$group/cgroup.procs" || { echo "wire: no control group"; exit 1; }
 }
 ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12 + $13 }'; } # of user and system time

@@ -4,10 +4,11 @@
 //	src, err := capture.OpenFile("x.pcap")
 //	stats, err := engine.Run(ctx, engine.Default(), src, sink)
 //
-// One goroutine reads and dissects, Workers goroutines drive the flow tables and decoders, and one merges, detects and
-// writes. Where a single processor is enough, the first does it all, batch by batch: with one worker, and for a live
-// source as long as it keeps up. Output is byte-identical for any number of workers: flows belong to one of a fixed
-// number of shards, and events carry the place in the capture where they arose.
+// One goroutine reads and dissects, Workers goroutines drive the flow tables and decoders, one puts their events in order, lanes of
+// detectors look at them beside each other, and one says what they found and writes; with few workers the last three are one
+// goroutine. Where a single processor is enough, the first does it all, batch by batch: with one worker, and for a live source as long
+// as it keeps up. Output is byte-identical for any number of workers: flows belong to one of a fixed number of shards, events carry the
+// place in the capture where they arose, and what a lane says carries its event.
 package engine
 
 import (

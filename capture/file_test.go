@@ -284,9 +284,9 @@ func TestCutAnywhere(t *testing.T) {
 			clean, step := 0, 1
 			if pack.name != "plain" {
 				step = 7 // decompressors take their time to start
-			}
-			if testing.Short() {
-				step *= 5
+				if testing.Short() {
+					step *= 5
+				}
 			}
 			for n := 0; n < len(packed); n += step {
 				got, err := readBytes(t, packed[:n])

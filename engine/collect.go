@@ -190,28 +190,39 @@ func (c *collector) publish(n int, ev any) {
 	c.bus.Before = nil
 }
 
+// hear takes what lanes said of a batch.
+func (c *collector) hear(said [][]saying) {
+	c.said, c.next = append(c.said[:0], said...), noEvent
+	for _, l := range c.said {
+		if len(l) > 0 {
+			c.next = min(c.next, l[0].event)
+		}
+	}
+}
+
 // saying says what lanes said before the turn of a detector.
 func (c *collector) saying(event int, clock bool, number int) {
 	for event >= c.next {
-		best, at := -1, &saying{}
+		best := -1
 		c.next = noEvent
 		for i, l := range c.said {
 			if len(l) == 0 {
 				continue
 			}
 			c.next = min(c.next, l[0].event)
-			if best < 0 || l[0].before(at.event, at.clock, at.number) {
-				best, at = i, &l[0]
+			if x := &l[0]; best < 0 || x.before(c.said[best][0].event, c.said[best][0].clock, c.said[best][0].number) {
+				best = i
 			}
 		}
-		if best < 0 || !at.before(event, clock, number) {
+		if best < 0 || !c.said[best][0].before(event, clock, number) {
 			return
 		}
+		x := &c.said[best][0]
 		c.said[best] = c.said[best][1:]
-		if at.row != nil {
-			c.bus.Rows(at.row)
+		if x.row != nil {
+			c.bus.Rows(x.row)
 		} else {
-			c.bus.Draft(at.draft)
+			c.bus.Draft(x.draft)
 		}
 	}
 }
@@ -224,7 +235,8 @@ func (c *collector) take(b *batch) {
 	if e.rec != nil && b.begins != nil {
 		e.rec.Begin(*b.begins)
 	}
-	c.text, c.said, c.next = b.text, append(c.said[:0], b.said...), 0
+	c.text = b.text
+	c.hear(b.said)
 	for n, x := range b.order[:b.placed] {
 		c.kept.settle(x.pos, c.say)
 		c.bus.Reading = x.reading
@@ -303,10 +315,11 @@ func (c *collector) stood(x *event) {
 // end says what is left to say.
 func (c *collector) end() (Stats, error) {
 	at := capture.At{Time: c.stats.Last, Packet: c.stats.Packets}
-	c.said, c.next = c.said[:0], 0
+	var last [][]saying
 	for _, l := range c.lanes {
-		c.said = append(c.said, l.end(at))
+		last = append(last, l.end(at))
 	}
+	c.hear(last)
 	c.bus.Before = func(number int, clock bool) { c.saying(0, clock, number) }
 	c.bus.End(at)
 	c.bus.Before = nil

@@ -197,6 +197,9 @@ func again(tb testing.TB, file string) func(rounds int) capture.Source {
 // benign-serve each transaction has a connection, and in benign-dashboard a call to Ray's HTTP API has six gRPC calls and a
 // look-up alongside it.
 func TestAllocations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short: under the race detector pools forget what they have")
+	}
 	kept := func(rounds int) capture.Source { return &keptAlive{left: rounds} }
 	for _, c := range []struct {
 		what, log string

@@ -16,11 +16,13 @@ build: ## bin/raytap and bin/raytap-hub, static
 test: ## all tests; those over the public corpus and against other tools skip where these are missing, and it is told
 	@$(GO) test -json $(TESTFLAGS) ./... | $(GO) run ./cmd/testsum $(if $(SKIPS),-allow '$(SKIPS)')
 
-# Decoders, interpreters and detectors have no goroutines of their own: the engine's, and the captures of test/, drive them.
-RACE = $(shell $(GO) list ./... | grep -vE '/(decoders|interpreters|detectors|config)(/|$$)')
+# What has goroutines: the engine and the captures of test/ drive decoders, interpreters and detectors, which have none.
+RACE   = . ./capture ./cmd/raytap ./cmd/raytap-hub ./engine ./feeds ./fleet/... ./record ./sinks/files ./sinks/syslog ./sinks/webhook ./sinks/zeek
+RACED  = TestSameOutput|TestShunt|TestEvidence|TestTap|TestLive|TestWireTwists|TestInventory|TestFiles
 
 race: ## what has goroutines, under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short $(RACE)
+	CGO_ENABLED=1 $(GO) test -race -short -run '$(RACED)' ./test
 
 FUZZTIME ?= 20s
 # An input that covers something new is made smaller with ten tries and not for a minute, which was all that the targets with

@@ -67,7 +67,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.env = &detectors.Env{Home: e.home, Users: e.cfg.users(), Settings: e.cfg.settings(), Rules: e.rules()}
 	c.lanes = e.newLanes(c.env)
 	for i, d := range e.detectors() {
-		if e.late(&d) {
+		if d.Late {
 			c.bus.Enter(i + 1)
 			d.New(c.env, c.bus)
 		}
@@ -185,7 +185,7 @@ func (c *collector) publish(n int, ev any) {
 		c.bus.Publish(ev)
 		return
 	}
-	c.bus.Before = func(number int, clock bool) { c.saying(n, clock, number) }
+	c.bus.Before = func(number int, clock bool) { c.saying(turn{n, clock, number}) }
 	c.bus.Publish(ev)
 	c.bus.Before = nil
 }
@@ -201,8 +201,8 @@ func (c *collector) hear(said [][]saying) {
 }
 
 // saying says what lanes said before the turn of a detector.
-func (c *collector) saying(event int, clock bool, number int) {
-	for event >= c.next {
+func (c *collector) saying(until turn) {
+	for until.event >= c.next {
 		best := -1
 		c.next = noEvent
 		for i, l := range c.said {
@@ -210,11 +210,11 @@ func (c *collector) saying(event int, clock bool, number int) {
 				continue
 			}
 			c.next = min(c.next, l[0].event)
-			if x := &l[0]; best < 0 || x.before(c.said[best][0].event, c.said[best][0].clock, c.said[best][0].number) {
+			if best < 0 || l[0].before(c.said[best][0].turn) {
 				best = i
 			}
 		}
-		if best < 0 || !c.said[best][0].before(event, clock, number) {
+		if best < 0 || !c.said[best][0].before(until) {
 			return
 		}
 		x := &c.said[best][0]
@@ -274,16 +274,7 @@ func (c *collector) take(b *batch) {
 	c.stats.Packets += c.sums.Flow.Shunted // they are counted as if they had been delivered
 	c.stats.Bytes += c.sums.Flow.ShuntedBytes
 	c.stats.Live.Received += c.sums.Flow.Shunted
-	c.stats.Findings, c.stats.Weirds, c.stats.Rows, c.stats.RowsLost = c.findings, c.weirds, c.rows, rowsLost(c.sinks)
-	c.stats.Bundled, c.stats.Written = c.bus.Bundled(), c.bus.Written
-	c.stats.LooksCut, c.stats.LookWork = c.bus.LooksCut, c.bus.LookWork
-	for i := range b.looks {
-		c.stats.LooksCut += b.looks[i].cut
-		c.stats.LookWork += b.looks[i].work
-	}
-	c.stats.Outsiders = c.doubt.outsiders()
-	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
-	c.stats.Files = c.kept.stats()
+	c.tally(b.looks)
 	if e.cfg.Progress != nil {
 		e.cfg.Progress(c.stats)
 	}
@@ -302,6 +293,20 @@ func (c *collector) take(b *batch) {
 	}
 }
 
+// tally puts into the stats what the collector has counted, and the lanes.
+func (c *collector) tally(looks []laneCounts) {
+	s := &c.stats
+	s.Findings, s.Weirds, s.Rows, s.RowsLost = c.findings, c.weirds, c.rows, rowsLost(c.sinks)
+	s.Bundled, s.Written, s.LooksCut, s.LookWork = c.bus.Bundled(), c.bus.Written, c.bus.LooksCut, c.bus.LookWork
+	for i := range looks {
+		s.LooksCut += looks[i].cut
+		s.LookWork += looks[i].work
+	}
+	s.Outsiders = c.doubt.outsiders()
+	s.KeptBackBy, s.KeptBack = c.tune.KeptBack()
+	s.Files = c.kept.stats()
+}
+
 // stood says that detectors and outputs stood still, if they did, over an event.
 func (c *collector) stood(x *event) {
 	s := c.watch.stood()
@@ -316,25 +321,17 @@ func (c *collector) stood(x *event) {
 func (c *collector) end() (Stats, error) {
 	at := capture.At{Time: c.stats.Last, Packet: c.stats.Packets}
 	var last [][]saying
+	var looks []laneCounts
 	for _, l := range c.lanes {
-		last = append(last, l.end(at))
+		last, looks = append(last, l.end(at)), append(looks, l.counts())
 	}
 	c.hear(last)
-	c.bus.Before = func(number int, clock bool) { c.saying(0, clock, number) }
+	c.bus.Before = func(number int, clock bool) { c.saying(turn{0, clock, number}) }
 	c.bus.End(at)
 	c.bus.Before = nil
 	c.repeat.Flush()
 	c.seen.end()
-	c.stats.Findings, c.stats.Weirds, c.stats.RowsLost = c.findings, c.weirds, rowsLost(c.sinks)
-	c.stats.Bundled, c.stats.Written = c.bus.Bundled(), c.bus.Written
-	c.stats.LooksCut, c.stats.LookWork = c.bus.LooksCut, c.bus.LookWork
-	for _, l := range c.lanes {
-		c.stats.LooksCut += l.bus.LooksCut
-		c.stats.LookWork += l.bus.LookWork
-	}
-	c.stats.Outsiders = c.doubt.outsiders()
-	c.stats.KeptBackBy, c.stats.KeptBack = c.tune.KeptBack()
-	c.stats.Files = c.kept.stats()
+	c.tally(looks)
 	rest := &statsRow{ts: c.stats.Last, s: c.stats}
 	if c.e.live {
 		rest, _ = c.span.end(c.stats, c.clock)

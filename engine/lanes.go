@@ -16,24 +16,29 @@ import (
 // sideBySide is how many workers there are where lanes have goroutines of their own. Fewer need all the processors there are.
 const sideBySide = 4
 
-// saying is what a detector of a lane said.
-type saying struct {
-	event  int // in the batch's order
-	clock  bool
-	number int // of the detector
-	draft  detectors.Draft
-	row    capture.Record // in place of a finding; may be nil
+// turn is when a detector is called.
+type turn struct {
+	event  int  // in the batch's order
+	clock  bool // for the time before it
+	number int  // of the detector
 }
 
-// before reports whether s is said before t, or is t.
-func (s *saying) before(event int, clock bool, number int) bool {
+// before reports whether t comes before u.
+func (t turn) before(u turn) bool {
 	switch {
-	case s.event != event:
-		return s.event < event
-	case s.clock != clock:
-		return s.clock
+	case t.event != u.event:
+		return t.event < u.event
+	case t.clock != u.clock:
+		return t.clock
 	}
-	return s.number < number
+	return t.number < u.number
+}
+
+// saying is what a detector of a lane said.
+type saying struct {
+	turn
+	draft detectors.Draft
+	row   capture.Record // in place of a finding; may be nil
 }
 
 // lane is some of the detectors, with what they share.
@@ -42,7 +47,7 @@ type lane struct {
 	in    chan *batch
 	bus   *detectors.Bus
 	env   *detectors.Env
-	at    saying // of the detector at hand
+	at    turn // of the detector at hand
 	said  []saying
 	clock capture.Time
 	watch *watch
@@ -68,7 +73,7 @@ func (e *engine) newLanes(env *detectors.Env) []*lane {
 		all[i] = l
 	}
 	for i, d := range e.detectors() {
-		if !e.late(&d) {
+		if !d.Late {
 			l := all[registry.Lane(&d)]
 			l.bus.Enter(i + 1)
 			d.New(l.env, l.bus)
@@ -77,21 +82,8 @@ func (e *engine) newLanes(env *detectors.Env) []*lane {
 	return all
 }
 
-// late reports whether a detector is the collector's. Those of who calls Run are: they may share whatever they like with sinks.
-func (e *engine) late(d *detectors.Spec) bool {
-	if d.Late {
-		return true
-	}
-	for i := range e.cfg.Detectors {
-		if e.cfg.Detectors[i].Name == d.Name {
-			return true
-		}
-	}
-	return false
-}
-
 func (l *lane) say(s saying) {
-	s.event, s.clock, s.number = l.at.event, l.at.clock, l.at.number
+	s.turn = l.at
 	l.said = append(l.said, s)
 }
 
@@ -115,8 +107,11 @@ func (l *lane) take(b *batch) {
 	l.bus.Reading = 0
 	l.clock = b.clock
 	b.said[l.id] = l.said
-	b.looks[l.id] = laneCounts{l.bus.LooksCut, l.bus.LookWork, stood}
+	b.looks[l.id] = l.counts()
+	b.looks[l.id].stood = stood
 }
+
+func (l *lane) counts() laneCounts { return laneCounts{cut: l.bus.LooksCut, work: l.bus.LookWork} }
 
 // end lets the detectors say what is left.
 func (l *lane) end(at capture.At) []saying {

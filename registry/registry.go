@@ -261,7 +261,11 @@ func Detectors(more ...detectors.Spec) []detectors.Spec {
 		leak.Spec(),
 		intel.Spec(),
 	}
-	return append(append(all, more...), campaign.Spec())
+	for _, d := range more {
+		d.Late = true // it may share whatever it likes with whoever brought it
+		all = append(all, d)
+	}
+	return append(all, campaign.Spec())
 }
 
 // Lanes is how many groups of detectors there are that may run beside each other.

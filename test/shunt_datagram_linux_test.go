@@ -2,12 +2,10 @@ package test
 
 import (
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/engine"
 )
 
@@ -80,7 +78,7 @@ func TestShuntDatagrams(t *testing.T) {
 	if f.Shunted < 5000 {
 		tooFew(t, "%d of %d packets were shunted", f.Shunted, shunt.stats.Packets)
 	}
-	if !slices.ContainsFunc(shunt.ear.findings, func(f *detectors.Finding) bool { return strings.HasPrefix(f.Rule, "jobsubmit/") }) {
+	if !shunt.foundJob() {
 		t.Error("the job was not found")
 	}
 	sameConns(t, plain, shunt, false)

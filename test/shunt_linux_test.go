@@ -20,6 +20,7 @@ import (
 
 	"github.com/raytap/raytap/capture"
 	"github.com/raytap/raytap/capture/nettest"
+	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/engine"
 )
 
@@ -100,6 +101,11 @@ func tooFew(t *testing.T, format string, args ...any) {
 		return
 	}
 	t.Errorf(format, args...)
+}
+
+// foundJob reports whether a job was found.
+func (l *listener) foundJob() bool {
+	return slices.ContainsFunc(l.ear.findings, func(f *detectors.Finding) bool { return strings.HasPrefix(f.Rule, "jobsubmit/") })
 }
 
 // end waits until what was sent is read, and ends the sensor.
@@ -491,11 +497,7 @@ func TestShuntHidesNothing(t *testing.T) {
 			case !h.keep && f.Shunted == 0:
 				tooFew(t, "%d of %d packets were shunted", f.Shunted, shunt.stats.Packets)
 			}
-			found := false
-			for _, f := range shunt.ear.findings {
-				found = found || strings.HasPrefix(f.Rule, "jobsubmit/")
-			}
-			if !found && !h.lost {
+			if !shunt.foundJob() && !h.lost {
 				t.Error("the job was not found")
 			}
 			sameConns(t, plain, shunt, false)

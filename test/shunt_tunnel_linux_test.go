@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/raytap/raytap/capture"
-	"github.com/raytap/raytap/detectors"
 	"github.com/raytap/raytap/engine"
 )
 
@@ -167,7 +166,7 @@ func TestShuntInTunnels(t *testing.T) {
 			if f.Shunted < n/61440/4 {
 				tooFew(t, "%d of %d packets were shunted", f.Shunted, shunt.stats.Packets)
 			}
-			if !slices.ContainsFunc(shunt.ear.findings, func(f *detectors.Finding) bool { return strings.HasPrefix(f.Rule, "jobsubmit/") }) {
+			if !shunt.foundJob() {
 				t.Error("the job was not found")
 			}
 			sameConns(t, plain, shunt, false)

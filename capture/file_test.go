@@ -560,7 +560,7 @@ func TestLongBlocksAreNotHeld(t *testing.T) {
 	if err := src.ReadBatch(&b); err != nil || len(b.Frames) != 1 || string(b.Frames[0].Data) != "abcd" {
 		t.Fatalf("%v %+v", err, b.Frames)
 	}
-	if cap(b.Buf) > readBlock || cap(src.(*file).tail) > readBlock {
+	if cap(b.Buf) > mostBlock || cap(src.(*file).tail) > mostBlock {
 		t.Errorf("buffer of %d bytes, tail of %d", cap(b.Buf), cap(src.(*file).tail))
 	}
 }
@@ -763,7 +763,7 @@ func FuzzFile(f *testing.F) {
 	f.Add(gz(pcap))
 	f.Add(zst(pcap))
 	f.Add([]byte("\xa1\xb2\xcd\x34\x00\x02\x00\x000000000000000000000000000000\x00\x02\x30\x30")) // announces more than a block
-	const most = max(readBlock, maxFrame+1<<10)                                                   // a frame and what stands around it
+	const most = max(mostBlock, maxFrame+1<<10)                                                   // a frame and what stands around it
 	f.Fuzz(func(t *testing.T, b []byte) {
 		src, err := NewFile("fuzz", bytes.NewReader(b))
 		if err != nil {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"io"
@@ -117,12 +118,13 @@ type manyFlows struct {
 	left int
 	n    uint64
 	heap uint64 // in use when all are open
+	room int    // of a batch, in bytes; 0: a megabyte
 }
 
 func (m *manyFlows) ReadBatch(b *capture.Batch) error {
 	b.Frames = b.Frames[:0]
-	if cap(b.Buf) < 1<<20 {
-		b.Buf = make([]byte, 1<<20)
+	if n := cmp.Or(m.room, 1<<20); cap(b.Buf) < n {
+		b.Buf = make([]byte, n)
 	}
 	buf := b.Buf[:0]
 	for m.left > 0 && len(buf)+3*54 <= cap(buf) {

@@ -93,14 +93,9 @@ type batch struct {
 	// takesBack: no frames, what the kernel counts is taken back
 	takesBack bool
 	closes    int // no frames: the shard of this number, from 1, ends
-	// used is how many flows were in the table of each shard behind the batch, usedAt the packets up to there. A batch
-	// comes back when all are done with it, and the batches in turn, so the next one that it is knows of the same one in
-	// every run: limit, what the shards may hold from here on, goes by that.
-	used    [capture.ShardCount]int32
-	usedAt  uint64
-	limit   [capture.ShardCount]int32
-	counted bool         // the workers bring their counts: once in a second of packet time, and at the end
-	counts  []workCounts // by worker
+	shares    []share
+	counted   bool         // the workers bring their counts: once in a second of packet time, and at the end
+	counts    []workCounts // by worker
 
 	// Of a live source.
 	clock  capture.Time // the latest time that is known
@@ -308,22 +303,23 @@ func (e *engine) judge(b *batch) {
 	e.collect.take(b)
 }
 
-// pass brings a batch to all workers, and then to the collector.
-func (e *engine) pass(b *batch, apart bool) {
+// pass brings a batch to all workers, and then to the collector. If the reader did all that, the batch is its own again: with what
+// was made of it, it is still in the cache.
+func (e *engine) pass(b *batch, apart bool) (back *batch) {
 	b.apart = apart
 	if !apart {
 		for _, w := range e.workers {
 			w.take(b)
 		}
 		e.judge(b)
-		e.free <- b
-		return
+		return b
 	}
 	b.done.Add(len(e.workers))
 	for _, w := range e.workers {
 		w.in <- b
 	}
 	e.merge <- b
+	return nil
 }
 
 // settle waits until all batches but the reader's are done with. Nobody else is in flows and detectors then.
@@ -338,7 +334,7 @@ func (e *engine) settle() {
 }
 
 func (b *batch) reset() {
-	b.packets, b.hashes, b.ticks, b.weirds = b.packets[:0], b.hashes[:0], b.ticks[:0], b.weirds[:0]
+	b.packets, b.hashes, b.ticks, b.shares, b.weirds = b.packets[:0], b.hashes[:0], b.ticks[:0], b.shares[:0], b.weirds[:0]
 	b.Frames, b.last, b.err, b.report, b.closes, b.takesBack, b.begins = b.Frames[:0], false, nil, false, 0, false, nil
 	clear(b.order)
 	b.order, b.placed = b.order[:0], 0

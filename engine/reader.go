@@ -28,6 +28,8 @@ type reader struct {
 	filter          map[uint16]*capture.Filter // by link type
 	dissect         *capture.Dissector
 	batch           *batch // at hand
+	spare           *batch // the next one; nil: free has it
+	room            sharing
 	reads, dissects stopwatch
 	pos             uint64 // packets before it
 	stats           Stats
@@ -46,7 +48,7 @@ type reader struct {
 }
 
 func newReader(e *engine) *reader {
-	r := &reader{e: e, filter: map[uint16]*capture.Filter{}, hintAt: math.MinInt64 / 2}
+	r := &reader{e: e, filter: map[uint16]*capture.Filter{}, hintAt: math.MinInt64 / 2, room: sharing{limit: e.cfg.MaxFlows}}
 	for _, x := range registry.Expects(nil) {
 		r.hints = append(r.hints, x.Hint)
 	}
@@ -64,12 +66,21 @@ func (r *reader) weird(w *capture.Weird) {
 	b.weirds = append(b.weirds, event{pos: 2*(r.pos+uint64(len(b.packets))+1) - 1, ev: w})
 }
 
+// fresh gives an empty batch, as soon as there is one.
+func (r *reader) fresh() *batch {
+	b := r.spare
+	if r.spare = nil; b == nil {
+		b = <-r.e.free
+	}
+	b.reset()
+	return b
+}
+
 // run reads the source to its end, or until ctx is done.
 func (r *reader) run(ctx context.Context) {
 	e := r.e
 	for {
-		b := <-e.free
-		b.reset()
+		b := r.fresh()
 		r.batch, b.pos = b, r.pos
 		r.reads.start()
 		err := e.src.ReadBatch(&b.Batch)
@@ -95,22 +106,20 @@ func (r *reader) run(ctx context.Context) {
 		if e.live {
 			r.wait(b)
 			if err == nil && r.idles(b) {
-				e.free <- b
+				r.spare = b
 				continue
 			}
 		}
 		b.expects = r.clock.Sub(r.hintAt) <= capture.ExpectFor
 		b.clock = r.clock
 		r.pos += uint64(len(b.packets))
-		capture.Limits(&b.limit, &b.used, e.cfg.MaxFlows, int(r.pos-b.usedAt))
-		b.usedAt = r.pos
 		r.stats.Dissect = r.dissect.Stats()
 		b.stats = r.stats
 		if b.report {
 			r.dissect.RestartEtherTypes()
 		}
 		b.counted = b.report || len(b.ticks) > 0
-		e.pass(b, r.apart)
+		r.spare = e.pass(b, r.apart)
 		if err != nil {
 			r.end(err)
 			return
@@ -154,6 +163,7 @@ func (r *reader) frames(b *batch) error {
 		if r.clock = max(r.clock, s.Last); r.clock >= r.tickAt {
 			r.tick(b, f.Ordinal)
 		}
+		r.room.share(b)
 		before := len(b.packets)
 		b.packets = r.dissect.Dissect(f, b.packets)
 		for i := before; i < len(b.packets); i++ { // while they are in the cache
@@ -216,23 +226,20 @@ func (r *reader) tick(b *batch, ordinal uint64) {
 // more than all that is under way otherwise, and in one batch it was most of what the process ever took.
 func (r *reader) end(err error) {
 	if r.e.shunt != nil { // all of it before any flow ends: what is counted for one may be for a flow of another shard
-		b := <-r.e.free
-		b.reset()
+		b := r.fresh()
 		b.pos, b.takesBack, b.clock, b.stats, b.shed = r.pos, true, r.clock, r.stats, r.shed
-		r.e.pass(b, r.apart)
-		b = <-r.e.free
+		r.spare = r.e.pass(b, r.apart)
+		r.spare = r.fresh()
 		r.e.settle()
-		r.e.free <- b
 	}
 	for i := 1; i <= capture.ShardCount; i++ {
-		b := <-r.e.free
-		b.reset()
+		b := r.fresh()
 		b.pos, b.closes, b.clock, b.stats, b.shed = r.pos, i, r.clock, r.stats, r.shed
 		b.last = i == capture.ShardCount
 		b.counted = b.last
 		if !errors.Is(err, io.EOF) {
 			b.err = err
 		}
-		r.e.pass(b, r.apart)
+		r.spare = r.e.pass(b, r.apart)
 	}
 }

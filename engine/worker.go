@@ -24,6 +24,7 @@ type worker struct {
 	batch  *batch
 	shard  uint32
 	pos    uint64
+	shares int // of the batch's, those that the shards have
 	panics uint64
 	shed   capture.ShedLevel
 	bodies uint64 // that were not looked into
@@ -91,11 +92,7 @@ func (w *worker) take(b *batch) {
 			}
 		}
 	}
-	for i, s := range w.shards {
-		if s != nil && b.limit[i] > 0 {
-			s.SetLimit(int(b.limit[i]))
-		}
-	}
+	w.shares = 0
 	for i, t := 0, 0; i <= len(b.work[w.id]); {
 		i, t = w.run(i, t)
 	}
@@ -107,11 +104,6 @@ func (w *worker) take(b *batch) {
 	if n := b.closes - 1; n >= 0 && w.shards[n] != nil {
 		w.pos = 2 * (b.pos + 1)
 		w.guarded(uint32(n), func(s *capture.Shard) { s.Close(w.end) })
-	}
-	for i, s := range w.shards {
-		if s != nil {
-			b.used[i] = int32(s.Len())
-		}
 	}
 	if b.counted {
 		b.counts[w.id] = w.count()
@@ -175,6 +167,7 @@ func (w *worker) run(i, t int) (nextI, nextT int) {
 			w.eachShard(func(s *capture.Shard) { s.Advance(at) })
 			w.stood(nil, 0, at)
 		}
+		w.shareTo(n)
 		if i >= len(mine) {
 			return i + 1, t
 		}

@@ -67,7 +67,7 @@ func newCollector(e *engine, sinks []Sink) *collector {
 	c.env = &detectors.Env{Home: e.home, Users: e.cfg.users(), Settings: e.cfg.settings(), Rules: e.rules()}
 	c.lanes = e.newLanes(c.env)
 	for i, d := range e.detectors() {
-		if d.Late {
+		if !e.laned(&d) {
 			c.bus.Enter(i + 1)
 			d.New(c.env, c.bus)
 		}

@@ -87,7 +87,7 @@ type batch struct {
 	err     error
 	done    sync.WaitGroup // workers
 	judged  sync.WaitGroup // lanes
-	apart   bool           // workers and collector are goroutines of their own: rows are formatted by the workers
+	formats bool           // the workers format rows
 	begins  *capture.Seed  // of the flow hash, with the first frames
 	expects bool           // connections were announced lately: see decoders.Expect
 	// takesBack: no frames, what the kernel counts is taken back
@@ -306,7 +306,7 @@ func (e *engine) judge(b *batch) {
 // pass brings a batch to all workers, and then to the collector. If the reader did all that, the batch is its own again: with what
 // was made of it, it is still in the cache.
 func (e *engine) pass(b *batch, apart bool) (back *batch) {
-	b.apart = apart
+	b.formats = apart && e.beside // else the collector's processor takes them from there: more work than making them
 	if !apart {
 		for _, w := range e.workers {
 			w.take(b)

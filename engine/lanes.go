@@ -60,8 +60,14 @@ type laneCounts struct {
 	stood     []*capture.Standstill
 }
 
+// laned reports whether a detector is a lane's. The others are the collector's.
+func (e *engine) laned(d *detectors.Spec) bool { return e.beside && !d.Late }
+
 // newLanes deals the detectors that may be to lanes. What is left is the collector's.
 func (e *engine) newLanes(env *detectors.Env) []*lane {
+	if !e.beside {
+		return nil
+	}
 	all := make([]*lane, registry.Lanes)
 	for i := range all {
 		l := &lane{id: i, in: make(chan *batch, cap(e.free)), bus: detectors.NewBus(nil), watch: e.newWatch()}
@@ -73,7 +79,7 @@ func (e *engine) newLanes(env *detectors.Env) []*lane {
 		all[i] = l
 	}
 	for i, d := range e.detectors() {
-		if !d.Late {
+		if e.laned(&d) {
 			l := all[registry.Lane(&d)]
 			l.bus.Enter(i + 1)
 			d.New(l.env, l.bus)

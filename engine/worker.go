@@ -252,7 +252,7 @@ func (w *worker) emit(ev any) {
 		*out = append(*out, event{pos: w.pos, shard: w.shard, reading: at.reading, ev: made})
 		w.shards[w.shard].Keep()
 	}
-	if w.batch.apart {
+	if w.batch.formats {
 		for i := first; i < len(*out); i++ { // after interpreters, which may add to an event
 			w.row(&(*out)[i])
 		}

@@ -252,6 +252,13 @@ func TestSensorPublishes(t *testing.T) {
 	}
 	cmd.Process.Signal(syscall.SIGHUP)
 	wait("complaint", func() bool { return strings.Contains(errs.String(), "publish.creds: ") })
+	// What cannot be opened is found once the old shippers are closed: they go on.
+	if err := os.MkdirAll(filepath.Join(dir, "logs", ".raytap.publish.kafka"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write("http, conn]\n  kafka: [127.0.0.1:1")
+	cmd.Process.Signal(syscall.SIGHUP)
+	wait("second complaint", func() bool { return strings.Contains(errs.String(), ".raytap.publish.kafka") })
 	write("http, conn")
 	resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
 	if err != nil {

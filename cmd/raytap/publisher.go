@@ -205,12 +205,15 @@ func (p *publisher) reload(cfg *config.Config, same bool) error {
 	for _, s := range p.ships { // what is on its way is sent again, under the same ids
 		s.Close(0)
 	}
-	if p.ships, err = p.open(cfg, transports, true); err != nil {
-		return err
+	if p.ships, err = p.open(cfg, transports, true); err == nil {
+		p.cfg = cfg
+	} else if transports, again := openTransports(p.cfg); again != nil { // each log has one publisher, so the old ones are closed by now
+		err = errors.Join(err, again)
+	} else if p.ships, again = p.open(p.cfg, transports, true); again != nil {
+		err = errors.Join(err, again)
 	}
-	p.cfg = cfg
 	p.begin()
-	return nil
+	return err
 }
 
 // told is called by the engine each second. event takes a row of weird.log for files that were deleted before they were sent.

@@ -26,7 +26,6 @@ type sharing struct {
 type tables struct {
 	used [capture.ShardCount]int32
 	pos  uint64         // packets up to there
-	of   uint64         // the batch's position
 	done sync.WaitGroup // workers that have to say it
 }
 
@@ -45,16 +44,14 @@ func (s *sharing) share(b *batch) {
 	}
 	s.next = pos - pos%sharePackets + sharePackets
 	t := &s.last[s.n%shareBehind]
-	if s.n >= shareBehind {
-		if t.of == b.pos {
-			return // not handed to workers yet: a batch of very many packets, which files have none of
-		}
-		t.done.Wait()
+	if s.n >= shareBehind && t.pos >= b.pos {
+		return // not handed to workers yet: a batch of very many packets, which files have none of
 	}
+	t.done.Wait()
 	s.n++
 	b.shares = append(b.shares, share{n: len(b.packets), tables: t})
 	capture.Limits(&b.shares[len(b.shares)-1].limit, &t.used, s.limit, int(pos-t.pos))
-	t.pos, t.of = pos, b.pos
+	t.pos = pos
 	t.done.Add(len(b.work))
 }
 

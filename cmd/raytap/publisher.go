@@ -59,15 +59,20 @@ func openPublisher(cfg *config.Config, hub *hubSettings, say func(string)) (*pub
 	if err := cfg.Modes().Folder(cfg.Out); err != nil {
 		return nil, fmt.Errorf("raytap: cannot make the log directory: %w", err)
 	}
-	transports, err := openTransports(cfg)
-	if err != nil {
-		return nil, err
-	}
-	p.ships, err = p.open(cfg, transports, true)
+	err := p.connect()
 	for _, s := range p.ships {
 		p.lost[s.kind] = s.Status().Lost
 	}
 	return p, err
+}
+
+// connect makes the shippers that the configuration in force names.
+func (p *publisher) connect() error {
+	transports, err := openTransports(p.cfg)
+	if err == nil {
+		p.ships, err = p.open(p.cfg, transports, true)
+	}
+	return err
 }
 
 // openTransports connects to what a configuration names. Servers need not answer.
@@ -207,10 +212,8 @@ func (p *publisher) reload(cfg *config.Config, same bool) error {
 	}
 	if p.ships, err = p.open(cfg, transports, true); err == nil {
 		p.cfg = cfg
-	} else if transports, again := openTransports(p.cfg); again != nil { // each log has one publisher, so the old ones are closed by now
-		err = errors.Join(err, again)
-	} else if p.ships, again = p.open(p.cfg, transports, true); again != nil {
-		err = errors.Join(err, again)
+	} else { // each log has one publisher, so the old ones are closed by now
+		err = errors.Join(err, p.connect())
 	}
 	p.begin()
 	return err

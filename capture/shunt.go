@@ -105,10 +105,11 @@ const (
 	// What is found in the bytes before those that nobody wants is found after so long, and whether a recorder keeps the flow
 	// for that is known then.
 	shuntSettles = Time(100e6)
-	// A flow whose shunting ended before the kernel had counted so many packets is shunted again after twice as many bytes
-	// each time.
-	shuntWorth = 64
-	maxBackoff = 20
+	// A flow whose shunting ended before the kernel had counted so many packets, or so many bytes in large ones, is shunted again
+	// after twice as many bytes each time.
+	shuntWorth      = 64
+	shuntWorthBytes = 512 << 10
+	maxBackoff      = 20
 )
 
 // shunted is what a flow has that is shunted, was, or is about to be.
@@ -355,7 +356,7 @@ func (f *flow) unshunt() {
 	s.shunts = s.shunts[:last]
 	var c [2]shuntCounts
 	s.cfg.Shunt.Shunt.Take(&f.key, x.slot, &c)
-	n := c[0].packets + c[1].packets
+	n, bytes := c[0].packets+c[1].packets, c[0].payload+c[1].payload
 	f.absorb(x, &c)
 	for i, o := range x.outers {
 		if o != nil {
@@ -364,7 +365,7 @@ func (f *flow) unshunt() {
 		}
 	}
 	f.shunted, x.next, x.settles = false, 0, 0
-	if n >= shuntWorth {
+	if n >= shuntWorth || bytes >= shuntWorthBytes {
 		x.backoff = 0
 		return
 	}

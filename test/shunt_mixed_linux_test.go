@@ -249,7 +249,28 @@ func (m *mixed) begin() {
 			}
 			d.close()
 		})
-	case k < 90: // objects of Ray: nobody knows what
+	case k < 83: // objects of Ray
+		size := m.size()
+		m.talk(uint16(30000+m.rng.IntN(100)), func(d *dialog) {
+			m.open(d)
+			h := newH2(d)
+			h.bulk = func(side int, n int64) { m.bulk(d, side, int(n), size) }
+			h.open()
+			for range 1 + m.rng.IntN(8) {
+				if m.over {
+					break
+				}
+				h.push(5<<20, 1<<24-1)
+				if m.rng.IntN(4) == 0 {
+					d.say(1, frameH2(6, 0, 0, "12345678"))
+				}
+			}
+			if m.rng.IntN(3) == 0 {
+				h.job()
+			}
+			d.close()
+		})
+	case k < 90: // nobody knows what
 		size := m.size()
 		m.talk(uint16(30000+m.rng.IntN(100)), func(d *dialog) {
 			m.open(d)
@@ -354,6 +375,7 @@ func TestShuntedMix(t *testing.T) {
 	}
 	sameConns(t, plain, shunt, false)
 	sameFindings(t, plain, shunt)
+	sameCalls(t, plain, shunt)
 	sameTunnels(t, plain, shunt)
 	sameCounts(t, plain, shunt)
 }

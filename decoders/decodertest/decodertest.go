@@ -36,6 +36,7 @@ type host struct {
 	asSaid   []string // each event as it was when emitted
 	services []string
 	flips    bool
+	passed   int64 // bytes that were not given to the Mux
 }
 
 func newHost(flips bool) *host {
@@ -95,7 +96,8 @@ func Services(t testing.TB, spec decoders.Spec, steps ...Step) []string {
 	return stream([]decoders.Spec{spec}, steps, nil).services
 }
 
-// stream runs the steps; with a random source the data is cut and every buffer overwritten after use.
+// stream runs the steps; with a random source the data is cut, every buffer overwritten after use, and now and then what the Mux says
+// it does not want is not given to it.
 func stream(specs []decoders.Spec, steps []Step, cut *rand.Rand) *host {
 	h := newHost(false)
 	m := decoders.NewMux(h, specs, false)
@@ -104,6 +106,18 @@ func stream(specs []decoders.Spec, steps []Step, cut *rand.Rand) *host {
 		b := s.Data
 		for len(b) > 0 {
 			n := len(b)
+			if cut != nil && cut.IntN(4) == 0 {
+				if k, watch := m.Unwanted(s.Dir); k > 0 && !watch {
+					k = min(k, int64(len(b)))
+					k -= cut.Int64N(k)
+					var passed [2]uint64
+					passed[s.Dir] = uint64(k)
+					m.Passed(passed, passed)
+					h.passed += k
+					b = b[k:]
+					continue
+				}
+			}
 			if cut != nil {
 				n = 1 + cut.IntN(min(len(b), 1<<cut.IntN(12)))
 			}
@@ -153,15 +167,16 @@ func check(t testing.TB, h *host) {
 	}
 }
 
-// CutAndPoison runs the steps whole and then many times cut at random places, and wants the same events each time,
-// with none of them aliasing its input. Which of two directions is called weird first may change.
-func CutAndPoison(t testing.TB, spec decoders.Spec, steps ...Step) {
+// CutAndPoison runs the steps whole and then many times cut at random places, without some of the bytes that nobody wants, and wants the
+// same events each time, with none of them aliasing its input. Which of two directions is called weird first may change. It returns how
+// many bytes were not wanted, and not given to the decoder.
+func CutAndPoison(t testing.TB, spec decoders.Spec, steps ...Step) (passed int64) {
 	t.Helper()
-	CutAndPoisonAll(t, []decoders.Spec{spec}, steps...)
+	return CutAndPoisonAll(t, []decoders.Spec{spec}, steps...)
 }
 
 // CutAndPoisonAll is CutAndPoison with several decoders to choose from.
-func CutAndPoisonAll(t testing.TB, specs []decoders.Spec, steps ...Step) {
+func CutAndPoisonAll(t testing.TB, specs []decoders.Spec, steps ...Step) (passed int64) {
 	t.Helper()
 	want := stream(specs, steps, nil)
 	check(t, want)
@@ -169,6 +184,7 @@ func CutAndPoisonAll(t testing.TB, specs []decoders.Spec, steps ...Step) {
 	for seed := range uint64(50) {
 		got := stream(specs, steps, rand.New(rand.NewPCG(seed, 1)))
 		check(t, got)
+		passed += got.passed
 		pieces := inOrder(got)
 		for i := range max(len(whole), len(pieces)) {
 			w, g := "(none)", "(none)"
@@ -183,6 +199,7 @@ func CutAndPoisonAll(t testing.TB, specs []decoders.Spec, steps ...Step) {
 			}
 		}
 	}
+	return passed
 }
 
 // inOrder gives the events as they were said, but weirds in a row by their text.

@@ -110,8 +110,7 @@ func chain(b []byte) (chainState, role) {
 	who := isUnknown
 	var last uint32 // stream of the header block before
 	for weight := 0; ; {
-		// The fixed bytes are compared as far as they are there, so that noise is passed over at once.
-		if len(b) > 3 && b[3] >= frameKnown || len(b) > 5 && b[5]&0x80 != 0 {
+		if noFrame(b) {
 			return noChain, who
 		}
 		if len(b) < frameHeader {
@@ -172,12 +171,16 @@ func chain(b []byte) (chainState, role) {
 	}
 }
 
+// noFrame reports whether the fixed bytes of a frame's header, as far as they are there, say that b begins with none: noise is passed
+// over by it.
+func noFrame(b []byte) bool { return len(b) > 3 && b[3] >= frameKnown || len(b) > 5 && b[5]&0x80 != 0 }
+
 // likely reports whether a header is one that frames of a connection in the middle have.
 func (f header) likely() bool {
 	if !f.fits() || f.flags&^flagsOf(f.kind) != 0 || f.sid > 1<<28 {
 		return false
 	}
-	return f.length <= maxFrameMid && (f.kind == frameData || f.length <= maxCandidate)
+	return f.kind == frameData || f.length <= maxCandidate
 }
 
 // headersWeight weighs the body of a HEADERS frame, and says which side sends it; 0 is none.
@@ -441,7 +444,7 @@ func (d *decoder) credible(dir capture.Dir, first bool, f header, b []byte) (cha
 	case !f.fits():
 		return noChain, nil
 	case d.fresh:
-	case f.r || f.kind >= frameKnown || f.length > maxFrameMid:
+	case f.r || f.kind >= frameKnown:
 		return noChain, nil
 	case first:
 		// The direction's first bytes may be the middle of a frame: believe a chain only.
@@ -592,6 +595,9 @@ func (d *decoder) lose(dir capture.Dir, h *half) {
 // resync looks for the next chain of frames.
 func (d *decoder) resync(dir capture.Dir, h *half, b []byte) (int, error) {
 	for i := range b {
+		if noFrame(b[i:]) {
+			continue
+		}
 		switch s, _ := chain(b[i:]); s {
 		case yesChain:
 			h.state, h.read, h.wasted = atFrame, true, 0

@@ -94,15 +94,15 @@ const (
 	preface     = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" // RFC 9113 section 3.4
 	frameHeader = 9
 
-	// Frames of a connection that was not seen from its beginning: gRPC's C++ core announces 4 MiB, others 16 KiB.
-	maxFrameMid = 4 << 20
 	// A header block: gRPC's core stops at 16 KiB of metadata, Go's at 16 MiB, nginx and Envoy near 64 KiB.
 	maxBlock = 64 << 10
 	// CONTINUATION frames of one block that nothing is said of. At 16 KiB a frame, four make the largest block that is
 	// read; nghttp2 closes the connection at 8, others at 64 or never, so a block in more of them is read all the same.
 	maxContinuations = 16
-	// Bytes without a chain of frames before a connection is left alone.
-	maxLost = 4 << 20
+	// Bytes without a chain of frames before a connection is left alone: no frame is longer (RFC 9113 section 4.2). gRPC's C++
+	// core takes 4 MiB in one, and asks for more as the connection turns out to be fast, so that Ray sends each piece of an
+	// object, of 5 MiB, in one frame.
+	maxLost = 1<<24 + maxCandidate
 	// A candidate for the next frame waits for its whole length at most up to the default frame size.
 	maxCandidate = 16 << 10
 
@@ -136,7 +136,7 @@ const (
 
 var (
 	errNotHTTP2 = errors.New("http2: no frames")
-	errLost     = errors.New("http2: 4 MiB without a frame")
+	errLost     = errors.New("http2: no frame for longer than one can be")
 )
 
 // Spec registers the decoder.
@@ -360,13 +360,7 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 	if d.upgrade != nil && d.upgrade.x.Over() {
 		d.finish(d.upgrade)
 	}
-	if at := d.ctx.At(); at != d.now {
-		d.now = at
-		d.overdue()
-		if at.Time-d.window > abuseWindow {
-			d.window, d.resets, d.empty, d.setting, d.pings = at.Time, 0, 0, 0, 0
-		}
-	}
+	d.tick()
 	used := 0
 	for used < len(b) {
 		n, err := d.step(dir, &d.half[dir], b[used:])
@@ -380,6 +374,19 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 		}
 	}
 	return used, nil
+}
+
+// tick lets what waits for time to pass notice that it has.
+func (d *decoder) tick() {
+	at := d.ctx.At()
+	if at == d.now {
+		return
+	}
+	d.now = at
+	d.overdue()
+	if at.Time-d.window > abuseWindow {
+		d.window, d.resets, d.empty, d.setting, d.pings = at.Time, 0, 0, 0, 0
+	}
 }
 
 // Gap implements decoders.Decoder.

@@ -630,3 +630,21 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkLost is the search for frames in noise, which a connection is that was picked up inside a long frame.
+func BenchmarkLost(b *testing.B) {
+	noise := make([]byte, 1<<20)
+	for i := range noise {
+		noise[i] = byte(i * i >> 7)
+	}
+	d := spec().New(&sink{}).(*decoder)
+	h := &d.half[0]
+	h.state = isLost
+	b.SetBytes(int64(len(noise)))
+	for b.Loop() {
+		h.wasted = 0
+		if _, err := d.resync(capture.Orig, h, noise); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

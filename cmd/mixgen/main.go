@@ -3,6 +3,7 @@
 //	mixgen -mix http  -packets 2000000 > http.pcap    kept-alive HTTP, 5.4 packets a request, 64 clients
 //	mixgen -mix churn -packets 2000000 > churn.pcap   a connection a request, and a DNS look-up before each
 //	mixgen -mix bulk  -packets 2000000 > bulk.pcap    eight elephants, full-sized segments
+//	mixgen -mix objects -packets 2000000 > objects.pcap    objects of Ray on their way between nodes, over eight connections
 //	mixgen -mix jobs  -packets 2000000 > jobs.pcap    http, and after every 100 requests a job submitted to Ray from outside
 //	mixgen -mix flows -packets 1000000 > flows.pcap   one SYN, SYN-ACK, ACK each: concurrent flows
 //
@@ -161,6 +162,63 @@ func (c *conn) job() {
 	c.segment(0, ack, nil)
 }
 
+// frame appends a frame of HTTP/2 (RFC 9113 section 4.1), of whose payload of n bytes b is the beginning.
+func frame(to []byte, n int, kind, flags byte, stream uint32, b string) []byte {
+	to = append(to, byte(n>>16), byte(n>>8), byte(n), kind, flags)
+	return append(binary.BigEndian.AppendUint32(to, stream), b...)
+}
+
+// Fields as HPACK has them that uses no table of its own (RFC 7541 section 6.2.2).
+const (
+	grpcType = "\x0f\x10\x10application/grpc"
+	pushHead = "\x83\x86\x04\x22/ray.rpc.ObjectManagerService/Push\x01\x0f10.2.0.80:41137" + grpcType + "\x00\x02te\x08trailers"
+	answered = "\x88" + grpcType
+	status   = "\x00\x0bgrpc-status\x010"
+)
+
+// pusher is a node that sends objects to another, as Ray 2.60 does: each piece of 5 MiB is a call, whose message is one frame,
+// since gRPC asks for long frames on fast connections.
+type pusher struct {
+	*conn
+	stream uint32
+	left   int // of the frame
+}
+
+func (g *gen) pusher(client, server uint32, port uint16) *pusher {
+	const settings = "\x00\x05\x00\xff\xff\xff" // frames of up to 16 MiB
+	c := g.open(client, server, port, 41137)
+	c.segment(0, psh|ack, frame([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), len(settings), 4, 0, 0, settings))
+	c.segment(1, psh|ack, frame(frame(nil, len(settings), 4, 0, 0, settings), 0, 4, 1, 0, ""))
+	c.segment(0, psh|ack, frame(nil, 0, 4, 1, 0, ""))
+	return &pusher{conn: c, stream: 1}
+}
+
+// push sends two segments, which are acknowledged, and begins and ends calls where it is time to.
+func (p *pusher) push() {
+	const piece = 5 << 20
+	if p.left == 0 {
+		p.left = piece
+		head := frame(nil, len(pushHead), 1, 4, p.stream, pushHead)
+		p.segment(0, ack|psh, frame(head, 5+piece, 0, 1, p.stream, string(binary.BigEndian.AppendUint32([]byte{0}, piece))))
+	}
+	for range 2 {
+		n := min(p.left, 1448)
+		at := p.g.rng.IntN(len(p.g.junk) - n)
+		p.segment(0, ack, p.g.junk[at:at+n])
+		p.left -= n
+	}
+	p.segment(1, ack, nil)
+	if p.left > 0 {
+		return
+	}
+	b := frame(nil, 4, 8, 0, 0, string(binary.BigEndian.AppendUint32(nil, piece)))
+	b = frame(b, len(answered), 1, 4, p.stream, answered)
+	b = frame(b, 5, 0, 0, p.stream, "\x00\x00\x00\x00\x00")
+	p.segment(1, ack|psh, frame(b, len(status), 1, 5, p.stream, status))
+	p.segment(0, ack, nil)
+	p.stream += 2
+}
+
 // lookup is a DNS question and its answer.
 func (g *gen) lookup(client uint32, cport uint16, n int) {
 	msg := make([]byte, 12, 64)
@@ -187,7 +245,7 @@ func (g *gen) lookup(client uint32, cport uint16, n int) {
 }
 
 func main() {
-	mix := flag.String("mix", "http", "http, churn, bulk, jobs or flows")
+	mix := flag.String("mix", "http", "http, churn, bulk, objects, jobs or flows")
 	packets := flag.Int("packets", 1_000_000, "how many packets")
 	seed := flag.Uint64("seed", 1, "of the random numbers")
 	flag.Parse()
@@ -239,6 +297,14 @@ func main() {
 			c.segment(0, ack, g.junk[at:at+1448])
 			c.segment(0, ack|psh, g.junk[at+1448:at+2896])
 			c.segment(1, ack, nil)
+		}
+	case "objects":
+		var ps []*pusher
+		for i := range 8 {
+			ps = append(ps, g.pusher(client(i), server+uint32(i), uint16(30000+i)))
+		}
+		for g.n < g.max {
+			ps[g.rng.IntN(len(ps))].push()
 		}
 	case "flows":
 		for i := 0; g.n < g.max; i++ {

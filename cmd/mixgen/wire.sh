@@ -12,8 +12,8 @@
 # rates say less than ratios. With QUOTA each has no more than so many percent of one processor for that (a control group,
 # of cgroup v1 or v2), so that it is the sensor that comes to its end first, and not the sender.
 #
-# Bulk is sent to two more: raytap with shunt: off, and Suricata with its own bypass (stream.bypass, and the eBPF filter of its
-# package, with which the kernel drops what it is not to see).
+# Bulk, and objects of Ray, are sent to two more: raytap with shunt: off, and Suricata with its own bypass (stream.bypass, and the
+# eBPF filter of its package, with which the kernel drops what it is not to see).
 #
 # Last, how late raytap's findings are, from the packet by its kernel's time stamp to the finding: HTTP with a job from outside
 # after every hundred requests, at half of the highest rate for HTTP; the bound of the histogram below which half of
@@ -91,7 +91,7 @@ send() { # CAPTURE RATE PACKETS: prints the rate that it was
 }
 { "$OUT/raytap" version | head -1; suricata -V; tcpreplay -V 2>&1 | head -1; grep -m1 'model name' /proc/cpuinfo; echo "$(nproc) processors, load $(cut -d' ' -f1-3 /proc/loadavg)"; } 2>/dev/null
 hz=$(getconf CLK_TCK)
-for m in http churn bulk jobs; do "$OUT/mixgen" -mix $m -packets "$PACKETS" >"$work/$m.pcap"; done
+for m in http churn bulk objects jobs; do "$OUT/mixgen" -mix $m -packets "$PACKETS" >"$work/$m.pcap"; done
 
 echo
 echo "Both at once, $RATE packets in a second, $PACKETS packets"
@@ -135,17 +135,19 @@ for m in http churn bulk; do
 done
 
 echo
-echo "Bulk, each alone: CPU time at $BULK packets in a second, and the highest rate without a drop${QUOTA:+, with $QUOTA % of a processor}"
-echo "| sensor | ns a packet | received | dropped | highest rate |"
-echo "|---|---|---|---|---|"
-for t in raytap unshunted suricata bypass; do
-  start $t
-  t0=$(ticks $pid)
-  send "$work/bulk.pcap" "$BULK" "$PACKETS" >/dev/null
-  sleep 1
-  t1=$(ticks $pid)
-  stop $t $pid
-  echo "| $t | $(((t1 - t0) * (1000000000 / hz) / PACKETS)) | $received | $dropped | $(highest $t "$work/bulk.pcap") |"
+echo "Bulk, and objects of Ray, each alone: CPU time at $BULK packets in a second, and the highest rate without a drop${QUOTA:+, with $QUOTA % of a processor}"
+echo "| mix | sensor | ns a packet | received | dropped | highest rate |"
+echo "|---|---|---|---|---|---|"
+for m in bulk objects; do
+  for t in raytap unshunted suricata bypass; do
+    start $t
+    t0=$(ticks $pid)
+    send "$work/$m.pcap" "$BULK" "$PACKETS" >/dev/null
+    sleep 1
+    t1=$(ticks $pid)
+    stop $t $pid
+    echo "| $m | $t | $(((t1 - t0) * (1000000000 / hz) / PACKETS)) | $received | $dropped | $(highest $t "$work/$m.pcap") |"
+  done
 done
 
 echo

@@ -106,11 +106,14 @@ const (
 	// A candidate for the next frame waits for its whole length at most up to the default frame size.
 	maxCandidate = 16 << 10
 
-	// Streams under way in one connection. gRPC's core allows 100 by default, Ray's GCS holds a few long polls of each
-	// client; beyond it the least recently used is told of as it stands.
+	// Streams under way in a connection where not all are calls, and behind a loss; beyond it the least recently used is told of as it
+	// stands. Servers of HTTP allow 100 to 250.
 	maxStreams = 256
-	// Bytes of messages and header fields kept in one connection, over all streams; beyond it the least recently used stream is told of.
-	maxKept = 1 << 20
+	// Bytes of messages and header fields kept in one connection, over all streams, of which each counts for streamSize. gRPC's core
+	// allows any number of calls, and who calls an actor of Ray in a loop has thousands under way. Beyond it what the least
+	// recently used stream has said is told of; if it has said nothing yet, the stream.
+	maxKept    = 4 << 20
+	streamSize = 1 << 10
 	// The same for exchanges: what a connection of HTTP/1 may hold of the two bodies that it can have under way.
 	maxBodies = 8 << 20
 	// Tunnels under way in one connection: each may hold what a flow of its own may while it is probed.
@@ -124,6 +127,8 @@ const (
 	maxClosed = 64
 	// A request that has waited this long for its answer is told of without it. PushTask answers when the task is done.
 	partAfter = 2_000_000_000
+	// Streams are looked through for those no more often than this.
+	partEvery = 100_000_000
 
 	// Abuse, per window of packet time. Rapid reset (CVE-2023-44487) did thousands a second; a gRPC client that shuts
 	// down cancels its polls, tens. gRPC sends one ping for each round trip with data.
@@ -329,6 +334,7 @@ type decoder struct {
 	upgrade *stream // the request that asked for h2c, as long as it is not over
 	bodies  int     // bytes that exchanges hold
 	tunnels int
+	plains  int // streams that are no calls
 }
 
 const (

@@ -30,6 +30,7 @@ type stream struct {
 	owed       bool         // a request was told of without its answer
 	x          Exchange     // of what is no gRPC
 	held       int          // bytes that x holds
+	plain      bool         // it counts among those that are no calls
 	nest       decoders.Nested
 	follow     Follower
 }
@@ -112,9 +113,8 @@ func (d *decoder) unlink(s *stream) {
 
 // open makes a stream. The least recently used makes room for it.
 func (d *decoder) open(sid uint32) *stream {
-	if len(d.streams) >= maxStreams {
-		d.say(streamLimit)
-		d.finish(d.first)
+	if d.held()+streamSize > maxKept {
+		d.relieve(nil)
 	}
 	s := d.spare
 	if d.spare = nil; s == nil {
@@ -125,8 +125,21 @@ func (d *decoder) open(sid uint32) *stream {
 	s.side[asker].aligned, s.side[answerer].aligned = true, true
 	d.streams[sid] = s
 	d.touch(s)
+	d.limit(s)
 	return s
 }
+
+// limit has no more than maxStreams streams under way, of which s is one, where not all are calls: some of what is done looks
+// through all of them.
+func (d *decoder) limit(s *stream) {
+	for d.plains > 0 && len(d.streams) > maxStreams && d.first != s {
+		d.say(streamLimit)
+		d.finish(d.first)
+	}
+}
+
+// held is how many bytes the connection holds on to.
+func (d *decoder) held() int { return d.kept + len(d.streams)*streamSize }
 
 func (d *decoder) drop(s *stream) {
 	if s == d.upgrade {
@@ -146,6 +159,9 @@ func (d *decoder) drop(s *stream) {
 	}
 	d.unlink(s)
 	d.kept -= s.kept + s.meta
+	if s.plain {
+		d.plains--
+	}
 	delete(d.streams, s.call.StreamID)
 	d.closed[d.nclosed%maxClosed] = s.call.StreamID
 	d.nclosed++
@@ -229,6 +245,7 @@ func (d *decoder) headers(dir capture.Dir, h *half, sid uint32, flags byte, bloc
 		s.classify(w, fields, unknown == 0 && !dropped && err == nil)
 		if s.grpc == noGRPC {
 			d.plain(s)
+			d.limit(s)
 		}
 	}
 	if s.x == nil && s.grpc == noGRPC {
@@ -423,6 +440,8 @@ func (d *decoder) plain(s *stream) {
 		d.make = d.opt.HTTP(view{d.ctx, d})
 	}
 	s.x = d.make()
+	s.plain = true
+	d.plains++
 	for w := range s.side {
 		x, dir := &s.side[w], capture.Dir(w)
 		if x.header {
@@ -584,6 +603,7 @@ func (d *decoder) data(dir capture.Dir, sid uint32, b []byte) {
 				x.got = len(x.prefix)
 				x.bytes -= uint64(len(b))
 				d.plain(s)
+				d.limit(s)
 				d.data(dir, sid, b)
 				return
 			}
@@ -629,24 +649,40 @@ func (d *decoder) store(s *stream, x *side, b []byte) {
 	x.cur.Data = append(x.cur.Data, b[:n]...)
 }
 
-// charge counts n bytes more for s. Streams that were not used for long make room; false says that s alone has too
-// much, and nothing was counted.
+// charge counts n bytes more for s. Other streams make room; false says that s alone has too much, and nothing was counted.
 func (d *decoder) charge(s *stream, n int) bool {
 	if n <= 0 {
 		d.kept += n
 		return true
 	}
 	d.touch(s)
-	for d.kept+n > maxKept && d.first != s {
-		d.say(messageBudget)
-		d.finish(d.first)
+	if d.held()+n > maxKept {
+		d.relieve(s)
 	}
-	if d.kept+n > maxKept {
+	if d.held()+n > maxKept {
 		d.say(messageBudget)
 		return false
 	}
 	d.kept += n
 	return true
+}
+
+// relieve makes room, but not by s: it tells of what all calls have said, and of the least recently used streams as they stand until a
+// sixteenth of the room is free, so that streams need not be looked through again for the next few messages.
+func (d *decoder) relieve(s *stream) {
+	for t := d.first; t != nil; t = t.next {
+		if len(t.side[asker].msgs)+len(t.side[answerer].msgs) > 0 {
+			t.owed = t.owed || len(t.side[asker].msgs) > 0
+			d.part(t)
+		}
+	}
+	for d.held() > maxKept-maxKept/16 && d.first != d.last {
+		if d.first == s {
+			d.touch(s)
+		}
+		d.say(messageBudget)
+		d.finish(d.first)
+	}
 }
 
 // message is the end of a message of side w.
@@ -766,6 +802,9 @@ func (d *decoder) overdue() {
 		if s.waiting != 0 && (d.pending == 0 || s.waiting < d.pending) {
 			d.pending = s.waiting
 		}
+	}
+	if d.pending != 0 {
+		d.pending = max(d.pending, d.now.Time-partAfter+partEvery)
 	}
 }
 

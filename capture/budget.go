@@ -28,8 +28,10 @@ const (
 	eventUnits = 512
 	freeEvents = 64 // of a flow, whatever they cost
 
-	// Bytes that decoders of a shard keep for what is under way in flows: 256 MiB for all.
-	shardRoom = 256 << 20 / ShardCount
+	// Bytes that decoders of a shard keep for what is under way in flows: 256 MiB for all. What connections of many streams keep of
+	// those is apart, 1 GiB for all: there are few, and in an honest one thousands of calls may be under way.
+	shardRoom    = 256 << 20 / ShardCount
+	shardStreams = 1 << 30 / ShardCount
 )
 
 // Worker is a Host with budgets.
@@ -162,10 +164,19 @@ func (f *flow) Room() *Room { return &f.sh.room }
 // Room accounts for what decoders keep in the flows of a shard. Who wants more than there is gets it all the same: then
 // whoever was served the longest ago gives up what it keeps. A thousand bodies that never go on do not keep out the next.
 type Room struct {
-	used   int
-	limit  int // 0: shardRoom
-	root   Tenant
-	denied *uint64
+	used    int
+	limit   int // 0: shardRoom
+	root    Tenant
+	denied  *uint64
+	streams *Room
+}
+
+// Streams is the room for what connections keep of the streams in them.
+func (r *Room) Streams() *Room {
+	if r.streams == nil {
+		return r
+	}
+	return r.streams
 }
 
 // Tenant keeps something. It is part of its Keeper, which leaves the Room before it is used for something else.

@@ -335,6 +335,8 @@ type decoder struct {
 	bodies  int     // bytes that exchanges hold
 	tunnels int
 	plains  int // streams that are no calls
+	tenant  capture.Tenant
+	yielded bool // calls were dropped, and that was not said
 }
 
 const (
@@ -373,14 +375,50 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 		used += n
 		if err != nil {
 			d.flush()
+			d.account()
 			return used, err
 		}
 		if n == 0 {
 			break
 		}
 	}
+	d.account()
 	return used, nil
 }
+
+// account says how much is held of streams, so that there is room for those of all connections.
+func (d *decoder) account() {
+	if d.yielded {
+		d.yielded = false
+		d.say(messageBudget)
+	}
+	const unit = 4 << 10 // what a connection may hold all the same
+	n := d.held() / unit * unit
+	if n == 0 {
+		d.tenant.Leave()
+		return
+	}
+	if w, ok := d.ctx.(capture.Worker); ok {
+		if r := w.Room(); r != nil {
+			r.Streams().Keep(&d.tenant, d, n)
+		}
+	}
+}
+
+// Yield implements capture.Keeper: the calls of other connections, which were served since, need the room. They are dropped untold, as
+// nothing can be said while another flow is at work.
+func (d *decoder) Yield() {
+	for s := d.first; s != nil; {
+		t := s
+		if s = s.next; t.x == nil && t.nest == nil && t.follow == nil {
+			d.drop(t)
+			d.yielded = true
+		}
+	}
+}
+
+// Release implements decoders.Releaser.
+func (d *decoder) Release() { d.tenant.Leave() }
 
 // tick lets what waits for time to pass notice that it has.
 func (d *decoder) tick() {
@@ -422,6 +460,7 @@ func (d *decoder) End(dir capture.Dir) {
 	d.half[dir].ended = true
 	if d.half[0].ended && d.half[1].ended {
 		d.flush()
+		d.account()
 	}
 }
 

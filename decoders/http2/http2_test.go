@@ -561,6 +561,68 @@ func TestManyCallsUnderWay(t *testing.T) {
 	}
 }
 
+// TestCallsShareRoom: calls that many connections have under way get no more memory than there is for all of them. Those of the
+// connection that was served the longest ago are dropped, which is said, and the next call of it is read.
+func TestCallsShareRoom(t *testing.T) {
+	room := &capture.Room{}
+	type conn struct {
+		*decoder
+		ctx *tenant
+		c   *peer
+	}
+	var conns []conn
+	feed := func(x conn, s string) {
+		if n, err := x.Decode(capture.Orig, []byte(s)); n != len(s) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	most := 0
+	for range 5 {
+		ctx := &tenant{room: room}
+		x := conn{newDecoder(ctx, Options{Keep: keepAll}), ctx, newPeer()}
+		conns = append(conns, x)
+		feed(x, preface+settings)
+		for i := range uint32(40) {
+			feed(x, frame(frameHeaders, flagEndHeaders, 2*i+1, x.c.request(getPath))+frame(frameData, 0, 2*i+1, message(strings.Repeat("m", MaxMessage))[:MaxMessage/2]))
+		}
+		most = max(most, room.Used())
+		held := 0
+		for _, x := range conns {
+			held += x.held()
+		}
+		if held > room.Used()+len(conns)*4<<10 {
+			t.Fatalf("%d bytes are held, %d counted", held, room.Used())
+		}
+	}
+	first := conns[0]
+	if most > 4<<20 || first.held() != 0 || first.ctx.weirds != nil {
+		t.Fatalf("%d bytes at most, %d of the first, %v", most, first.held(), first.ctx.weirds)
+	}
+	feed(first, frame(frameHeaders, flagEndHeaders, 201, first.c.request(getPath))+frame(frameData, flagEndStream, 201, message("m")))
+	if s := first.streams[201]; s == nil || s.call.Path != getPath || len(s.side[asker].msgs) != 1 || fmt.Sprint(first.ctx.weirds) != "[http2_message_budget]" {
+		t.Errorf("the next call was not read, or it was not said that others were dropped: %v", first.ctx.weirds)
+	}
+	conns[4].Release()
+	for _, x := range conns[:4] {
+		x.End(capture.Orig)
+		x.End(capture.Resp)
+	}
+	if room.Used() != 0 {
+		t.Errorf("%d bytes are left", room.Used())
+	}
+}
+
+// tenant is a sink that shares room with others.
+type tenant struct {
+	sink
+	room   *capture.Room
+	weirds []string
+}
+
+func (t *tenant) Room() *capture.Room  { return t.room }
+func (t *tenant) Spend(int) bool       { return true }
+func (t *tenant) Weird(name, _ string) { t.weirds = append(t.weirds, name) }
+
 // sink is a Context that forgets.
 type sink struct {
 	at   capture.At

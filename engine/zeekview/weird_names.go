@@ -257,7 +257,7 @@ func Oddities() []Oddity {
 		{"http2_settings_flood", "HTTP2", "Very many SETTINGS frames.", read},
 		{"http2_ping_flood", "HTTP2", "Very many PING frames.", read},
 		{"http2_stream_limit", "HTTP2", "More streams are open than the limit.", "The least recently used is reported in its current state."},
-		{"http2_message_budget", "HTTP2", "gRPC calls and their messages exceed the memory limit of a connection.", "The least recently used calls are reported in their current state."},
+		{"http2_message_budget", "HTTP2", "gRPC calls and their messages exceed the memory limit of a connection, or of all.", "The least recently used calls are reported in their current state, or dropped, counted in `memory_limit`."},
 		{"http2_body_budget", "HTTP2", "Bodies exceed the memory limit of a connection.", "The oldest streams are reported in their current state."},
 		{"http2_tunnel_limit", "HTTP2", "More streams carry other protocols than the limit.", "The oldest is no longer read."},
 		{"http2_lost_frames", "HTTP2", "Bytes are missing and the position in the stream is unknown.", "Reading continues where the next frame begins."},

@@ -112,7 +112,7 @@ const (
 	// Bytes of messages and header fields kept in one connection, over all streams, of which each counts for streamSize. gRPC's core
 	// allows any number of calls, and who calls an actor of Ray in a loop has thousands under way. Beyond it what the least
 	// recently used stream has said is told of; if it has said nothing yet, the stream.
-	maxKept    = 4 << 20
+	maxKept    = 2 << 20
 	streamSize = 1 << 10
 	// The same for exchanges: what a connection of HTTP/1 may hold of the two bodies that it can have under way.
 	maxBodies = 8 << 20

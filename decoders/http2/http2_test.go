@@ -536,7 +536,7 @@ func TestMemoryOfAConnectionIsBounded(t *testing.T) {
 // TestManyCallsUnderWay has as many calls wait for their answers as somebody makes who calls an actor of Ray in a loop: what each said
 // and what it was answered is told of, though not all of it can be kept.
 func TestManyCallsUnderWay(t *testing.T) {
-	const n = 3000 // with the arguments of as many this is more than is kept
+	const n = 1400 // with the arguments of as many this is more than is kept
 	c, s := newPeer(), newPeer()
 	var asked, answers strings.Builder
 	for i := range uint32(n) {

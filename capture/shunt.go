@@ -338,11 +338,26 @@ func (s *Shard) delivered(f *flow, p *Packet) {
 		return
 	}
 	if x.at != 0 && p.Time < x.at || x.at == 0 && s.cfg.Shunt.Shunt.Out(x.slot) == 0 {
-		if p.Flags&(FlagSYN|FlagFIN|FlagRST|FlagURG|FlagACK) == FlagACK && !f.over() {
+		if p.Flags&(FlagSYN|FlagFIN|FlagRST|FlagURG|FlagACK) == FlagACK && !f.over() && !f.copied(x, p) {
 			return
 		}
 	}
 	f.unshunt()
+}
+
+// copied reports whether p repeats bytes that the kernel has counted: it came behind them, and has ended that. A packet has its time
+// before the program sees it, so that one from right before counting began may be the first that is counted, and so may its copy.
+func (f *flow) copied(x *shunted, p *Packet) bool {
+	n, kernel := p.PayloadLen(), f.sh.cfg.Shunt.Shunt
+	if n == 0 || kernel.Out(x.slot) == 0 {
+		return false
+	}
+	var c [2]shuntCounts
+	kernel.Read(x.slot, &c)
+	_, side := orient(p)
+	was := &c[side]
+	from := seqDelta(p.Seq, was.first)
+	return was.ready && from >= 0 && uint64(from)+uint64(n) <= was.payload
 }
 
 // unshunt takes the flow back, with what was counted.

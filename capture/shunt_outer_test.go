@@ -2,6 +2,7 @@ package capture
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 )
 
@@ -10,6 +11,8 @@ type counting struct {
 	put, taken int
 	sides      [2]shuntSide
 	c          [2]shuntCounts
+	at         Time   // what Put says
+	out        uint32 // what Out says
 }
 
 func (k *counting) Begin(*Beginnings) error { return nil }
@@ -17,10 +20,10 @@ func (k *counting) Begin(*Beginnings) error { return nil }
 func (k *counting) Put(_ *flowKey, sides *[2]shuntSide) (uint32, Time, bool) {
 	k.put++
 	k.sides, k.c = *sides, [2]shuntCounts{}
-	return 0, 0, true
+	return 0, k.at, true
 }
 
-func (k *counting) Out(uint32) uint32                            { return 0 }
+func (k *counting) Out(uint32) uint32                            { return k.out }
 func (k *counting) Read(_ uint32, c *[2]shuntCounts)             { *c = k.c }
 func (k *counting) Take(_ *flowKey, _ uint32, c *[2]shuntCounts) { k.taken++; *c = k.c }
 
@@ -282,5 +285,30 @@ func TestTunnelsAreBounded(t *testing.T) {
 	}
 	if n := len(o.flows); n != 0 {
 		t.Errorf("%d are remembered", n)
+	}
+}
+
+// TestShuntedCopy: a packet has its time before the program sees it. What has ended the counting of a flow, though by its time it was on
+// its way when that began, is told from what was on its way by whether the bytes in it are counted.
+func TestShuntedCopy(t *testing.T) {
+	for _, again := range []bool{true, false} {
+		x := newFabric(t, nil)
+		x.kernel.at = x.now + 60e9
+		x.shunt()
+		k := x.kernel
+		if !again {
+			k.sides[0].next += 5 // what is sent now was on its way
+		}
+		k.pass(0, 1, 5, x.now)
+		k.out = outOrder
+		x.send(0, FlagACK, "hello")
+		if again != (k.taken == 1) {
+			t.Errorf("a copy %v: taken back %d times", again, k.taken)
+		}
+		x.end()
+		inner, _ := x.rows()
+		if inner == nil || strings.Contains(inner.History, "T") != again {
+			t.Errorf("a copy %v: %+v", again, inner)
+		}
 	}
 }

@@ -288,27 +288,40 @@ func TestTunnelsAreBounded(t *testing.T) {
 	}
 }
 
-// TestShuntedCopy: a packet has its time before the program sees it. What has ended the counting of a flow, though by its time it was on
-// its way when that began, is told from what was on its way by whether the bytes in it are counted.
+// TestShuntedCopy: copies of segments are told from others where counting begins. A packet has its time before the program sees it, so
+// that what has ended the counting may seem to have been on its way when that began; and of what was on its way the kernel does not know.
 func TestShuntedCopy(t *testing.T) {
-	for _, again := range []bool{true, false} {
+	for _, c := range []struct {
+		name  string
+		do    func(x *fabric)
+		taken int
+		again bool
+		bytes uint64 // that are new
+	}{
+		{"a copy of the first that is counted", func(x *fabric) {
+			x.kernel.pass(0, 1, 5, x.now)
+			x.kernel.out = outOrder
+			x.send(0, FlagACK, "hello")
+		}, 1, true, 5},
+		{"a segment that was on its way", func(x *fabric) {
+			x.kernel.sides[0].next += 5
+			x.kernel.pass(0, 1, 5, x.now)
+			x.kernel.out = outOrder
+			x.send(0, FlagACK, "hello")
+		}, 0, false, 10},
+	} {
 		x := newFabric(t, nil)
 		x.kernel.at = x.now + 60e9
 		x.shunt()
-		k := x.kernel
-		if !again {
-			k.sides[0].next += 5 // what is sent now was on its way
-		}
-		k.pass(0, 1, 5, x.now)
-		k.out = outOrder
-		x.send(0, FlagACK, "hello")
-		if again != (k.taken == 1) {
-			t.Errorf("a copy %v: taken back %d times", again, k.taken)
+		sent := uint64(x.seq[0] - 2)
+		c.do(x)
+		if c.taken != x.kernel.taken {
+			t.Errorf("%s: taken back %d times", c.name, x.kernel.taken)
 		}
 		x.end()
 		inner, _ := x.rows()
-		if inner == nil || strings.Contains(inner.History, "T") != again {
-			t.Errorf("a copy %v: %+v", again, inner)
+		if inner == nil || strings.Contains(inner.History, "T") != c.again || inner.Bytes[0] != sent+c.bytes {
+			t.Errorf("%s: %+v", c.name, inner)
 		}
 	}
 }

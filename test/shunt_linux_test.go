@@ -233,7 +233,6 @@ func TestShuntedCases(t *testing.T) {
 				plain, shunt := shuntedCase(t, file, nil)
 				sameConns(t, plain, shunt, false)
 				sameFindings(t, plain, shunt)
-				sameCalls(t, plain, shunt)
 				sameCounts(t, plain, shunt)
 				t.Logf("%d of %d packets shunted, %d times", shunt.stats.Flow.Shunted, shunt.stats.Packets, shunt.stats.Flow.Shunts)
 				shunted.Add(shunt.stats.Flow.Shunted)

@@ -2,17 +2,14 @@ package http2
 
 import "github.com/raytap/raytap/capture"
 
-// Unwanted implements decoders.Skipper: of a gRPC message of which nothing more is kept, and of what is read past, all that lies in
+// Unwanted implements decoders.Skipper: of a gRPC message of which nothing more is kept, or of a stream that is over, all that lies in
 // the frame at hand but the last byte, so that the ends of both are always seen. What stands behind the frame is the other
 // side's business too: a reset, an answer.
 func (d *decoder) Unwanted(dir capture.Dir) int64 {
 	h := &d.half[dir]
 	n := h.remain - 1
 	switch {
-	case h.ended:
-		return 0
-	case h.state == inSkip:
-	case h.state != inData:
+	case h.ended || h.state != inData:
 		return 0
 	case d.streams[h.sid] != nil:
 		s := d.streams[h.sid]

@@ -31,8 +31,7 @@ const (
 	// Bytes that decoders of a shard keep for what is under way in flows: 256 MiB for all. What connections of many streams keep of
 	// those is apart, as much again: there are few, and in an honest one thousands of calls may be under way. With twice that a flood
 	// of such calls costs twice the CPU time, in the collector of garbage.
-	shardRoom    = 256 << 20 / ShardCount
-	shardStreams = 256 << 20 / ShardCount
+	shardRoom = 256 << 20 / ShardCount
 )
 
 // Worker is a Host with budgets.

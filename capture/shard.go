@@ -182,7 +182,7 @@ func NewShard(cfg FlowConfig) *Shard {
 		cfg.MaxFlows = DefaultMaxFlows / ShardCount
 	}
 	s := &Shard{cfg: cfg, limit: cfg.MaxFlows, now: clockStart, table: make([]slotRef, 64)}
-	s.room = Room{denied: &s.Counters.Yielded, streams: &Room{limit: shardStreams, denied: &s.Counters.Yielded}}
+	s.room = Room{denied: &s.Counters.Yielded, streams: &Room{denied: &s.Counters.Yielded}}
 	s.eager = cfg.Shunt.Shunt != nil && cfg.Shunt.After == 0
 	return s
 }

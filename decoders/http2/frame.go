@@ -587,10 +587,7 @@ func (d *decoder) lose(dir capture.Dir, h *half) {
 	h.forget()
 	h.table.forget()
 	h.state, h.lost, h.read, h.remain, h.pad, h.wasted = isLost, true, false, 0, 0, 0
-	for len(d.streams) > maxStreams { // so that many losses cost no more than few
-		d.say(streamLimit)
-		d.finish(d.first)
-	}
+	d.few(nil) // each loss looks through all
 	for s := d.first; s != nil; s = s.next {
 		d.missing(s, dir, 0)
 	}

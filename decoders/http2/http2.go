@@ -110,8 +110,8 @@ const (
 	// stands. Servers of HTTP allow 100 to 250.
 	maxStreams = 256
 	// Bytes of messages and header fields kept in one connection, over all streams, of which each counts for streamSize. gRPC's core
-	// allows any number of calls, and who calls an actor of Ray in a loop has thousands under way. Beyond it what the least
-	// recently used stream has said is told of; if it has said nothing yet, the stream.
+	// allows any number of calls, and who calls an actor of Ray in a loop has thousands under way. Beyond it what calls have said is
+	// told of, and then the least recently used streams as they stand.
 	maxKept    = 2 << 20
 	streamSize = 1 << 10
 	// The same for exchanges: what a connection of HTTP/1 may hold of the two bodies that it can have under way.
@@ -370,20 +370,19 @@ func (d *decoder) Decode(dir capture.Dir, b []byte) (int, error) {
 	}
 	d.tick()
 	used := 0
-	for used < len(b) {
-		n, err := d.step(dir, &d.half[dir], b[used:])
-		used += n
-		if err != nil {
-			d.flush()
-			d.account()
-			return used, err
-		}
-		if n == 0 {
+	var err error
+	for used < len(b) && err == nil {
+		var n int
+		n, err = d.step(dir, &d.half[dir], b[used:])
+		if used += n; n == 0 {
 			break
 		}
 	}
+	if err != nil {
+		d.flush()
+	}
 	d.account()
-	return used, nil
+	return used, err
 }
 
 // account says how much is held of streams, so that there is room for those of all connections.

@@ -129,10 +129,16 @@ func (d *decoder) open(sid uint32) *stream {
 	return s
 }
 
-// limit has no more than maxStreams streams under way, of which s is one, where not all are calls: some of what is done looks
-// through all of them.
+// limit has few streams under way, of which s is one, where not all are calls: some of what is done looks through all of them.
 func (d *decoder) limit(s *stream) {
-	for d.plains > 0 && len(d.streams) > maxStreams && d.first != s {
+	if d.plains > 0 {
+		d.few(s)
+	}
+}
+
+// few has no more than maxStreams streams under way; s stays.
+func (d *decoder) few(s *stream) {
+	for len(d.streams) > maxStreams && d.first != s {
 		d.say(streamLimit)
 		d.finish(d.first)
 	}
